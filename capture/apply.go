@@ -1,0 +1,48 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"istio-init/iptables"
+)
+
+// A Dataplane is where rules live. Plan reads, Commit writes once.
+type Dataplane interface {
+	Plan(ctx context.Context, want iptables.Ruleset) (iptables.Change, error)
+	Commit(ctx context.Context, changes []iptables.Change) error
+}
+
+// Apply makes the rules of ours in the dataplane those that are wanted, and
+// returns the changes it took: none when everything was in order, and then
+// nothing was written. All is planned before anything is changed.
+func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptables.Change, error) {
+	var changes []iptables.Change
+	var errs []error
+	for _, rs := range want {
+		if err := rs.Validate(); err != nil {
+			return nil, fmt.Errorf("bug in the rules for %s: %w", rs.Family, err)
+		}
+		change, err := dp.Plan(ctx, rs)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if change.Script != "" {
+			changes = append(changes, change)
+		}
+	}
+	if err := errors.Join(errs...); err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return changes, dp.Commit(ctx, changes)
+}
+
+// Clean removes everything of ours from the dataplane.
+func Clean(ctx context.Context, dp Dataplane) ([]iptables.Change, error) {
+	var none []iptables.Ruleset
+	for _, f := range iptables.Families {
+		none = append(none, iptables.Ruleset{Family: f})
+	}
+	return Apply(ctx, dp, none...)
+}

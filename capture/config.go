@@ -1,0 +1,132 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"istio-init/iptables"
+)
+
+// A Mode says how inbound connections reach the proxy.
+type Mode uint8
+
+// The modes. The zero value is Redirect, as it is for Istio.
+const (
+	Redirect Mode = iota
+)
+
+// String returns Istio's name of the mode.
+func (m Mode) String() string { return "REDIRECT" }
+
+// A Generation is the Istio release whose rules are wanted, line for line. The
+// zero value is the current one.
+type Generation uint8
+
+// The generations, newest first.
+const (
+	Current Generation = iota
+	Istio1_15
+	Istio1_0
+)
+
+var generationNames = [...]string{"current", "1.15", "1.0"}
+
+// String returns the form that UnmarshalText takes.
+func (g Generation) String() string { return generationNames[g] }
+
+// UnmarshalText takes "current", "1.15" or "1.0".
+func (g *Generation) UnmarshalText(text []byte) error {
+	i := slices.Index(generationNames[:], string(text))
+	if i < 0 {
+		return errors.New("is not current, 1.15 or 1.0")
+	}
+	*g = Generation(i)
+	return nil
+}
+
+// A Scope says which of many are meant: all or only some, and of these not the
+// excepted. The zero Scope means none.
+type Scope[T any] struct {
+	All          bool
+	Only, Except []T
+}
+
+// Empty tells whether nothing can be meant.
+func (s Scope[T]) Empty() bool { return !s.All && len(s.Only) == 0 }
+
+// A Config is what to intercept, in types. The zero Config is not valid: the
+// ports and the proxy's ids have no meaningful zero.
+type Config struct {
+	Mode       Mode
+	Generation Generation
+
+	ProxyPort   uint16 // where outbound connections are sent
+	InboundPort uint16 // where inbound connections are sent
+	TunnelPort  uint16 // of HBONE: inbound as it is, never redirected
+
+	ProxyUIDs []iptables.IDRange // whose traffic is the proxy's own; at least one
+	ProxyGIDs []iptables.IDRange // as ProxyUIDs
+
+	InboundPorts Scope[iptables.PortRange] // which ports of the pod are captured; Except counts only with All
+
+	OutboundPrefixes     Scope[netip.Prefix]  // which destinations are captured, of both families
+	OutboundPorts        []iptables.PortRange // captured whatever the prefix, unless that is excepted
+	OutboundExcludePorts []iptables.PortRange // never captured, TCP and UDP, whoever calls
+
+	OwnerGroups Scope[iptables.IDRange] // groups whose processes are captured
+
+	ExcludeInterfaces []iptables.Interface // traffic through these is left alone, both ways
+	VirtualInterfaces []iptables.Interface // what comes in by these is outbound traffic, of a virtual machine
+
+	LoopbackV4  netip.Prefix // what counts as this machine in IPv4; zero: 127.0.0.1/32
+	DropInvalid bool         // drop what conntrack calls invalid
+}
+
+// MaxOwnerGroups is how many groups can be told apart: one rule has to name all
+// (Istio's own bound).
+const MaxOwnerGroups = 64
+
+// Validate tells all that is wrong with a config, joined.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.ProxyPort == 0, "the proxy's outbound port is 0")
+	check(c.InboundPort == 0, "the proxy's inbound port is 0")
+	check(c.TunnelPort == 0, "the proxy's tunnel port is 0")
+	check(len(c.ProxyUIDs) == 0, "the proxy has no user id")
+	check(len(c.ProxyGIDs) == 0, "the proxy has no group id")
+	check(max(len(c.OwnerGroups.Only), len(c.OwnerGroups.Except)) > MaxOwnerGroups, "more than %d owner groups", MaxOwnerGroups)
+	check(c.LoopbackV4.IsValid() && (!c.LoopbackV4.Addr().Is4() || !c.LoopbackV4.Addr().IsLoopback() || c.LoopbackV4.Bits() < 8),
+		"%s is not a part of 127.0.0.0/8", c.LoopbackV4)
+	check(c.Generation > Istio1_0, "generation %d does not exist", c.Generation)
+	return errors.Join(errs...)
+}
+
+// loopback is what counts as this machine: calls to it are local.
+func (c Config) loopback(f iptables.Family) netip.Prefix {
+	switch {
+	case f == iptables.IPv6:
+		return netip.PrefixFrom(netip.IPv6Loopback(), 128)
+	case c.LoopbackV4.IsValid():
+		return c.LoopbackV4
+	}
+	return netip.PrefixFrom(f.Localhost(), 32)
+}
+
+// includesLoopback tells whether a destination that is to be captured lies on
+// the loopback interface, in any family: Istio then captures calls from the app
+// to itself in both.
+func (c Config) includesLoopback() bool {
+	return slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
+}
+
+// ofFamily returns the prefixes of one family, in their order.
+func ofFamily(list []netip.Prefix, f iptables.Family) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return !f.Has(p.Addr()) })
+}

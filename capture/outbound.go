@@ -1,0 +1,137 @@
+package capture
+
+import (
+	"net/netip"
+
+	"istio-init/iptables"
+)
+
+// output are the rules for connections that begin in the pod.
+func output(c Config, f iptables.Family) []rule {
+	var rules []rule
+	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
+
+	// By an excluded interface: as if there were no mesh.
+	for _, out := range c.ExcludeInterfaces {
+		to(match{Out: iptables.Is(out)}, iptables.Return)
+	}
+	// To an excluded port: whoever calls, the proxy too.
+	for _, port := range c.OutboundExcludePorts {
+		to(match{Proto: iptables.TCP, DPort: iptables.Is(port)}, iptables.Return)
+		if c.Generation == Current { // UDP matters for DNS only
+			to(match{Proto: iptables.UDP, DPort: iptables.Is(port)}, iptables.Return)
+		}
+	}
+	rules = append(rules, fromProxy(c, f)...)
+	rules = append(rules, ownerGroups(c)...)
+	// App to itself by localhost: local.
+	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return)
+	// To an excluded destination, before any inclusion.
+	for _, dst := range ofFamily(c.OutboundPrefixes.Except, f) {
+		to(match{Dst: iptables.Is(dst)}, iptables.Return)
+	}
+	// To an included port, wherever it is.
+	for _, port := range c.OutboundPorts {
+		to(match{Proto: iptables.TCP, DPort: iptables.Is(port)}, jump(chainRedirect))
+	}
+	// To an included destination.
+	for _, dst := range destinations(c, f) {
+		to(match{Dst: dst}, jump(chainRedirect))
+	}
+	if c.Generation != Current && len(ofFamily(c.OutboundPrefixes.Only, f)) > 0 {
+		to(match{}, iptables.Return)
+	}
+	return rules
+}
+
+// destinations are the conditions on the destination of what is captured: one
+// without a condition for all, one for each prefix of the family, or none.
+func destinations(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
+	if c.OutboundPrefixes.All {
+		return []iptables.Cond[netip.Prefix]{{}}
+	}
+	var conds []iptables.Cond[netip.Prefix]
+	for _, p := range ofFamily(c.OutboundPrefixes.Only, f) {
+		conds = append(conds, iptables.Is(p))
+	}
+	return conds
+}
+
+// fromProxy are the rules that keep the proxy's own traffic out of the proxy,
+// and calls from the pod to itself on the right side of it.
+func fromProxy(c Config, f iptables.Family) []rule {
+	if c.Generation == Istio1_0 {
+		return fromProxy1_0(c, f)
+	}
+	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
+	rules := []rule{when(match{Src: iptables.Is(passthrough(f)), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
+	for _, uid := range c.ProxyUIDs {
+		rules = append(rules, fromOwner(c, f, byUID, uid)...)
+	}
+	for _, gid := range c.ProxyGIDs {
+		rules = append(rules, fromOwner(c, f, byGID, gid)...)
+	}
+	return rules
+}
+
+const loopbackInterface = iptables.Interface("lo")
+
+// byUID and byGID make the condition on who sends a packet.
+func byUID(is iptables.Cond[iptables.IDRange]) match {
+	return match{UIDs: []iptables.Cond[iptables.IDRange]{is}}
+}
+
+func byGID(is iptables.Cond[iptables.IDRange]) match {
+	return match{GIDs: []iptables.Cond[iptables.IDRange]{is}}
+}
+
+// fromOwner are the three rules for one id of the proxy.
+func fromOwner(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRange]) match, id iptables.IDRange) []rule {
+	// Proxy to its own pod by pod address (the app called its own service): in
+	// again by the front door, except to the tunnel, which is the door itself.
+	self := by(iptables.Is(id))
+	self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
+	if c.Generation == Current {
+		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(c.TunnelPort))
+	}
+	rules := []rule{when(self, jump(chainInRedirect))}
+	// App to itself by pod address: local, unless loopback is to be captured.
+	if !c.includesLoopback() {
+		local := by(iptables.Not(id))
+		local.Out = iptables.Is(loopbackInterface)
+		rules = append(rules, when(local, iptables.Return))
+	}
+	// Proxy to anywhere else: out.
+	return append(rules, when(by(iptables.Is(id)), iptables.Return))
+}
+
+// fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself
+// by pod address goes out by the proxy, whoever calls.
+func fromProxy1_0(c Config, f iptables.Family) []rule {
+	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(chainRedirect))}
+	for _, uid := range c.ProxyUIDs {
+		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return))
+	}
+	for _, gid := range c.ProxyGIDs {
+		rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return))
+	}
+	return rules
+}
+
+// ownerGroups are the rules that leave processes of other groups alone.
+func ownerGroups(c Config) []rule {
+	var rules []rule
+	if c.OwnerGroups.All {
+		for _, gid := range c.OwnerGroups.Except {
+			rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return))
+		}
+		return rules
+	}
+	// In none of the groups: one rule that names them all, and with no group
+	// at all takes everybody.
+	var none match
+	for _, gid := range c.OwnerGroups.Only {
+		none.GIDs = append(none.GIDs, iptables.Not(gid))
+	}
+	return []rule{when(none, iptables.Return)}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/user"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// accounts look names up; an error says that there is no such name.
+type accounts interface {
+	uid(name string) (string, error)
+	gid(name string) (string, error)
+}
+
+// systemAccounts are those of the machine.
+type systemAccounts struct{}
+
+func (systemAccounts) uid(name string) (string, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return "", err
+	}
+	return u.Uid, nil
+}
+
+func (systemAccounts) gid(name string) (string, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return "", err
+	}
+	return g.Gid, nil
+}
+
+// defaultProxyUID is the proxy's user where none is given (Istio's constant).
+const defaultProxyUID = "1337"
+
+// parseIDs parses a list of ids, ranges of them and names; kind is what a name
+// is of.
+func parseIDs(v, kind string, lookup func(string) (string, error)) ([]iptables.IDRange, error) {
+	return list(v, func(v string) (iptables.IDRange, error) { return parseID(v, kind, lookup) })
+}
+
+func parseID(v, kind string, lookup func(string) (string, error)) (id iptables.IDRange, err error) {
+	if strings.Trim(v, "0123456789-") == "" {
+		if err := id.UnmarshalText([]byte(v)); err != nil {
+			return id, bad(v, "is not an id or range of ids: it %v", err)
+		}
+		return id, nil
+	}
+	number, err := lookup(v)
+	if err != nil {
+		return id, bad(v, "is neither an id nor the name of a %s here", kind)
+	}
+	if err := id.UnmarshalText([]byte(number)); err != nil {
+		return id, bad(v, "is a %s whose id is %s, which %v", kind, quote(number), err)
+	}
+	return id, nil
+}
+
+// resolve parses what depends on other values: the ids of the proxy, and what
+// follows from the generation.
+func (s *settings) resolve() []error {
+	c := &s.config
+	if c.Generation == capture.Istio1_0 && !s.inboundPortGiven {
+		c.InboundPort = c.ProxyPort // as there was one port for both
+	}
+	uid := s.proxyUID
+	if strings.Trim(uid, " ,") == "" {
+		uid = defaultProxyUID
+		if number, err := s.accounts.uid(s.envoyUser); err == nil {
+			uid = number
+		}
+		if c.Generation == capture.Istio1_0 {
+			uid += ",0" // for the certificate agent, which ran as root
+		}
+	}
+	gid, from := s.proxyGID, ""
+	if strings.Trim(gid, " ,") == "" {
+		gid, from = uid, "not given, so it is that of --proxy-uid: "
+	}
+	var problems []error
+	var err error
+	if c.ProxyUIDs, err = parseIDs(uid, "user", s.accounts.uid); err != nil {
+		problems = append(problems, fmt.Errorf("--proxy-uid (env PROXY_UID): %w; it takes %s", err, formIDs))
+	}
+	if c.ProxyGIDs, err = parseIDs(gid, "group", s.accounts.gid); err != nil && (from == "" || len(problems) == 0) {
+		problems = append(problems, fmt.Errorf("--proxy-gid (env PROXY_GID): %s%w; it takes %s", from, err, formIDs))
+	}
+	if c.OwnerGroups.All {
+		c.OwnerGroups.Except = s.groupsExclude
+	}
+	return problems
+}
+
+// ownerGroups takes the groups whose processes are captured.
+func ownerGroups(s *settings, v string) (err error) {
+	c := &s.config.OwnerGroups
+	c.All, c.Only, err = scope(v, s.parseGroup)
+	if err == nil && !c.All && len(c.Only) == 0 {
+		c.All = true
+		s.warn("env ISTIO_OUTBOUND_OWNER_GROUPS names no group: %s", emptyOwnerGroups)
+	}
+	return errors.Join(err, tooManyGroups(c.Only))
+}
+
+// emptyOwnerGroups is what an empty list of groups means here; for Istio it means
+// that nothing outbound is captured.
+const emptyOwnerGroups = "the processes of all groups are captured"
+
+// ownerGroupsExclude takes the groups whose processes are left alone.
+func ownerGroupsExclude(s *settings, v string) (err error) {
+	s.groupsExclude, err = list(v, s.parseGroup)
+	return errors.Join(err, tooManyGroups(s.groupsExclude))
+}
+
+func (s *settings) parseGroup(v string) (iptables.IDRange, error) {
+	return parseID(v, "group", s.accounts.gid)
+}
+
+func tooManyGroups(groups []iptables.IDRange) error {
+	if len(groups) > capture.MaxOwnerGroups {
+		return fmt.Errorf("names %d groups", len(groups))
+	}
+	return nil
+}

@@ -1,0 +1,25 @@
+// Command istio-init redirects a pod's TCP traffic through its sidecar proxy. It
+// turns Istio's flags into iptables rules, previews them, puts them into the
+// pod's network namespace in one transaction, and takes them out again.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run()) }
+
+// run is the program but for its exit.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, process{
+		args:   os.Args,
+		env:    os.LookupEnv,
+		stdout: os.Stdout,
+		stderr: os.Stderr,
+	})
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+)
+
+// Exit codes. Istio's repair controller relies on 126.
+const (
+	exitDone   = 0
+	exitFailed = 1
+)
+
+// A process is what the program gets from the system.
+type process struct {
+	args           []string
+	env            func(string) (string, bool)
+	stdout, stderr io.Writer
+}
+
+// The commands, and the names under which Istio's tools had them.
+const (
+	applyCommand = "apply"
+	cleanCommand = "clean"
+	programName  = "istio-init"
+)
+
+var (
+	applyNames = []string{applyCommand, "istio-iptables", "istio-iptables-go", "istio-iptables.sh"}
+	cleanNames = []string{cleanCommand, "istio-clean-iptables"}
+)
+
+// commandLine turns every way in which the program is called into the arguments
+// of its own commands. name is the file it was started as.
+//
+//	istio-init [apply|istio-iptables] FLAGS     istio-init FLAGS (Istio 1.0 to 1.3)
+//	istio-init clean|istio-clean-iptables ...   istio-init [FLAGS-less] clean
+//	istio-init pilot-agent COMMAND ...          pilot-agent COMMAND ...
+//	istio-iptables FLAGS                        istio-clean-iptables FLAGS
+func commandLine(name string, args []string) []string {
+	switch name = filepath.Base(name); {
+	case slices.Contains(applyNames, name):
+		args = append([]string{applyCommand}, args...)
+	case slices.Contains(cleanNames, name):
+		args = append([]string{cleanCommand}, args...)
+	}
+	if len(args) > 0 && args[0] == "pilot-agent" {
+		args = args[1:]
+	}
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
+		args = append([]string{applyCommand}, args...)
+	}
+	if slices.Contains(applyNames, args[0]) && len(args) > 1 && args[1] == cleanCommand {
+		args = args[1:] // the 1.0 script took "clean" as its first argument
+	}
+	return args
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, p process) int {
+	root := newRoot(p)
+	root.SetArgs(commandLine(p.args[0], p.args[1:]))
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var logged *loggedError
+	if !errors.As(err, &logged) {
+		fmt.Fprintf(p.stderr, "Error: %v\n", err)
+	}
+	return exitFailed
+}
+
+// A loggedError has been shown to the user already.
+type loggedError struct{ error }
+
+func newRoot(p process) *cobra.Command {
+	root := &cobra.Command{
+		Use:   programName,
+		Short: "redirect a pod's traffic through its sidecar proxy",
+		Long: `istio-init redirects a pod's TCP traffic through its sidecar proxy.
+
+Started with flags alone it does what "istio-init apply" does. It also answers
+to the names of Istio's tools: istio-iptables, istio-clean-iptables and
+pilot-agent, as a command or as the name of its file.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+	}
+	root.AddCommand(
+		newRuleCommand(p, &cobra.Command{
+			Use:     applyCommand,
+			Aliases: applyNames[1:],
+			Short:   "install the rules, or preview them with --dry-run",
+			Long: `Install the rules in the network namespace, in one transaction for each address
+family. Running it again changes nothing; running it with other flags turns the
+rules into the new ones. With --dry-run nothing is touched: the rules are printed
+as iptables-save and ip6tables-save would print them.`,
+			Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
+  istio-init apply -i '*' -b '*' --dry-run`,
+		}, allOptions, runApply),
+		newRuleCommand(p, &cobra.Command{
+			Use:     cleanCommand,
+			Aliases: cleanNames[1:],
+			Short:   "remove the rules, whatever flags made them",
+			Long: `Remove the rules. No flags are needed: what is ours is found in the live rules, of
+both variants of iptables and both families. Flags that describe rules are
+accepted, since scripts pass them, and mean nothing here. With --dry-run the
+change is printed as input for iptables-restore and not made.`,
+			Example: `  istio-init clean
+  istio-init clean --network-namespace /proc/4711/ns/net`,
+		}, cleanOptions, runClean),
+		newVersion(),
+	)
+	return root
+}
+
+// newRuleCommand makes a command that takes the flags of the option table. meant
+// selects the options that mean something to it; the others are accepted.
+func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run func(*invocation) error) *cobra.Command {
+	cmd.Args = noArguments
+	flags := defineFlags(cmd.Flags(), meant)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		inv := &invocation{ctx: cmd.Context(), stdout: p.stdout}
+		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
+		if set.cleanupOnly {
+			// Teardown, whatever rules the other flags describe.
+			run = runClean
+			set, problems = parseSettings(flags, p.env, systemAccounts{}, cleanOptions)
+		}
+		log, closeLog, err := newLogger(p, set.log, set.dryRun)
+		if err != nil {
+			problems = append(problems, err)
+			log, closeLog, _ = newLogger(p, logSettings{}, set.dryRun)
+		}
+		defer closeLog()
+		inv.set, inv.log = set, log
+		if len(problems) > 0 {
+			return refuse(log, problems)
+		}
+		for _, w := range set.warnings {
+			log.Warn(w)
+		}
+		if err := run(inv); err != nil {
+			log.Error(err.Error())
+			return &loggedError{err}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// refuse shows every problem of the input, each on a line of its own.
+func refuse(log *zap.Logger, problems []error) error {
+	for _, p := range problems {
+		log.Error(p.Error())
+	}
+	err := fmt.Errorf("%d invalid value(s), nothing was touched", len(problems))
+	log.Error(err.Error())
+	return &loggedError{err}
+}
+
+// noArguments refuses positional arguments: what follows a boolean flag is one,
+// and "--redirect-dns false" would turn it on.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %s: a boolean flag takes its value with =, as in --dry-run=false; "+
+		"a list is one word, as in -b 80,443", quote(args[0]))
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), programName, version())
+			return err
+		},
+	}
+}
+
+// version is that of the module, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return v + " " + info.GoVersion
+}

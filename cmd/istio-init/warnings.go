@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// explainInput warns of values that mean nothing, where Istio is silent.
+func (s *settings) explainInput() {
+	c := &s.config
+	if len(c.InboundPorts.Except) > 0 && !c.InboundPorts.All {
+		s.warn("--istio-local-exclude-ports means nothing: it counts only while --istio-inbound-ports is *")
+	}
+	if len(c.OutboundPorts) > 0 && c.OutboundPrefixes.All {
+		s.warn("--istio-outbound-ports means nothing: --istio-service-cidr is *, which captures every port; it adds to that and does not narrow it")
+	}
+	if len(c.VirtualInterfaces) > 0 && c.OutboundPrefixes.Empty() {
+		s.warn("--kube-virt-interfaces captures nothing: --istio-service-cidr names no destination")
+	}
+	if len(s.groupsExclude) > 0 && !c.OwnerGroups.All {
+		s.warn("env ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE means nothing: it counts only while ISTIO_OUTBOUND_OWNER_GROUPS is *")
+	}
+	if s.captureAllDNS {
+		s.warn("--capture-all-dns means nothing without --redirect-dns")
+	}
+	if s.nativeNFT {
+		s.warn("--native-nftables: the rules are made by iptables-nft, which puts them into nf_tables")
+	}
+}
+
+// decideFamilies says which families are captured, as Istio does: the first
+// address of the namespace decides, and with --dual-stack any IPv6 address does.
+// IPv4 rules are always there. The warnings name what stays uncaptured.
+func (s *settings) decideFamilies(addrs []netutil.Addr) (families []iptables.Family, warnings []string) {
+	var v6 []string
+	for _, a := range addrs {
+		if !a.IP.Is4() {
+			v6 = append(v6, fmt.Sprintf("%s (%s)", a.IP, a.Interface))
+		}
+	}
+	both := iptables.Families[:]
+	switch {
+	case s.families == familiesDual:
+		return both, nil
+	case s.families == familiesV4:
+	case len(addrs) == 0:
+		warnings = append(warnings, "the namespace has no address but loopback and link-local ones: "+
+			"the families to capture cannot be told from it (--ip-family tells them)")
+		if s.dualStack {
+			return both, warnings
+		}
+	case len(v6) > 0 && (s.dualStack || len(v6) == len(addrs)):
+		return both, nil
+	}
+	if len(v6) > 0 {
+		warnings = append(warnings, "IPv6 is NOT captured, in or out, though the pod has "+strings.Join(v6, ", ")+
+			": --dual-stack captures it")
+	}
+	return both[:1], warnings
+}

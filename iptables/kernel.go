@@ -1,0 +1,160 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+)
+
+// lockWait is for how many seconds the legacy variant waits for another program
+// that holds the lock; nft has no lock.
+const lockWait = 20
+
+// A Kernel is the live state of one variant, as [Survey] saw it, and the way to
+// change it. Its methods start processes: call them from the goroutine that
+// entered the namespace.
+type Kernel struct {
+	variant Variant
+	env     []string
+	sides   [len(Families)]side
+}
+
+// A side is one family of a variant.
+type side struct {
+	save, restore string // absolute paths
+	present       bool   // it has tables
+	have          Snapshot
+	err           error // why it cannot be read or written
+}
+
+// A Change is what has to be done for one family; nothing when Script is empty.
+type Change struct {
+	Family Family
+	Script string   // for iptables-restore --noflush
+	Before Snapshot // the state it starts from
+	After  Snapshot // the state it leads to
+}
+
+// Emptied returns the tables that held something of ours before the change and
+// hold nothing after it: no rule, no chain but the built-in ones, no policy but
+// ACCEPT.
+func (c Change) Emptied() []string {
+	var names []string
+	for _, t := range c.Before.tables {
+		if t.ours() && !slices.ContainsFunc(c.After.table(t.name).chains, func(c savedChain) bool {
+			return c.policy != "ACCEPT" || len(c.rules) > 0
+		}) {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// Variant returns the variant of the kernel.
+func (k *Kernel) Variant() Variant { return k.variant }
+
+// State returns the state of a family as [Survey] saw it.
+func (k *Kernel) State(f Family) Snapshot { return k.sides[f].have }
+
+// Holds tells whether the variant holds anything of ours, in either family.
+func (k *Kernel) Holds() bool { return k.holds(Snapshot.Ours) }
+
+func (k *Kernel) holds(what func(Snapshot) bool) bool {
+	return slices.ContainsFunc(k.sides[:], func(s side) bool { return what(s.have) })
+}
+
+func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.String() }
+
+// Plan returns the change that makes ours what is wanted, from the state that
+// [Survey] saw. Wanting nothing of a family that is not there is no error. The
+// answer is empty too when iptables prints the rules in a dialect of its own but
+// accepts each of them as there.
+func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
+	s := k.sides[want.Family]
+	nothing := Change{Family: want.Family, Before: s.have, After: s.have}
+	if s.err != nil {
+		if len(want.Tables) == 0 && !s.present {
+			return nothing, nil
+		}
+		return nothing, fmt.Errorf("%s: %w", k.name(want.Family), s.err)
+	}
+	for _, t := range want.Tables {
+		if slices.Contains(s.have.unreadable, t.Name) {
+			return nothing, fmt.Errorf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to: "+
+				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
+		}
+	}
+	next := s.have.With(want)
+	script := Plan(s.have, want)
+	if script != "" && s.have.dialect {
+		same, err := sameRules(s.have, next, k.accepts(want.Family))
+		if err != nil {
+			return nothing, err
+		}
+		if same {
+			return nothing, nil
+		}
+	}
+	return Change{Family: want.Family, Script: script, Before: s.have, After: next}, nil
+}
+
+// Commit makes the changes, one process for each family, and both at the same
+// time where that is safe: with nft, deleting chains of both families at once
+// makes one of the two start over and lose. Each table changes as a whole or not
+// at all; the errors are [RestoreError] and name the refused line.
+func (k *Kernel) Commit(ctx context.Context, changes []Change) error {
+	if k.variant == Legacy || !slices.ContainsFunc(changes, func(c Change) bool { return deletesChains(c.Script) }) {
+		return k.commit(ctx, changes)
+	}
+	for _, c := range changes {
+		if err := k.commit(ctx, []Change{c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Kernel) commit(ctx context.Context, changes []Change) error {
+	var processes []*process
+	for _, c := range changes {
+		args := []string{"--noflush"}
+		if k.variant == Legacy {
+			args = append(args, fmt.Sprintf("--wait=%d", lockWait))
+		}
+		processes = append(processes, &process{path: k.sides[c.Family].restore, args: args, env: k.env, stdin: c.Script})
+	}
+	runAll(ctx, processes)
+	var errs []error
+	for i, p := range processes {
+		if p.err != nil {
+			errs = append(errs, newRestoreError(changes[i].Family, k.variant, p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }
+
+// accepts asks iptables itself, by its check command, whether a rule is there.
+func (k *Kernel) accepts(f Family) func(table, chain, rule string) (bool, error) {
+	proto := goiptables.ProtocolIPv4
+	if f == IPv6 {
+		proto = goiptables.ProtocolIPv6
+	}
+	program := strings.TrimSuffix(k.sides[f].restore, "-restore")
+	return func(table, chain, rule string) (bool, error) {
+		ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(lockWait))
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", program, err)
+		}
+		there, err := ipt.Exists(table, chain, strings.Fields(rule)...)
+		if err != nil {
+			return false, fmt.Errorf("%s: check %q in %s: %w", program, rule, chain, err)
+		}
+		return there, nil
+	}
+}

@@ -1,0 +1,219 @@
+package iptables
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Cond is a condition on one property of a packet: that it is Val, or with
+// Neg that it is not. The zero Cond is not Set and holds for every packet.
+type Cond[T any] struct {
+	Val      T
+	Neg, Set bool
+}
+
+// Is returns the condition that the property is v.
+func Is[T any](v T) Cond[T] { return Cond[T]{Val: v, Set: true} }
+
+// Not returns the condition that the property is not v.
+func Not[T any](v T) Cond[T] { return Cond[T]{Val: v, Neg: true, Set: true} }
+
+// holds tells whether the condition is met when is says whether the property is
+// Val.
+func (c Cond[T]) holds(is func(T) bool) bool { return !c.Set || is(c.Val) != c.Neg }
+
+// A Proto is a transport protocol by its IP number. The zero value is any
+// protocol, as it is for iptables.
+type Proto uint8
+
+// The protocols the rules name.
+const (
+	TCP Proto = 6
+	UDP Proto = 17
+)
+
+// String returns the name iptables prints, or the number.
+func (p Proto) String() string {
+	switch p {
+	case TCP:
+		return "tcp"
+	case UDP:
+		return "udp"
+	}
+	return strconv.Itoa(int(p))
+}
+
+// States is a set of connection tracking states.
+type States uint8
+
+// The states of a packet's connection (iptables-extensions(8), conntrack), in
+// the order in which iptables-save prints them.
+const (
+	Invalid States = 1 << iota
+	New
+	Related
+	Established
+)
+
+var stateNames = [...]string{"INVALID", "NEW", "RELATED", "ESTABLISHED"}
+
+// String returns the form iptables prints, as in "RELATED,ESTABLISHED".
+func (s States) String() string {
+	var names []string
+	for i, name := range stateNames {
+		if s&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// MaxMultiport is how many ports one multiport match holds; a range counts for
+// two (linux/netfilter/xt_multiport.h, XT_MULTI_PORTS).
+const MaxMultiport = 15
+
+// A Match is a conjunction of conditions; the zero Match takes every packet.
+// The fields stand in the order in which they are printed.
+type Match struct {
+	Src, Dst     Cond[netip.Prefix] // -s, -d; a prefix of 0 bits is every address and is not printed
+	In, Out      Cond[Interface]    // -i, -o
+	Proto        Proto              // -p; zero: any
+	SPort, DPort Cond[PortRange]    // -m tcp|udp --sport, --dport; need Proto
+	SYN          Cond[bool]         // -m tcp --syn: the packet opens a connection; Val is always true
+	DPorts       Cond[[]PortRange]  // -m multiport --dports; needs Proto
+	Mark         Cond[Mark]         // -m mark
+	ConnMark     Cond[Mark]         // -m connmark
+	State        Cond[States]       // -m conntrack --ctstate
+	UIDs, GIDs   []Cond[IDRange]    // -m owner, one match for each; all have to hold
+}
+
+// Matches tells whether the packet meets every condition.
+func (m Match) Matches(p Packet) bool {
+	return m.Src.holds(func(v netip.Prefix) bool { return v.Contains(p.Src.Addr()) }) &&
+		m.Dst.holds(func(v netip.Prefix) bool { return v.Contains(p.Dst.Addr()) }) &&
+		m.In.holds(func(v Interface) bool { return v.Matches(p.In) }) &&
+		m.Out.holds(func(v Interface) bool { return v.Matches(p.Out) }) &&
+		(m.Proto == 0 || m.Proto == p.Proto) &&
+		m.SPort.holds(func(v PortRange) bool { return v.Contains(p.Src.Port()) }) &&
+		m.DPort.holds(func(v PortRange) bool { return v.Contains(p.Dst.Port()) }) &&
+		m.SYN.holds(func(bool) bool { return p.Proto == TCP && p.SYN }) &&
+		m.DPorts.holds(func(v []PortRange) bool {
+			return slices.ContainsFunc(v, func(r PortRange) bool { return r.Contains(p.Dst.Port()) })
+		}) &&
+		m.Mark.holds(func(v Mark) bool { return v.Matches(p.Mark) }) &&
+		m.ConnMark.holds(func(v Mark) bool { return v.Matches(p.ConnMark) }) &&
+		m.State.holds(func(v States) bool { return v&p.State != 0 }) &&
+		ownedBy(m.UIDs, p.Owner, func(o Owner) uint32 { return o.UID }) &&
+		ownedBy(m.GIDs, p.Owner, func(o Owner) uint32 { return o.GID })
+}
+
+// ownedBy evaluates owner matches as the kernel does: a packet without a socket
+// has no owner, so it meets only the negated ones (net/netfilter/xt_owner.c).
+func ownedBy(conds []Cond[IDRange], owner *Owner, id func(Owner) uint32) bool {
+	for _, c := range conds {
+		if !c.holds(func(r IDRange) bool { return owner != nil && r.Contains(id(*owner)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// text appends the match in the kernel's canonical form.
+func (m Match) text(w *words) {
+	cond(w, m.Src, "-s", prefixText)
+	cond(w, m.Dst, "-d", prefixText)
+	cond(w, m.In, "-i", func(i Interface) string { return string(i) })
+	cond(w, m.Out, "-o", func(i Interface) string { return string(i) })
+	if m.Proto != 0 {
+		w.add("-p", m.Proto.String())
+	}
+	if m.SPort.Set || m.DPort.Set || m.SYN.Set {
+		w.add("-m", m.Proto.String())
+		cond(w, m.SPort, "--sport", PortRange.String)
+		cond(w, m.DPort, "--dport", PortRange.String)
+		cond(w, m.SYN, "--tcp-flags", func(bool) string { return "FIN,SYN,RST,ACK SYN" })
+	}
+	if m.DPorts.Set {
+		w.add("-m", "multiport")
+		cond(w, m.DPorts, "--dports", portListText)
+	}
+	if m.Mark.Set {
+		w.add("-m", "mark")
+		cond(w, m.Mark, "--mark", Mark.String)
+	}
+	if m.ConnMark.Set {
+		w.add("-m", "connmark")
+		cond(w, m.ConnMark, "--mark", Mark.String)
+	}
+	if m.State.Set {
+		w.add("-m", "conntrack")
+		cond(w, m.State, "--ctstate", States.String)
+	}
+	for _, c := range m.UIDs {
+		w.add("-m", "owner")
+		cond(w, c, "--uid-owner", IDRange.String)
+	}
+	for _, c := range m.GIDs {
+		w.add("-m", "owner")
+		cond(w, c, "--gid-owner", IDRange.String)
+	}
+}
+
+// cond appends "[!] flag value" when the condition is set. A value without text
+// (the prefix of every address) is left out, as the kernel does.
+func cond[T any](w *words, c Cond[T], flag string, text func(T) string) {
+	if !c.Set {
+		return
+	}
+	value := text(c.Val)
+	if value == "" {
+		return
+	}
+	if c.Neg {
+		w.add("!")
+	}
+	w.add(flag, value)
+}
+
+func prefixText(p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return ""
+	}
+	return addrText(p.Masked().Addr()) + "/" + strconv.Itoa(p.Bits())
+}
+
+// addrText prints an address as the C library does, which is how iptables
+// prints it: an IPv6 address of which exactly the first 96 bits are zero ends
+// in dotted form (glibc, resolv/inet_ntop.c); netip prints it in hexadecimal.
+func addrText(a netip.Addr) string {
+	if a.Is4() {
+		return a.String()
+	}
+	b := a.As16()
+	if slices.Max(b[:12]) == 0 && b[12]|b[13] != 0 {
+		return "::" + netip.AddrFrom4([4]byte(b[12:])).String()
+	}
+	return a.String()
+}
+
+func portListText(list []PortRange) string {
+	texts := make([]string, len(list))
+	for i, r := range list {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+// words builds the text of a rule, one space between its words.
+type words struct{ b strings.Builder }
+
+func (w *words) add(texts ...string) {
+	for _, t := range texts {
+		if w.b.Len() > 0 {
+			w.b.WriteByte(' ')
+		}
+		w.b.WriteString(t)
+	}
+}

@@ -1,0 +1,191 @@
+package iptables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// With returns the state after everything of ours in it was replaced by what is
+// wanted. What is not ours stays as it is and where it is. Our jumps stay where
+// the first of them was, or come last in their chain. A chain of ours that
+// somebody else's rule jumps to cannot be removed and stays empty.
+func (s Snapshot) With(want Ruleset) Snapshot {
+	out := Snapshot{Family: s.Family, unreadable: s.unreadable}
+	for _, t := range s.tables {
+		out.tables = append(out.tables, t.with(want.table(t.name), s.Family))
+	}
+	for _, t := range want.Tables {
+		if !s.has(t.Name) {
+			out.tables = append(out.tables, savedTable{name: t.Name}.with(t, s.Family))
+		}
+	}
+	return out
+}
+
+func (t savedTable) with(want Table, f Family) savedTable {
+	out := savedTable{name: t.name}
+	for _, c := range t.chains {
+		switch {
+		case !Own(c.name):
+			c.rules = replaceJumps(c, texts(want.chain(c.name), f))
+		case want.has(c.name):
+			c.rules = texts(want.chain(c.name), f)
+		case t.heldByOthers(c.name):
+			c.rules = nil
+		default:
+			continue
+		}
+		out.chains = append(out.chains, c)
+	}
+	if len(want.Chains) == 0 {
+		return out
+	}
+	for _, name := range builtinChains(t.name) {
+		if out.find(name) < 0 { // the kernel makes a table with all of them
+			out.chains = append(out.chains, savedChain{name, "ACCEPT", texts(want.chain(name), f)})
+		}
+	}
+	for _, c := range want.Chains {
+		if out.find(c.Name) < 0 {
+			out.chains = append(out.chains, savedChain{c.Name, "-", texts(c.Rules, f)})
+		}
+	}
+	return out
+}
+
+func (t Table) has(chain string) bool {
+	return slices.ContainsFunc(t.Chains, func(c Chain) bool { return c.Name == chain })
+}
+
+// heldByOthers tells whether a rule that is not ours jumps to the chain.
+func (t savedTable) heldByOthers(chain string) bool {
+	return slices.ContainsFunc(t.chains, func(c savedChain) bool {
+		return !Own(c.name) && c.policy == "-" && slices.ContainsFunc(c.rules, func(r string) bool {
+			return jumpsToOurs(r) && strings.HasSuffix(r, " "+chain)
+		})
+	})
+}
+
+// replaceJumps returns the rules of a chain that is not ours with our jumps in
+// it replaced. Only built-in chains hold jumps of ours.
+func replaceJumps(c savedChain, jumps []string) []string {
+	if c.policy == "-" {
+		return c.rules
+	}
+	at := slices.IndexFunc(c.rules, jumpsToOurs)
+	if at < 0 {
+		at = len(c.rules)
+	}
+	rules := slices.DeleteFunc(slices.Clone(c.rules), jumpsToOurs)
+	return slices.Insert(rules, at, jumps...)
+}
+
+func texts(rules []Rule, f Family) []string {
+	out := make([]string, len(rules))
+	for i, r := range rules {
+		out[i] = r.Text(f)
+	}
+	return out
+}
+
+// Plan returns the input for iptables-restore --noflush that turns the state
+// have into have.With(want), or "" when they agree. Each table is one
+// transaction of the kernel, so a packet meets the old rules or the new ones.
+//
+// Chains that stay are declared (":CHAIN - [0:0]"), which creates or empties
+// them; chains that go are emptied and deleted last. No script deletes and
+// creates the same chain: iptables-nft loses it when another transaction comes
+// in between. Jumps are deleted by their text and added at their place, so a
+// rule that somebody else added meanwhile is not hit.
+func Plan(have Snapshot, want Ruleset) string {
+	var b strings.Builder
+	next := have.With(want)
+	for _, builtin := range builtins { // table order: see doc.go of capture
+		planTable(&b, have.table(builtin.table), next.table(builtin.table))
+	}
+	return b.String()
+}
+
+func planTable(b *strings.Builder, have, next savedTable) {
+	var declare, deletes, adds, drops []string
+	for _, c := range next.chains {
+		old := have.rules(c.name)
+		known := have.find(c.name) >= 0
+		switch {
+		case c.policy == "-" && known && slices.Equal(old, c.rules), c.policy != "-" && slices.Equal(old, c.rules):
+		case c.policy == "-":
+			declare = append(declare, ":"+c.name+" - [0:0]\n")
+			for _, r := range c.rules {
+				adds = append(adds, appendLine(c.name, r))
+			}
+		default:
+			d, a := planJumps(c.name, old, c.rules)
+			deletes, adds = append(deletes, d...), append(adds, a...)
+		}
+	}
+	for _, c := range have.chains {
+		if next.find(c.name) < 0 {
+			declare = append(declare, "-F "+c.name+"\n")
+			drops = append(drops, "-X "+c.name+"\n")
+		}
+	}
+	if len(declare)+len(deletes)+len(adds)+len(drops) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "*%s\n%s%s%s%sCOMMIT\n", next.name,
+		strings.Join(declare, ""), strings.Join(deletes, ""), strings.Join(adds, ""), strings.Join(drops, ""))
+}
+
+// planJumps returns the lines that delete our old jumps from a built-in chain
+// and those that add the new ones.
+func planJumps(chain string, old, rules []string) (deletes, adds []string) {
+	for _, r := range old {
+		if jumpsToOurs(r) {
+			deletes = append(deletes, "-D "+chain+" "+r+"\n")
+		}
+	}
+	last := len(rules) // where nothing but our jumps follows, they are appended
+	for last > 0 && jumpsToOurs(rules[last-1]) {
+		last--
+	}
+	for i, r := range rules {
+		switch {
+		case !jumpsToOurs(r):
+		case i >= last:
+			adds = append(adds, appendLine(chain, r))
+		default:
+			adds = append(adds, fmt.Sprintf("-I %s %d %s\n", chain, i+1, r))
+		}
+	}
+	return deletes, adds
+}
+
+// sameRules tells whether two states have the same chains and as many rules in
+// each, and every rule in which they differ is accepted as being there.
+func sameRules(have, next Snapshot, accepts func(table, chain, rule string) (bool, error)) (bool, error) {
+	if len(have.tables) != len(next.tables) {
+		return false, nil
+	}
+	for _, t := range next.tables {
+		old := have.table(t.name)
+		if len(old.chains) != len(t.chains) {
+			return false, nil
+		}
+		for _, c := range t.chains {
+			rules := old.rules(c.name)
+			if len(rules) != len(c.rules) || old.find(c.name) < 0 {
+				return false, nil
+			}
+			for i, rule := range c.rules {
+				if rule == rules[i] {
+					continue
+				}
+				if ok, err := accepts(t.name, c.name, rule); !ok || err != nil {
+					return false, err
+				}
+			}
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,232 @@
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// A Variant is one of the two kernel interfaces behind the name iptables.
+type Variant uint8
+
+// The variants, in the order of preference.
+const (
+	NFT    Variant = iota // xtables rules in nf_tables
+	Legacy                // the xtables of old
+)
+
+// Variants are both variants in their order.
+var Variants = [...]Variant{NFT, Legacy}
+
+// String returns "nft" or "legacy".
+func (v Variant) String() string {
+	if v == Legacy {
+		return "legacy"
+	}
+	return "nft"
+}
+
+// UnmarshalText takes "nft" or "legacy".
+func (v *Variant) UnmarshalText(text []byte) error {
+	for _, known := range Variants {
+		if string(text) == known.String() {
+			*v = known
+			return nil
+		}
+	}
+	return errors.New("is not legacy or nft")
+}
+
+// A Look is what was seen of the namespace without starting a program. The
+// indexes are those of [IPv4] and [IPv6].
+type Look struct {
+	Tables [len(Variants)][len(Families)][]string // tables that exist, by variant and family
+	NoNFT  error                                  // why nf_tables cannot be used; nil when it can
+	// Foreign tells that the namespace was entered from outside it, so that
+	// files of this file system say nothing about it.
+	Foreign bool
+}
+
+// Survey looks at the live state of both variants and both families. It starts
+// one iptables-save for each that has tables, all at once, and none in a
+// namespace that no packet filter was used in; nothing is changed. What cannot
+// be read is an error only once it is asked for.
+func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
+	var kernels [len(Variants)]*Kernel
+	var saves []*process
+	var results []*side
+	for _, v := range Variants {
+		k := &Kernel{variant: v, env: childEnv(v, look.Foreign)}
+		kernels[v] = k
+		for _, f := range Families {
+			s := &k.sides[f]
+			s.have = Snapshot{Family: f}
+			s.save, s.restore, s.err = findTools(ctx, v, f)
+			if v == NFT && look.NoNFT != nil {
+				s.err = look.NoNFT
+			}
+			s.present = len(look.Tables[v][f]) > 0
+			if s.err == nil && s.present {
+				saves = append(saves, &process{path: s.save, env: k.env})
+				results = append(results, s)
+			}
+		}
+	}
+	runAll(ctx, saves)
+	for i, p := range saves {
+		results[i].read(p)
+	}
+	return kernels
+}
+
+// read takes what iptables-save printed.
+func (s *side) read(p *process) {
+	if p.err != nil {
+		s.err = fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
+		return
+	}
+	s.have, s.err = ParseSnapshot(s.have.Family, p.stdout.String())
+}
+
+// ErrNoBackend says that no variant of iptables can be used.
+var ErrNoBackend = errors.New("no usable iptables")
+
+// Choose picks the variant to work with and says why: the one that holds rules
+// of ours, else the one that holds rules, else nft where usable, else legacy.
+// force overrides; nil leaves the choice to us. Both families go together; need
+// are those for which rules are wanted, the tools of the others may be missing.
+func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chosen *Kernel, reason string, err error) {
+	usable := func(k *Kernel) error {
+		var errs []error
+		for _, f := range need {
+			if err := k.sides[f].err; err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", k.name(f), err))
+			}
+		}
+		return errors.Join(errs...)
+	}
+	pick := func(k *Kernel, why string) (*Kernel, string, error) { return k, why, usable(k) }
+	if force != nil {
+		return pick(kernels[*force], "forced")
+	}
+	for _, k := range kernels {
+		if k.holds(Snapshot.Ours) {
+			return pick(k, "it holds rules of ours")
+		}
+	}
+	for _, k := range kernels {
+		if k.holds(func(s Snapshot) bool { return s.Rules() > 0 }) && usable(k) == nil {
+			return pick(k, "it holds rules")
+		}
+	}
+	var errs []error
+	for _, k := range kernels {
+		if err := usable(k); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if len(errs) > 0 {
+			return k, fmt.Sprintf("nft is not usable: %v", errors.Join(errs...)), nil
+		}
+		return k, "usable, and no variant holds rules", nil
+	}
+	return nil, "", fmt.Errorf("%w: %w", ErrNoBackend, errors.Join(errs...))
+}
+
+// childEnv is the whole environment of the programs we start. LC_ALL=C keeps
+// their messages in English. The legacy variant locks a file; one namespace
+// entered from outside, or a read-only file system, has no such file to share
+// with others, and the namespace's own file makes a lock that is as wide as the
+// tables are.
+func childEnv(v Variant, foreign bool) []string {
+	env := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	for _, name := range []string{"XTABLES_LIBDIR", "XTABLES_LOCKFILE"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	const lockFile = "/run/xtables.lock"
+	if v == Legacy && os.Getenv("XTABLES_LOCKFILE") == "" && (foreign || !canLock(lockFile)) {
+		env = append(env, "XTABLES_LOCKFILE=/proc/self/ns/net")
+	}
+	return env
+}
+
+// canLock tells whether iptables can open or create the lock file.
+func canLock(path string) bool {
+	const writable = 2 // W_OK
+	err := syscall.Access(path, writable)
+	if errors.Is(err, syscall.ENOENT) {
+		err = syscall.Access(filepath.Dir(path), writable)
+	}
+	return err == nil
+}
+
+// findTools returns the programs of a variant and family by absolute path.
+// Programs that carry the variant in their name are taken first; a plain
+// iptables-restore is taken when it proves to be of the variant.
+func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
+	base := strings.TrimSuffix(f.SaveTool(), "-save")
+	named := base + "-" + v.String()
+	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
+	if save != "" && restore != "" {
+		return save, restore, nil
+	}
+	save, restore = lookPath(base+"-save"), lookPath(base+"-restore")
+	if save == "" || restore == "" {
+		return "", "", fmt.Errorf("neither %s-restore nor %s-restore is installed: %w", named, base, exec.ErrNotFound)
+	}
+	is, err := variantOf(ctx, restore)
+	if err != nil {
+		return "", "", err
+	}
+	if is != v {
+		return "", "", fmt.Errorf("%s-restore is not installed (%s is of the variant %s): %w", named, restore, is, exec.ErrNotFound)
+	}
+	return save, restore, nil
+}
+
+// lookPath finds a program, also where system programs are when PATH does not
+// say so; "" when it is not there.
+func lookPath(name string) string {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin")
+	for _, dir := range dirs {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// variantOf tells the variant of a plain iptables-restore: by the program its
+// name leads to, as distributions install it, else by its version.
+func variantOf(ctx context.Context, path string) (Variant, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		for _, v := range Variants {
+			if strings.Contains(filepath.Base(target), v.String()) {
+				return v, nil
+			}
+		}
+	}
+	p := &process{path: path, args: []string{"--version"}, env: childEnv(NFT, false)}
+	runAll(ctx, []*process{p})
+	if p.err != nil {
+		return 0, fmt.Errorf("%s --version: %w: %s", path, p.err, p.stderrText())
+	}
+	// iptables 1.8 prints "iptables-restore v1.8.9 (nf_tables)"; 1.6 and
+	// before have no nft variant and print no variant at all.
+	if bytes.Contains(p.stdout.Bytes(), []byte("nf_tables")) {
+		return NFT, nil
+	}
+	return Legacy, nil
+}

@@ -1,0 +1,139 @@
+package iptables
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+)
+
+// A Target is what a rule does with the packets it takes. The set is closed.
+type Target interface {
+	text(w *words, f Family)
+	// legalIn tells whether the kernel accepts the target in a table.
+	legalIn(table string) bool
+	// act changes the packet as the kernel does and tells what comes next.
+	act(p *Packet) next
+}
+
+// Jump continues in a chain of the same table, and after the rule when that
+// chain ends without a verdict.
+type Jump struct{ Chain string }
+
+// A Verdict ends something: the chain or the way of the packet.
+type Verdict uint8
+
+// The verdicts. Return ends the chain; in a built-in chain it applies the policy.
+const (
+	Return Verdict = iota + 1
+	Accept
+	Drop
+)
+
+// Redirect sends the connection to a port of this machine: to the loopback
+// address when it began here, else to the address of the interface it came in
+// by (iptables-extensions(8), REDIRECT). The destination stays readable as
+// SO_ORIGINAL_DST. Only for TCP and UDP, only in nat.
+type Redirect struct{ Port uint16 }
+
+// TProxy hands the packet to the socket that listens on a port of this machine,
+// without changing its destination, and sets a mark for policy routing. Only in
+// mangle PREROUTING.
+type TProxy struct {
+	Port uint16
+	Mark Mark
+}
+
+// SetMark sets those bits of the packet's mark that the mask names.
+type SetMark struct{ Mark Mark }
+
+// SaveMark copies the packet's mark to its connection.
+type SaveMark struct{}
+
+// RestoreMark copies the connection's mark to the packet.
+type RestoreMark struct{}
+
+// Zone puts the packet's connection into a conntrack zone, apart from equal
+// addresses and ports in another. Only in raw.
+type Zone struct{ ID uint16 }
+
+func (t Jump) text(w *words, _ Family)    { w.add("-j", t.Chain) }
+func (v Verdict) text(w *words, _ Family) { w.add("-j", v.String()) }
+func (t Redirect) text(w *words, _ Family) {
+	w.add("-j", "REDIRECT", "--to-ports", strconv.Itoa(int(t.Port)))
+}
+func (t Zone) text(w *words, _ Family)      { w.add("-j", "CT", "--zone", strconv.Itoa(int(t.ID))) }
+func (SaveMark) text(w *words, _ Family)    { w.add("-j", "CONNMARK", "--save-mark", fullNFMask) }
+func (RestoreMark) text(w *words, _ Family) { w.add("-j", "CONNMARK", "--restore-mark", fullNFMask) }
+
+func (t SetMark) text(w *words, _ Family) {
+	w.add("-j", "MARK", "--set-xmark", xmarkText(t.Mark))
+}
+
+func (t TProxy) text(w *words, f Family) {
+	w.add("-j", "TPROXY", "--on-port", strconv.Itoa(int(t.Port)),
+		"--on-ip", f.Any().String(), "--tproxy-mark", xmarkText(t.Mark))
+}
+
+const fullNFMask = "--nfmask 0xffffffff --ctmask 0xffffffff"
+
+// xmarkText prints a mark to be set; unlike in a match the mask is always there.
+func xmarkText(m Mark) string { return fmt.Sprintf("%#x/%#x", m.Value, m.Mask) }
+
+// String returns the name iptables prints.
+func (v Verdict) String() string {
+	switch v {
+	case Return:
+		return "RETURN"
+	case Accept:
+		return "ACCEPT"
+	case Drop:
+		return "DROP"
+	}
+	return "Verdict(" + strconv.Itoa(int(v)) + ")"
+}
+
+func (Jump) legalIn(string) bool           { return true }
+func (Verdict) legalIn(string) bool        { return true }
+func (Redirect) legalIn(table string) bool { return table == NAT }
+func (TProxy) legalIn(table string) bool   { return table == Mangle }
+func (SetMark) legalIn(table string) bool  { return table == Mangle }
+func (SaveMark) legalIn(string) bool       { return true }
+func (RestoreMark) legalIn(string) bool    { return true }
+func (Zone) legalIn(table string) bool     { return table == Raw }
+
+func (t Jump) act(*Packet) next      { return next{jump: t.Chain} }
+func (v Verdict) act(*Packet) next   { return next{verdict: v} }
+func (t SetMark) act(p *Packet) next { p.Mark = setBits(p.Mark, t.Mark); return next{} }
+func (SaveMark) act(p *Packet) next  { p.ConnMark = p.Mark; return next{} }
+func (RestoreMark) act(p *Packet) next {
+	p.Mark = p.ConnMark
+	return next{}
+}
+
+func (t Zone) act(p *Packet) next {
+	p.Zone = t.ID
+	return next{}
+}
+
+// act sends what began here to the loopback address; what came in keeps its
+// address, since which one its interface has is not known here.
+func (t Redirect) act(p *Packet) next {
+	p.RedirectedTo = t.Port
+	addr := p.Dst.Addr()
+	if p.Hook == Output {
+		p.Out = "lo"
+		addr = familyOf(addr).Localhost()
+	}
+	p.Dst = netip.AddrPortFrom(addr, t.Port)
+	return next{verdict: Accept}
+}
+
+func (t TProxy) act(p *Packet) next {
+	p.Mark = setBits(p.Mark, t.Mark)
+	p.TProxiedTo = t.Port
+	return next{verdict: Accept}
+}
+
+// setBits is what --set-xmark and --tproxy-mark do: clear the bits of the mask,
+// then flip those of the value.
+func setBits(mark uint32, m Mark) uint32 { return mark&^m.Mask ^ m.Value }

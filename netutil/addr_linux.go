@@ -1,0 +1,117 @@
+package netutil
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// PassthroughV6 is the source address from which a sidecar connects to its own
+// application over IPv6, as 127.0.0.6 over IPv4. Unlike that one it belongs to no
+// loopback prefix, so the loopback interface has to be given it.
+var PassthroughV6 = netip.MustParseAddr("::6")
+
+// An Addr is an address of the namespace.
+type Addr struct {
+	IP        netip.Addr
+	Interface string
+}
+
+// Addrs returns the addresses by which others can reach the namespace: those
+// that are neither loopback nor link-local nor [PassthroughV6], in the order of
+// the kernel, IPv4 first.
+func Addrs() ([]Addr, error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Index] = l.Name
+	}
+	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	var v4, v6 []Addr
+	for _, a := range list {
+		ip, ok := netip.AddrFromSlice(a.IP)
+		ip = ip.Unmap()
+		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == PassthroughV6 {
+			continue
+		}
+		found := Addr{IP: ip, Interface: names[a.LinkIndex]}
+		if ip.Is4() {
+			v4 = append(v4, found)
+		} else {
+			v6 = append(v6, found)
+		}
+	}
+	return append(v4, v6...), nil
+}
+
+// AddPassthroughV6 gives the loopback interface [PassthroughV6], and tells
+// whether it had to. The address is added as deprecated (preferred lifetime 0),
+// so that the kernel never picks it as a source on its own (RFC 6724, rule 3);
+// binding to it works as ever. That also marks it as added by us.
+func AddPassthroughV6() (added bool, err error) {
+	_, found, err := passthroughV6()
+	if err != nil || found {
+		return false, err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return false, fmt.Errorf("find the loopback interface: %w", err)
+	}
+	addr := &netlink.Addr{IPNet: passthroughV6Net(), ValidLft: math.MaxUint32, PreferedLft: 0}
+	switch err := netlink.AddrAdd(lo, addr); {
+	case errors.Is(err, unix.EEXIST): // another run was quicker
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN and IPv6 on lo): %w", PassthroughV6, err)
+	}
+	return true, nil
+}
+
+// RemovePassthroughV6 takes away what [AddPassthroughV6] added, and tells
+// whether there was something. The address as somebody else added it stays.
+func RemovePassthroughV6() (removed bool, err error) {
+	addr, found, err := passthroughV6()
+	if err != nil || !found || addr.Flags&unix.IFA_F_DEPRECATED == 0 {
+		return false, err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return false, fmt.Errorf("find the loopback interface: %w", err)
+	}
+	switch err := netlink.AddrDel(lo, &netlink.Addr{IPNet: passthroughV6Net()}); {
+	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", PassthroughV6, err)
+	}
+	return true, nil
+}
+
+// passthroughV6 finds the address on the loopback interface.
+func passthroughV6() (addr netlink.Addr, found bool, err error) {
+	list, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return addr, false, fmt.Errorf("list IPv6 addresses: %w", err)
+	}
+	for _, a := range list {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip == PassthroughV6 {
+			return a, true, nil
+		}
+	}
+	return addr, false, nil
+}
+
+func passthroughV6Net() *net.IPNet {
+	return &net.IPNet{IP: PassthroughV6.AsSlice(), Mask: net.CIDRMask(128, 128)}
+}

@@ -1,0 +1,68 @@
+package netutil
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/vishvananda/netns"
+)
+
+// namedNetNS is where "ip netns add" keeps namespaces (ip-netns(8)).
+const namedNetNS = "/run/netns"
+
+// NetNSPath returns the file of a network namespace from its path, or from the
+// name that "ip netns" knows it by. "" stays "": where we are.
+func NetNSPath(nameOrPath string) string {
+	if nameOrPath == "" || strings.Contains(nameOrPath, "/") {
+		return nameOrPath
+	}
+	return filepath.Join(namedNetNS, nameOrPath)
+}
+
+// InNetNS calls fn on a thread that is inside the network namespace of that
+// file and returns its error. "" means where we are: then nothing is entered and
+// no capability is needed; else CAP_SYS_ADMIN is.
+//
+// Processes that fn starts inherit the namespace; goroutines do not, so fn must
+// not start one that relies on it. The calling goroutine stays where it was. A
+// thread that cannot be brought back ends with its goroutine, so that nothing
+// else ever runs in a namespace it did not ask for.
+func InNetNS(path string, fn func() error) error {
+	if path == "" {
+		return fn()
+	}
+	done := make(chan error, 1)
+	go func() { done <- onNetNSThread(path, fn) }()
+	return <-done
+}
+
+func onNetNSThread(path string, fn func() error) (err error) {
+	runtime.LockOSThread() // unlocked only once the thread is back
+	home, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the current network namespace: %w", err)
+	}
+	defer home.Close()
+	target, err := netns.GetFromPath(path)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	defer target.Close()
+	if err := netns.Set(target); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace %s (needs CAP_SYS_ADMIN): %w", path, err)
+	}
+	defer func() {
+		if back := netns.Set(home); back != nil {
+			err = errors.Join(err, fmt.Errorf("leave network namespace %s (the thread ends): %w", path, back))
+			return
+		}
+		runtime.UnlockOSThread()
+	}()
+	return fn()
+}
