@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"istio-init/iptables"
 )
@@ -14,11 +15,25 @@ type Mode uint8
 
 // The modes. The zero value is Redirect, as it is for Istio.
 const (
-	Redirect Mode = iota
+	Redirect Mode = iota // the kernel rewrites the destination; the proxy asks for the original one
+	TProxy               // the proxy's socket takes the packet as it is, and sees the client's address
+	None                 // nothing is captured, in or out
 )
 
+var modeNames = [...]string{"REDIRECT", "TPROXY", "NONE"}
+
 // String returns Istio's name of the mode.
-func (m Mode) String() string { return "REDIRECT" }
+func (m Mode) String() string { return modeNames[m] }
+
+// UnmarshalText takes Istio's names in any case; "" is REDIRECT.
+func (m *Mode) UnmarshalText(text []byte) error {
+	i := slices.Index(modeNames[:], strings.ToUpper(string(text)))
+	if i < 0 && len(text) > 0 {
+		return errors.New("is not a mode")
+	}
+	*m = Mode(max(i, 0))
+	return nil
+}
 
 // A Generation is the Istio release whose rules are wanted, line for line. The
 // zero value is the current one.
@@ -82,7 +97,26 @@ type Config struct {
 
 	LoopbackV4  netip.Prefix // what counts as this machine in IPv4; zero: 127.0.0.1/32
 	DropInvalid bool         // drop what conntrack calls invalid
+
+	DNS DNS
+
+	TProxyMark  uint32 // of captured packets; counts only in mode TProxy
+	TProxyTable uint32 // routing table that delivers them here; likewise
 }
+
+// DNS says which name look-ups of the pod are captured. The zero value: none.
+type DNS struct {
+	All     bool         // whatever the server
+	Servers []netip.Addr // to these, of both families
+}
+
+// Captures tells whether any look-up is captured.
+func (d DNS) Captures() bool { return d.All || len(d.Servers) > 0 }
+
+// SelfCallMark marks the proxy's calls to its own pod in mode TProxy, so that
+// they are captured on their way in (Istio's constant; it does not follow the
+// mark of captured packets).
+const SelfCallMark = 1338
 
 // MaxOwnerGroups is how many groups can be told apart: one rule has to name all
 // (Istio's own bound).
@@ -104,7 +138,14 @@ func (c Config) Validate() error {
 	check(max(len(c.OwnerGroups.Only), len(c.OwnerGroups.Except)) > MaxOwnerGroups, "more than %d owner groups", MaxOwnerGroups)
 	check(c.LoopbackV4.IsValid() && (!c.LoopbackV4.Addr().Is4() || !c.LoopbackV4.Addr().IsLoopback() || c.LoopbackV4.Bits() < 8),
 		"%s is not a part of 127.0.0.0/8", c.LoopbackV4)
-	check(c.Generation > Istio1_0, "generation %d does not exist", c.Generation)
+	check(int(c.Generation) >= len(generationNames), "generation %d does not exist", c.Generation)
+	check(int(c.Mode) >= len(modeNames), "mode %d does not exist", c.Mode)
+	if c.Mode == TProxy {
+		check(c.TProxyMark == 0, "the mark of captured packets is 0, which every packet has")
+		check(c.TProxyMark == SelfCallMark, "the mark of captured packets is %d, which marks the proxy's own calls", SelfCallMark)
+		check(c.TProxyTable == 0, "the routing table of captured packets is 0")
+		check(c.Generation == Istio1_0, "the TPROXY rules of Istio 1.0 are not known")
+	}
 	return errors.Join(errs...)
 }
 

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"slices"
 
 	"istio-init/iptables"
 )
@@ -12,18 +13,20 @@ func output(c Config, f iptables.Family) []rule {
 	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 
 	// By an excluded interface: as if there were no mesh.
-	for _, out := range c.ExcludeInterfaces {
-		to(match{Out: iptables.Is(out)}, iptables.Return)
-	}
+	rules = append(rules, leaveOut(c.ExcludeInterfaces)...)
 	// To an excluded port: whoever calls, the proxy too.
 	for _, port := range c.OutboundExcludePorts {
-		to(match{Proto: iptables.TCP, DPort: iptables.Is(port)}, iptables.Return)
+		to(toPort(port), iptables.Return)
 		if c.Generation == Current { // UDP matters for DNS only
 			to(match{Proto: iptables.UDP, DPort: iptables.Is(port)}, iptables.Return)
 		}
 	}
 	rules = append(rules, fromProxy(c, f)...)
 	rules = append(rules, ownerGroups(c)...)
+	// Name look-ups, also those of a server on localhost.
+	if len(dnsServers(c, f)) > 0 {
+		to(match{}, jump(chainOutputDNS))
+	}
 	// App to itself by localhost: local.
 	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return)
 	// To an excluded destination, before any inclusion.
@@ -32,7 +35,7 @@ func output(c Config, f iptables.Family) []rule {
 	}
 	// To an included port, wherever it is.
 	for _, port := range c.OutboundPorts {
-		to(match{Proto: iptables.TCP, DPort: iptables.Is(port)}, jump(chainRedirect))
+		to(toPort(port), jump(chainRedirect))
 	}
 	// To an included destination.
 	for _, dst := range destinations(c, f) {
@@ -65,13 +68,8 @@ func fromProxy(c Config, f iptables.Family) []rule {
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
 	rules := []rule{when(match{Src: iptables.Is(passthrough(f)), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
-	for _, uid := range c.ProxyUIDs {
-		rules = append(rules, fromOwner(c, f, byUID, uid)...)
-	}
-	for _, gid := range c.ProxyGIDs {
-		rules = append(rules, fromOwner(c, f, byGID, gid)...)
-	}
-	return rules
+	rules = append(rules, fromOwners(c, f, byUID, c.ProxyUIDs)...)
+	return append(rules, fromOwners(c, f, byGID, c.ProxyGIDs)...)
 }
 
 const loopbackInterface = iptables.Interface("lo")
@@ -85,24 +83,53 @@ func byGID(is iptables.Cond[iptables.IDRange]) match {
 	return match{GIDs: []iptables.Cond[iptables.IDRange]{is}}
 }
 
-// fromOwner are the three rules for one id of the proxy.
-func fromOwner(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRange]) match, id iptables.IDRange) []rule {
-	// Proxy to its own pod by pod address (the app called its own service): in
-	// again by the front door, except to the tunnel, which is the door itself.
-	self := by(iptables.Is(id))
-	self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
-	if c.Generation == Current {
+// fromOwners are the rules for the user ids or the group ids of the proxy. For
+// one id they are Istio's, in its order. For several, what is not the proxy's can
+// be told only once all of them have been: Istio tells it after the first, so that
+// calls of the others to their own pod never reach the inbound port.
+func fromOwners(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRange]) match, ids []iptables.IDRange) []rule {
+	var again, out []rule
+	for _, id := range ids {
+		// Proxy to its own pod by pod address (the app called its own
+		// service): in again by the front door, except to the tunnel, which
+		// is the door itself, and to DNS, which the agent has seen.
+		self := by(iptables.Is(id))
+		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
+		again = append(again, when(notDoor(c, self), jump(chainInRedirect)))
+		// Proxy to anywhere else: out.
+		out = append(out, when(by(iptables.Is(id)), iptables.Return))
+	}
+	// App to itself by pod address: local, unless loopback is to be captured. A
+	// look-up is not: the server may be here.
+	local := match{}
+	if len(ids) == 1 {
+		local = by(iptables.Not(ids[0]))
+	}
+	local.Out = iptables.Is(loopbackInterface)
+	if c.DNS.Captures() {
+		local.Proto, local.DPort = iptables.TCP, iptables.Not(iptables.Port(dnsPort))
+	}
+	switch {
+	case c.includesLoopback():
+		return append(again, out...)
+	case len(ids) == 1:
+		return slices.Concat(again, []rule{when(local, iptables.Return)}, out)
+	}
+	return slices.Concat(again, out, []rule{when(local, iptables.Return)})
+}
+
+// notDoor adds the ports of a self call that do not go in by the front door.
+func notDoor(c Config, self match) match {
+	switch {
+	case c.Generation == Current && c.DNS.Captures():
+		self.Proto = iptables.TCP
+		self.DPorts = iptables.Not([]iptables.PortRange{iptables.Port(dnsPort), iptables.Port(c.TunnelPort)})
+	case c.Generation == Current:
 		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(c.TunnelPort))
+	case c.DNS.Captures():
+		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(dnsPort))
 	}
-	rules := []rule{when(self, jump(chainInRedirect))}
-	// App to itself by pod address: local, unless loopback is to be captured.
-	if !c.includesLoopback() {
-		local := by(iptables.Not(id))
-		local.Out = iptables.Is(loopbackInterface)
-		rules = append(rules, when(local, iptables.Return))
-	}
-	// Proxy to anywhere else: out.
-	return append(rules, when(by(iptables.Is(id)), iptables.Return))
+	return self
 }
 
 // fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself

@@ -12,6 +12,9 @@ const (
 	chainInRedirect = "ISTIO_IN_REDIRECT"
 	chainOutput     = "ISTIO_OUTPUT"
 	chainRedirect   = "ISTIO_REDIRECT"
+	chainOutputDNS  = "ISTIO_OUTPUT_DNS"
+	chainDivert     = "ISTIO_DIVERT"
+	chainTProxy     = "ISTIO_TPROXY"
 	chainDrop       = "ISTIO_DROP"
 )
 
@@ -35,52 +38,115 @@ func passthrough(f iptables.Family) netip.Prefix {
 	return netip.MustParsePrefix("127.0.0.6/32")
 }
 
-// Rules returns the rules of a valid config for one family. The generation 1.0
-// has none for IPv6, which it did not capture.
+// Rules returns the rules of a valid config for one family. There are none in
+// mode None, and none for IPv6 in the generation 1.0, which did not capture it.
 func Rules(c Config, f iptables.Family) iptables.Ruleset {
 	rs := iptables.Ruleset{Family: f}
-	if c.Generation == Istio1_0 && f == iptables.IPv6 {
+	if c.Mode == None || c.Generation == Istio1_0 && f == iptables.IPv6 {
 		return rs
 	}
-	if c.DropInvalid {
-		rs.Tables = append(rs.Tables, dropInvalid())
+	for _, t := range []iptables.Table{rawTable(c, f), mangleTable(c, f), natTable(c, f)} {
+		if len(t.Chains) > 0 {
+			rs.Tables = append(rs.Tables, t)
+		}
 	}
-	rs.Tables = append(rs.Tables, nat(c, f))
 	return rs
 }
 
-// nat redirects. Each built-in chain has one jump, so that what is ours can be
-// told from what is not.
-func nat(c Config, f iptables.Family) iptables.Table {
-	t := iptables.Table{Name: iptables.NAT}
-	chain := func(name string, rules ...rule) {
+// A table takes chains in the order in which they are written here.
+type table iptables.Table
+
+// chain adds a chain. A built-in chain without rules is left out.
+func (t *table) chain(name string, rules ...rule) {
+	if iptables.Own(name) || len(rules) > 0 {
 		t.Chains = append(t.Chains, iptables.Chain{Name: name, Rules: rules})
 	}
-	if !c.InboundPorts.Empty() || len(c.VirtualInterfaces) > 0 {
-		chain(iptables.Prerouting, when(match{Proto: iptables.TCP}, jump(chainInbound)))
-	}
-	chain(iptables.Output, when(outputHook(c), jump(chainOutput)))
-	chain(chainInbound, inbound(c, f)...)
-	chain(chainInRedirect, when(match{Proto: iptables.TCP}, iptables.Redirect{Port: c.InboundPort}))
-	chain(chainOutput, output(c, f)...)
-	chain(chainRedirect, when(match{Proto: iptables.TCP}, iptables.Redirect{Port: c.ProxyPort}))
-	return t
 }
+
+var tcp = match{Proto: iptables.TCP}
+
+// natTable redirects connections. Each built-in chain has one jump, so that
+// what is ours can be told from what is not.
+func natTable(c Config, f iptables.Family) iptables.Table {
+	t := table{Name: iptables.NAT}
+	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
+		t.chain(iptables.Prerouting, when(tcp, jump(chainInbound)))
+	}
+	t.chain(iptables.Output, when(outputHook(c), jump(chainOutput)))
+	t.chain(chainInbound, inbound(c, f)...)
+	t.chain(chainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
+	t.chain(chainOutput, output(c, f)...)
+	if dns := lookups(c, f); len(dns) > 0 {
+		t.chain(chainOutputDNS, dns...)
+	}
+	t.chain(chainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}))
+	return iptables.Table(t)
+}
+
+// redirectsInbound tells whether connections into the pod are redirected; in
+// mode TProxy they are captured elsewhere.
+func (c Config) redirectsInbound() bool { return c.Mode == Redirect && !c.InboundPorts.Empty() }
+
+// ProxiesInbound tells whether connections into the pod are captured by TPROXY,
+// which needs policy routing besides rules.
+func (c Config) ProxiesInbound() bool { return c.Mode == TProxy && !c.InboundPorts.Empty() }
 
 // outputHook is what enters ISTIO_OUTPUT: everything, since DNS over UDP shares
 // the chain; TCP alone in the older generations.
 func outputHook(c Config) match {
-	if c.Generation == Current {
+	if c.Generation == Current || c.DNS.Captures() {
 		return match{}
 	}
-	return match{Proto: iptables.TCP}
+	return tcp
 }
 
-// dropInvalid drops packets that fit no connection, so that the kernel does not
-// answer them with a reset that kills a healthy one.
-func dropInvalid() iptables.Table {
-	return iptables.Table{Name: iptables.Mangle, Chains: []iptables.Chain{
-		{Name: iptables.Prerouting, Rules: []rule{when(match{State: iptables.Is(iptables.Invalid)}, jump(chainDrop))}},
-		{Name: chainDrop, Rules: []rule{when(match{}, iptables.Drop)}},
-	}}
+// mangleTable marks: what TPROXY captures, and what conntrack calls invalid.
+func mangleTable(c Config, f iptables.Family) iptables.Table {
+	t := table{Name: iptables.Mangle}
+	var prerouting []rule
+	if c.DropInvalid {
+		prerouting = append(prerouting, when(match{State: iptables.Is(iptables.Invalid)}, jump(chainDrop)))
+	}
+	if !c.ProxiesInbound() {
+		t.chain(iptables.Prerouting, prerouting...)
+	} else {
+		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(chainInbound)))...)
+		t.chain(iptables.Output, when(tcp, jump(chainOutput)))
+		t.chain(chainInbound, tproxyInbound(c, f)...)
+		t.chain(chainDivert, divert(c)...)
+		t.chain(chainTProxy, tproxy(c, f)...)
+		t.chain(chainOutput, tproxyOutput(c, f)...)
+	}
+	if c.DropInvalid {
+		t.chain(chainDrop, drop(c)...)
+	}
+	return iptables.Table(t)
+}
+
+// drop are the rules for packets that fit no connection: the kernel would
+// answer them with a reset that kills a healthy one. In mode TProxy, as in
+// Istio, excluded interfaces are left alone in this too.
+func drop(c Config) []rule {
+	var rules []rule
+	if c.Mode == TProxy {
+		rules = leaveIn(c.ExcludeInterfaces)
+	}
+	return append(rules, when(match{}, iptables.Drop))
+}
+
+// leaveIn and leaveOut are the rules that leave traffic by some interfaces alone.
+func leaveIn(interfaces []iptables.Interface) []rule {
+	var rules []rule
+	for _, in := range interfaces {
+		rules = append(rules, when(match{In: iptables.Is(in)}, iptables.Return))
+	}
+	return rules
+}
+
+func leaveOut(interfaces []iptables.Interface) []rule {
+	var rules []rule
+	for _, out := range interfaces {
+		rules = append(rules, when(match{Out: iptables.Is(out)}, iptables.Return))
+	}
+	return rules
 }

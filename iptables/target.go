@@ -111,7 +111,9 @@ func (RestoreMark) act(p *Packet) next {
 }
 
 func (t Zone) act(p *Packet) next {
-	p.Zone = t.ID
+	if p.Zone == 0 { // a zone that is set stays (net/netfilter/xt_CT.c)
+		p.Zone = t.ID
+	}
 	return next{}
 }
 

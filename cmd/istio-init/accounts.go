@@ -82,7 +82,7 @@ func (s *settings) resolve() []error {
 	if strings.Trim(gid, " ,") == "" {
 		gid, from = uid, "not given, so it is that of --proxy-uid: "
 	}
-	var problems []error
+	problems := s.conflicts()
 	var err error
 	if c.ProxyUIDs, err = parseIDs(uid, "user", s.accounts.uid); err != nil {
 		problems = append(problems, fmt.Errorf("--proxy-uid (env PROXY_UID): %w; it takes %s", err, formIDs))
@@ -92,6 +92,22 @@ func (s *settings) resolve() []error {
 	}
 	if c.OwnerGroups.All {
 		c.OwnerGroups.Except = s.groupsExclude
+	}
+	return problems
+}
+
+// conflicts are values that are right by themselves and wrong together.
+func (s *settings) conflicts() []error {
+	var problems []error
+	if c := s.config; c.Mode == capture.TProxy {
+		if c.TProxyMark == capture.SelfCallMark {
+			problems = append(problems, fmt.Errorf("--istio-inbound-tproxy-mark (env ISTIO_INBOUND_TPROXY_MARK): "+
+				"%d marks the proxy's calls to its own pod; it takes any other number", c.TProxyMark))
+		}
+		if c.Generation == capture.Istio1_0 {
+			problems = append(problems, errors.New("--compat (env ISTIO_INIT_COMPAT): the rules of Istio 1.0 are known only for "+
+				"REDIRECT; with TPROXY it takes current or 1.15"))
+		}
 	}
 	return problems
 }

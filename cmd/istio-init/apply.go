@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -29,6 +30,13 @@ type invocation struct {
 
 // runApply installs the rules or previews them.
 func runApply(inv *invocation) error {
+	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		inv.log.Warn(warning)
+	}
 	if err := inv.set.config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
@@ -67,7 +75,7 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 	}
 	for _, f := range families {
 		want[f] = capture.Rules(inv.set.config, f)
-		if len(want[f].Tables) == 0 {
+		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
 			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
 		}
 	}
@@ -88,6 +96,11 @@ func (inv *invocation) preview() error {
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
 			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), rs)
+		}
+		if route := inv.route(rs); route != (netutil.TProxyRoute{}) {
+			for _, command := range route.Commands(rs.Family == iptables.IPv6) {
+				fmt.Fprintf(&text, "# %s\n", command)
+			}
 		}
 	}
 	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
@@ -132,11 +145,22 @@ func (inv *invocation) apply(ctx context.Context) error {
 	}
 	inv.log.Info("variant of iptables chosen", zap.Stringer("variant", kernel.Variant()), zap.String("reason", reason))
 
+	// Routes come before the rules that need them and go after them.
+	for _, rs := range want {
+		if err := inv.addRoute(rs); err != nil {
+			return err
+		}
+	}
 	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
 		return err
 	}
 	inv.report(kernel, want, changes)
+	for _, rs := range want {
+		if err := inv.removeRoutes(rs.Family, inv.route(rs)); err != nil {
+			return err
+		}
+	}
 	if err := inv.passthroughV6(len(want[iptables.IPv6].Tables) > 0); err != nil {
 		return err
 	}
@@ -194,6 +218,41 @@ func familyTitle(f iptables.Family) string {
 	return "IPv4"
 }
 
+// route is the policy routing that the rules of a family need; zero for none.
+func (inv *invocation) route(rs iptables.Ruleset) netutil.TProxyRoute {
+	if c := inv.set.config; len(rs.Tables) > 0 && c.ProxiesInbound() {
+		return netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
+	}
+	return netutil.TProxyRoute{}
+}
+
+func (inv *invocation) addRoute(rs iptables.Ruleset) error {
+	route := inv.route(rs)
+	if route == (netutil.TProxyRoute{}) {
+		return nil
+	}
+	added, err := netutil.AddTProxyRoute(rs.Family == iptables.IPv6, route)
+	if err != nil {
+		return fmt.Errorf("policy routing (%s): %w", rs.Family, err)
+	}
+	if added {
+		inv.log.Info("policy routing added", zap.Stringer("family", rs.Family), zap.Uint32("mark", route.Mark), zap.Uint32("table", route.Table))
+	}
+	return nil
+}
+
+// removeRoutes takes away the policy routing of earlier runs.
+func (inv *invocation) removeRoutes(f iptables.Family, keep netutil.TProxyRoute) error {
+	removed, err := netutil.RemoveTProxyRoutes(f == iptables.IPv6, keep)
+	if err != nil {
+		return fmt.Errorf("policy routing (%s): %w", f, err)
+	}
+	if removed {
+		inv.log.Info("policy routing of an earlier run removed", zap.Stringer("family", f))
+	}
+	return nil
+}
+
 // passthroughV6 sees to the source address of inbound IPv6 connections.
 func (inv *invocation) passthroughV6(wanted bool) error {
 	change, what := netutil.RemovePassthroughV6, "removed from lo"
@@ -235,10 +294,13 @@ func (inv *invocation) clean(ctx context.Context) error {
 	for _, k := range kernels {
 		errs = append(errs, inv.cleanKernel(ctx, k))
 	}
-	if !inv.set.dryRun {
-		errs = append(errs, inv.passthroughV6(false))
+	if inv.set.dryRun {
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+	for _, f := range iptables.Families {
+		errs = append(errs, inv.removeRoutes(f, netutil.TProxyRoute{}))
+	}
+	return errors.Join(append(errs, inv.passthroughV6(false))...)
 }
 
 // cleanKernel removes what is ours from one variant, or with --dry-run prints

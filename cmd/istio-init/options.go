@@ -78,8 +78,8 @@ var options = []option{
 		set:  func(s *settings, v string) error { s.proxyGID = v; return nil },
 	},
 	{
-		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: "REDIRECT",
-		help: "how inbound connections reach the proxy",
+		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: "REDIRECT, TPROXY or NONE",
+		help: "how inbound connections reach the proxy; with NONE nothing is captured",
 		set:  mode,
 	},
 	{
@@ -125,7 +125,7 @@ var options = []option{
 	{
 		long: "istio-inbound-tproxy-mark", short: "t", env: []string{"ISTIO_INBOUND_TPROXY_MARK"}, def: "1337", form: formNumber,
 		help: "mark of inbound packets in TPROXY mode",
-		set:  number(func(s *settings) *uint32 { return &s.tproxyMark }),
+		set:  number(func(s *settings) *uint32 { return &s.config.TProxyMark }),
 	},
 	{
 		long: "istio-inbound-tproxy-route-table", short: "r", env: []string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, def: "133", form: formNumber,
@@ -134,12 +134,12 @@ var options = []option{
 	},
 	{
 		long: "redirect-dns", env: []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, def: "false", form: formBool, boolean: true,
-		help: "capture DNS; not supported yet",
-		set:  redirectDNS,
+		help: "capture look-ups of the name servers of /etc/resolv.conf",
+		set:  flag(func(s *settings) *bool { return &s.redirectDNS }),
 	},
 	{
 		long: "capture-all-dns", env: []string{"CAPTURE_ALL_DNS"}, def: "false", form: formBool, boolean: true,
-		help: "with --redirect-dns: whatever the server",
+		help: "with --redirect-dns: capture all look-ups, whatever the server",
 		set:  flag(func(s *settings) *bool { return &s.captureAllDNS }),
 	},
 	{

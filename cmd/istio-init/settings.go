@@ -23,9 +23,8 @@ type settings struct {
 	netns       string
 	force       *iptables.Variant
 
+	redirectDNS   bool
 	captureAllDNS bool
-	tproxyMark    uint32
-	routeTable    uint32
 	probePort     uint16
 	probeTimeout  time.Duration
 

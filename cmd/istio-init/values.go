@@ -11,7 +11,6 @@ import (
 	"time"
 	"unicode"
 
-	"istio-init/capture"
 	"istio-init/iptables"
 )
 
@@ -266,8 +265,8 @@ func number(target func(*settings) *uint32) func(*settings, string) error {
 // routeTable refuses the tables that the kernel itself fills (ip-route(8)):
 // what is put there breaks the network of the pod.
 func routeTable(s *settings, v string) error {
-	err := number(func(s *settings) *uint32 { return &s.routeTable })(s, v)
-	if err == nil && s.routeTable >= 253 && s.routeTable <= 255 {
+	err := number(func(s *settings) *uint32 { return &s.config.TProxyTable })(s, v)
+	if err == nil && s.config.TProxyTable >= 253 && s.config.TProxyTable <= 255 {
 		return bad(v, "is a table of the kernel (253 default, 254 main, 255 local)")
 	}
 	return err
@@ -299,28 +298,9 @@ func path(target func(*settings) *string) func(*settings, string) error {
 	}
 }
 
+// mode takes a mode in any case; nothing is REDIRECT.
 func mode(s *settings, v string) error {
-	w, err := word(v)
-	if err != nil {
-		return err
-	}
-	switch strings.ToUpper(w) {
-	case "", "REDIRECT":
-		s.config.Mode = capture.Redirect
-		return nil
-	case "TPROXY":
-		return bad(v, "is not supported yet")
-	}
-	return bad(v, "is not a mode")
-}
-
-func redirectDNS(s *settings, v string) error {
-	var on bool
-	err := flag(func(*settings) *bool { return &on })(s, v)
-	if err == nil && on {
-		return errors.New("DNS capture is not supported yet")
-	}
-	return err
+	return text(func(s *settings) textUnmarshaler { return &s.config.Mode })(s, v)
 }
 
 func runValidation(s *settings, v string) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
 )
@@ -11,6 +13,10 @@ import (
 // explainInput warns of values that mean nothing, where Istio is silent.
 func (s *settings) explainInput() {
 	c := &s.config
+	if c.Mode == capture.None {
+		s.warn("--istio-inbound-interception-mode is NONE: nothing is captured, in or out")
+		return
+	}
 	if len(c.InboundPorts.Except) > 0 && !c.InboundPorts.All {
 		s.warn("--istio-local-exclude-ports means nothing: it counts only while --istio-inbound-ports is *")
 	}
@@ -23,12 +29,27 @@ func (s *settings) explainInput() {
 	if len(s.groupsExclude) > 0 && !c.OwnerGroups.All {
 		s.warn("env ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE means nothing: it counts only while ISTIO_OUTBOUND_OWNER_GROUPS is *")
 	}
-	if s.captureAllDNS {
+	if s.captureAllDNS && !s.redirectDNS {
 		s.warn("--capture-all-dns means nothing without --redirect-dns")
 	}
 	if s.nativeNFT {
 		s.warn("--native-nftables: the rules are made by iptables-nft, which puts them into nf_tables")
 	}
+}
+
+// resolveDNS takes the name servers of the pod, where look-ups are captured.
+func (s *settings) resolveDNS(servers func() ([]netip.Addr, error)) (warning string, err error) {
+	switch dns := &s.config.DNS; {
+	case !s.redirectDNS:
+	case s.captureAllDNS:
+		dns.All = true
+	default:
+		dns.Servers, err = servers()
+		if err == nil && len(dns.Servers) == 0 {
+			return "--redirect-dns captures nothing: /etc/resolv.conf names no server, and --capture-all-dns is not given", nil
+		}
+	}
+	return "", err
 }
 
 // decideFamilies says which families are captured, as Istio does: the first

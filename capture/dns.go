@@ -1,0 +1,76 @@
+package capture
+
+import (
+	"net/netip"
+
+	"istio-init/iptables"
+)
+
+// Ports and conntrack zones of DNS capture: Istio's constants. A look-up and the
+// one the agent makes for it may have equal addresses and ports, so they are kept
+// in zones of their own: 1 between the agent and the server, 2 between the app
+// and the agent.
+const (
+	dnsPort      = 53
+	dnsProxyPort = 15053
+	upstreamZone = 1
+	appZone      = 2
+)
+
+// dnsServers are the conditions on the address of the servers whose look-ups are
+// captured: one without a condition for all, one for each of the family, or none.
+func dnsServers(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
+	if c.DNS.All {
+		return []iptables.Cond[netip.Prefix]{{}}
+	}
+	var conds []iptables.Cond[netip.Prefix]
+	for _, server := range c.DNS.Servers {
+		if f.Has(server) {
+			conds = append(conds, iptables.Is(netip.PrefixFrom(server, server.BitLen())))
+		}
+	}
+	return conds
+}
+
+// lookups are the rules that redirect look-ups to the agent, TCP before UDP.
+func lookups(c Config, f iptables.Family) []rule {
+	var rules []rule
+	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
+		for _, server := range dnsServers(c, f) {
+			rules = append(rules, when(match{Dst: server, Proto: proto, DPort: iptables.Is(iptables.Port(dnsPort))},
+				iptables.Redirect{Port: dnsProxyPort}))
+		}
+	}
+	return rules
+}
+
+// rawTable puts look-ups over UDP into their zones. The first rule that takes a
+// packet decides: the kernel does not change a zone that is set.
+func rawTable(c Config, f iptables.Family) iptables.Table {
+	t := table{Name: iptables.Raw}
+	if !c.DNS.Captures() {
+		return iptables.Table(t)
+	}
+	zone := func(m match, id uint16) rule {
+		m.Proto = iptables.UDP
+		return when(m, iptables.Zone{ID: id})
+	}
+	port := func(p uint16) iptables.Cond[iptables.PortRange] { return iptables.Is(iptables.Port(p)) }
+	var in, out []rule
+	for _, agent := range proxyOwners(c) {
+		question, answer := agent, agent
+		question.DPort, answer.SPort = port(dnsPort), port(dnsProxyPort)
+		out = append(out, zone(question, upstreamZone), zone(answer, appZone))
+	}
+	for _, server := range dnsServers(c, f) {
+		out = append(out, zone(match{Dst: server, DPort: port(dnsPort)}, appZone))
+		in = append(in, zone(match{Src: server, SPort: port(dnsPort)}, upstreamZone))
+	}
+	if len(in) > 0 {
+		t.chain(iptables.Prerouting, when(match{}, jump(chainInbound)))
+		t.chain(chainInbound, in...)
+	}
+	t.chain(iptables.Output, when(match{}, jump(chainOutputDNS)))
+	t.chain(chainOutputDNS, out...)
+	return iptables.Table(t)
+}

@@ -1,0 +1,91 @@
+package capture
+
+import "istio-init/iptables"
+
+// In mode TProxy an inbound packet keeps its destination and is given to the
+// proxy's socket. It carries a mark, by which policy routing delivers it here
+// though its destination need not be ours:
+//
+//	peer ─▶ PREROUTING ─▶ ISTIO_INBOUND ─▶ ISTIO_TPROXY (new)      ─▶ proxy
+//	                                    └▶ ISTIO_DIVERT (the rest) ─▶ proxy
+//	proxy, with the address of the peer and the mark
+//	      ─▶ lo ─▶ PREROUTING: the mark is saved to the connection ─▶ app
+//	app's answer ─▶ OUTPUT: the mark is restored ─▶ lo ─▶ proxy
+//	proxy to its own pod ─▶ OUTPUT: SelfCallMark ─▶ lo ─▶ PREROUTING ─▶ ISTIO_TPROXY
+
+func marked(c Config) iptables.Cond[iptables.Mark] {
+	return iptables.Is(iptables.FullMark(c.TProxyMark))
+}
+
+// tproxyInbound are the rules for TCP packets that come into the pod, also those
+// that come by lo.
+func tproxyInbound(c Config, f iptables.Family) []rule {
+	// By an excluded interface: as if there were no mesh. From a virtual
+	// machine: outbound, which nat sees to.
+	rules := append(leaveIn(c.ExcludeInterfaces), leaveIn(c.VirtualInterfaces)...)
+	// Proxy to app: the answer has to find its way back to the proxy.
+	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
+	rules = append(rules, when(proxied, iptables.SaveMark{}), when(proxied, iptables.Return))
+	lo := iptables.Is(loopbackInterface)
+	rules = append(rules,
+		when(match{Src: iptables.Is(passthrough(f)), In: lo, Proto: iptables.TCP}, iptables.Return),
+		// App to itself: local. The proxy to its own pod goes on, by its mark.
+		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return),
+		// HBONE ends in the proxy by itself.
+		when(toPort(iptables.Port(c.TunnelPort)), iptables.Return))
+	if c.InboundPorts.All {
+		rules = append(rules, leavePorts(c.InboundPorts.Except)...)
+		return append(rules, toProxy(tcp)...)
+	}
+	for _, port := range c.InboundPorts.Only {
+		rules = append(rules, toProxy(toPort(port))...)
+	}
+	return rules
+}
+
+// toProxy are the two rules that give packets of a match to the proxy. A SYN
+// begins a connection whatever conntrack still knows of an older one with the
+// same ports; without the condition 1 to 10 of 10,000 such are refused.
+func toProxy(m match) []rule {
+	known := m
+	known.SYN, known.State = iptables.Not(true), iptables.Is(iptables.Related|iptables.Established)
+	return []rule{when(known, jump(chainDivert)), when(m, jump(chainTProxy))}
+}
+
+// divert are the rules for packets of a connection that the proxy has.
+func divert(c Config) []rule {
+	return []rule{when(match{}, iptables.SetMark{Mark: iptables.FullMark(c.TProxyMark)}), when(match{}, iptables.Accept)}
+}
+
+// tproxy are the rules for packets that begin a connection.
+func tproxy(c Config, f iptables.Family) []rule {
+	return []rule{when(match{Dst: iptables.Not(c.loopback(f)), Proto: iptables.TCP},
+		iptables.TProxy{Port: c.InboundPort, Mark: iptables.FullMark(c.TProxyMark)})}
+}
+
+// tproxyOutput are the rules for TCP packets that leave a socket of the pod.
+func tproxyOutput(c Config, f iptables.Family) []rule {
+	rules := leaveOut(c.ExcludeInterfaces)
+	lo := iptables.Is(loopbackInterface)
+	// Proxy to app, on behalf of a peer: has its mark.
+	rules = append(rules, when(match{Out: lo, Proto: iptables.TCP, Mark: marked(c)}, iptables.Return))
+	// Proxy to its own pod: in again by the front door.
+	for _, self := range proxyOwners(c) {
+		self.Dst, self.Out, self.Proto = iptables.Not(c.loopback(f)), lo, iptables.TCP
+		rules = append(rules, when(self, iptables.SetMark{Mark: iptables.FullMark(SelfCallMark)}))
+	}
+	// App's answer to the proxy: back by lo, though it is to the peer's address.
+	return append(rules, when(match{Proto: iptables.TCP, ConnMark: marked(c)}, iptables.RestoreMark{}))
+}
+
+// proxyOwners are the conditions on who is the proxy, one for each id.
+func proxyOwners(c Config) []match {
+	var owners []match
+	for _, uid := range c.ProxyUIDs {
+		owners = append(owners, byUID(iptables.Is(uid)))
+	}
+	for _, gid := range c.ProxyGIDs {
+		owners = append(owners, byGID(iptables.Is(gid)))
+	}
+	return owners
+}

@@ -1,0 +1,181 @@
+package netutil
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A TProxyRoute delivers packets with a mark to this machine whatever their
+// destination: the policy rule "fwmark MARK lookup TABLE" and in that table the
+// route "local default dev lo". The zero value is none.
+type TProxyRoute struct{ Mark, Table uint32 }
+
+// IstioTProxyRoute is the one Istio makes by default. No other program has it,
+// so it is known as the mesh's whoever made it.
+var IstioTProxyRoute = TProxyRoute{Mark: 1337, Table: 133}
+
+// routeProtocol marks rules and routes as made by us (rtnetlink(7),
+// rtm_protocol; the number is assigned to nobody), so that they are found again
+// without knowing the mark and table of the run that made them.
+const routeProtocol = 133
+
+// Commands returns the route in the syntax of ip-rule(8) and ip-route(8).
+func (r TProxyRoute) Commands(v6 bool) []string {
+	ip := "ip"
+	if v6 {
+		ip = "ip -6"
+	}
+	return []string{
+		fmt.Sprintf("%s rule add fwmark %#x lookup %d protocol %d", ip, r.Mark, r.Table, routeProtocol),
+		fmt.Sprintf("%s route add local default dev lo table %d protocol %d", ip, r.Table, routeProtocol),
+	}
+}
+
+// AddTProxyRoute adds what is missing of a route in one family, and tells
+// whether something was. The route comes before the rule that leads to it, so
+// that no packet finds an empty table.
+func AddTProxyRoute(v6 bool, r TProxyRoute) (added bool, err error) {
+	routes, err := tproxyRoutes(v6)
+	if err != nil {
+		return false, err
+	}
+	rules, err := tproxyRules(v6)
+	if err != nil {
+		return false, err
+	}
+	if !contains(routes, r.Table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
+		route, err := newTProxyRoute(v6, r.Table)
+		if err != nil {
+			return false, err
+		}
+		if err := netlink.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
+			return false, fmt.Errorf("add local default route in table %d (needs CAP_NET_ADMIN, and lo up): %w", r.Table, err)
+		}
+		added = true
+	}
+	if !contains(rules, r, ruleRoute) {
+		rule := netlink.NewRule()
+		rule.Family, rule.Mark, rule.Table, rule.Protocol = netlinkFamily(v6), r.Mark, int(r.Table), routeProtocol
+		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
+			return added, fmt.Errorf("add rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", r.Mark, r.Table, err)
+		}
+		added = true
+	}
+	return added, nil
+}
+
+// RemoveTProxyRoutes removes what is ours in one family but for one route that
+// is to stay (zero: none), and tells whether there was something. Of the one that
+// stays, copies go: Istio adds a policy rule with every run.
+func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (removed bool, err error) {
+	rules, err := tproxyRules(v6)
+	if errors.Is(err, unix.EAFNOSUPPORT) { // no such family, so nothing in it
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	kept := false
+	for _, rule := range rules {
+		if ruleRoute(rule) == keep && !kept {
+			kept = true
+			continue
+		}
+		if err := netlink.RuleDel(&rule); err != nil && !errors.Is(err, unix.ENOENT) {
+			return removed, fmt.Errorf("remove rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", rule.Mark, rule.Table, err)
+		}
+		removed = true
+	}
+	routes, err := tproxyRoutes(v6)
+	if err != nil {
+		return removed, err
+	}
+	for _, route := range routes {
+		if uint32(route.Table) == keep.Table {
+			continue
+		}
+		if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
+			return removed, fmt.Errorf("remove local default route in table %d (needs CAP_NET_ADMIN): %w", route.Table, err)
+		}
+		removed = true
+	}
+	return removed, nil
+}
+
+// tproxyRules lists the policy rules that are ours.
+func tproxyRules(v6 bool) ([]netlink.Rule, error) {
+	all, err := netlink.RuleList(netlinkFamily(v6))
+	if err != nil {
+		return nil, fmt.Errorf("list policy rules: %w", err)
+	}
+	var ours []netlink.Rule
+	for _, rule := range all {
+		rule.Family = netlinkFamily(v6)
+		if rule.Protocol == routeProtocol || ruleRoute(rule) == IstioTProxyRoute {
+			ours = append(ours, rule)
+		}
+	}
+	return ours, nil
+}
+
+// tproxyRoutes lists the local default routes that are ours, of all tables.
+func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
+	all, err := netlink.RouteListFiltered(netlinkFamily(v6), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	var ours []netlink.Route
+	for _, route := range all {
+		everything := route.Dst == nil
+		if !everything {
+			ones, _ := route.Dst.Mask.Size()
+			everything = ones == 0
+		}
+		if everything && route.Type == unix.RTN_LOCAL &&
+			(route.Protocol == routeProtocol || uint32(route.Table) == IstioTProxyRoute.Table) {
+			ours = append(ours, route)
+		}
+	}
+	return ours, nil
+}
+
+func newTProxyRoute(v6 bool, table uint32) (*netlink.Route, error) {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return nil, fmt.Errorf("find the loopback interface: %w", err)
+	}
+	everything := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	if v6 {
+		everything = &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
+	}
+	return &netlink.Route{
+		Family: netlinkFamily(v6), Dst: everything, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
+		Scope: unix.RT_SCOPE_HOST, Table: int(table), Protocol: routeProtocol,
+	}, nil
+}
+
+// ruleRoute returns the mark and table of a policy rule.
+func ruleRoute(rule netlink.Rule) TProxyRoute {
+	return TProxyRoute{Mark: rule.Mark, Table: uint32(rule.Table)}
+}
+
+func netlinkFamily(v6 bool) int {
+	if v6 {
+		return netlink.FAMILY_V6
+	}
+	return netlink.FAMILY_V4
+}
+
+// contains tells whether one of the items has the key.
+func contains[T any, K comparable](items []T, key K, of func(T) K) bool {
+	for _, item := range items {
+		if of(item) == key {
+			return true
+		}
+	}
+	return false
+}
