@@ -20,6 +20,9 @@ type Packet struct {
 	Mark     uint32
 	ConnMark uint32
 	Owner    *Owner
+	// NATDone says that nat has decided on the connection already: the packet
+	// comes back by the loopback interface.
+	NATDone bool
 
 	// What the rules decided; set by Trace.
 	Zone         uint16 // conntrack zone
@@ -49,12 +52,12 @@ type Walk struct {
 
 // Trace walks a packet through one hook: its tables in the order of the kernel,
 // the chains of each from the built-in one. Chains that are not in the ruleset
-// are empty, policies are ACCEPT. Connections that are not new do not see nat,
-// as in the kernel, which decides on the first packet and then remembers.
+// are empty, policies are ACCEPT. Only the first packet of a connection sees nat,
+// at the first hook that has it; the kernel remembers what was decided.
 func (rs Ruleset) Trace(p Packet) Walk {
 	w := Walk{Verdict: Accept, Packet: p}
 	for _, b := range builtins {
-		if !slices.Contains(b.chains, p.Hook) || b.table == NAT && p.State != New {
+		if !slices.Contains(b.chains, p.Hook) || b.table == NAT && (p.NATDone || p.State != New) {
 			continue
 		}
 		t := rs.table(b.table)

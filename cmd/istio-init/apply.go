@@ -95,18 +95,25 @@ func (inv *invocation) preview() error {
 	var text strings.Builder
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), rs)
-		}
-		if route := inv.route(rs); route != (netutil.TProxyRoute{}) {
-			for _, command := range route.Commands(rs.Family == iptables.IPv6) {
-				fmt.Fprintf(&text, "# %s\n", command)
-			}
+			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
 		}
 	}
 	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
 	return inv.appendDryRunFile(text.String())
+}
+
+// previewText is what iptables-save prints, and the policy routing as comments in
+// the syntax of ip(8).
+func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
+	text := rs.String()
+	if route != (netutil.TProxyRoute{}) {
+		for _, command := range route.Commands(rs.Family == iptables.IPv6) {
+			text += "# " + command + "\n"
+		}
+	}
+	return text
 }
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
@@ -157,7 +164,7 @@ func (inv *invocation) apply(ctx context.Context) error {
 	}
 	inv.report(kernel, want, changes)
 	for _, rs := range want {
-		if err := inv.removeRoutes(rs.Family, inv.route(rs)); err != nil {
+		if err := inv.removeRoutes(rs.Family, inv.set.route(rs)); err != nil {
 			return err
 		}
 	}
@@ -219,15 +226,15 @@ func familyTitle(f iptables.Family) string {
 }
 
 // route is the policy routing that the rules of a family need; zero for none.
-func (inv *invocation) route(rs iptables.Ruleset) netutil.TProxyRoute {
-	if c := inv.set.config; len(rs.Tables) > 0 && c.ProxiesInbound() {
+func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
+	if c := s.config; len(rs.Tables) > 0 && c.ProxiesInbound() {
 		return netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
 	}
 	return netutil.TProxyRoute{}
 }
 
 func (inv *invocation) addRoute(rs iptables.Ruleset) error {
-	route := inv.route(rs)
+	route := inv.set.route(rs)
 	if route == (netutil.TProxyRoute{}) {
 		return nil
 	}

@@ -1,0 +1,153 @@
+package capturetest
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"istio-init/netutil"
+)
+
+// A Node is a network namespace of the test's own. It goes with its last user:
+// nothing has to be removed.
+type Node struct {
+	name   string
+	handle netns.NsHandle
+}
+
+// newNode makes a namespace with its loopback interface up.
+func newNode(t testing.TB, name string) *Node {
+	t.Helper()
+	n := &Node{name: name}
+	done := make(chan error, 1)
+	go func() {
+		// The thread is in the new namespace then and has to end with its
+		// goroutine, so it is not unlocked.
+		runtime.LockOSThread()
+		var err error
+		n.handle, err = netns.New()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("make network namespace %s: %v", name, err)
+	}
+	t.Cleanup(func() { n.handle.Close() })
+	n.Do(t, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(lo)
+	})
+	return n
+}
+
+// Path returns a file of the namespace that this process and its children can
+// enter it by.
+func (n *Node) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)) }
+
+// Do runs fn inside the namespace and fails the test with its error.
+func (n *Node) Do(t testing.TB, fn func() error) {
+	t.Helper()
+	if err := netutil.InNetNS(n.Path(), fn); err != nil {
+		t.Fatalf("in %s: %v", n.name, err)
+	}
+}
+
+// As runs fn inside the namespace as a user and a group: sockets that it makes
+// are theirs for the owner match, which looks at the credentials with which the
+// file of a socket was made (net/netfilter/xt_owner.c). Other threads keep theirs.
+func (n *Node) As(who Identity, fn func() error) error {
+	return netutil.InNetNS(n.Path(), func() error {
+		// The thread belongs to this call and its creds are put back after.
+		defer unix.Setfsuid(0)
+		defer unix.Setfsgid(0)
+		if err := unix.Setfsgid(int(who.GID)); err != nil {
+			return fmt.Errorf("become group %d: %w", who.GID, err)
+		}
+		if err := unix.Setfsuid(int(who.UID)); err != nil {
+			return fmt.Errorf("become user %d: %w", who.UID, err)
+		}
+		return fn()
+	})
+}
+
+// link joins two namespaces by a pair of interfaces.
+func link(t testing.TB, a *Node, nameA string, b *Node, nameB string) {
+	t.Helper()
+	a.Do(t, func() error {
+		veth := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: nameA, TxQLen: 1000}, PeerName: nameB,
+			PeerNamespace: netlink.NsFd(int(b.handle)),
+		}
+		return netlink.LinkAdd(veth)
+	})
+	for _, end := range []struct {
+		node *Node
+		name string
+	}{{a, nameA}, {b, nameB}} {
+		end.node.Do(t, func() error {
+			l, err := netlink.LinkByName(end.name)
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetUp(l)
+		})
+	}
+}
+
+// addAddr gives an interface of a namespace an address, at once usable.
+func (n *Node) addAddr(t testing.TB, device string, addr netip.Addr, bits int) {
+	t.Helper()
+	n.Do(t, func() error {
+		l, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		a := &netlink.Addr{IPNet: ipNet(addr, bits)}
+		if addr.Is6() {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrReplace(l, a); err != nil {
+			return fmt.Errorf("add %s/%d to %s: %w", addr, bits, device, err)
+		}
+		return nil
+	})
+}
+
+// addRoute sends packets for a prefix (of 0 bits: all) to a gateway.
+func (n *Node) addRoute(t testing.TB, dst netip.Prefix, via netip.Addr) {
+	t.Helper()
+	n.Do(t, func() error {
+		r := &netlink.Route{Dst: ipNet(dst.Addr(), dst.Bits()), Gw: via.AsSlice()}
+		if err := netlink.RouteAdd(r); err != nil {
+			return fmt.Errorf("add route %s via %s: %w", dst, via, err)
+		}
+		return nil
+	})
+}
+
+// forward makes the namespace a router.
+func (n *Node) forward(t testing.TB) {
+	t.Helper()
+	n.Do(t, func() error {
+		for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			// /proc/sys/net is that of the thread that opens it.
+			if err := os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func ipNet(a netip.Addr, bits int) *net.IPNet {
+	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(bits, a.BitLen())}
+}

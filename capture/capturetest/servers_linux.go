@@ -1,0 +1,293 @@
+package capturetest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// The servers speak lines. The client sends a token. Each proxy on the way
+// answers "via PORT ORIGINAL-DESTINATION", the end "end LOCAL-ADDRESS
+// REMOTE-ADDRESS TOKEN". So the client sees who had the connection, and that its
+// own words came back.
+
+// patience bounds every wait in the truth table; nothing waits so long unless
+// something is broken.
+const patience = 2 * time.Second
+
+// maxHops is how many connections one socket of the proxy takes at the same
+// time; a loop is cut there.
+const maxHops = 32
+
+type handler func(*Pod, *net.TCPConn) error
+
+// serveTCP listens as a user and handles each connection in a goroutine of its
+// own. The sockets of accepted connections are the user's too.
+func (p *Pod) serveTCP(t testing.TB, node *Node, who Identity, addr netip.AddrPort, transparent bool, handle handler) {
+	t.Helper()
+	e := endpoint{node, iptables.TCP, addr}
+	if !p.once(e) {
+		return
+	}
+	var listener *net.TCPListener
+	err := node.As(who, func() error {
+		l, err := listenConfig(addr, transparent).Listen(context.Background(), network("tcp", addr), addr.String())
+		if err != nil {
+			return err
+		}
+		listener = l.(*net.TCPListener)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("listen on %s: %v", e, err)
+	}
+	p.closes = append(p.closes, listener.Close)
+	p.wg.Go(func() {
+		// The accepting thread keeps the user's credentials, as the sockets
+		// that it accepts get them.
+		_ = node.As(who, func() error {
+			var open atomic.Int32
+			for {
+				conn, err := listener.AcceptTCP()
+				if err != nil {
+					return err
+				}
+				p.wg.Go(func() {
+					defer conn.Close()
+					defer open.Add(-1)
+					if open.Add(1) > maxHops {
+						return
+					}
+					_ = conn.SetDeadline(time.Now().Add(patience))
+					_ = handle(p, conn) // the client sees what is missing
+				})
+			}
+		})
+	})
+}
+
+// handleEnd answers a client that has arrived.
+func (p *Pod) handleEnd(conn *net.TCPConn) error { return p.answer(conn, unmap(conn.LocalAddr())) }
+
+// answer ends a conversation that was meant for dst.
+func (p *Pod) answer(conn *net.TCPConn, dst netip.AddrPort) error {
+	token, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(conn, "end %s %s %s", dst, conn.RemoteAddr(), token)
+	return err
+}
+
+// handleOutbound is what the proxy does with a connection of the pod: it asks for
+// the original destination and goes there itself.
+func (p *Pod) handleOutbound(conn *net.TCPConn) error {
+	dst, err := netutil.OriginalDst(conn)
+	if err != nil {
+		return err
+	}
+	return p.proxy(conn, unmap(conn.LocalAddr()).Port(), dst, netip.Addr{}, 0)
+}
+
+// handleInbound is what the proxy does with a connection from outside: it goes to
+// the app, from the passthrough address, or in mode TPROXY from the client's.
+func (p *Pod) handleInbound(conn *net.TCPConn) error {
+	port := p.config.InboundPort
+	if local := unmap(conn.LocalAddr()); p.config.Mode == capture.TProxy && local.Port() != port {
+		return p.proxy(conn, port, local, unmap(conn.RemoteAddr()).Addr(), p.config.TProxyMark)
+	}
+	dst, err := netutil.OriginalDst(conn)
+	if err != nil {
+		return err
+	}
+	from := netip.MustParseAddr("127.0.0.6")
+	if dst.Addr().Is6() {
+		from = netutil.PassthroughV6
+	}
+	return p.proxy(conn, port, dst, from, 0)
+}
+
+// proxy connects to a destination as the proxy, from an address if one is given,
+// and hands the conversation on. port is where the proxy took the connection.
+func (p *Pod) proxy(conn *net.TCPConn, port uint16, dst netip.AddrPort, from netip.Addr, mark uint32) error {
+	if _, err := fmt.Fprintf(conn, "via %d %s\n", port, dst); err != nil {
+		return err
+	}
+	if p.isProxyPort(dst.Port()) && route(dst.Addr()) == "lo" {
+		// Its own port: going there would lead back here. Envoy refuses, too.
+		return p.answer(conn, dst)
+	}
+	upstream, err := dialTCP(p.Pod, p.config.Proxy(), dst, from, mark)
+	if err != nil {
+		return err
+	}
+	defer upstream.Close()
+	_ = upstream.SetDeadline(time.Now().Add(patience))
+	token, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(upstream, token); err != nil {
+		return err
+	}
+	_, err = io.Copy(conn, upstream)
+	return err
+}
+
+// dialTCP connects as a user of a node, from an address if one is given.
+func dialTCP(node *Node, who Identity, dst netip.AddrPort, from netip.Addr, mark uint32) (conn *net.TCPConn, err error) {
+	err = node.As(who, func() error {
+		d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+			return controlSocket(raw, dst.Addr().Is6(), from.IsValid(), mark)
+		}}
+		if from.IsValid() {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		}
+		c, err := d.Dial(network("tcp", dst), dst.String())
+		if err != nil {
+			return err
+		}
+		conn = c.(*net.TCPConn)
+		return nil
+	})
+	return conn, err
+}
+
+// serveUDP answers each packet with what answer makes of it.
+func (p *Pod) serveUDP(t testing.TB, node *Node, who Identity, addr netip.AddrPort, answer func(local netip.AddrPort, packet string) string) {
+	t.Helper()
+	e := endpoint{node, iptables.UDP, addr}
+	if !p.once(e) {
+		return
+	}
+	var conn *net.UDPConn
+	err := node.As(who, func() (err error) {
+		conn, err = net.ListenUDP(network("udp", addr), net.UDPAddrFromAddrPort(addr))
+		return err
+	})
+	if err != nil {
+		t.Fatalf("listen on %s: %v", e, err)
+	}
+	p.closes = append(p.closes, conn.Close)
+	p.wg.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteToUDPAddrPort([]byte(answer(addr, string(buf[:n]))), from)
+		}
+	})
+}
+
+func answerEnd(local netip.AddrPort, packet string) string {
+	return fmt.Sprintf("end %s - %s", local, packet)
+}
+
+// answerAgent is what the agent does with a look-up: it asks its own server,
+// whose answer may come from the same address and port that the app asked.
+func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
+	family := iptables.IPv4
+	if local.Addr().Is6() {
+		family = iptables.IPv6
+	}
+	answer := fmt.Sprintf("via %d -\n", agentPort)
+	server := p.config.upstreamDNS(family)
+	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), packet)
+	if err != nil {
+		return answer + err.Error()
+	}
+	return answer + reply
+}
+
+// upstreamDNS is the server that the agent asks: the first of those captured.
+func (c Config) upstreamDNS(f iptables.Family) netip.Addr {
+	for _, s := range c.DNS.Servers {
+		if f.Has(s) {
+			return s
+		}
+	}
+	return hosts["ext"][f]
+}
+
+// askUDP sends a packet as a user of a node and returns the answer, which has to
+// come from the address that was asked.
+func askUDP(node *Node, who Identity, dst netip.AddrPort, packet string) (answer string, err error) {
+	err = node.As(who, func() error {
+		conn, err := net.DialUDP(network("udp", dst), nil, net.UDPAddrFromAddrPort(dst))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, packet); err != nil {
+			return err
+		}
+		buf := make([]byte, 2048)
+		n, err := conn.Read(buf)
+		answer = string(buf[:n])
+		return err
+	})
+	return answer, err
+}
+
+// listenConfig sets what a listening socket needs.
+func listenConfig(addr netip.AddrPort, transparent bool) *net.ListenConfig {
+	lc := &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return controlSocket(raw, addr.Addr().Is6(), transparent, 0)
+	}}
+	lc.SetMultipathTCP(false)
+	return lc
+}
+
+// controlSocket makes a socket transparent, so that it may have addresses that
+// are not the machine's, and gives it a mark.
+func controlSocket(raw syscall.RawConn, v6, transparent bool, mark uint32) error {
+	var err error
+	set := func(fd, level, option, value int) {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, level, option, value)
+		}
+	}
+	if controlErr := raw.Control(func(fd uintptr) {
+		switch {
+		case transparent && v6:
+			set(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+		case transparent:
+			set(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1)
+		}
+		if mark != 0 {
+			set(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark))
+		}
+	}); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+// network returns the name of a protocol for one family alone.
+func network(proto string, a netip.AddrPort) string {
+	if a.Addr().Is4() {
+		return proto + "4"
+	}
+	return proto + "6"
+}
+
+func unmap(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
