@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
 )
@@ -20,6 +22,7 @@ const lockWait = 20
 type Kernel struct {
 	variant Variant
 	env     []string
+	lock    *os.File // for the legacy variant to lock; nil: the common lock file
 	sides   [len(Families)]side
 }
 
@@ -102,11 +105,54 @@ func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
 	return Change{Family: want.Family, Script: script, Before: s.have, After: next}, nil
 }
 
-// Commit makes the changes, one process for each family, and both at the same
-// time where that is safe: with nft, deleting chains of both families at once
-// makes one of the two start over and lose. Each table changes as a whole or not
-// at all; the errors are [RestoreError] and name the refused line.
+// Commit makes the changes or none of them. Each table changes as a whole or not
+// at all; when one is refused, what was changed before it is put back. The errors
+// are [RestoreError] and name the refused line.
 func (k *Kernel) Commit(ctx context.Context, changes []Change) error {
+	err := k.commitFamilies(ctx, changes)
+	if err == nil {
+		return nil
+	}
+	if back := k.Revert(ctx, changes); back != nil {
+		return errors.Join(err, back)
+	}
+	return fmt.Errorf("%w; the rules are as they were before", err)
+}
+
+// revertTime bounds Revert, which has to have time when the run has none left.
+const revertTime = 10 * time.Second
+
+// Revert puts back what is ours of the families of the changes, to the state from
+// which they started. What others did meanwhile stays.
+func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
+	defer cancel()
+	var saves []*process
+	for _, c := range changes {
+		saves = append(saves, k.newProcess(k.sides[c.Family].save))
+	}
+	runAll(ctx, saves)
+	var back []Change
+	for i, c := range changes {
+		now := side{save: saves[i].path, have: Snapshot{Family: c.Family}}
+		now.read(saves[i])
+		if now.err != nil {
+			return fmt.Errorf("put the rules back: %w", now.err)
+		}
+		if script := difference(now.have, now.have.withOurs(c.Before.ours())); script != "" {
+			back = append(back, Change{Family: c.Family, Script: script})
+		}
+	}
+	if err := k.commitFamilies(ctx, back); err != nil {
+		return fmt.Errorf("put the rules back: %w", err)
+	}
+	return nil
+}
+
+// commitFamilies runs one process for each family, and both at the same time
+// where that is safe: with nft, deleting chains of both families at once makes
+// one of the two start over and lose.
+func (k *Kernel) commitFamilies(ctx context.Context, changes []Change) error {
 	if k.variant == Legacy || !slices.ContainsFunc(changes, func(c Change) bool { return deletesChains(c.Script) }) {
 		return k.commit(ctx, changes)
 	}
@@ -125,7 +171,9 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 		if k.variant == Legacy {
 			args = append(args, fmt.Sprintf("--wait=%d", lockWait))
 		}
-		processes = append(processes, &process{path: k.sides[c.Family].restore, args: args, env: k.env, stdin: c.Script})
+		p := k.newProcess(k.sides[c.Family].restore, args...)
+		p.stdin = c.Script
+		processes = append(processes, p)
 	}
 	runAll(ctx, processes)
 	var errs []error
@@ -135,6 +183,11 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// newProcess prepares a run of one of the variant's programs.
+func (k *Kernel) newProcess(path string, args ...string) *process {
+	return &process{path: path, args: args, env: k.env, lock: k.lock}
 }
 
 func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }

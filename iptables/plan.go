@@ -11,26 +11,60 @@ import (
 // the first of them was, or come last in their chain. A chain of ours that
 // somebody else's rule jumps to cannot be removed and stays empty.
 func (s Snapshot) With(want Ruleset) Snapshot {
-	out := Snapshot{Family: s.Family, unreadable: s.unreadable}
-	for _, t := range s.tables {
-		out.tables = append(out.tables, t.with(want.table(t.name), s.Family))
-	}
+	var tables []savedTable
 	for _, t := range want.Tables {
-		if !s.has(t.Name) {
-			out.tables = append(out.tables, savedTable{name: t.Name}.with(t, s.Family))
+		saved := savedTable{name: t.Name}
+		for _, c := range t.Chains {
+			saved.chains = append(saved.chains, savedChain{name: c.Name, policy: "-", rules: texts(c.Rules, want.Family)})
+		}
+		tables = append(tables, saved)
+	}
+	return s.withOurs(tables)
+}
+
+// withOurs is With for what is ours in the form of a snapshot: our chains, and
+// built-in chains with our jumps.
+func (s Snapshot) withOurs(want []savedTable) Snapshot {
+	out := Snapshot{Family: s.Family, unreadable: s.unreadable, dialect: s.dialect}
+	for _, t := range s.tables {
+		out.tables = append(out.tables, t.with(tableOf(want, t.name)))
+	}
+	for _, t := range want {
+		if !s.has(t.name) {
+			out.tables = append(out.tables, savedTable{name: t.name}.with(t))
 		}
 	}
 	return out
 }
 
-func (t savedTable) with(want Table, f Family) savedTable {
+// ours returns what is ours in the state.
+func (s Snapshot) ours() []savedTable {
+	var tables []savedTable
+	for _, t := range s.tables {
+		own := savedTable{name: t.name}
+		for _, c := range t.chains {
+			if !Own(c.name) {
+				c.rules = slices.DeleteFunc(slices.Clone(c.rules), func(r string) bool { return !jumpsToOurs(r) })
+			}
+			if Own(c.name) || c.policy != "-" && len(c.rules) > 0 {
+				own.chains = append(own.chains, c)
+			}
+		}
+		if len(own.chains) > 0 {
+			tables = append(tables, own)
+		}
+	}
+	return tables
+}
+
+func (t savedTable) with(want savedTable) savedTable {
 	out := savedTable{name: t.name}
 	for _, c := range t.chains {
 		switch {
 		case !Own(c.name):
-			c.rules = replaceJumps(c, texts(want.chain(c.name), f))
-		case want.has(c.name):
-			c.rules = texts(want.chain(c.name), f)
+			c.rules = replaceJumps(c, want.rules(c.name))
+		case want.find(c.name) >= 0:
+			c.rules = want.rules(c.name)
 		case t.heldByOthers(c.name):
 			c.rules = nil
 		default:
@@ -38,24 +72,20 @@ func (t savedTable) with(want Table, f Family) savedTable {
 		}
 		out.chains = append(out.chains, c)
 	}
-	if len(want.Chains) == 0 {
+	if len(want.chains) == 0 {
 		return out
 	}
 	for _, name := range builtinChains(t.name) {
 		if out.find(name) < 0 { // the kernel makes a table with all of them
-			out.chains = append(out.chains, savedChain{name, "ACCEPT", texts(want.chain(name), f)})
+			out.chains = append(out.chains, savedChain{name, "ACCEPT", want.rules(name)})
 		}
 	}
-	for _, c := range want.Chains {
-		if out.find(c.Name) < 0 {
-			out.chains = append(out.chains, savedChain{c.Name, "-", texts(c.Rules, f)})
+	for _, c := range want.chains {
+		if out.find(c.name) < 0 {
+			out.chains = append(out.chains, c)
 		}
 	}
 	return out
-}
-
-func (t Table) has(chain string) bool {
-	return slices.ContainsFunc(t.Chains, func(c Chain) bool { return c.Name == chain })
 }
 
 // heldByOthers tells whether a rule that is not ours jumps to the chain.
@@ -98,29 +128,49 @@ func texts(rules []Rule, f Family) []string {
 // creates the same chain: iptables-nft loses it when another transaction comes
 // in between. Jumps are deleted by their text and added at their place, so a
 // rule that somebody else added meanwhile is not hit.
-func Plan(have Snapshot, want Ruleset) string {
-	var b strings.Builder
-	next := have.With(want)
-	for _, builtin := range builtins { // table order: see doc.go of capture
-		planTable(&b, have.table(builtin.table), next.table(builtin.table))
+//
+// Tables from which a jump goes come after those that only gain: when capture
+// moves from one table to another, and the program dies in between, both have it.
+func Plan(have Snapshot, want Ruleset) string { return difference(have, have.With(want)) }
+
+// difference returns the script that turns one state into another.
+func difference(have, next Snapshot) string {
+	var gaining, losing strings.Builder
+	for _, builtin := range builtins {
+		old, t := have.table(builtin.table), next.table(builtin.table)
+		if losesJump(old, t) {
+			tableDifference(&losing, old, t)
+		} else {
+			tableDifference(&gaining, old, t)
+		}
 	}
-	return b.String()
+	return gaining.String() + losing.String()
 }
 
-func planTable(b *strings.Builder, have, next savedTable) {
+// losesJump tells whether a packet that enters our chains by a built-in chain of
+// have no longer does so in next.
+func losesJump(have, next savedTable) bool {
+	return slices.ContainsFunc(have.chains, func(c savedChain) bool {
+		return c.policy != "-" && slices.ContainsFunc(c.rules, func(r string) bool {
+			return jumpsToOurs(r) && !slices.Contains(next.rules(c.name), r)
+		})
+	})
+}
+
+func tableDifference(b *strings.Builder, have, next savedTable) {
 	var declare, deletes, adds, drops []string
 	for _, c := range next.chains {
 		old := have.rules(c.name)
-		known := have.find(c.name) >= 0
+		known := c.policy != "-" || have.find(c.name) >= 0
 		switch {
-		case c.policy == "-" && known && slices.Equal(old, c.rules), c.policy != "-" && slices.Equal(old, c.rules):
+		case known && slices.Equal(old, c.rules):
 		case c.policy == "-":
 			declare = append(declare, ":"+c.name+" - [0:0]\n")
 			for _, r := range c.rules {
 				adds = append(adds, appendLine(c.name, r))
 			}
 		default:
-			d, a := planJumps(c.name, old, c.rules)
+			d, a := jumpDifference(c.name, old, c.rules)
 			deletes, adds = append(deletes, d...), append(adds, a...)
 		}
 	}
@@ -137,9 +187,9 @@ func planTable(b *strings.Builder, have, next savedTable) {
 		strings.Join(declare, ""), strings.Join(deletes, ""), strings.Join(adds, ""), strings.Join(drops, ""))
 }
 
-// planJumps returns the lines that delete our old jumps from a built-in chain
+// jumpDifference returns the lines that delete our old jumps from a built-in chain
 // and those that add the new ones.
-func planJumps(chain string, old, rules []string) (deletes, adds []string) {
+func jumpDifference(chain string, old, rules []string) (deletes, adds []string) {
 	for _, r := range old {
 		if jumpsToOurs(r) {
 			deletes = append(deletes, "-D "+chain+" "+r+"\n")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -17,6 +18,7 @@ type process struct {
 	args  []string
 	env   []string
 	stdin string
+	lock  *os.File // the child's file 3; nil for none
 
 	stdout, stderr bytes.Buffer
 	err            error
@@ -35,6 +37,9 @@ func runAll(ctx context.Context, processes []*process) {
 		cmd := exec.CommandContext(ctx, p.path, p.args...)
 		cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.stdout, &p.stderr
 		cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
+		if p.lock != nil {
+			cmd.ExtraFiles = []*os.File{p.lock}
+		}
 		if p.stdin != "" {
 			cmd.Stdin = strings.NewReader(p.stdin)
 		}

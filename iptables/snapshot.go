@@ -43,9 +43,12 @@ func (t savedTable) rules(chain string) []string {
 	return nil
 }
 
-func (s Snapshot) table(name string) savedTable {
-	if i := slices.IndexFunc(s.tables, func(t savedTable) bool { return t.name == name }); i >= 0 {
-		return s.tables[i]
+func (s Snapshot) table(name string) savedTable { return tableOf(s.tables, name) }
+
+// tableOf returns the table of that name; an empty one when it is not there.
+func tableOf(tables []savedTable, name string) savedTable {
+	if i := slices.IndexFunc(tables, func(t savedTable) bool { return t.name == name }); i >= 0 {
+		return tables[i]
 	}
 	return savedTable{name: name}
 }

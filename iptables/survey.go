@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // A Variant is one of the two kernel interfaces behind the name iptables.
@@ -48,9 +47,9 @@ func (v *Variant) UnmarshalText(text []byte) error {
 type Look struct {
 	Tables [len(Variants)][len(Families)][]string // tables that exist, by variant and family
 	NoNFT  error                                  // why nf_tables cannot be used; nil when it can
-	// Foreign tells that the namespace was entered from outside it, so that
-	// files of this file system say nothing about it.
-	Foreign bool
+	// Lock is a file that nobody else has, for the legacy variant to lock where
+	// the common lock file is of no use; nil: it is of use.
+	Lock *os.File
 }
 
 // Survey looks at the live state of both variants and both families. It starts
@@ -62,7 +61,10 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	var saves []*process
 	var results []*side
 	for _, v := range Variants {
-		k := &Kernel{variant: v, env: childEnv(v, look.Foreign)}
+		k := &Kernel{variant: v, env: childEnv()}
+		if v == Legacy && look.Lock != nil {
+			k.lock, k.env = look.Lock, append(k.env, "XTABLES_LOCKFILE=/proc/self/fd/3")
+		}
 		kernels[v] = k
 		for _, f := range Families {
 			s := &k.sides[f]
@@ -73,7 +75,7 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			}
 			s.present = len(look.Tables[v][f]) > 0
 			if s.err == nil && s.present {
-				saves = append(saves, &process{path: s.save, env: k.env})
+				saves = append(saves, k.newProcess(s.save))
 				results = append(results, s)
 			}
 		}
@@ -140,32 +142,16 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 }
 
 // childEnv is the whole environment of the programs we start. LC_ALL=C keeps
-// their messages in English. The legacy variant locks a file; one namespace
-// entered from outside, or a read-only file system, has no such file to share
-// with others, and the namespace's own file makes a lock that is as wide as the
-// tables are.
-func childEnv(v Variant, foreign bool) []string {
+// their messages in English; where their extensions and their lock are is for the
+// administrator to say.
+func childEnv() []string {
 	env := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, name := range []string{"XTABLES_LIBDIR", "XTABLES_LOCKFILE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
-	const lockFile = "/run/xtables.lock"
-	if v == Legacy && os.Getenv("XTABLES_LOCKFILE") == "" && (foreign || !canLock(lockFile)) {
-		env = append(env, "XTABLES_LOCKFILE=/proc/self/ns/net")
-	}
 	return env
-}
-
-// canLock tells whether iptables can open or create the lock file.
-func canLock(path string) bool {
-	const writable = 2 // W_OK
-	err := syscall.Access(path, writable)
-	if errors.Is(err, syscall.ENOENT) {
-		err = syscall.Access(filepath.Dir(path), writable)
-	}
-	return err == nil
 }
 
 // findTools returns the programs of a variant and family by absolute path.
@@ -218,7 +204,7 @@ func variantOf(ctx context.Context, path string) (Variant, error) {
 			}
 		}
 	}
-	p := &process{path: path, args: []string{"--version"}, env: childEnv(NFT, false)}
+	p := &process{path: path, args: []string{"--version"}, env: childEnv()}
 	runAll(ctx, []*process{p})
 	if p.err != nil {
 		return 0, fmt.Errorf("%s --version: %w: %s", path, p.err, p.stderrText())

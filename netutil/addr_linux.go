@@ -55,47 +55,51 @@ func Addrs() ([]Addr, error) {
 	return append(v4, v6...), nil
 }
 
-// AddPassthroughV6 gives the loopback interface [PassthroughV6], and tells
-// whether it had to. The address is added as deprecated (preferred lifetime 0),
-// so that the kernel never picks it as a source on its own (RFC 6724, rule 3);
-// binding to it works as ever. That also marks it as added by us.
-func AddPassthroughV6() (added bool, err error) {
+// AddPassthroughV6 gives the loopback interface [PassthroughV6], unless it has it.
+// The address is added as deprecated (preferred lifetime 0), so that the kernel
+// never picks it as a source on its own (RFC 6724, rule 3); binding to it works as
+// ever. That also marks it as added by us.
+func AddPassthroughV6() (Undo, error) {
 	_, found, err := passthroughV6()
 	if err != nil || found {
-		return false, err
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return false, fmt.Errorf("find the loopback interface: %w", err)
+		return nil, err
 	}
 	addr := &netlink.Addr{IPNet: passthroughV6Net(), ValidLft: math.MaxUint32, PreferedLft: 0}
-	switch err := netlink.AddrAdd(lo, addr); {
+	switch err := onLoopback(addr, netlink.AddrAdd); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN and IPv6 on lo): %w", PassthroughV6, err)
+		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 not switched off by sysctl): %w", PassthroughV6, err)
 	}
-	return true, nil
+	return func() error { return onLoopback(addr, netlink.AddrDel) }, nil
 }
 
-// RemovePassthroughV6 takes away what [AddPassthroughV6] added, and tells
-// whether there was something. The address as somebody else added it stays.
-func RemovePassthroughV6() (removed bool, err error) {
+// RemovePassthroughV6 takes away what [AddPassthroughV6] added. The address as
+// somebody else added it stays.
+func RemovePassthroughV6() (Undo, error) {
 	addr, found, err := passthroughV6()
 	if err != nil || !found || addr.Flags&unix.IFA_F_DEPRECATED == 0 {
-		return false, err
+		return nil, err
 	}
+	switch err := onLoopback(&netlink.Addr{IPNet: passthroughV6Net()}, netlink.AddrDel); {
+	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", PassthroughV6, err)
+	}
+	return func() error {
+		_, err := AddPassthroughV6()
+		return err
+	}, nil
+}
+
+// onLoopback changes an address of the loopback interface.
+func onLoopback(addr *netlink.Addr, change func(netlink.Link, *netlink.Addr) error) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
-		return false, fmt.Errorf("find the loopback interface: %w", err)
+		return fmt.Errorf("find the loopback interface: %w", err)
 	}
-	switch err := netlink.AddrDel(lo, &netlink.Addr{IPNet: passthroughV6Net()}); {
-	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", PassthroughV6, err)
-	}
-	return true, nil
+	return change(lo, addr)
 }
 
 // passthroughV6 finds the address on the loopback interface.

@@ -35,75 +35,91 @@ func (r TProxyRoute) Commands(v6 bool) []string {
 	}
 }
 
-// AddTProxyRoute adds what is missing of a route in one family, and tells
-// whether something was. The route comes before the rule that leads to it, so
-// that no packet finds an empty table.
-func AddTProxyRoute(v6 bool, r TProxyRoute) (added bool, err error) {
+// AddTProxyRoute adds what is missing of a route in one family. The route comes
+// before the rule that leads to it, so that no packet finds an empty table.
+func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 	routes, err := tproxyRoutes(v6)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	rules, err := tproxyRules(v6)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var undo Undo
 	if !contains(routes, r.Table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
 		route, err := newTProxyRoute(v6, r.Table)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if err := netlink.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
-			return false, fmt.Errorf("add local default route in table %d (needs CAP_NET_ADMIN, and lo up): %w", r.Table, err)
+			return nil, fmt.Errorf("add local default route in table %d (needs CAP_NET_ADMIN, and lo up): %w", r.Table, err)
 		}
-		added = true
+		undo = undo.then(func() error { return deleteRoute(route) })
 	}
 	if !contains(rules, r, ruleRoute) {
 		rule := netlink.NewRule()
 		rule.Family, rule.Mark, rule.Table, rule.Protocol = netlinkFamily(v6), r.Mark, int(r.Table), routeProtocol
 		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
-			return added, fmt.Errorf("add rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", r.Mark, r.Table, err)
+			return undo, fmt.Errorf("add rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", r.Mark, r.Table, err)
 		}
-		added = true
+		undo = undo.then(func() error { return deleteRule(rule) })
 	}
-	return added, nil
+	return undo, nil
 }
 
 // RemoveTProxyRoutes removes what is ours in one family but for one route that
-// is to stay (zero: none), and tells whether there was something. Of the one that
-// stays, copies go: Istio adds a policy rule with every run.
-func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (removed bool, err error) {
+// is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
+// rule with every run.
+func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
 	rules, err := tproxyRules(v6)
 	if errors.Is(err, unix.EAFNOSUPPORT) { // no such family, so nothing in it
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var undo Undo
 	kept := false
 	for _, rule := range rules {
 		if ruleRoute(rule) == keep && !kept {
 			kept = true
 			continue
 		}
-		if err := netlink.RuleDel(&rule); err != nil && !errors.Is(err, unix.ENOENT) {
-			return removed, fmt.Errorf("remove rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", rule.Mark, rule.Table, err)
+		if err := deleteRule(&rule); err != nil {
+			return undo, err
 		}
-		removed = true
+		undo = undo.then(func() error { return netlink.RuleAdd(&rule) })
 	}
 	routes, err := tproxyRoutes(v6)
 	if err != nil {
-		return removed, err
+		return undo, err
 	}
 	for _, route := range routes {
 		if uint32(route.Table) == keep.Table {
 			continue
 		}
-		if err := netlink.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
-			return removed, fmt.Errorf("remove local default route in table %d (needs CAP_NET_ADMIN): %w", route.Table, err)
+		if err := deleteRoute(&route); err != nil {
+			return undo, err
 		}
-		removed = true
+		undo = undo.then(func() error { return netlink.RouteAdd(&route) })
 	}
-	return removed, nil
+	return undo, nil
+}
+
+// deleteRule and deleteRoute are content when somebody else was quicker.
+func deleteRule(rule *netlink.Rule) error {
+	if err := netlink.RuleDel(rule); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", rule.Mark, rule.Table, err)
+	}
+	return nil
+}
+
+func deleteRoute(route *netlink.Route) error {
+	if err := netlink.RouteDel(route); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("remove local default route in table %d (needs CAP_NET_ADMIN): %w", route.Table, err)
+	}
+	return nil
 }
 
 // tproxyRules lists the policy rules that are ours.

@@ -214,6 +214,11 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.cniMode }),
 	},
 	{
+		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: "a duration such as 30s", group: groupRun,
+		help: "how long a run may take",
+		set:  duration(func(s *settings) *durationValue { return &s.timeout }),
+	},
+	{
 		long: "cleanup-only", env: []string{"CLEANUP_ONLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
 		help: "remove the rules, as the command clean does",
 		set:  flag(func(s *settings) *bool { return &s.cleanupOnly }),

@@ -22,6 +22,7 @@ type settings struct {
 	nativeNFT   bool
 	netns       string
 	force       *iptables.Variant
+	timeout     time.Duration // bounds everything that is done to the kernel
 
 	redirectDNS   bool
 	captureAllDNS bool

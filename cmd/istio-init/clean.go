@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// runClean removes what is ours, of both variants and families.
+func runClean(inv *invocation) error { return inv.change(inv.clean) }
+
+func (inv *invocation) clean(ctx context.Context, live kernels) error {
+	var errs []error
+	for _, k := range live {
+		errs = append(errs, inv.cleanKernel(ctx, k))
+	}
+	if inv.set.dryRun {
+		return errors.Join(errs...)
+	}
+	var done undoStack // what could be removed stays removed
+	for _, f := range iptables.Families {
+		errs = append(errs, inv.removeRoutes(&done, f, netutil.TProxyRoute{}))
+	}
+	return errors.Join(append(errs, inv.passthroughV6(&done, false))...)
+}
+
+// cleanKernel removes what is ours from one variant, or with --dry-run prints
+// how.
+func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) error {
+	if inv.set.dryRun {
+		return inv.previewClean(ctx, k)
+	}
+	changes, err := capture.Clean(ctx, k)
+	if err != nil {
+		return err
+	}
+	after := map[iptables.Family]iptables.Snapshot{}
+	for _, f := range iptables.Families {
+		after[f] = k.State(f)
+	}
+	for _, c := range changes {
+		after[c.Family] = c.After
+		inv.log.Debug("script for " + c.Family.SaveTool() + ":\n" + c.Script)
+		inv.log.Info("rules removed", zap.Stringer("family", c.Family), zap.Stringer("variant", k.Variant()))
+		inv.log.Debug("Final iptables state (" + familyTitle(c.Family) + "):\n" + c.After.String())
+	}
+	if len(changes) == 0 {
+		inv.log.Info("nothing to remove", zap.Stringer("variant", k.Variant()))
+	}
+	for _, f := range iptables.Families {
+		if after[f].Ours() {
+			err = errors.Join(err, fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s",
+				f, k.Variant(), strings.Join(after[f].OurChains(), ", ")))
+		}
+	}
+	inv.removeEmptyTables(k, changes)
+	return err
+}
+
+// removeEmptyTables takes away the tables of nf_tables that held nothing but
+// what is ours. One that cannot be removed is no failure: it is empty.
+func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []iptables.Change) {
+	if kernel.Variant() != iptables.NFT {
+		return
+	}
+	var emptied [len(iptables.Families)][]string
+	for _, c := range changes {
+		emptied[c.Family] = c.Emptied()
+	}
+	if _, err := netutil.RemoveEmptyNFTTables(emptied); err != nil {
+		inv.log.Debug("empty tables stay", zap.Error(err))
+	}
+}

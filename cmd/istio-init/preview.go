@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// preview prints the rules and touches nothing.
+func (inv *invocation) preview() error {
+	var want []iptables.Ruleset
+	err := inv.inNetNS(func(context.Context) (err error) {
+		want, err = inv.wanted()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, rs := range want {
+		if len(rs.Tables) > 0 {
+			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
+		}
+	}
+	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
+		return fmt.Errorf("write the rules: %w", err)
+	}
+	return inv.appendDryRunFile(text.String())
+}
+
+// previewText is what iptables-save prints, and the policy routing as comments in
+// the syntax of ip(8).
+func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
+	text := rs.String()
+	if route != (netutil.TProxyRoute{}) {
+		for _, command := range route.Commands(rs.Family == iptables.IPv6) {
+			text += "# " + command + "\n"
+		}
+	}
+	return text
+}
+
+// appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
+func (inv *invocation) appendDryRunFile(text string) error {
+	if inv.set.dryRunFile == "" {
+		return nil
+	}
+	file, err := os.OpenFile(inv.set.dryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
+}
+
+// route is the policy routing that the rules of a family need; zero for none.
+func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
+	if c := s.config; len(rs.Tables) > 0 && c.ProxiesInbound() {
+		return netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
+	}
+	return netutil.TProxyRoute{}
+}
+
+// previewClean prints the change that would remove what is ours.
+func (inv *invocation) previewClean(ctx context.Context, k *iptables.Kernel) error {
+	for _, f := range iptables.Families {
+		c, err := k.Plan(ctx, iptables.Ruleset{Family: f})
+		if err != nil {
+			return err
+		}
+		if c.Script != "" {
+			fmt.Fprintf(inv.stdout, "# input for %s --noflush, variant %s\n%s",
+				strings.Replace(f.SaveTool(), "-save", "-restore", 1), k.Variant(), c.Script)
+		}
+	}
+	return nil
+}

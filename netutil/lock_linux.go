@@ -1,0 +1,72 @@
+package netutil
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// LockNetNS takes the lock of the network namespace that this program holds while
+// it looks and changes, so that two runs never work on what the other is about to
+// change. It is on the namespace itself: runs in other namespaces do not wait, no
+// writable path is needed, and it goes with the process. The error says who is
+// meant when it cannot be had in time.
+func LockNetNS(ctx context.Context) (unlock func(), err error) {
+	file, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("lock the network namespace: %w", err)
+	}
+	locked := make(chan error, 1)
+	go func() { // flock(2) is of the file, not of a thread or its namespace
+		for {
+			err := unix.Flock(int(file.Fd()), unix.LOCK_EX)
+			if !errors.Is(err, unix.EINTR) {
+				locked <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-locked:
+		if err != nil {
+			_ = file.Close()
+			return nil, fmt.Errorf("lock the network namespace: %w", err)
+		}
+		return func() { _ = file.Close() }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("lock the network namespace: another run works on it: %w", ctx.Err())
+	}
+}
+
+// xtablesLock is the lock file that all users of iptables-legacy share by default.
+const xtablesLock = "/run/xtables.lock"
+
+// PrivateLock returns a file that only this process and its children have, for
+// iptables-legacy to lock instead of the common lock file, or nil when that can be
+// had and should be taken. From outside a pod it should not: every pod of the node
+// would wait for it, though each has tables of its own.
+func PrivateLock(outside bool) (*os.File, error) {
+	if os.Getenv("XTABLES_LOCKFILE") != "" {
+		return nil, nil
+	}
+	if !outside && canLock(xtablesLock) {
+		return nil, nil
+	}
+	fd, err := unix.MemfdCreate("xtables.lock", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a lock file: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "xtables.lock"), nil
+}
+
+// canLock tells whether iptables can open or create the lock file.
+func canLock(path string) bool {
+	err := unix.Access(path, unix.W_OK)
+	if errors.Is(err, unix.ENOENT) {
+		err = unix.Access("/run", unix.W_OK)
+	}
+	return err == nil
+}
