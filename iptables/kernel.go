@@ -22,6 +22,7 @@ const lockWait = 20
 type Kernel struct {
 	variant Variant
 	env     []string
+	caps    []uintptr
 	lock    *os.File // for the legacy variant to lock; nil: the common lock file
 	sides   [len(Families)]side
 }
@@ -187,7 +188,7 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 
 // newProcess prepares a run of one of the variant's programs.
 func (k *Kernel) newProcess(path string, args ...string) *process {
-	return &process{path: path, args: args, env: k.env, lock: k.lock}
+	return &process{path: path, args: args, env: k.env, caps: k.caps, lock: k.lock}
 }
 
 func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }

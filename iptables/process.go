@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,7 +19,8 @@ type process struct {
 	args  []string
 	env   []string
 	stdin string
-	lock  *os.File // the child's file 3; nil for none
+	caps  []uintptr // to have, though not root
+	lock  *os.File  // the child's file 3; nil for none
 
 	stdout, stderr bytes.Buffer
 	err            error
@@ -37,6 +39,9 @@ func runAll(ctx context.Context, processes []*process) {
 		cmd := exec.CommandContext(ctx, p.path, p.args...)
 		cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.stdout, &p.stderr
 		cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
+		if len(p.caps) > 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps}
+		}
 		if p.lock != nil {
 			cmd.ExtraFiles = []*os.File{p.lock}
 		}

@@ -46,10 +46,13 @@ func (v *Variant) UnmarshalText(text []byte) error {
 // indexes are those of [IPv4] and [IPv6].
 type Look struct {
 	Tables [len(Variants)][len(Families)][]string // tables that exist, by variant and family
-	NoNFT  error                                  // why nf_tables cannot be used; nil when it can
+	No     [len(Variants)]error                   // why a variant cannot be used; nil when nothing stands against it
 	// Lock is a file that nobody else has, for the legacy variant to lock where
 	// the common lock file is of no use; nil: it is of use.
 	Lock *os.File
+	// Caps are the capabilities that programs have to be given when they are
+	// started; none for root.
+	Caps []uintptr
 }
 
 // Survey looks at the live state of both variants and both families. It starts
@@ -61,7 +64,7 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	var saves []*process
 	var results []*side
 	for _, v := range Variants {
-		k := &Kernel{variant: v, env: childEnv()}
+		k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
 		if v == Legacy && look.Lock != nil {
 			k.lock, k.env = look.Lock, append(k.env, "XTABLES_LOCKFILE=/proc/self/fd/3")
 		}
@@ -70,8 +73,8 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			s := &k.sides[f]
 			s.have = Snapshot{Family: f}
 			s.save, s.restore, s.err = findTools(ctx, v, f)
-			if v == NFT && look.NoNFT != nil {
-				s.err = look.NoNFT
+			if look.No[v] != nil {
+				s.err = look.No[v]
 			}
 			s.present = len(look.Tables[v][f]) > 0
 			if s.err == nil && s.present {

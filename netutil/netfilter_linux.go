@@ -17,8 +17,9 @@ import (
 type Netfilter struct {
 	Legacy [2][]string // tables that xtables has set up here
 	NFT    [2][]string // tables of nf_tables, whoever made them
-	// NoNFT says why iptables-nft cannot work here; nil when it can.
-	NoNFT error
+	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
+	// nothing stands against it.
+	NoNFT, NoLegacy error
 }
 
 // nfAccept is the policy ACCEPT (linux/netfilter.h, NF_ACCEPT).
@@ -32,12 +33,16 @@ func LookAtNetfilter() Netfilter {
 	var n Netfilter
 	for i, file := range [2]string{"ip_tables_names", "ip6_tables_names"} {
 		// thread-self: /proc/net is that of the process, whose main thread
-		// may be in another namespace. A file that is not there, or may not be
-		// read without root, is a variant that is not in use here.
+		// may be in another namespace. A file that is not there is a variant
+		// that is not in use here.
 		text, err := os.ReadFile("/proc/thread-self/net/" + file)
-		if err == nil {
-			n.Legacy[i] = strings.Fields(string(text))
+		if errors.Is(err, os.ErrPermission) {
+			n.NoLegacy = fmt.Errorf("the tables of iptables-legacy cannot be seen (needs root, or the capability DAC_READ_SEARCH): %w", err)
 		}
+		n.Legacy[i] = strings.Fields(string(text))
+	}
+	if n.NoLegacy == nil && !HasCap(unix.CAP_NET_RAW) {
+		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")
 	}
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
 	if err != nil {

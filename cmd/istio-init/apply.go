@@ -83,8 +83,9 @@ func (inv *invocation) survey(ctx context.Context) (kernels, error) {
 	if err != nil {
 		return kernels{}, err
 	}
-	look := iptables.Look{NoNFT: seen.NoNFT, Lock: lock}
-	look.Tables[iptables.NFT], look.Tables[iptables.Legacy] = seen.NFT, seen.Legacy
+	look := iptables.Look{Lock: lock, Caps: netutil.ChildCaps()}
+	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
+	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	return iptables.Survey(ctx, look), nil
 }
 
