@@ -26,12 +26,13 @@ func (s Snapshot) With(want Ruleset) Snapshot {
 // built-in chains with our jumps.
 func (s Snapshot) withOurs(want []savedTable) Snapshot {
 	out := Snapshot{Family: s.Family, unreadable: s.unreadable, dialect: s.dialect}
+	old := s.remains()
 	for _, t := range s.tables {
-		out.tables = append(out.tables, t.with(tableOf(want, t.name)))
+		out.tables = append(out.tables, t.with(tableOf(want, t.name), old))
 	}
 	for _, t := range want {
 		if !s.has(t.name) {
-			out.tables = append(out.tables, savedTable{name: t.name}.with(t))
+			out.tables = append(out.tables, savedTable{name: t.name}.with(t, old))
 		}
 	}
 	return out
@@ -40,11 +41,12 @@ func (s Snapshot) withOurs(want []savedTable) Snapshot {
 // ours returns what is ours in the state.
 func (s Snapshot) ours() []savedTable {
 	var tables []savedTable
+	old := s.remains()
 	for _, t := range s.tables {
 		own := savedTable{name: t.name}
 		for _, c := range t.chains {
-			if !Own(c.name) {
-				c.rules = slices.DeleteFunc(slices.Clone(c.rules), func(r string) bool { return !jumpsToOurs(r) })
+			if c.policy != "-" {
+				c.rules, _, _ = old.split(t.name, c)
 			}
 			if Own(c.name) || c.policy != "-" && len(c.rules) > 0 {
 				own.chains = append(own.chains, c)
@@ -57,12 +59,14 @@ func (s Snapshot) ours() []savedTable {
 	return tables
 }
 
-func (t savedTable) with(want savedTable) savedTable {
+func (t savedTable) with(want savedTable, old remains) savedTable {
 	out := savedTable{name: t.name}
 	for _, c := range t.chains {
 		switch {
+		case c.policy != "-":
+			_, others, before := old.split(t.name, c)
+			c.rules = slices.Insert(others, before, want.rules(c.name)...)
 		case !Own(c.name):
-			c.rules = replaceJumps(c, want.rules(c.name))
 		case want.find(c.name) >= 0:
 			c.rules = want.rules(c.name)
 		case t.heldByOthers(c.name):
@@ -97,20 +101,6 @@ func (t savedTable) heldByOthers(chain string) bool {
 	})
 }
 
-// replaceJumps returns the rules of a chain that is not ours with our jumps in
-// it replaced. Only built-in chains hold jumps of ours.
-func replaceJumps(c savedChain, jumps []string) []string {
-	if c.policy == "-" {
-		return c.rules
-	}
-	at := slices.IndexFunc(c.rules, jumpsToOurs)
-	if at < 0 {
-		at = len(c.rules)
-	}
-	rules := slices.DeleteFunc(slices.Clone(c.rules), jumpsToOurs)
-	return slices.Insert(rules, at, jumps...)
-}
-
 func texts(rules []Rule, f Family) []string {
 	out := make([]string, len(rules))
 	for i, r := range rules {
@@ -136,12 +126,13 @@ func Plan(have Snapshot, want Ruleset) string { return difference(have, have.Wit
 // difference returns the script that turns one state into another.
 func difference(have, next Snapshot) string {
 	var gaining, losing strings.Builder
+	gone := have.remains()
 	for _, builtin := range builtins {
 		old, t := have.table(builtin.table), next.table(builtin.table)
 		if losesJump(old, t) {
-			tableDifference(&losing, old, t)
+			tableDifference(&losing, old, t, gone)
 		} else {
-			tableDifference(&gaining, old, t)
+			tableDifference(&gaining, old, t, gone)
 		}
 	}
 	return gaining.String() + losing.String()
@@ -157,7 +148,7 @@ func losesJump(have, next savedTable) bool {
 	})
 }
 
-func tableDifference(b *strings.Builder, have, next savedTable) {
+func tableDifference(b *strings.Builder, have, next savedTable, gone remains) {
 	var declare, deletes, adds, drops []string
 	for _, c := range next.chains {
 		old := have.rules(c.name)
@@ -170,8 +161,11 @@ func tableDifference(b *strings.Builder, have, next savedTable) {
 				adds = append(adds, appendLine(c.name, r))
 			}
 		default:
-			d, a := jumpDifference(c.name, old, c.rules)
-			deletes, adds = append(deletes, d...), append(adds, a...)
+			ours, others, _ := gone.split(have.name, savedChain{name: c.name, rules: old})
+			for _, r := range ours {
+				deletes = append(deletes, "-D "+c.name+" "+r+"\n")
+			}
+			adds = append(adds, insertions(c, others)...)
 		}
 	}
 	for _, c := range have.chains {
@@ -187,28 +181,22 @@ func tableDifference(b *strings.Builder, have, next savedTable) {
 		strings.Join(declare, ""), strings.Join(deletes, ""), strings.Join(adds, ""), strings.Join(drops, ""))
 }
 
-// jumpDifference returns the lines that delete our old jumps from a built-in chain
-// and those that add the new ones.
-func jumpDifference(chain string, old, rules []string) (deletes, adds []string) {
-	for _, r := range old {
-		if jumpsToOurs(r) {
-			deletes = append(deletes, "-D "+chain+" "+r+"\n")
-		}
-	}
-	last := len(rules) // where nothing but our jumps follows, they are appended
-	for last > 0 && jumpsToOurs(rules[last-1]) {
-		last--
-	}
-	for i, r := range rules {
+// insertions returns the lines that make a built-in chain what it should be when
+// it holds the rules of others: at the end where none of those follows, else at
+// its place.
+func insertions(c savedChain, others []string) []string {
+	var lines []string
+	for i, r := range c.rules {
 		switch {
-		case !jumpsToOurs(r):
-		case i >= last:
-			adds = append(adds, appendLine(chain, r))
+		case len(others) > 0 && r == others[0]:
+			others = others[1:]
+		case len(others) == 0:
+			lines = append(lines, appendLine(c.name, r))
 		default:
-			adds = append(adds, fmt.Sprintf("-I %s %d %s\n", chain, i+1, r))
+			lines = append(lines, fmt.Sprintf("-I %s %d %s\n", c.name, i+1, r))
 		}
 	}
-	return deletes, adds
+	return lines
 }
 
 // sameRules tells whether two states have the same chains and as many rules in

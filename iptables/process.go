@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -52,15 +53,21 @@ func runAll(ctx context.Context, processes []*process) {
 			commands[i] = cmd
 		}
 	}
+	var done sync.WaitGroup
 	for i, cmd := range commands {
 		if cmd == nil {
 			continue
 		}
-		processes[i].err = cmd.Wait()
-		if ctx.Err() != nil && processes[i].err != nil {
-			processes[i].err = fmt.Errorf("%w (%w)", ctx.Err(), processes[i].err)
-		}
+		// Waiting needs no namespace. Each is waited for by itself, so that one
+		// that has ended in time is not taken for one that has not.
+		done.Go(func() {
+			p := processes[i]
+			if p.err = cmd.Wait(); p.err != nil && ctx.Err() != nil {
+				p.err = fmt.Errorf("%w (%w)", ctx.Err(), p.err)
+			}
+		})
 	}
+	done.Wait()
 }
 
 // A RestoreError says that the kernel or iptables refused a script. Nothing of

@@ -1,7 +1,7 @@
 package iptables
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,54 +62,89 @@ func (s Snapshot) has(table string) bool {
 // that form.
 func ParseSnapshot(f Family, text string) (Snapshot, error) {
 	s := Snapshot{Family: f}
-	var open bool // inside a table
-	sc := bufio.NewScanner(strings.NewReader(text))
-	sc.Buffer(nil, len(text)+1)
-	for n := 1; sc.Scan(); n++ {
-		line := strings.TrimSpace(sc.Text())
-		bad := func(what string) error { return fmt.Errorf("%s: line %d %q: %s", f.SaveTool(), n, line, what) }
-		switch {
-		case line == "":
-		case line[0] == '#':
-			s.comment(line)
-		case line[0] == '*':
-			if open {
-				return s, bad("a table inside a table")
-			}
-			name := strings.TrimSpace(line[1:])
-			if s.has(name) {
-				return s, bad("the table is there twice")
-			}
-			open, s.tables = true, append(s.tables, savedTable{name: name})
-		case !open:
-			return s, bad("outside a table")
-		case line == "COMMIT":
-			open = false
-		case line[0] == ':':
-			t := &s.tables[len(s.tables)-1]
-			words := strings.Fields(line[1:])
-			if len(words) < 2 || t.find(words[0]) >= 0 {
-				return s, bad("not a new chain")
-			}
-			t.chains = append(t.chains, savedChain{name: words[0], policy: words[1]})
-		default:
-			if line[0] == '[' { // counters of iptables-save -c
-				_, line, _ = strings.Cut(line, "] ")
-			}
-			rest, ok := strings.CutPrefix(line, "-A ")
-			chain, rule, _ := strings.Cut(rest, " ")
-			t := &s.tables[len(s.tables)-1]
-			i := t.find(chain)
-			if !ok || i < 0 {
-				return s, bad("not a rule of a chain that was declared")
-			}
-			t.chains[i].rules = append(t.chains[i].rules, rule)
+	open := false // inside a table
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		first := i
+		line := lines[i]
+		for openQuote(line) && i+1 < len(lines) { // a comment may have several lines
+			i++
+			line += "\n" + lines[i]
+		}
+		if err := s.parseLine(strings.TrimSpace(line), &open); err != nil {
+			return s, fmt.Errorf("%s: line %d %q: %w", f.SaveTool(), first+1, strings.TrimSpace(line), err)
 		}
 	}
 	if open {
 		return s, fmt.Errorf("%s: ends inside a table", f.SaveTool())
 	}
-	return s, sc.Err()
+	return s, nil
+}
+
+// parseLine reads one line, or a rule of several.
+func (s *Snapshot) parseLine(line string, open *bool) error {
+	switch {
+	case line == "":
+	case line[0] == '#':
+		s.comment(line)
+	case line[0] == '*':
+		name := strings.TrimSpace(line[1:])
+		if *open {
+			return errors.New("a table inside a table")
+		}
+		if s.has(name) {
+			return errors.New("the table is there twice")
+		}
+		*open, s.tables = true, append(s.tables, savedTable{name: name})
+	case !*open:
+		return errors.New("outside a table")
+	case line == "COMMIT":
+		*open = false
+	case line[0] == ':':
+		t := &s.tables[len(s.tables)-1]
+		words := strings.Fields(line[1:])
+		if len(words) < 2 || t.find(words[0]) >= 0 {
+			return errors.New("not a new chain")
+		}
+		t.chains = append(t.chains, savedChain{name: words[0], policy: words[1]})
+	default:
+		if !s.tables[len(s.tables)-1].parseRule(line) {
+			return errors.New("not a rule of a chain that was declared")
+		}
+	}
+	return nil
+}
+
+// parseRule adds a rule to its chain, if it is one.
+func (t *savedTable) parseRule(line string) bool {
+	if line[0] == '[' { // counters of iptables-save -c
+		_, line, _ = strings.Cut(line, "] ")
+	}
+	rest, ok := strings.CutPrefix(line, "-A ")
+	chain, rule, _ := strings.Cut(rest, " ")
+	i := t.find(chain)
+	if !ok || i < 0 {
+		return false
+	}
+	t.chains[i].rules = append(t.chains[i].rules, rule)
+	return true
+}
+
+// openQuote tells whether a rule ends inside a quoted word, as iptables quotes:
+// a backslash takes the meaning from the character behind it.
+func openQuote(line string) bool {
+	_, rest, isRule := strings.Cut(line, "-A ")
+	_, rule, _ := strings.Cut(rest, " ") // the name of a chain is not quoted
+	open := false
+	for i := 0; isRule && i < len(rule); i++ {
+		switch rule[i] {
+		case '\\':
+			i++
+		case '"':
+			open = !open
+		}
+	}
+	return open
 }
 
 // comment reads the two comments of iptables-save that say something. Of version
@@ -217,10 +252,10 @@ func (s Snapshot) Rules() int {
 func (s Snapshot) Unreadable() []string { return slices.Clone(s.unreadable) }
 
 // jumpsToOurs tells whether a rule only jumps to one of our chains. Nothing
-// follows the chain of a jump, so the last two words decide; a comment that says
-// the same would have to be the last word of a rule, where a target has to be.
+// follows the chain of a jump, so the last two words decide; when they are part of
+// a quoted text, the quote ends with them.
 func jumpsToOurs(rule string) bool {
 	words := strings.Fields(rule)
 	n := len(words)
-	return n >= 2 && (words[n-2] == "-j" || words[n-2] == "-g") && Own(words[n-1])
+	return n >= 2 && (words[n-2] == "-j" || words[n-2] == "-g") && Own(words[n-1]) && !strings.HasSuffix(rule, `"`)
 }
