@@ -131,17 +131,20 @@ func (t *savedTable) parseRule(line string) bool {
 }
 
 // openQuote tells whether a rule ends inside a quoted word, as iptables quotes:
-// a backslash takes the meaning from the character behind it.
+// the whole word, in which a backslash takes the meaning from the character behind
+// it.
 func openQuote(line string) bool {
 	_, rest, isRule := strings.Cut(line, "-A ")
 	_, rule, _ := strings.Cut(rest, " ") // the name of a chain is not quoted
 	open := false
 	for i := 0; isRule && i < len(rule); i++ {
-		switch rule[i] {
-		case '\\':
+		switch c := rule[i]; {
+		case open && c == '\\':
 			i++
-		case '"':
-			open = !open
+		case open && c == '"':
+			open = false
+		case c == '"' && (i == 0 || rule[i-1] == ' '): // else it is a part of a name
+			open = true
 		}
 	}
 	return open
