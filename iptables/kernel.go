@@ -64,6 +64,17 @@ func (k *Kernel) Variant() Variant { return k.variant }
 // State returns the state of a family as [Survey] saw it.
 func (k *Kernel) State(f Family) Snapshot { return k.sides[f].have }
 
+// Unseen tells why tables that are there could not be read; nil when all could.
+func (k *Kernel) Unseen() error {
+	var errs []error
+	for f, s := range k.sides {
+		if s.present && s.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", k.name(Family(f)), s.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Holds tells whether the variant holds anything of ours, in either family.
 func (k *Kernel) Holds() bool { return k.holds(Snapshot.Ours) }
 

@@ -20,7 +20,12 @@ type Netfilter struct {
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
 	// nothing stands against it.
 	NoNFT, NoLegacy error
+	// Native are the tables that Istio makes with --native-nftables.
+	Native []string
 }
+
+// nativeTable starts the names of Istio's own tables, which are of the family inet.
+const nativeTable = "istio-proxy-"
 
 // nfAccept is the policy ACCEPT (linux/netfilter.h, NF_ACCEPT).
 const nfAccept = 1
@@ -50,8 +55,12 @@ func LookAtNetfilter() Netfilter {
 		return n
 	}
 	for _, t := range tables {
+		name := t.text(unix.NFTA_TABLE_NAME)
 		if i := slices.Index(nftFamilies[:], t.family); i >= 0 {
-			n.NFT[i] = append(n.NFT[i], t.text(unix.NFTA_TABLE_NAME))
+			n.NFT[i] = append(n.NFT[i], name)
+		}
+		if t.family == unix.NFPROTO_INET && strings.HasPrefix(name, nativeTable) {
+			n.Native = append(n.Native, name)
 		}
 	}
 	if err := nftSpeaksIptables(); err != nil {
@@ -98,6 +107,21 @@ func RemoveEmptyNFTTables(tables [2][]string) (removed int, err error) {
 		}
 	}
 	return removed, nil
+}
+
+// RemoveNativeTables removes tables of Istio's own with all that is in them, in
+// one transaction. One that is gone already makes it fail with nothing changed.
+func RemoveNativeTables(names []string) error {
+	var batch []*nl.NetlinkRequest
+	for _, name := range names {
+		req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELTABLE, unix.NFPROTO_INET, unix.NLM_F_ACK)
+		req.AddData(nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(name)))
+		batch = append(batch, req)
+	}
+	if err := nftCommit(batch); err != nil {
+		return fmt.Errorf("delete the nf_tables tables %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
 }
 
 // emptyBaseChains returns the chains of a table when all of them are base chains

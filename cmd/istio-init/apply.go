@@ -26,6 +26,12 @@ type invocation struct {
 // kernels are the live states of both variants of iptables.
 type kernels = [len(iptables.Variants)]*iptables.Kernel
 
+// A live is what the namespace holds.
+type live struct {
+	kernels kernels
+	native  []string // tables of Istio's own nft program
+}
+
 // runApply installs the rules or previews them.
 func runApply(inv *invocation) error {
 	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
@@ -58,35 +64,54 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 
 // change runs an action on what the namespace holds, alone among the runs of this
 // program.
-func (inv *invocation) change(action func(context.Context, kernels) error) error {
+func (inv *invocation) change(action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
 		unlock, err := netutil.LockNetNS(ctx)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		live, err := inv.survey(ctx)
+		found, err := inv.survey(ctx)
 		if err != nil {
 			return err
 		}
-		return action(ctx, live)
+		return action(ctx, found)
 	})
 }
 
-// survey looks at the namespace.
-func (inv *invocation) survey(ctx context.Context) (kernels, error) {
+// survey looks at the namespace. What cannot be looked at is warned of.
+func (inv *invocation) survey(ctx context.Context) (live, error) {
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
-		return kernels{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
+		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
 	}
 	lock, err := netutil.PrivateLock(inv.set.cniMode)
 	if err != nil {
-		return kernels{}, err
+		return live{}, err
 	}
 	look := iptables.Look{Lock: lock, Caps: netutil.ChildCaps()}
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
-	return iptables.Survey(ctx, look), nil
+	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native}
+	for _, k := range found.kernels {
+		if err := k.Unseen(); err != nil {
+			inv.log.Warn("rules are there that cannot be looked at", zap.Stringer("variant", k.Variant()), zap.Error(err))
+		}
+	}
+	return found, nil
+}
+
+// refuseHost refuses to redirect the traffic of a whole machine.
+func (inv *invocation) refuseHost() error {
+	if inv.set.allowHost {
+		return nil
+	}
+	why, err := netutil.LooksLikeHost()
+	if err == nil && why != "" {
+		err = fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; "+
+			"--allow-host-network says that it is meant", why)
+	}
+	return err
 }
 
 // wanted returns the rules for both families; for one that is not captured they
@@ -117,12 +142,15 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 // it was. The order is such that at no time less is captured than both before and
 // after: routes come before the rules that need them and go after those that
 // needed them, and what an earlier run left in the other variant goes last.
-func (inv *invocation) apply(ctx context.Context, live kernels) (err error) {
+func (inv *invocation) apply(ctx context.Context, found live) (err error) {
+	if err := inv.refuseHost(); err != nil {
+		return err
+	}
 	want, err := inv.wanted()
 	if err != nil {
 		return err
 	}
-	kernel, err := inv.choose(live, want)
+	kernel, err := inv.choose(found.kernels, want)
 	if err != nil {
 		return err
 	}
@@ -151,7 +179,7 @@ func (inv *invocation) apply(ctx context.Context, live kernels) (err error) {
 			return err
 		}
 	}
-	for _, other := range live {
+	for _, other := range found.kernels {
 		if other != kernel && other.Holds() {
 			inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
 			if err := inv.cleanKernel(ctx, other); err != nil {
@@ -160,18 +188,18 @@ func (inv *invocation) apply(ctx context.Context, live kernels) (err error) {
 		}
 	}
 	inv.removeEmptyTables(kernel, changes)
-	return nil
+	return inv.removeNative(found.native)
 }
 
 // choose picks the variant to work with.
-func (inv *invocation) choose(live kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
+func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
 	var captured []iptables.Family
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
 			captured = append(captured, rs.Family)
 		}
 	}
-	kernel, reason, err := iptables.Choose(live, inv.set.force, captured)
+	kernel, reason, err := iptables.Choose(found, inv.set.force, captured)
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}

@@ -16,14 +16,15 @@ import (
 // runClean removes what is ours, of both variants and families.
 func runClean(inv *invocation) error { return inv.change(inv.clean) }
 
-func (inv *invocation) clean(ctx context.Context, live kernels) error {
+func (inv *invocation) clean(ctx context.Context, found live) error {
 	var errs []error
-	for _, k := range live {
+	for _, k := range found.kernels {
 		errs = append(errs, inv.cleanKernel(ctx, k))
 	}
 	if inv.set.dryRun {
 		return errors.Join(errs...)
 	}
+	errs = append(errs, inv.removeNative(found.native))
 	var done undoStack // what could be removed stays removed
 	for _, f := range iptables.Families {
 		errs = append(errs, inv.removeRoutes(&done, f, netutil.TProxyRoute{}))
@@ -77,4 +78,16 @@ func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []ipta
 	if _, err := netutil.RemoveEmptyNFTTables(emptied); err != nil {
 		inv.log.Debug("empty tables stay", zap.Error(err))
 	}
+}
+
+// removeNative takes away what Istio's own nft program made.
+func (inv *invocation) removeNative(tables []string) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	if err := netutil.RemoveNativeTables(tables); err != nil {
+		return err
+	}
+	inv.log.Info("tables of Istio's native nftables removed", zap.Strings("tables", tables))
+	return nil
 }

@@ -214,6 +214,11 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.cniMode }),
 	},
 	{
+		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		help: "work also in the network namespace of a machine, as on a VM of the mesh",
+		set:  flag(func(s *settings) *bool { return &s.allowHost }),
+	},
+	{
 		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: "a duration such as 30s", group: groupRun,
 		help: "how long a run may take",
 		set:  duration(func(s *settings) *durationValue { return &s.timeout }),

@@ -223,6 +223,13 @@ func (s *scenario) onKernel(t *testing.T, program string, v iptables.Variant) {
 		return stderr
 	}
 	before := saveBoth(t, pod, v)
+	if earlier := s.section("earlier"); earlier != "" {
+		args, err := shellWords(earlier)
+		if err != nil {
+			t.Fatalf("earlier: %v", err)
+		}
+		run(append([]string{applyCommand}, args...)...)
+	}
 	run(append([]string{applyCommand}, s.args...)...)
 	applied := saveBoth(t, pod, v)
 	for _, f := range iptables.Families {

@@ -22,6 +22,7 @@ type settings struct {
 	nativeNFT   bool
 	netns       string
 	force       *iptables.Variant
+	allowHost   bool          // the network namespace may be that of a machine
 	timeout     time.Duration // bounds everything that is done to the kernel
 
 	redirectDNS   bool
