@@ -9,20 +9,30 @@ import (
 
 // output are the rules for connections that begin in the pod.
 func output(c Config, f iptables.Family) []rule {
-	var rules []rule
-	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
-
 	// By an excluded interface: as if there were no mesh.
-	rules = append(rules, leaveOut(c.ExcludeInterfaces)...)
+	rules := leaveOut(c.ExcludeInterfaces)
 	// To an excluded port: whoever calls, the proxy too.
 	for _, port := range c.OutboundExcludePorts {
-		to(toPort(port), iptables.Return)
+		rules = append(rules, when(toPort(port), iptables.Return))
 		if c.Generation == Current { // UDP matters for DNS only
-			to(match{Proto: iptables.UDP, DPort: iptables.Is(port)}, iptables.Return)
+			rules = append(rules, when(match{Proto: iptables.UDP, DPort: iptables.Is(port)}, iptables.Return))
 		}
 	}
 	rules = append(rules, fromProxy(c, f)...)
+	if c.manyGroups() {
+		for _, gid := range c.OwnerGroups.Only {
+			rules = append(rules, when(byGID(iptables.Is(gid)), jump(chainOutputGroup)))
+		}
+		return rules
+	}
 	rules = append(rules, ownerGroups(c)...)
+	return append(rules, fromApp(c, f)...)
+}
+
+// fromApp are the rules for connections of processes that are captured.
+func fromApp(c Config, f iptables.Family) []rule {
+	var rules []rule
+	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// Name look-ups, also those of a server on localhost.
 	if len(dnsServers(c, f)) > 0 {
 		to(match{}, jump(chainOutputDNS))
@@ -46,6 +56,13 @@ func output(c Config, f iptables.Family) []rule {
 	}
 	return rules
 }
+
+// mostGroups is for how many groups one rule tells who is in none of them, as
+// Istio's does: iptables-restore takes no more words in a line. For more, the
+// rules for apps are a chain of their own that each group jumps to.
+const mostGroups = 48
+
+func (c Config) manyGroups() bool { return !c.OwnerGroups.All && len(c.OwnerGroups.Only) > mostGroups }
 
 // destinations are the conditions on the destination of what is captured: one
 // without a condition for all, one for each prefix of the family, or none.

@@ -16,6 +16,8 @@ const (
 	chainDivert     = "ISTIO_DIVERT"
 	chainTProxy     = "ISTIO_TPROXY"
 	chainDrop       = "ISTIO_DROP"
+
+	chainOutputGroup = "ISTIO_OUTPUT_GROUP" // ours, for many owner groups
 )
 
 // The names of iptables that the rules are written in.
@@ -76,6 +78,9 @@ func natTable(c Config, f iptables.Family) iptables.Table {
 	t.chain(chainInbound, inbound(c, f)...)
 	t.chain(chainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
 	t.chain(chainOutput, output(c, f)...)
+	if c.manyGroups() {
+		t.chain(chainOutputGroup, fromApp(c, f)...)
+	}
 	if dns := lookups(c, f); len(dns) > 0 {
 		t.chain(chainOutputDNS, dns...)
 	}

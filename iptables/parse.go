@@ -132,11 +132,7 @@ func (p *ruleParser) proto() {
 			return
 		}
 	}
-	n, err := parseNumber(word, 8)
-	if err != nil || n == 0 || p.neg {
-		p.fail(fmt.Errorf("protocol %q is not known", word))
-	}
-	p.rule.Proto = Proto(n)
+	p.fail(fmt.Errorf("protocol %q is not known", word))
 }
 
 // syn reads the two words in which --syn is printed.

@@ -11,6 +11,8 @@ type Target interface {
 	text(w *words, f Family)
 	// legalIn tells whether the kernel accepts the target in a table.
 	legalIn(table string) bool
+	// legalAt returns the built-in chains from which it may be reached.
+	legalAt() []string
 	// act changes the packet as the kernel does and tells what comes next.
 	act(p *Packet) next
 }
@@ -93,13 +95,29 @@ func (v Verdict) String() string {
 }
 
 func (Jump) legalIn(string) bool           { return true }
-func (Verdict) legalIn(string) bool        { return true }
+func (SaveMark) legalIn(string) bool       { return true }
 func (Redirect) legalIn(table string) bool { return table == NAT }
 func (TProxy) legalIn(table string) bool   { return table == Mangle }
 func (SetMark) legalIn(table string) bool  { return table == Mangle }
-func (SaveMark) legalIn(string) bool       { return true }
 func (RestoreMark) legalIn(string) bool    { return true }
 func (Zone) legalIn(table string) bool     { return table == Raw }
+
+// legalIn knows that nat is no place to drop packets: it sees only the first one
+// of a connection, and iptables refuses it.
+func (v Verdict) legalIn(table string) bool {
+	return v >= Return && v <= Drop && (v != Drop || table != NAT)
+}
+
+var anywhere = []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}
+
+func (Jump) legalAt() []string        { return anywhere }
+func (Verdict) legalAt() []string     { return anywhere }
+func (Redirect) legalAt() []string    { return []string{Prerouting, Output} }
+func (TProxy) legalAt() []string      { return []string{Prerouting} }
+func (SetMark) legalAt() []string     { return anywhere }
+func (SaveMark) legalAt() []string    { return anywhere }
+func (RestoreMark) legalAt() []string { return anywhere }
+func (Zone) legalAt() []string        { return []string{Prerouting, Output} }
 
 func (t Jump) act(*Packet) next      { return next{jump: t.Chain} }
 func (v Verdict) act(*Packet) next   { return next{verdict: v} }

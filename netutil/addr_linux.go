@@ -64,7 +64,10 @@ func AddPassthroughV6() (Undo, error) {
 	if err != nil || found {
 		return nil, err
 	}
-	addr := &netlink.Addr{IPNet: passthroughV6Net(), ValidLft: math.MaxUint32, PreferedLft: 0}
+	addr := &netlink.Addr{
+		IPNet: passthroughV6Net(), ValidLft: math.MaxUint32, PreferedLft: 0,
+		Flags: unix.IFA_F_NODAD, // nobody else can have it: usable at once
+	}
 	switch err := onLoopback(addr, netlink.AddrAdd); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
