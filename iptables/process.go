@@ -79,6 +79,9 @@ type RestoreError struct {
 	Text    string // of that line
 	Stderr  string // what iptables said, on one line
 	Err     error  // how the program ended
+	// Needs are the modules of the kernel that the line needs; where nothing
+	// else is wrong, one of them is missing.
+	Needs []string
 }
 
 func (e *RestoreError) Error() string {
@@ -86,7 +89,11 @@ func (e *RestoreError) Error() string {
 	if e.Line > 0 {
 		where = fmt.Sprintf("line %d %q: ", e.Line, e.Text)
 	}
-	return fmt.Sprintf("restore rules (%s, %s): %s%v: %s", e.Family, e.Variant, where, e.Err, e.Stderr)
+	text := fmt.Sprintf("restore rules (%s, %s): %s%v: %s", e.Family, e.Variant, where, e.Err, e.Stderr)
+	if len(e.Needs) > 0 {
+		text += "; needs of the kernel: " + strings.Join(e.Needs, ", ")
+	}
+	return text
 }
 
 // Unwrap returns how the program ended.
@@ -105,6 +112,7 @@ func newRestoreError(f Family, v Variant, p *process) *RestoreError {
 		lines := strings.Split(p.stdin, "\n")
 		if n, err := strconv.Atoi(m[1]); err == nil && n >= 1 && n <= len(lines) {
 			e.Line, e.Text = n, lines[n-1]
+			e.Needs = needs(f, v, p.stdin, n)
 		}
 	}
 	return e

@@ -167,7 +167,7 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	}
 	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
-		return err
+		return explainRefusal(err)
 	}
 	done.push(func() error { return kernel.Revert(ctx, changes) })
 	inv.report(kernel, want, changes)
