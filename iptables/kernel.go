@@ -29,8 +29,9 @@ type Kernel struct {
 
 // A side is one family of a variant.
 type side struct {
-	save, restore string // absolute paths
-	present       bool   // it has tables
+	save, restore string   // absolute paths
+	present       bool     // it has tables
+	byName        []string // its tables, where they cannot be listed
 	have          Snapshot
 	err           error // why it cannot be read or written
 }
@@ -139,19 +140,20 @@ const revertTime = 10 * time.Second
 func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
 	defer cancel()
-	var saves []*process
+	var all []*process
+	saves := map[Family][]*process{}
 	for _, c := range changes {
-		saves = append(saves, k.newProcess(k.sides[c.Family].save))
+		saves[c.Family] = k.newSaves(c.Family)
+		all = append(all, saves[c.Family]...)
 	}
-	runAll(ctx, saves)
+	runAll(ctx, all)
 	var back []Change
-	for i, c := range changes {
-		now := side{save: saves[i].path, have: Snapshot{Family: c.Family}}
-		now.read(saves[i])
-		if now.err != nil {
-			return fmt.Errorf("put the rules back: %w", now.err)
+	for _, c := range changes {
+		now, err := readSaves(c.Family, saves[c.Family])
+		if err != nil {
+			return fmt.Errorf("put the rules back: %w", err)
 		}
-		if script := difference(now.have, now.have.withOurs(c.Before.ours())); script != "" {
+		if script := difference(now, now.withOurs(c.Before.ours())); script != "" {
 			back = append(back, Change{Family: c.Family, Script: script})
 		}
 	}

@@ -47,6 +47,10 @@ func (v *Variant) UnmarshalText(text []byte) error {
 type Look struct {
 	Tables [len(Variants)][len(Families)][]string // tables that exist, by variant and family
 	No     [len(Variants)]error                   // why a variant cannot be used; nil when nothing stands against it
+	// LegacyByName are the tables of the legacy variant to be looked at one by
+	// one, by a user who may not list them; looking makes those that are not
+	// there. None: they can be listed.
+	LegacyByName []string
 	// Lock is a file that nobody else has, for the legacy variant to lock where
 	// the common lock file is of no use; nil: it is of use.
 	Lock *os.File
@@ -61,8 +65,8 @@ type Look struct {
 // be read is an error only once it is asked for.
 func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	var kernels [len(Variants)]*Kernel
-	var saves []*process
-	var results []*side
+	var all []*process
+	var reads []func()
 	for _, v := range Variants {
 		k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
 		if v == Legacy && look.Lock != nil {
@@ -77,26 +81,47 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 				s.err = look.No[v]
 			}
 			s.present = len(look.Tables[v][f]) > 0
+			if v == Legacy {
+				s.byName = look.LegacyByName
+			}
 			if s.err == nil && s.present {
-				saves = append(saves, k.newProcess(s.save))
-				results = append(results, s)
+				saves := k.newSaves(f)
+				all = append(all, saves...)
+				reads = append(reads, func() { s.have, s.err = readSaves(f, saves) })
 			}
 		}
 	}
-	runAll(ctx, saves)
-	for i, p := range saves {
-		results[i].read(p)
+	runAll(ctx, all)
+	for _, read := range reads {
+		read()
 	}
 	return kernels
 }
 
-// read takes what iptables-save printed.
-func (s *side) read(p *process) {
-	if p.err != nil {
-		s.err = fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
-		return
+// newSaves prepares what prints the state of a family: one program, or one for
+// each table where the program may not find out by itself which there are.
+func (k *Kernel) newSaves(f Family) []*process {
+	s := k.sides[f]
+	if len(s.byName) == 0 {
+		return []*process{k.newProcess(s.save)}
 	}
-	s.have, s.err = ParseSnapshot(s.have.Family, p.stdout.String())
+	var saves []*process
+	for _, table := range s.byName {
+		saves = append(saves, k.newProcess(s.save, "-t", table))
+	}
+	return saves
+}
+
+// readSaves takes what the programs of newSaves printed.
+func readSaves(f Family, saves []*process) (Snapshot, error) {
+	var text strings.Builder
+	for _, p := range saves {
+		if p.err != nil {
+			return Snapshot{Family: f}, fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
+		}
+		text.Write(p.stdout.Bytes())
+	}
+	return ParseSnapshot(f, text.String())
 }
 
 // ErrNoBackend says that no variant of iptables can be used.

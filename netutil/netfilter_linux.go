@@ -17,6 +17,9 @@ import (
 type Netfilter struct {
 	Legacy [2][]string // tables that xtables has set up here
 	NFT    [2][]string // tables of nf_tables, whoever made them
+	// LegacyHidden says that the tables of xtables may not be listed, which
+	// only root may.
+	LegacyHidden bool
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
 	// nothing stands against it.
 	NoNFT, NoLegacy error
@@ -41,12 +44,10 @@ func LookAtNetfilter() Netfilter {
 		// may be in another namespace. A file that is not there is a variant
 		// that is not in use here.
 		text, err := os.ReadFile("/proc/thread-self/net/" + file)
-		if errors.Is(err, os.ErrPermission) {
-			n.NoLegacy = fmt.Errorf("the tables of iptables-legacy cannot be seen (needs root, or the capability DAC_READ_SEARCH): %w", err)
-		}
+		n.LegacyHidden = n.LegacyHidden || errors.Is(err, os.ErrPermission)
 		n.Legacy[i] = strings.Fields(string(text))
 	}
-	if n.NoLegacy == nil && !HasCap(unix.CAP_NET_RAW) {
+	if !HasCap(unix.CAP_NET_RAW) {
 		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")
 	}
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)

@@ -30,6 +30,7 @@ type kernels = [len(iptables.Variants)]*iptables.Kernel
 type live struct {
 	kernels kernels
 	native  []string // tables of Istio's own nft program
+	blind   error    // why the legacy variant was not looked at, though it may hold rules
 }
 
 // runApply installs the rules or previews them.
@@ -51,7 +52,7 @@ func runApply(inv *invocation) error {
 	case inv.set.dryRun:
 		return inv.preview()
 	}
-	return inv.change(inv.apply)
+	return inv.change(false, inv.apply)
 }
 
 // inNetNS runs an action in the network namespace that was asked for, in
@@ -63,15 +64,15 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 }
 
 // change runs an action on what the namespace holds, alone among the runs of this
-// program.
-func (inv *invocation) change(action func(context.Context, live) error) error {
+// program. An action that cleans has to see all there is.
+func (inv *invocation) change(cleans bool, action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
 		unlock, err := netutil.LockNetNS(ctx)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		found, err := inv.survey(ctx)
+		found, err := inv.survey(ctx, cleans)
 		if err != nil {
 			return err
 		}
@@ -80,7 +81,7 @@ func (inv *invocation) change(action func(context.Context, live) error) error {
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.
-func (inv *invocation) survey(ctx context.Context) (live, error) {
+func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
@@ -92,13 +93,36 @@ func (inv *invocation) survey(ctx context.Context) (live, error) {
 	look := iptables.Look{Lock: lock, Caps: netutil.ChildCaps()}
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
+	if seen.LegacyHidden {
+		inv.lookByName(&look, all)
+	}
 	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native}
+	if seen.LegacyHidden {
+		found.blind = look.No[iptables.Legacy]
+	}
 	for _, k := range found.kernels {
 		if err := k.Unseen(); err != nil {
 			inv.log.Warn("rules are there that cannot be looked at", zap.Stringer("variant", k.Variant()), zap.Error(err))
 		}
 	}
 	return found, nil
+}
+
+// lookByName says how the legacy variant is looked at by a user who may not list
+// its tables: one by one when it is to be used or cleaned, which makes those that
+// are not there; else not at all.
+func (inv *invocation) lookByName(look *iptables.Look, all bool) {
+	force := inv.set.force
+	switch used := look.No[iptables.NFT] != nil || force != nil && *force == iptables.Legacy; {
+	case look.No[iptables.Legacy] != nil:
+	case !used && !all:
+		look.No[iptables.Legacy] = errors.New("the tables of iptables-legacy cannot be listed without root")
+	default:
+		look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
+		for f := range look.Tables[iptables.Legacy] {
+			look.Tables[iptables.Legacy][f] = look.LegacyByName
+		}
+	}
 }
 
 // refuseHost refuses to redirect the traffic of a whole machine.

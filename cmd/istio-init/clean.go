@@ -14,10 +14,13 @@ import (
 )
 
 // runClean removes what is ours, of both variants and families.
-func runClean(inv *invocation) error { return inv.change(inv.clean) }
+func runClean(inv *invocation) error { return inv.change(true, inv.clean) }
 
 func (inv *invocation) clean(ctx context.Context, found live) error {
 	var errs []error
+	if found.blind != nil {
+		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", zap.Error(found.blind))
+	}
 	for _, k := range found.kernels {
 		errs = append(errs, inv.cleanKernel(ctx, k))
 	}
