@@ -23,7 +23,8 @@ type Kernel struct {
 	variant Variant
 	env     []string
 	caps    []uintptr
-	lock    *os.File // for the legacy variant to lock; nil: the common lock file
+	prefix  []string   // program and arguments that run the variant's programs
+	files   []*os.File // that they get
 	sides   [len(Families)]side
 }
 
@@ -201,7 +202,8 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 
 // newProcess prepares a run of one of the variant's programs.
 func (k *Kernel) newProcess(path string, args ...string) *process {
-	return &process{path: path, args: args, env: k.env, caps: k.caps, lock: k.lock}
+	words := slices.Concat(k.prefix, []string{path}, args)
+	return &process{path: words[0], args: words[1:], env: k.env, caps: k.caps, files: k.files}
 }
 
 func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }

@@ -21,7 +21,8 @@ type process struct {
 	env   []string
 	stdin string
 	caps  []uintptr // to have, though not root
-	lock  *os.File  // the child's file 3; nil for none
+	// files are the child's files from 3 on.
+	files []*os.File
 
 	stdout, stderr bytes.Buffer
 	err            error
@@ -43,9 +44,7 @@ func runAll(ctx context.Context, processes []*process) {
 		if len(p.caps) > 0 {
 			cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps}
 		}
-		if p.lock != nil {
-			cmd.ExtraFiles = []*os.File{p.lock}
-		}
+		cmd.ExtraFiles = p.files
 		if p.stdin != "" {
 			cmd.Stdin = strings.NewReader(p.stdin)
 		}

@@ -54,6 +54,10 @@ type Look struct {
 	// Lock is a file that nobody else has, for the legacy variant to lock where
 	// the common lock file is of no use; nil: it is of use.
 	Lock *os.File
+	// UserNS is the user namespace that owns the network namespace when it is not
+	// our own; nil: it is. Programs are run inside it by nsenter(1): Go cannot
+	// enter one, since its programs have several threads.
+	UserNS *os.File
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
 	Caps []uintptr
@@ -68,17 +72,17 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	var all []*process
 	var reads []func()
 	for _, v := range Variants {
-		k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
-		if v == Legacy && look.Lock != nil {
-			k.lock, k.env = look.Lock, append(k.env, "XTABLES_LOCKFILE=/proc/self/fd/3")
-		}
+		k := newKernel(v, look)
 		kernels[v] = k
 		for _, f := range Families {
 			s := &k.sides[f]
 			s.have = Snapshot{Family: f}
 			s.save, s.restore, s.err = findTools(ctx, v, f)
-			if look.No[v] != nil {
+			switch {
+			case look.No[v] != nil:
 				s.err = look.No[v]
+			case len(k.prefix) > 0 && k.prefix[0] == "":
+				s.err = fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
 			}
 			s.present = len(look.Tables[v][f]) > 0
 			if v == Legacy {
@@ -96,6 +100,22 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 		read()
 	}
 	return kernels
+}
+
+// newKernel says how the programs of a variant are run.
+func newKernel(v Variant, look Look) *Kernel {
+	k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
+	pass := func(file *os.File) string { // the path by which a child opens it
+		k.files = append(k.files, file)
+		return fmt.Sprintf("/proc/self/fd/%d", 2+len(k.files))
+	}
+	if look.UserNS != nil {
+		k.prefix = []string{lookPath("nsenter"), "--user=" + pass(look.UserNS), "--"}
+	}
+	if v == Legacy && look.Lock != nil {
+		k.env = append(k.env, "XTABLES_LOCKFILE="+pass(look.Lock))
+	}
+	return k
 }
 
 // newSaves prepares what prints the state of a family: one program, or one for

@@ -86,11 +86,10 @@ func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
 	}
-	lock, err := netutil.PrivateLock(inv.set.cniMode)
+	look, err := inv.look()
 	if err != nil {
 		return live{}, err
 	}
-	look := iptables.Look{Lock: lock, Caps: netutil.ChildCaps()}
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {
@@ -106,6 +105,16 @@ func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
 		}
 	}
 	return found, nil
+}
+
+// look says how programs are run in the namespace.
+func (inv *invocation) look() (look iptables.Look, err error) {
+	look.Caps = netutil.ChildCaps()
+	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
+		return look, err
+	}
+	look.Lock, err = netutil.PrivateLock(inv.set.cniMode || look.UserNS != nil)
+	return look, err
 }
 
 // lookByName says how the legacy variant is looked at by a user who may not list
