@@ -1,29 +1,61 @@
 // Package capture owns what to intercept: the meaning of Istio's options in
-// terms of traffic, the chains that carry it, and the order in which they are
-// put into the kernel and taken out.
+// terms of traffic, and the chains that carry it.
 //
 // # The way of the traffic
 //
-//	                    ┌──────────────── pod ────────────────┐
-//	peer ──▶ PREROUTING ─▶ ISTIO_INBOUND ─▶ ISTIO_IN_REDIRECT ─▶ proxy (inbound port)
-//	                    │                                        │ from 127.0.0.6
-//	                    │     app  ◀────────── lo ───────────────┘
-//	                    │      │
-//	                    │      ▼ OUTPUT ─▶ ISTIO_OUTPUT ─▶ ISTIO_REDIRECT ─▶ proxy (outbound port)
-//	out  ◀──────────────┼──────────── uid or gid of the proxy ───┘
-//	                    └─────────────────────────────────────┘
+//	                     ┌──────────────── pod ────────────────┐
+//	peer ──▶ PREROUTING ─┼▶ ISTIO_INBOUND ─▶ ISTIO_IN_REDIRECT ─▶ proxy (inbound port)
+//	                     │                                       │ from 127.0.0.6
+//	                     │    app  ◀────────── lo ───────────────┘
+//	                     │     │
+//	                     │     ▼ OUTPUT ─▶ ISTIO_OUTPUT ─▶ ISTIO_REDIRECT ─▶ proxy (outbound port)
+//	out  ◀───────────────┼─────────── uid or gid of the proxy ──┘
+//	                     └─────────────────────────────────────┘
 //
 // # The chains
 //
-//	nat PREROUTING -p tcp ─▶ ISTIO_INBOUND      which connections from outside are inbound
-//	                          └▶ ISTIO_IN_REDIRECT   to the inbound port
-//	                          └▶ ISTIO_REDIRECT      of virtual interfaces: they are outbound
-//	nat OUTPUT ────────────▶ ISTIO_OUTPUT       which connections from inside are outbound
-//	                          └▶ ISTIO_IN_REDIRECT   proxy to its own pod: back in by the front door
-//	                          └▶ ISTIO_REDIRECT      to the outbound port
-//	mangle PREROUTING ─────▶ ISTIO_DROP         what conntrack calls invalid
+//	nat     PREROUTING -p tcp ─▶ ISTIO_INBOUND   which connections from outside are inbound
+//	                               └▶ ISTIO_IN_REDIRECT  to the inbound port
+//	                               └▶ ISTIO_REDIRECT     of virtual interfaces: they are outbound
+//	nat     OUTPUT ────────────▶ ISTIO_OUTPUT    which connections from inside are outbound
+//	                               └▶ ISTIO_IN_REDIRECT  proxy to its own pod: in by the front door
+//	                               └▶ ISTIO_OUTPUT_DNS   look-ups, to the agent
+//	                               └▶ ISTIO_REDIRECT     to the outbound port
+//	                               └▶ ISTIO_OUTPUT_GROUP the rest, for one of many owner groups
+//	mangle  PREROUTING -p tcp ─▶ ISTIO_INBOUND   mode TProxy: which packets are inbound
+//	                               └▶ ISTIO_TPROXY       to the proxy's socket
+//	                               └▶ ISTIO_DIVERT       of a connection that it has
+//	mangle  OUTPUT -p tcp ─────▶ ISTIO_OUTPUT    mode TProxy: answers go back by the proxy
+//	mangle  PREROUTING invalid ▶ ISTIO_DROP      what conntrack calls invalid
+//	raw     both ──────────────▶ ISTIO_INBOUND, ISTIO_OUTPUT_DNS   conntrack zones of look-ups
 //
 // [Rules] is pure and total: a valid [Config] always has rules, and the same
 // one always has the same. [Apply] is the only function here that acts, through
 // the two methods of a [Dataplane].
+//
+// # The order of a change
+//
+// The kernel changes one table of one family at a time, each as a whole. A run
+// may be killed between any two steps, so the steps are ordered such that in
+// between never less is captured than both before and after:
+//
+//  1. Policy routing is added. Without marked packets it does nothing.
+//  2. Tables that only gain jumps are committed, in the order of their hooks:
+//     raw before nat, so that look-ups have their zones before they are
+//     redirected; mangle before nat, so that TPROXY takes over before the
+//     redirection ends.
+//  3. Tables from which a jump goes are committed. When capture moves from
+//     mangle to nat, nat has it by then; between the two both have it, and the
+//     one that comes first in the kernel, mangle, decides.
+//  4. The passthrough address is added or removed. Only the last step of an
+//     inbound IPv6 connection uses it.
+//  5. Policy routing that is no longer needed is removed: no packet is marked.
+//  6. What is ours in the other variant of iptables, or in Istio's own tables of
+//     nf_tables, is removed. Until then both variants redirect a connection,
+//     which is the same as one: nat decides once.
+//
+// The families do not depend on each other: no connection is of both.
+//
+// The same command run again finds the state that is there and takes the steps
+// that are left. A step that fails takes back those before it.
 package capture
