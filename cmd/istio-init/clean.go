@@ -14,7 +14,13 @@ import (
 )
 
 // runClean removes what is ours, of both variants and families.
-func runClean(inv *invocation) error { return inv.change(true, inv.clean) }
+func runClean(inv *invocation) error {
+	if inv.set.skipApply {
+		inv.log.Info("nothing removed, as --skip-rule-apply says")
+		return nil
+	}
+	return inv.change(true, inv.clean)
+}
 
 func (inv *invocation) clean(ctx context.Context, found live) error {
 	var errs []error

@@ -27,6 +27,7 @@ type group uint8
 
 const (
 	groupRules   group = iota // which traffic is captured: means nothing to clean
+	groupApply                // how rules are installed: means nothing to clean
 	groupRun                  // what is done, and where
 	groupLog                  // logs
 	groupRemoved              // of older releases: accepted, with a warning
@@ -185,7 +186,7 @@ var options = []option{
 	},
 	{
 		long: "dry-run", short: "n", env: []string{"DRY_RUN"}, def: "false", form: formBool, boolean: true, group: groupRun,
-		help: "print what would be installed, as iptables-save prints it, and touch nothing",
+		help: "touch nothing, print what would be done: rules as iptables-save prints them",
 		set:  flag(func(s *settings) *bool { return &s.dryRun }),
 	},
 	{
@@ -199,12 +200,12 @@ var options = []option{
 		set:  path(func(s *settings) *string { return &s.netns }),
 	},
 	{
-		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: "legacy or nft", group: groupRun,
+		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: "legacy or nft", group: groupApply,
 		help: "variant of iptables to use, whatever the namespace holds",
 		set:  forceBinary,
 	},
 	{
-		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "accepted; the rules are made by the nft variant of iptables",
 		set:  flag(func(s *settings) *bool { return &s.nativeNFT }),
 	},
@@ -214,7 +215,7 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.cniMode }),
 	},
 	{
-		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "work also in the network namespace of a machine, as on a VM of the mesh",
 		set:  flag(func(s *settings) *bool { return &s.allowHost }),
 	},
@@ -224,22 +225,22 @@ var options = []option{
 		set:  duration(func(s *settings) *durationValue { return &s.timeout }),
 	},
 	{
-		long: "cleanup-only", env: []string{"CLEANUP_ONLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		long: "cleanup-only", env: []string{"CLEANUP_ONLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "remove the rules, as the command clean does",
 		set:  flag(func(s *settings) *bool { return &s.cleanupOnly }),
 	},
 	{
 		long: "skip-rule-apply", env: []string{"SKIP_RULE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
-		help: "install nothing",
+		help: "change nothing, install or remove",
 		set:  flag(func(s *settings) *bool { return &s.skipApply }),
 	},
 	{
-		long: "reconcile", env: []string{"RECONCILE"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		long: "reconcile", env: []string{"RECONCILE"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "accepted; every run turns what is there into what is wanted",
 		set:  flag(nil),
 	},
 	{
-		long: "force-apply", env: []string{"FORCE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		long: "force-apply", env: []string{"FORCE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "accepted; a run that finds everything in order writes nothing",
 		set:  flag(nil),
 	},

@@ -56,7 +56,8 @@ func commandLine(name string, args []string) []string {
 	if len(args) > 0 && args[0] == "pilot-agent" {
 		args = args[1:]
 	}
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "--help" {
+	ours := []string{"-h", "--help", "--version"}
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
 		args = append([]string{applyCommand}, args...)
 	}
 	if slices.Contains(applyNames, args[0]) && len(args) > 1 && args[1] == cleanCommand {
@@ -94,10 +95,13 @@ func newRoot(p process) *cobra.Command {
 Started with flags alone it does what "istio-init apply" does. It also answers
 to the names of Istio's tools: istio-iptables, istio-clean-iptables and
 pilot-agent, as a command or as the name of its file.`,
+		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
+	const width = 100
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
 	root.AddCommand(
 		newRuleCommand(p, &cobra.Command{
 			Use:     applyCommand,
@@ -134,9 +138,9 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run 
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), stdout: p.stdout}
 		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
-		if set.cleanupOnly {
-			// Teardown, whatever rules the other flags describe.
-			run = runClean
+		action := run
+		if set.cleanupOnly { // whatever rules the other flags describe
+			action = runClean
 			set, problems = parseSettings(flags, p.env, systemAccounts{}, cleanOptions)
 		}
 		log, closeLog, err := newLogger(p, set.log, set.dryRun)
@@ -152,7 +156,7 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run 
 		for _, w := range set.warnings {
 			log.Warn(w)
 		}
-		if err := run(inv); err != nil {
+		if err := action(inv); err != nil {
 			log.Error(err.Error())
 			return &loggedError{err}
 		}
