@@ -1,12 +1,63 @@
-# One place for every command; see README.md.
-GO      ?= go
-BIN     := bin/istio-init
-LDFLAGS := -s -w
+# One place for every command; see README.md. "make help" lists them.
+GO       ?= go
+BIN      := bin/istio-init
+LDFLAGS  := -s -w
+FUZZTIME ?= 1m
+
+# The linters are built into bin/ in these versions, so that a release of theirs never changes ours.
+GOLANGCI := bin/golangci-lint-v2.15.0
+GOFUMPT  := bin/gofumpt-v0.12.0
 
 .PHONY: build
 build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/istio-init
 
 .PHONY: test
-test: ## everything there is to prove
+test: ## everything there is to prove; as root also on the kernel, with what that needs installed
+	hack/setup
 	$(GO) test ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
+	$(GO) vet ./...
+	$(GOLANGCI) run
+	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not in the form of gofumpt: $$unformatted"; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME, a minute by default
+	hack/fuzz $(FUZZTIME)
+
+.PHONY: mutate
+mutate: ## every rule is needed: without it some connection lands elsewhere
+	hack/setup
+	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./cmd/istio-init
+
+.PHONY: bench
+bench: ## what the pure parts cost
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: demo
+demo: build ## rules, connections and cleaning, shown in a throw-away namespace
+	$(GO) run ./hack/demo
+
+.PHONY: cover
+cover: ## how much of the code the tests run, in bin/cover.html
+	@mkdir -p bin
+	$(GO) test -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	$(GO) tool cover -func=bin/cover.out | tail -1
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@awk -F ': .*?## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The version is what follows the last -v of the name.
+$(GOLANGCI): MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(GOFUMPT): MODULE := mvdan.cc/gofumpt
+$(GOLANGCI) $(GOFUMPT):
+	GOBIN=$(CURDIR)/bin $(GO) install $(MODULE)@v$(lastword $(subst -v, ,$@))
+	mv bin/$(notdir $(MODULE)) $@

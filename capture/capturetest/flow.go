@@ -17,6 +17,7 @@
 package capturetest
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -28,24 +29,28 @@ import (
 
 // A Flow is one line of the truth table:
 //
-//	WHO [from ADDRESS] -> [udp] HOST:PORT = OUTCOME   # why
+//	WHO [from SOURCE] -> [udp|stray] HOST:PORT = OUTCOME   # why
 //
 // WHO is app (uid and gid 1000), proxy (as the configuration has it), root,
-// UID:GID of any other process of the pod, peer or vm. HOST is a name of the
-// network, an address, or a name with 4 or 6 behind it for one family alone.
-// OUTCOME is "proxy PORT" (the proxy's socket there gets it first, with the
-// original destination), "direct", "refused" or "timeout".
+// UID:GID of any other process of the pod, peer or vm. SOURCE is an address, a
+// port as in :5353, or both as in 127.0.0.6:5353. HOST is a name of the network,
+// an address, or a name with 4 or 6 behind it for one family alone. "stray" is no
+// connection but one packet that answers nothing, with SYN and ACK set, which
+// conntrack calls invalid; it can only come from outside. OUTCOME is "proxy PORT"
+// (the proxy's socket there gets it first, with the original destination),
+// "direct", "refused" or "timeout".
 type Flow struct {
 	Line    string // as it was written
 	Who     string
-	From    netip.Addr // source address; zero: the kernel's choice
+	From    netip.AddrPort // source; what is zero in it is the kernel's choice
 	Proto   iptables.Proto
+	Stray   bool // one packet that fits no connection
 	Host    string
 	Port    uint16
 	Outcome string
 }
 
-var flowLine = regexp.MustCompile(`^(app|proxy|root|peer|vm|\d+:\d+)(?: from (\S+))? -> (udp )?(\S+):(\d+) = (proxy \d+|direct|refused|timeout)$`)
+var flowLine = regexp.MustCompile(`^(app|proxy|root|peer|vm|\d+:\d+)(?: from (\S+))? -> (?:(udp|stray) )?(\S+):(\d+) = (proxy \d+|direct|refused|timeout)$`)
 
 // ParseFlows reads the lines of a truth table; empty lines and comments (#) are
 // passed over.
@@ -57,32 +62,56 @@ func ParseFlows(text string) ([]Flow, error) {
 		if line == "" {
 			continue
 		}
-		m := flowLine.FindStringSubmatch(line)
-		if m == nil {
-			return nil, fmt.Errorf("flow %q: not of the form WHO [from ADDRESS] -> [udp] HOST:PORT = OUTCOME", line)
-		}
-		f := Flow{Line: line, Who: m[1], Proto: iptables.TCP, Host: strings.Trim(m[4], "[]"), Outcome: m[6]}
-		if m[2] != "" {
-			from, err := netip.ParseAddr(m[2])
-			if err != nil {
-				return nil, fmt.Errorf("flow %q: %w", line, err)
-			}
-			f.From = from
-		}
-		if m[3] != "" {
-			f.Proto = iptables.UDP
-		}
-		port, err := strconv.ParseUint(m[5], 10, 16)
+		f, err := parseFlow(line)
 		if err != nil {
 			return nil, fmt.Errorf("flow %q: %w", line, err)
-		}
-		f.Port = uint16(port)
-		if len(f.families()) == 0 {
-			return nil, fmt.Errorf("flow %q: %q is no host", line, f.Host)
 		}
 		flows = append(flows, f)
 	}
 	return flows, nil
+}
+
+func parseFlow(line string) (Flow, error) {
+	m := flowLine.FindStringSubmatch(line)
+	if m == nil {
+		return Flow{}, errors.New("is not of the form WHO [from SOURCE] -> [udp|stray] HOST:PORT = OUTCOME")
+	}
+	f := Flow{Line: line, Who: m[1], Proto: iptables.TCP, Stray: m[3] == "stray", Host: strings.Trim(m[4], "[]"), Outcome: m[6]}
+	if m[3] == "udp" {
+		f.Proto = iptables.UDP
+	}
+	var err error
+	if f.From, err = parseSource(m[2]); err != nil {
+		return Flow{}, err
+	}
+	port, err := strconv.ParseUint(m[5], 10, 16)
+	if err != nil {
+		return Flow{}, err
+	}
+	f.Port = uint16(port)
+	_, inside := f.identity(Identity{})
+	switch {
+	case len(f.families()) == 0:
+		return Flow{}, fmt.Errorf("%q is no host", f.Host)
+	case f.Stray && inside:
+		return Flow{}, errors.New("a stray packet can only come from outside")
+	}
+	return f, nil
+}
+
+// parseSource reads an address, a port with a colon before it, both or nothing.
+func parseSource(text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, nil
+	}
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.AddrPortFrom(addr, 0), nil
+	}
+	if digits, ok := strings.CutPrefix(text, ":"); ok {
+		port, err := strconv.ParseUint(digits, 10, 16)
+		return netip.AddrPortFrom(netip.Addr{}, uint16(port)), err
+	}
+	return netip.ParseAddrPort(text)
 }
 
 // hosts are the names of the network.

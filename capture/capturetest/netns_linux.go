@@ -6,7 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"testing"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -23,7 +24,7 @@ type Node struct {
 }
 
 // newNode makes a namespace with its loopback interface up.
-func newNode(t testing.TB, name string) *Node {
+func newNode(t TB, name string) *Node {
 	t.Helper()
 	n := &Node{name: name}
 	done := make(chan error, 1)
@@ -39,6 +40,9 @@ func newNode(t testing.TB, name string) *Node {
 		t.Fatalf("make network namespace %s: %v", name, err)
 	}
 	t.Cleanup(func() { n.handle.Close() })
+	// Link-local addresses are usable at once, which a router needs to look for
+	// its neighbours: no other node can have them.
+	n.sysctl(t, "ipv6/conf/default/accept_dad", "0")
 	n.Do(t, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
@@ -54,7 +58,7 @@ func newNode(t testing.TB, name string) *Node {
 func (n *Node) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)) }
 
 // Do runs fn inside the namespace and fails the test with its error.
-func (n *Node) Do(t testing.TB, fn func() error) {
+func (n *Node) Do(t TB, fn func() error) {
 	t.Helper()
 	if err := netutil.InNetNS(n.Path(), fn); err != nil {
 		t.Fatalf("in %s: %v", n.name, err)
@@ -80,7 +84,7 @@ func (n *Node) As(who Identity, fn func() error) error {
 }
 
 // link joins two namespaces by a pair of interfaces.
-func link(t testing.TB, a *Node, nameA string, b *Node, nameB string) {
+func link(t TB, a *Node, nameA string, b *Node, nameB string) {
 	t.Helper()
 	a.Do(t, func() error {
 		veth := &netlink.Veth{
@@ -104,7 +108,7 @@ func link(t testing.TB, a *Node, nameA string, b *Node, nameB string) {
 }
 
 // addAddr gives an interface of a namespace an address, at once usable.
-func (n *Node) addAddr(t testing.TB, device string, addr netip.Addr, bits int) {
+func (n *Node) addAddr(t TB, device string, addr netip.Addr, bits int) {
 	t.Helper()
 	n.Do(t, func() error {
 		l, err := netlink.LinkByName(device)
@@ -122,8 +126,67 @@ func (n *Node) addAddr(t testing.TB, device string, addr netip.Addr, bits int) {
 	})
 }
 
+// settle waits until the namespace takes packets for its IPv6 addresses, and has
+// link-local ones, without which a router cannot ask for its neighbours. The
+// kernel adds them later, in a worker that the whole machine shares
+// (addrconf_dad_work in net/ipv6/addrconf.c).
+func (n *Node) settle(t TB) {
+	t.Helper()
+	n.Do(t, func() error {
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			unrouted, err := unroutedV6()
+			if err != nil || len(unrouted) == 0 {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("no packets are taken for %v", unrouted)
+			}
+			time.Sleep(time.Millisecond) // nothing tells when all of them are there
+		}
+	})
+}
+
+// unroutedV6 returns the IPv6 addresses of the namespace that have no local route,
+// and the interfaces that have no link-local address.
+func unroutedV6() ([]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6,
+		&netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	if err != nil {
+		return nil, err
+	}
+	routed := map[string]bool{}
+	for _, r := range routes {
+		if r.Dst != nil {
+			routed[r.Dst.IP.String()] = true
+		}
+	}
+	var unrouted []string
+	for _, a := range addrs {
+		if ip := a.IP.String(); !routed[ip] {
+			unrouted = append(unrouted, ip)
+		}
+	}
+	for _, l := range links {
+		if name := l.Attrs().Name; name != "lo" && !slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+			return a.LinkIndex == l.Attrs().Index && a.IP.IsLinkLocalUnicast()
+		}) {
+			unrouted = append(unrouted, name)
+		}
+	}
+	return unrouted, nil
+}
+
 // addRoute sends packets for a prefix (of 0 bits: all) to a gateway.
-func (n *Node) addRoute(t testing.TB, dst netip.Prefix, via netip.Addr) {
+func (n *Node) addRoute(t TB, dst netip.Prefix, via netip.Addr) {
 	t.Helper()
 	n.Do(t, func() error {
 		r := &netlink.Route{Dst: ipNet(dst.Addr(), dst.Bits()), Gw: via.AsSlice()}
@@ -135,16 +198,18 @@ func (n *Node) addRoute(t testing.TB, dst netip.Prefix, via netip.Addr) {
 }
 
 // forward makes the namespace a router.
-func (n *Node) forward(t testing.TB) {
+func (n *Node) forward(t TB) {
+	t.Helper()
+	n.sysctl(t, "ipv4/ip_forward", "1")
+	n.sysctl(t, "ipv6/conf/all/forwarding", "1")
+}
+
+// sysctl sets a value below net.
+func (n *Node) sysctl(t TB, name, value string) {
 	t.Helper()
 	n.Do(t, func() error {
-		for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-			// /proc/sys/net is that of the thread that opens it.
-			if err := os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0); err != nil {
-				return err
-			}
-		}
-		return nil
+		// /proc/sys/net is that of the thread that opens it.
+		return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0)
 	})
 }
 

@@ -33,9 +33,12 @@ func (p *Pod) Observe(f Flow, family iptables.Family) (outcome, said string) {
 	dst := netip.AddrPortFrom(f.Dst(family), f.Port)
 	token := fmt.Sprintf("token-%d\n", tokens.Add(1))
 	var err error
-	if f.Proto == iptables.UDP {
-		said, err = askUDP(node, who, dst, token)
-	} else {
+	switch {
+	case f.Stray:
+		err = sendStray(node, hosts[f.Who][family], dst)
+	case f.Proto == iptables.UDP:
+		said, err = askUDP(node, who, dst, f.From, token)
+	default:
 		said, err = ask(node, who, dst, f.From, token)
 	}
 	switch {
@@ -46,7 +49,7 @@ func (p *Pod) Observe(f Flow, family iptables.Family) (outcome, said string) {
 	case err != nil:
 		return "error: " + err.Error(), said
 	}
-	return judge(said, dst, token), said
+	return p.judge(said, dst, token), said
 }
 
 func isTimeout(err error) bool {
@@ -55,7 +58,7 @@ func isTimeout(err error) bool {
 }
 
 // ask connects, sends the token and reads all that comes back.
-func ask(node *Node, who Identity, dst netip.AddrPort, from netip.Addr, token string) (string, error) {
+func ask(node *Node, who Identity, dst, from netip.AddrPort, token string) (string, error) {
 	conn, err := dialTCP(node, who, dst, from, 0)
 	if err != nil {
 		return "", err
@@ -70,7 +73,7 @@ func ask(node *Node, who Identity, dst netip.AddrPort, from netip.Addr, token st
 }
 
 // judge reads what the proxies and the end said.
-func judge(said string, dst netip.AddrPort, token string) string {
+func (p *Pod) judge(said string, dst netip.AddrPort, token string) string {
 	outcome := "direct"
 	lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
 	for i, line := range lines {
@@ -85,7 +88,8 @@ func judge(said string, dst netip.AddrPort, token string) string {
 				return fmt.Sprintf("error: the proxy took it for a connection to %s", words[2])
 			}
 		case len(words) == 4 && words[0] == "end" && words[3] == strings.TrimSpace(token):
-			if words[1] != dst.String() && outcome != fmt.Sprintf("proxy %d", agentPort) {
+			onePort := p.config.InboundPort == p.config.ProxyPort && words[1] == atLocalhost(dst).String()
+			if words[1] != dst.String() && outcome != fmt.Sprintf("proxy %d", agentPort) && !onePort {
 				return "error: it ended at " + words[1]
 			}
 			return outcome

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"testing"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -38,7 +37,7 @@ type endpoint struct {
 }
 
 // NewPod builds the network. Nothing is captured in it yet.
-func NewPod(t testing.TB, c Config) *Pod {
+func NewPod(t TB, c Config) *Pod {
 	t.Helper()
 	p := &Pod{
 		Pod: newNode(t, "pod"), Peer: newNode(t, "peer"), VM: newNode(t, "vm"),
@@ -60,6 +59,7 @@ func NewPod(t testing.TB, c Config) *Pod {
 		p.known[hosts["peer"][f]] = true
 	}
 	t.Cleanup(p.close)
+	p.settle(t)
 	return p
 }
 
@@ -78,11 +78,11 @@ func (p *Pod) Run(ctx context.Context, name string, args ...string) (stdout, std
 
 // RunWith runs a program with an environment of its own inside the pod's network
 // namespace, where resolv.conf has that text.
-func (p *Pod) RunWith(t testing.TB, env []string, resolvConf, name string, args ...string) (stdout, stderr string, err error) {
+func (p *Pod) RunWith(t TB, env []string, resolvConf, name string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(file, []byte(resolvConf), 0o644); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	const bindAndRun = `mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && shift && exec "$@"`
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", bindAndRun, "sh", file, name}, args...)...)
@@ -99,7 +99,7 @@ func (p *Pod) run(cmd *exec.Cmd) (stdout, stderr string, err error) {
 }
 
 // Serve starts the proxy, and a server wherever one of the flows goes.
-func (p *Pod) Serve(t testing.TB, flows []Flow) {
+func (p *Pod) Serve(t TB, flows []Flow) {
 	t.Helper()
 	p.serveProxy(t)
 	for _, f := range flows {
@@ -120,11 +120,19 @@ func (p *Pod) Serve(t testing.TB, flows []Flow) {
 			}
 		}
 	}
+	p.settle(t)
+}
+
+// settle waits until every address of the network can be reached.
+func (p *Pod) settle(t TB) {
+	for _, n := range []*Node{p.Pod, p.Peer, p.VM} {
+		n.settle(t)
+	}
 }
 
 // serveEnd starts a server that is the end of a flow. In the pod a TCP server
 // listens on all addresses, as apps do.
-func (p *Pod) serveEnd(t testing.TB, node *Node, who Identity, proto iptables.Proto, dst netip.AddrPort) {
+func (p *Pod) serveEnd(t TB, node *Node, who Identity, proto iptables.Proto, dst netip.AddrPort) {
 	t.Helper()
 	if proto == iptables.UDP {
 		p.serveUDP(t, node, who, dst, answerEnd)
@@ -140,7 +148,7 @@ func (p *Pod) serveEnd(t testing.TB, node *Node, who Identity, proto iptables.Pr
 }
 
 // serveProxy starts the proxy's and the agent's sockets.
-func (p *Pod) serveProxy(t testing.TB) {
+func (p *Pod) serveProxy(t TB) {
 	t.Helper()
 	c, who := p.config, p.config.Proxy()
 	for _, f := range iptables.Families {

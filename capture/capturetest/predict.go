@@ -1,6 +1,7 @@
 package capturetest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -52,17 +53,22 @@ func (p Prediction) String() string {
 
 // Predict walks the first packet of a flow through the rules of a configuration.
 func Predict(c Config, f Flow, family iptables.Family) Prediction {
-	return PredictBy(c.Rules(family), c.Proxy(), f)
+	return PredictBy(c, c.Rules(family), f)
 }
 
-// PredictBy walks the first packet of a flow through rules, in their family.
-func PredictBy(rules iptables.Ruleset, proxy Identity, f Flow) Prediction {
+// PredictBy walks the first packet of a flow through rules, in their family,
+// which need not be those of the configuration.
+func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
 	family := rules.Family
 	dst := f.Dst(family)
 	p := iptables.Packet{
 		Proto: f.Proto, SYN: f.Proto == iptables.TCP, State: iptables.New,
 		Dst: netip.AddrPortFrom(dst, f.Port),
 	}
+	if f.Stray {
+		p.SYN, p.State = false, iptables.Invalid
+	}
+	port := cmp.Or(f.From.Port(), 40000)
 	var out Prediction
 	walk := func(hook, in, device string) bool {
 		p.Hook, p.In, p.Out = hook, in, device
@@ -72,30 +78,49 @@ func PredictBy(rules iptables.Ruleset, proxy Identity, f Flow) Prediction {
 		return w.Verdict == iptables.Accept
 	}
 	passes := true
-	if who, inside := f.identity(proxy); inside {
+	if who, inside := f.identity(c.Proxy()); inside {
 		p.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
 		device := route(dst)
-		p.Src = netip.AddrPortFrom(source(f, family, dst, device), 40000)
+		p.Src = netip.AddrPortFrom(source(f, family, dst, device), port)
 		if passes = walk(iptables.Output, "", device); passes && p.Out == "lo" {
 			p.NATDone = true
 			passes = walk(iptables.Prerouting, "lo", "")
 		}
 	} else {
 		from := hosts[f.Who][family]
-		p.Src = netip.AddrPortFrom(from, 40000)
+		p.Src = netip.AddrPortFrom(from, port)
 		passes = walk(iptables.Prerouting, route(from), "")
 	}
+	out.Outcome = c.outcome(f, p, passes)
+	return out
+}
+
+// outcome is where the flow of a packet ends that came through all hooks, or not.
+func (c Config) outcome(f Flow, p iptables.Packet, passes bool) string {
 	switch {
 	case !passes:
-		out.Outcome = "timeout"
+		return "timeout"
+	case f.Stray:
+		return "refused" // whoever gets it has no connection that it fits
 	case p.TProxiedTo != 0:
-		out.Outcome = fmt.Sprintf("proxy %d", p.TProxiedTo)
+		return fmt.Sprintf("proxy %d", p.TProxiedTo)
 	case p.RedirectedTo != 0:
-		out.Outcome = fmt.Sprintf("proxy %d", p.RedirectedTo)
-	default:
-		out.Outcome = "direct"
+		return fmt.Sprintf("proxy %d", p.RedirectedTo)
+	case f.Proto == iptables.TCP && c.listens(p.Dst):
+		return fmt.Sprintf("proxy %d", f.Port) // it went there by itself
 	}
-	return out
+	return "direct"
+}
+
+// listens tells whether the proxy has a TCP socket there.
+func (c Config) listens(at netip.AddrPort) bool {
+	switch at.Port() {
+	case c.ProxyPort, c.InboundPort:
+		return route(at.Addr()) == "lo"
+	case agentPort:
+		return c.DNS.Captures() && at.Addr().IsLoopback()
+	}
+	return false
 }
 
 // route returns the interface of the pod by which a destination is reached.
@@ -117,8 +142,8 @@ func route(dst netip.Addr) string {
 // source returns the source address that the kernel picks, or the one asked for.
 func source(f Flow, family iptables.Family, dst netip.Addr, device string) netip.Addr {
 	switch {
-	case f.From.IsValid():
-		return f.From
+	case f.From.Addr().IsValid():
+		return f.From.Addr()
 	case dst.IsLoopback():
 		return family.Localhost()
 	case device == "lo":

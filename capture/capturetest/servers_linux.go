@@ -3,13 +3,13 @@ package capturetest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +36,7 @@ type handler func(*Pod, *net.TCPConn) error
 
 // serveTCP listens as a user and handles each connection in a goroutine of its
 // own. The sockets of accepted connections are the user's too.
-func (p *Pod) serveTCP(t testing.TB, node *Node, who Identity, addr netip.AddrPort, transparent bool, handle handler) {
+func (p *Pod) serveTCP(t TB, node *Node, who Identity, addr netip.AddrPort, transparent bool, handle handler) {
 	t.Helper()
 	e := endpoint{node, iptables.TCP, addr}
 	if !p.once(e) {
@@ -99,7 +99,21 @@ func (p *Pod) handleOutbound(conn *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
-	return p.proxy(conn, unmap(conn.LocalAddr()).Port(), dst, netip.Addr{}, 0)
+	h := hop{port: unmap(conn.LocalAddr()).Port(), dst: dst, to: dst}
+	if p.config.InboundPort == p.config.ProxyPort && route(dst.Addr()) == "lo" {
+		h.to = atLocalhost(dst)
+	}
+	return p.proxy(conn, h)
+}
+
+// atLocalhost is where a proxy that has one port for both ways, as in Istio 1.0,
+// sends what is for the pod.
+func atLocalhost(dst netip.AddrPort) netip.AddrPort {
+	family := iptables.IPv4
+	if dst.Addr().Is6() {
+		family = iptables.IPv6
+	}
+	return netip.AddrPortFrom(family.Localhost(), dst.Port())
 }
 
 // handleInbound is what the proxy does with a connection from outside: it goes to
@@ -107,7 +121,7 @@ func (p *Pod) handleOutbound(conn *net.TCPConn) error {
 func (p *Pod) handleInbound(conn *net.TCPConn) error {
 	port := p.config.InboundPort
 	if local := unmap(conn.LocalAddr()); p.config.Mode == capture.TProxy && local.Port() != port {
-		return p.proxy(conn, port, local, unmap(conn.RemoteAddr()).Addr(), p.config.TProxyMark)
+		return p.proxy(conn, hop{port, local, local, unmap(conn.RemoteAddr()).Addr(), p.config.TProxyMark})
 	}
 	dst, err := netutil.OriginalDst(conn)
 	if err != nil {
@@ -117,20 +131,30 @@ func (p *Pod) handleInbound(conn *net.TCPConn) error {
 	if dst.Addr().Is6() {
 		from = netutil.PassthroughV6
 	}
-	return p.proxy(conn, port, dst, from, 0)
+	return p.proxy(conn, hop{port: port, dst: dst, to: dst, from: from})
+}
+
+// A hop is what the proxy does with a connection.
+type hop struct {
+	port    uint16         // where the proxy took it
+	dst, to netip.AddrPort // where it was to go, and where it goes
+	from    netip.Addr     // the source of an inbound one; not valid for an outbound one
+	mark    uint32
 }
 
 // proxy connects to a destination as the proxy, from an address if one is given,
-// and hands the conversation on. port is where the proxy took the connection.
-func (p *Pod) proxy(conn *net.TCPConn, port uint16, dst netip.AddrPort, from netip.Addr, mark uint32) error {
-	if _, err := fmt.Fprintf(conn, "via %d %s\n", port, dst); err != nil {
+// and hands the conversation on.
+func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
+	if _, err := fmt.Fprintf(conn, "via %d %s\n", h.port, h.dst); err != nil {
 		return err
 	}
-	if p.isProxyPort(dst.Port()) && route(dst.Addr()) == "lo" {
-		// Its own port: going there would lead back here. Envoy refuses, too.
-		return p.answer(conn, dst)
+	local := route(h.dst.Addr()) == "lo"
+	if local && p.isProxyPort(h.dst.Port()) || !local && h.from.IsValid() {
+		// Its own port, where going on would lead back here, or inbound and
+		// not for the pod, which has no way on. Envoy refuses, too.
+		return p.answer(conn, h.dst)
 	}
-	upstream, err := dialTCP(p.Pod, p.config.Proxy(), dst, from, mark)
+	upstream, err := dialTCP(p.Pod, p.config.Proxy(), h.to, netip.AddrPortFrom(h.from, 0), h.mark)
 	if err != nil {
 		return err
 	}
@@ -147,102 +171,37 @@ func (p *Pod) proxy(conn *net.TCPConn, port uint16, dst netip.AddrPort, from net
 	return err
 }
 
-// dialTCP connects as a user of a node, from an address if one is given.
-func dialTCP(node *Node, who Identity, dst netip.AddrPort, from netip.Addr, mark uint32) (conn *net.TCPConn, err error) {
+// dialTCP connects as a user of a node, from an address and a port if they are
+// given.
+func dialTCP(node *Node, who Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
 	err = node.As(who, func() error {
 		d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
-			return controlSocket(raw, dst.Addr().Is6(), from.IsValid(), mark)
+			return controlSocket(raw, dst.Addr().Is6(), from.Addr().IsValid(), mark)
 		}}
-		if from.IsValid() {
-			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		if from != (netip.AddrPort{}) {
+			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
-		c, err := d.Dial(network("tcp", dst), dst.String())
-		if err != nil {
-			return err
-		}
-		conn = c.(*net.TCPConn)
-		return nil
+		return whileInUse(func() error {
+			c, err := d.Dial(network("tcp", dst), dst.String())
+			if err != nil {
+				return err
+			}
+			conn = c.(*net.TCPConn)
+			return nil
+		})
 	})
 	return conn, err
 }
 
-// serveUDP answers each packet with what answer makes of it.
-func (p *Pod) serveUDP(t testing.TB, node *Node, who Identity, addr netip.AddrPort, answer func(local netip.AddrPort, packet string) string) {
-	t.Helper()
-	e := endpoint{node, iptables.UDP, addr}
-	if !p.once(e) {
-		return
-	}
-	var conn *net.UDPConn
-	err := node.As(who, func() (err error) {
-		conn, err = net.ListenUDP(network("udp", addr), net.UDPAddrFromAddrPort(addr))
-		return err
-	})
-	if err != nil {
-		t.Fatalf("listen on %s: %v", e, err)
-	}
-	p.closes = append(p.closes, conn.Close)
-	p.wg.Go(func() {
-		buf := make([]byte, 2048)
-		for {
-			n, from, err := conn.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteToUDPAddrPort([]byte(answer(addr, string(buf[:n]))), from)
-		}
-	})
-}
-
-func answerEnd(local netip.AddrPort, packet string) string {
-	return fmt.Sprintf("end %s - %s", local, packet)
-}
-
-// answerAgent is what the agent does with a look-up: it asks its own server,
-// whose answer may come from the same address and port that the app asked.
-func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
-	family := iptables.IPv4
-	if local.Addr().Is6() {
-		family = iptables.IPv6
-	}
-	answer := fmt.Sprintf("via %d -\n", agentPort)
-	server := p.config.upstreamDNS(family)
-	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), packet)
-	if err != nil {
-		return answer + err.Error()
-	}
-	return answer + reply
-}
-
-// upstreamDNS is the server that the agent asks: the first of those captured.
-func (c Config) upstreamDNS(f iptables.Family) netip.Addr {
-	for _, s := range c.DNS.Servers {
-		if f.Has(s) {
-			return s
-		}
-	}
-	return hosts["ext"][f]
-}
-
-// askUDP sends a packet as a user of a node and returns the answer, which has to
-// come from the address that was asked.
-func askUDP(node *Node, who Identity, dst netip.AddrPort, packet string) (answer string, err error) {
-	err = node.As(who, func() error {
-		conn, err := net.DialUDP(network("udp", dst), nil, net.UDPAddrFromAddrPort(dst))
-		if err != nil {
+// whileInUse tries until the port that is asked for is free. One of a flow before
+// may not be at once: a child that is being started holds all sockets of this
+// process until it has become its program.
+func whileInUse(try func() error) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if err := try(); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
 			return err
 		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(patience))
-		if _, err := io.WriteString(conn, packet); err != nil {
-			return err
-		}
-		buf := make([]byte, 2048)
-		n, err := conn.Read(buf)
-		answer = string(buf[:n])
-		return err
-	})
-	return answer, err
+	}
 }
 
 // listenConfig sets what a listening socket needs.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -194,115 +193,6 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestScenarioFlowsAreTrueOnTheKernel(t *testing.T) {
-	needKernel(t)
-	program := builtProgram(t)
-	for _, s := range loadScenarios(t) {
-		for _, v := range iptables.Variants {
-			t.Run(s.name()+"/"+v.String(), func(t *testing.T) {
-				t.Parallel()
-				s.onKernel(t, program, v)
-			})
-		}
-	}
-}
-
-// onKernel applies the scenario in a pod by the program itself, compares what the
-// kernel has with the goldens, makes the connections, applies again and cleans.
-func (s *scenario) onKernel(t *testing.T, program string, v iptables.Variant) {
-	pod := capturetest.NewPod(t, s.config)
-	run := func(args ...string) string {
-		t.Helper()
-		env := append(strings.Split(strings.TrimSpace(s.section("env")), "\n"), "FORCE_IPTABLES_BINARY="+v.String())
-		_, stderr, err := pod.RunWith(t, env, s.section("resolv.conf"), program, args...)
-		if err != nil {
-			t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
-		}
-		return stderr
-	}
-	before := saveBoth(t, pod, v)
-	if earlier := s.section("earlier"); earlier != "" {
-		args, err := shellWords(earlier)
-		if err != nil {
-			t.Fatalf("earlier: %v", err)
-		}
-		run(append([]string{applyCommand}, args...)...)
-	}
-	run(append([]string{applyCommand}, s.args...)...)
-	applied := saveBoth(t, pod, v)
-	for _, f := range iptables.Families {
-		want := s.config.Rules(f).String()
-		if diff := cmp.Diff(want, applied[f]); diff != "" {
-			t.Errorf("the kernel prints other rules for %s (-want +got):\n%s", f, diff)
-		}
-	}
-	pod.Serve(t, s.flows)
-	for _, flow := range s.flows {
-		for _, family := range flow.In(s.config.Captured) {
-			if got, said := pod.Observe(flow, family); got != flow.Outcome {
-				t.Errorf("%s (%s): on the kernel it is %s\nheard: %q\nby the rules: %s", flow.Line, family, got, said,
-					capturetest.Predict(s.config, flow, family))
-			}
-		}
-	}
-	run(append([]string{applyCommand}, s.args...)...)
-	if diff := cmp.Diff(applied, saveBoth(t, pod, v)); diff != "" {
-		t.Errorf("a second run changed rules (-want +got):\n%s", diff)
-	}
-	run(cleanCommand)
-	if diff := cmp.Diff(before, saveBoth(t, pod, v)); diff != "" {
-		t.Errorf("cleaning left something (-want +got):\n%s", diff)
-	}
-}
-
-// saveBoth returns the rules of both families in our own form, without tables
-// that hold nothing, and the policy routing and the addresses of lo.
-func saveBoth(t *testing.T, pod *capturetest.Pod, v iptables.Variant) (texts [3]string) {
-	t.Helper()
-	for _, f := range iptables.Families {
-		name := strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-save", 1)
-		stdout, stderr, err := pod.Run(t.Context(), name)
-		if err != nil {
-			t.Fatalf("%s: %v: %s", name, err, stderr)
-		}
-		snapshot, err := iptables.ParseSnapshot(f, stdout)
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts[f] = withoutEmptyTables(snapshot.String())
-	}
-	for _, args := range []string{"rule", "-6 rule", "route show table all type local default", "-6 route show table all type local default", "-6 addr show dev lo"} {
-		stdout, stderr, err := pod.Run(t.Context(), "ip", strings.Fields(args)...)
-		if err != nil {
-			t.Fatalf("ip %s: %v: %s", args, err, stderr)
-		}
-		texts[2] += stdout
-	}
-	return texts
-}
-
-// withoutEmptyTables drops tables that hold nothing but built-in chains with the
-// policy ACCEPT: the kernel keeps a table that was used.
-func withoutEmptyTables(text string) string {
-	var kept strings.Builder
-	for table := range strings.SplitAfterSeq(text, "COMMIT\n") {
-		if strings.Contains(table, "\n-A ") || strings.Contains(table, " - [") {
-			kept.WriteString(table)
-		}
-	}
-	return kept.String()
-}
-
-// builtProgram returns the program as its user has it.
-func builtProgram(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath(programName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // shellWords splits a command line as a shell does, with the quotes that published

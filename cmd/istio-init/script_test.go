@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,13 +17,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = goflag.Bool("update", false, "rewrite the expected output in testdata/script")
+var update = goflag.Bool("update", false, "write what is expected anew: scripts, scenarios, the flags of the README")
 
 // TestMain makes the test binary the program, under every name it answers to.
 func TestMain(m *testing.M) {
-	program := func() { os.Exit(run()) }
+	program := func() { os.Exit(run()) } //nolint:forbidigo // what main does, in the test binary
 	commands := map[string]func(){programName: program, "pilot-agent": program}
-	for _, name := range append(applyNames[1:], cleanNames[1:]...) {
+	for _, name := range slices.Concat(applyNames[1:], cleanNames[1:]) {
 		commands[name] = program
 	}
 	testscript.Main(m, commands)

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"istio-init/capture/capturetest"
+	"istio-init/iptables"
+)
+
+// stress tells that the stress tests run in their long form: make stress.
+func stress() bool { return os.Getenv("STRESS") == "1" }
+
+// rounds is how often a stress test does what it does.
+func rounds(short, long int) int {
+	if stress() {
+		return long
+	}
+	return short
+}
+
+// A loadStep is a configuration that captures the connections of the load.
+type loadStep struct {
+	name string
+	args string
+}
+
+// loadSteps are applied one after the other, and then from the start. Each change
+// that a pod can see is there both ways: nothing, lists, drop-invalid, DNS, the
+// mode, and several at a time.
+var loadSteps = []loadStep{
+	{"redirect", "-d 15090,15021,15020"},
+	{"the same again", "-d 15090,15021,15020"},
+	{"other lists", "-d 15020 -o 9000,9001 -x 10.9.0.0/16,2001:db8:f::/48"},
+	{"included lists", "-b 8080,9090 -i 198.51.100.0/24,2001:db8:e::/48 -q 80"},
+	{"drop-invalid", "--drop-invalid"},
+	{"tproxy", "-m TPROXY"},
+	{"tproxy, other lists", "-m TPROXY -d 15020 -o 9000 --drop-invalid"},
+	{"tproxy, dns", "-m TPROXY --redirect-dns --capture-all-dns"},
+	{"redirect, dns", "--redirect-dns --capture-all-dns --drop-invalid"},
+	{"redirect", ""},
+	{"tproxy of another mark", "-m TPROXY -t 2000 -r 200"},
+	{"tproxy", "-m TPROXY -b 8080"},
+}
+
+// line is the whole command line of a step.
+func (s loadStep) line() []string {
+	args := append([]string{applyCommand, "-u", "1337", "-g", "1337", "--ip-family", "dual"}, strings.Fields(s.args)...)
+	for _, all := range []string{"-b", "-i"} {
+		if !strings.Contains(s.args, all+" ") {
+			args = append(args, all, "*")
+		}
+	}
+	return args
+}
+
+// The servers of the load, by what they say.
+const (
+	sayOutbound = 'o' // the proxy
+	sayInbound  = 'i' // the proxy
+	sayOutside  = 'e' // a server outside
+	sayApp      = 'a' // the app
+)
+
+// startLoad starts clients in the pod and outside, and all that may take their
+// connections. The proxy's sockets are transparent in both modes: between two
+// tables of one change both may be in force.
+func startLoad(t *testing.T, pod *capturetest.Pod) *capturetest.Load {
+	t.Helper()
+	app, proxy, root := capturetest.Identity{UID: 1000, GID: 1000}, capturetest.Identity{UID: 1337, GID: 1337}, capturetest.Identity{}
+	load := capturetest.NewLoad(t)
+	var outside, inside []netip.AddrPort
+	for _, f := range iptables.Families {
+		ext := netip.AddrPortFrom(capturetest.Addr("ext", f), 80)
+		pod.Reach(t, ext.Addr())
+		load.Serve(t, pod.Peer, root, ext, false, sayOutside)
+		load.Serve(t, pod.Pod, app, netip.AddrPortFrom(f.Any(), 8080), false, sayApp)
+		load.Serve(t, pod.Pod, proxy, netip.AddrPortFrom(f.Any(), 15001), true, sayOutbound)
+		load.Serve(t, pod.Pod, proxy, netip.AddrPortFrom(f.Any(), 15006), true, sayInbound)
+		outside = append(outside, ext)
+		inside = append(inside, netip.AddrPortFrom(capturetest.Addr("pod", f), 8080))
+	}
+	const clients = 3
+	for range clients {
+		load.Connect(pod.Pod, app, sayOutbound, outside...)
+		load.Connect(pod.Peer, root, sayInbound, inside...)
+	}
+	return load
+}
+
+// newLoadPod returns a pod and how the program is run in it.
+func newLoadPod(t *testing.T, v iptables.Variant) (pod *capturetest.Pod, run func(args ...string)) {
+	program := builtProgram(t)
+	pod = capturetest.NewPod(t, capturetest.Config{})
+	return pod, func(args ...string) {
+		t.Helper()
+		args = append(args, "--force-iptables-binary", v.String())
+		if _, stderr, err := pod.Run(t.Context(), program, args...); err != nil {
+			t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
+		}
+	}
+}
+
+// TestNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load.
+func TestNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			pod, run := newLoadPod(t, v)
+			run(loadSteps[len(loadSteps)-1].line()...)
+			load := startLoad(t, pod)
+			before, began, applies := load.Tally(), time.Now(), 0
+			for range rounds(2, 40) {
+				for _, step := range loadSteps {
+					start := load.Tally()
+					run(step.line()...)
+					applies++
+					if seen := load.Tally().Since(start); seen.Escaped+seen.Failures() > 0 {
+						t.Errorf("while the rules became those of %q: %s", step.name, seen)
+					}
+				}
+			}
+			load.Stop()
+			seen, took := load.Tally().Since(before), time.Since(began)
+			t.Logf("%d applies, %.0f connections a second, %s", applies, float64(seen.Total())/took.Seconds(), seen)
+			if seen.Escaped+seen.Failures() > 0 || seen.Captured == 0 {
+				t.Errorf("%s", seen)
+			}
+		})
+	}
+}

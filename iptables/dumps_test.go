@@ -1,0 +1,100 @@
+package iptables_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+	"istio-init/iptables/iptablestest"
+)
+
+// TestDumpsOfBothVariantsAreRead has what iptables 1.8.9 printed in namespaces with
+// rules of Docker, Kubernetes and Istio, with and without counters.
+func TestDumpsOfBothVariantsAreRead(t *testing.T) {
+	t.Parallel()
+	dumps, err := filepath.Glob("testdata/*.save")
+	if err != nil || len(dumps) == 0 {
+		t.Fatalf("no dumps (%v)", err)
+	}
+	for _, path := range dumps {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".save"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := iptables.IPv4
+			if strings.Contains(path, "ipv6") {
+				f = iptables.IPv6
+			}
+			want, s := iptablestest.Plain(string(text)), snapshot(t, f, string(text))
+			if diff := cmp.Diff(want, s.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if rules := strings.Count(want, "\n-A "); s.Rules() != rules {
+				t.Errorf("rules: want %d, got %d", rules, s.Rules())
+			}
+			fake, err := iptablestest.Load(want)
+			if err != nil {
+				t.Fatalf("the fake: %v", err)
+			}
+			if diff := cmp.Diff(want, fake.String()); diff != "" {
+				t.Errorf("the fake (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRulesOfOursAreReadFromDumps reads each rule of our chains as typed.
+func TestRulesOfOursAreReadFromDumps(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"testdata/nft-ipv4.save", "testdata/legacy-ipv4.save", "testdata/nft-ipv6.save", "testdata/legacy-ipv6.save"} {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".save"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := iptables.IPv4
+			if strings.Contains(path, "ipv6") {
+				f = iptables.IPv6
+			}
+			for _, line := range iptablestest.Ours(string(text)) {
+				words := strings.SplitN(line, " ", 4)
+				if len(words) < 4 || words[1] != "-A" {
+					continue
+				}
+				if _, err := iptables.ParseRule(f, words[3]); err != nil {
+					t.Errorf("%s: %v", line, err)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsOursIsFoundInDumps(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/nft-ipv4.save")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"nat ISTIO_INBOUND", "nat ISTIO_IN_REDIRECT", "nat ISTIO_OUTPUT", "nat ISTIO_REDIRECT"}
+	if diff := cmp.Diff(want, snapshot(t, iptables.IPv4, string(text)).OurChains()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTableOfNFTItselfIsFoundInADump(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/nft-incompatible.save")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"nat"}, snapshot(t, iptables.IPv4, string(text)).Unreadable()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

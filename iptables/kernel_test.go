@@ -1,0 +1,196 @@
+package iptables_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+	"istio-init/iptables/iptablestest"
+)
+
+// How many random cases are tried on the kernel, for each variant and family. A
+// case that changes what is there waits for the kernel several times (nft: one
+// RCU grace period for each transaction that deletes).
+const (
+	freshCases  = 40
+	changeCases = 15
+)
+
+// onKernels runs a test on both variants.
+func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
+	t.Helper()
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			iptablestest.RequireVariant(t, v)
+			test(t, v)
+		})
+	}
+}
+
+// survey looks at a variant in a namespace, whatever is there.
+func survey(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant) (k *iptables.Kernel) {
+	t.Helper()
+	var look iptables.Look
+	for _, f := range iptables.Families {
+		look.Tables[v][f] = []string{"to be read"}
+	}
+	ns.Do(t, func() error {
+		k = iptables.Survey(t.Context(), look)[v]
+		return nil
+	})
+	return k
+}
+
+// apply plans both families and commits them together.
+func apply(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
+	t.Helper()
+	k := survey(t, ns, v)
+	var changes []iptables.Change
+	for _, want := range wants {
+		change, err := k.Plan(t.Context(), want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change.Script != "" {
+			changes = append(changes, change)
+		}
+	}
+	ns.Do(t, func() error { return k.Commit(t.Context(), changes) })
+	return changes
+}
+
+// checkNothingToDo surveys again and plans the same.
+func checkNothingToDo(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) {
+	t.Helper()
+	k := survey(t, ns, v)
+	for _, want := range wants {
+		change, err := k.Plan(t.Context(), want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change.Script != "" {
+			t.Errorf("%s: a second plan is not empty:\n%s", want.Family, change.Script)
+		}
+	}
+}
+
+// TestTheKernelPrintsWhatWePrint is the law that our text is the kernel's.
+func TestTheKernelPrintsWhatWePrint(t *testing.T) {
+	onKernels(t, func(t *testing.T, v iptables.Variant) {
+		for i := range freshCases {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				ns := iptablestest.NewNetNS(t)
+				wants := [...]iptables.Ruleset{generate(i, iptables.IPv4).ruleset(), generate(i, iptables.IPv6).ruleset()}
+				apply(t, ns, v, wants)
+				for f, want := range wants {
+					if diff := cmp.Diff(want.String(), ns.Save(t, v, iptables.Family(f))); diff != "" {
+						t.Errorf("%s (-ours +kernel's):\n%s", want.Family, diff)
+					}
+				}
+				checkNothingToDo(t, ns, v, wants)
+			})
+		}
+	})
+}
+
+// TestTheKernelConvergesFromAnyState loads a random state, applies other rules and
+// cleans: what is not ours stays the same all the way.
+func TestTheKernelConvergesFromAnyState(t *testing.T) {
+	onKernels(t, func(t *testing.T, v iptables.Variant) {
+		for i := range changeCases {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				ns := iptablestest.NewNetNS(t)
+				var haves [2]string
+				var wants, none [2]iptables.Ruleset
+				for _, f := range iptables.Families {
+					g := generate(i, f)
+					haves[f], wants[f], none[f] = g.state(t), g.ruleset(), iptables.Ruleset{Family: f}
+					if err := ns.Restore(t, v, f, haves[f]); err != nil {
+						t.Fatalf("%v, of\n%s", err, haves[f])
+					}
+					if diff := cmp.Diff(haves[f], ns.Save(t, v, f)); diff != "" {
+						t.Fatalf("%s: the kernel has another state (-want +got):\n%s", f, diff)
+					}
+				}
+				for _, step := range [][2]iptables.Ruleset{wants, none} {
+					for _, change := range apply(t, ns, v, step) {
+						if diff := cmp.Diff(change.After.String(), ns.Save(t, v, change.Family)); diff != "" {
+							t.Errorf("%s: after\n%s\n(-want +got):\n%s", change.Family, change.Script, diff)
+						}
+					}
+					for _, f := range iptables.Families {
+						if diff := cmp.Diff(iptablestest.Foreign(haves[f]), iptablestest.Foreign(ns.Save(t, v, f))); diff != "" {
+							t.Errorf("%s: what is not ours changed (-before +after):\n%s", f, diff)
+						}
+					}
+					checkNothingToDo(t, ns, v, step)
+				}
+			})
+		}
+	})
+}
+
+// TestARefusedCommitLeavesTheRulesAsTheyWere has good rules for IPv4 and some for
+// IPv6 that the kernel refuses: neither family may keep any.
+func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
+	onKernels(t, func(t *testing.T, v iptables.Variant) {
+		ns := iptablestest.NewNetNS(t)
+		before := state(t, ":KUBE - [0:0]", ":ISTIO_OUTPUT - [0:0]", "-A OUTPUT -p udp -j ISTIO_OUTPUT", "-A OUTPUT -j KUBE", "-A ISTIO_OUTPUT -p tcp -j RETURN")
+		for _, f := range iptables.Families {
+			if err := ns.Restore(t, v, f, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k := survey(t, ns, v)
+		good, err := k.Plan(t.Context(), iptables.RulesOf(t, iptables.IPv4, sidecar...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := iptables.Change{Family: iptables.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
+		bad.Before, bad.After = k.State(iptables.IPv6), k.State(iptables.IPv6)
+
+		var refusal error
+		ns.Do(t, func() error {
+			refusal = k.Commit(t.Context(), []iptables.Change{good, bad})
+			return nil
+		})
+		var e *iptables.RestoreError
+		if !errors.As(refusal, &e) {
+			t.Fatalf("want a RestoreError, got %v", refusal)
+		}
+		if e.Family != iptables.IPv6 || e.Variant != v || e.Line != 4 || e.Text != "-A OUTPUT --no-such-option" {
+			t.Errorf("want line 4 of ipv6 %s, got %+v", v, e)
+		}
+		if strings.Contains(refusal.Error(), "put the rules back") {
+			t.Errorf("could not go back: %v", refusal)
+		}
+		for _, f := range iptables.Families {
+			if diff := cmp.Diff(before, ns.Save(t, v, f)); diff != "" {
+				t.Errorf("%s (-before +after):\n%s", f, diff)
+			}
+		}
+	})
+}
+
+// TestLookingChangesNothing surveys a namespace that no packet filter was used in.
+func TestLookingChangesNothing(t *testing.T) {
+	onKernels(t, func(t *testing.T, v iptables.Variant) {
+		ns := iptablestest.NewNetNS(t)
+		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: iptables.IPv4}, {Family: iptables.IPv6}})
+		for _, file := range []string{"ip_tables_names", "ip6_tables_names"} {
+			if got := ns.Run(t, "", "cat", "/proc/self/net/"+file); got != "" {
+				t.Errorf("%s: want no table, got %s", file, got)
+			}
+		}
+		iptablestest.Require(t, "nft")
+		if got := ns.Run(t, "", "nft", "list", "ruleset"); got != "" {
+			t.Errorf("want no nf_tables, got\n%s", got)
+		}
+	})
+}
