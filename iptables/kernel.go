@@ -208,7 +208,9 @@ func (k *Kernel) newProcess(path string, args ...string) *process {
 
 func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }
 
-// accepts asks iptables itself, by its check command, whether a rule is there.
+// accepts asks iptables itself, by its check command, whether a rule is there. It
+// runs only where iptables is of a version whose text is not known, and not inside
+// another user namespace.
 func (k *Kernel) accepts(f Family) func(table, chain, rule string) (bool, error) {
 	proto := goiptables.ProtocolIPv4
 	if f == IPv6 {

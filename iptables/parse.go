@@ -165,6 +165,9 @@ func (p *ruleParser) target() {
 	case "CT":
 		p.rule.Target = Zone{ID: p.uint16(p.after("--zone"))}
 	default:
+		if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			p.fail(fmt.Errorf("%q is not the name of a chain", name))
+		}
 		p.rule.Target = Jump{Chain: name}
 	}
 	if len(p.words) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A Snapshot is the state of one family as iptables-save prints it, without
@@ -66,7 +67,7 @@ func ParseSnapshot(f Family, text string) (Snapshot, error) {
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
 		first := i
-		line := lines[i]
+		line := strings.TrimLeftFunc(lines[i], unicode.IsSpace)
 		for openQuote(line) && i+1 < len(lines) { // a comment may have several lines
 			i++
 			line += "\n" + lines[i]
@@ -117,10 +118,7 @@ func (s *Snapshot) parseLine(line string, open *bool) error {
 
 // parseRule adds a rule to its chain, if it is one.
 func (t *savedTable) parseRule(line string) bool {
-	if line[0] == '[' { // counters of iptables-save -c
-		_, line, _ = strings.Cut(line, "] ")
-	}
-	rest, ok := strings.CutPrefix(line, "-A ")
+	rest, ok := strings.CutPrefix(withoutCounters(line), "-A ")
 	chain, rule, _ := strings.Cut(rest, " ")
 	i := t.find(chain)
 	if !ok || i < 0 {
@@ -130,11 +128,20 @@ func (t *savedTable) parseRule(line string) bool {
 	return true
 }
 
+// withoutCounters leaves out what iptables-save -c prints before a rule.
+func withoutCounters(line string) string {
+	counters, rest, ok := strings.Cut(line, "] ")
+	if ok && strings.HasPrefix(counters, "[") && strings.Trim(counters[1:], "0123456789:") == "" {
+		return rest
+	}
+	return line
+}
+
 // openQuote tells whether a rule ends inside a quoted word, as iptables quotes:
 // the whole word, in which a backslash takes the meaning from the character behind
 // it.
 func openQuote(line string) bool {
-	_, rest, isRule := strings.Cut(line, "-A ")
+	rest, isRule := strings.CutPrefix(withoutCounters(line), "-A ")
 	_, rule, _ := strings.Cut(rest, " ") // the name of a chain is not quoted
 	open := false
 	for i := 0; isRule && i < len(rule); i++ {

@@ -224,13 +224,19 @@ func (s Snapshot) InTheWay() []string {
 var continues = []string{"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
 	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG"}
 
+// quoted is a word that iptables-save quotes: a comment or a prefix of a log.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
 // takes tells whether a rule, or one of a chain that it jumps to, may end the way
 // of a TCP packet in the table.
 func (t savedTable) takes(rule string, depth int) bool {
-	words := strings.Fields(rule)
+	words := strings.Fields(quoted.ReplaceAllString(rule, `""`))
 	at := slices.IndexFunc(words, func(w string) bool { return w == "-j" || w == "-g" })
-	if proto := slices.Index(words, "-p"); proto >= 0 && proto+1 < len(words) && words[proto+1] != "tcp" {
-		return false
+	if proto := slices.Index(words, "-p"); proto >= 0 && proto+1 < len(words) {
+		negated := proto > 0 && words[proto-1] == "!"
+		if (words[proto+1] == "tcp") == negated {
+			return false
+		}
 	}
 	if at < 0 || at+1 >= len(words) || slices.Contains(continues, words[at+1]) {
 		return false

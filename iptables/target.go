@@ -141,7 +141,6 @@ func (t Redirect) act(p *Packet) next {
 	p.RedirectedTo = t.Port
 	addr := p.Dst.Addr()
 	if p.Hook == Output {
-		p.Out = "lo"
 		addr = familyOf(addr).Localhost()
 	}
 	p.Dst = netip.AddrPortFrom(addr, t.Port)

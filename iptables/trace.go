@@ -66,6 +66,9 @@ func (rs Ruleset) Trace(p Packet) Walk {
 			break
 		}
 	}
+	if p.Hook == Output && w.Packet.RedirectedTo != 0 {
+		w.Packet.Out = "lo" // routed anew behind the hook; its other tables still see the old one
+	}
 	return w
 }
 

@@ -12,10 +12,10 @@ const (
 	// maxChainName is the longest name of a chain
 	// (linux/netfilter/x_tables.h, XT_EXTENSION_MAXNAMELEN less the zero).
 	maxChainName = 28
-	// maxWords is how many words iptables-restore takes in a line
-	// (iptables/xshared.h, MAX_ARGC, less the name of the program, the table
-	// and its name).
-	maxWords = 255 - 3
+	// maxWords is how many words iptables-restore takes in a line: fewer than
+	// MAX_ARGC (iptables/xshared.h), less the name of the program, the table
+	// and its name.
+	maxWords = 254 - 3
 )
 
 // Validate tells what the kernel, or the law that everything ours is in our
@@ -39,7 +39,7 @@ func (t Table) validate(f Family) error {
 		return fmt.Errorf("table %q: no such table", t.Name)
 	}
 	var errs []error
-	seen := map[string]bool{}
+	seen, hooks := map[string]bool{}, t.hooksOf()
 	for _, c := range t.Chains {
 		if seen[c.Name] {
 			errs = append(errs, fmt.Errorf("table %s: chain %s is there twice", t.Name, c.Name))
@@ -49,9 +49,8 @@ func (t Table) validate(f Family) error {
 			errs = append(errs, err)
 			continue
 		}
-		hooks := t.hooksOf(c.Name)
 		for i, r := range c.Rules {
-			if err := t.validateRule(f, c.Name, hooks, r); err != nil {
+			if err := t.validateRule(f, c.Name, hooks[c.Name], r); err != nil {
 				errs = append(errs, fmt.Errorf("table %s: chain %s: rule %d %q: %w", t.Name, c.Name, i+1, r.Text(f), err))
 			}
 		}
@@ -76,23 +75,26 @@ func (t Table) validateName(name string) error {
 	return nil
 }
 
-// hooksOf returns the built-in chains from which a chain is reached.
-func (t Table) hooksOf(chain string) []string {
-	var hooks []string
+// hooksOf returns the built-in chains from which each chain is reached.
+func (t Table) hooksOf() map[string][]string {
+	hooks := map[string][]string{}
 	for _, hook := range builtinChains(t.Name) {
-		if t.reaches(hook, chain, len(t.Chains)) {
-			hooks = append(hooks, hook)
+		todo := []string{hook}
+		for len(todo) > 0 {
+			name := todo[0]
+			todo = todo[1:]
+			if slices.Contains(hooks[name], hook) {
+				continue
+			}
+			hooks[name] = append(hooks[name], hook)
+			for _, r := range t.chain(name) {
+				if jump, ok := r.Target.(Jump); ok {
+					todo = append(todo, jump.Chain)
+				}
+			}
 		}
 	}
 	return hooks
-}
-
-// reaches tells whether a packet in one chain can come to another in so many jumps.
-func (t Table) reaches(from, to string, jumps int) bool {
-	return from == to || jumps > 0 && slices.ContainsFunc(t.chain(from), func(r Rule) bool {
-		jump, ok := r.Target.(Jump)
-		return ok && t.reaches(jump.Chain, to, jumps-1)
-	})
 }
 
 func (t Table) validateRule(f Family, chain string, hooks []string, r Rule) error {
