@@ -27,6 +27,11 @@ lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
 	hack/fuzz $(FUZZTIME)
 
+.PHONY: stress
+stress: ## the long form of the tests under load, with faults and with reused ports
+	hack/setup
+	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 60m -v -run 'Stress|Killed|Copies|Pods|PortReuse|Reused' ./cmd/istio-init
+
 .PHONY: mutate
 mutate: ## every rule is needed: without it some connection lands elsewhere
 	hack/setup

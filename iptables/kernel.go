@@ -45,6 +45,24 @@ type Change struct {
 	After  Snapshot // the state it leads to
 }
 
+// Taken returns the rules that Istio itself had put into built-in chains and that
+// are not there after the change, as "table chain: rule".
+func (c Change) Taken() []string {
+	var lines []string
+	istios := c.Before.remains()
+	for _, t := range c.Before.tables {
+		for _, chain := range t.chains {
+			ours, _, _ := istios.split(t.name, chain)
+			for _, rule := range ours {
+				if chain.policy != "-" && !jumpsToOurs(rule) {
+					lines = append(lines, t.name+" "+chain.name+": "+rule)
+				}
+			}
+		}
+	}
+	return lines
+}
+
 // Emptied returns the tables that held something of ours before the change and
 // hold nothing after it: no rule, no chain but the built-in ones, no policy but
 // ACCEPT.

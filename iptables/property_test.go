@@ -19,13 +19,13 @@ const cases = 300
 
 // forCases runs a test on random cases of both families; the name of a failing one
 // makes it again: -run 'TestX/ipv6/17'.
-func forCases(t *testing.T, n int, test func(t *testing.T, g generator)) {
+func forCases(t *testing.T, test func(t *testing.T, g generator)) {
 	t.Helper()
 	t.Parallel()
 	for _, f := range iptables.Families {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
-			for i := range n {
+			for i := range cases {
 				t.Run(fmt.Sprint(i), func(t *testing.T) { test(t, generate(i, f)) })
 			}
 		})
@@ -33,7 +33,7 @@ func forCases(t *testing.T, n int, test func(t *testing.T, g generator)) {
 }
 
 func TestRandomRulesetsAreValid(t *testing.T) {
-	forCases(t, cases, func(t *testing.T, g generator) {
+	forCases(t, func(t *testing.T, g generator) {
 		if rs := g.ruleset(); rs.Validate() != nil {
 			t.Errorf("%v\n%s", rs.Validate(), rs)
 		}
@@ -41,7 +41,7 @@ func TestRandomRulesetsAreValid(t *testing.T) {
 }
 
 func TestParseIsTheInverseOfPrint(t *testing.T) {
-	forCases(t, cases, func(t *testing.T, g generator) {
+	forCases(t, func(t *testing.T, g generator) {
 		for _, table := range g.ruleset().Tables {
 			for _, c := range table.Chains {
 				for _, want := range c.Rules {
@@ -61,7 +61,7 @@ func TestParseIsTheInverseOfPrint(t *testing.T) {
 
 // TestPrintedRulesetsReadBackAsThemselves has as many rules, and the same lines.
 func TestPrintedRulesetsReadBackAsThemselves(t *testing.T) {
-	forCases(t, cases, func(t *testing.T, g generator) {
+	forCases(t, func(t *testing.T, g generator) {
 		rs := g.ruleset()
 		s := snapshot(t, g.family, rs.String())
 		if diff := cmp.Diff(rs.String(), s.String()); diff != "" {
@@ -74,7 +74,7 @@ func TestPrintedRulesetsReadBackAsThemselves(t *testing.T) {
 }
 
 func TestPlanConvergesFromAnyState(t *testing.T) {
-	forCases(t, cases, func(t *testing.T, g generator) {
+	forCases(t, func(t *testing.T, g generator) {
 		have, want := g.state(t), g.ruleset()
 		after := snapshot(t, g.family, have).With(want).String()
 		checkPlan(t, have, want, after)
@@ -87,7 +87,7 @@ func TestPlanConvergesFromAnyState(t *testing.T) {
 // TestCleanLeavesTheStateBeforeApply is apply, then clean: byte for byte what was
 // there, but for empty tables.
 func TestCleanLeavesTheStateBeforeApply(t *testing.T) {
-	forCases(t, cases, func(t *testing.T, g generator) {
+	forCases(t, func(t *testing.T, g generator) {
 		none := iptables.Ruleset{Family: g.family}
 		before := snapshot(t, g.family, g.state(t)).With(none).String() // others' alone
 		applied := snapshot(t, g.family, before).With(g.ruleset())

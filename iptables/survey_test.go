@@ -57,8 +57,10 @@ func TestChoose(t *testing.T) {
 		{name: "legacy-holds-rules", legacy: [2]string{foreignSave}, want: Legacy, reason: "it holds rules"},
 		{name: "both-hold-rules", nft: [2]string{foreignSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
 		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
-			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH\nipv6 nft: executable file not found in $PATH"},
+		{
+			name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
+			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH\nipv6 nft: executable file not found in $PATH",
+		},
 		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
 		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []Family{IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
 		{name: "forced-legacy", nft: [2]string{oursSave}, force: &legacy, want: Legacy, reason: "forced"},

@@ -57,8 +57,7 @@ func (r remains) split(table string, c savedChain) (ours, others []string, befor
 func (s Snapshot) remains() remains {
 	r := remains{}
 	if !slices.ContainsFunc(s.tables, savedTable.hasOwnChain) || s.hasChain("KUMA_") {
-		r.guardrails(s.table(Filter))
-		return r // Kuma uses the same numbers for DNS
+		return r // nothing of Istio's to go with it; Kuma uses the same numbers for DNS
 	}
 	r.virtualInterfaces(s.table(NAT))
 	r.lookups(s.table(NAT))
@@ -85,7 +84,8 @@ func (s Snapshot) hasChain(prefix string) bool {
 }
 
 // guardrails are the six rules with which Istio stops a pod while it changes its
-// rules, and which stay when it is killed then: the first two of each chain.
+// rules, and which stay when it is killed then: the first two of each chain, in
+// front of a pod that has Istio's chains. A part of them proves nothing.
 func (r remains) guardrails(t savedTable) {
 	drops := []string{"-p tcp -j DROP", "-p udp -j DROP"}
 	chains := builtinChains(Filter)
@@ -221,8 +221,10 @@ func (s Snapshot) InTheWay() []string {
 
 // continues are the targets after which a packet goes on to the next rule
 // (iptables-extensions(8)).
-var continues = []string{"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
-	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG"}
+var continues = []string{
+	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
+	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG",
+}
 
 // quoted is a word that iptables-save quotes: a comment or a prefix of a log.
 var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -55,6 +57,13 @@ func Addrs() ([]Addr, error) {
 	return append(v4, v6...), nil
 }
 
+// IPv6Off tells that the loopback interface has no IPv6: it is switched off by
+// sysctl, or the kernel has none. Then no address of the family can be there.
+func IPv6Off() bool {
+	value, err := os.ReadFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+	return err != nil || strings.TrimSpace(string(value)) == "1"
+}
+
 // AddPassthroughV6 gives the loopback interface [PassthroughV6], unless it has it.
 // The address is added as deprecated (preferred lifetime 0), so that the kernel
 // never picks it as a source on its own (RFC 6724, rule 3); binding to it works as
@@ -72,7 +81,7 @@ func AddPassthroughV6() (Undo, error) {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 not switched off by sysctl): %w", PassthroughV6, err)
+		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", PassthroughV6, err)
 	}
 	return func() error { return onLoopback(addr, netlink.AddrDel) }, nil
 }

@@ -25,23 +25,23 @@ func LooksLikeHost() (why string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("list interfaces: %w", err)
 	}
-	var real, veths []string
+	var devices, veths []string
 	for _, l := range links {
 		switch a := l.Attrs(); {
 		case a.Name == "lo":
 		case l.Type() == "device":
-			real = append(real, a.Name)
+			devices = append(devices, a.Name)
 		case l.Type() == "veth":
 			veths = append(veths, a.Name)
 		}
 	}
 	switch {
-	case len(real) == 0:
+	case len(devices) == 0:
 		return "", nil
 	case holdsInit():
-		return "it holds the init process and the interface " + strings.Join(real, ", "), nil
+		return "it holds the init process and the interface " + strings.Join(devices, ", "), nil
 	case len(veths) >= manyPods:
-		return fmt.Sprintf("it holds the interface %s and %d veth interfaces", strings.Join(real, ", "), len(veths)), nil
+		return fmt.Sprintf("it holds the interface %s and %d veth interfaces", strings.Join(devices, ", "), len(veths)), nil
 	}
 	return "", nil
 }

@@ -259,3 +259,23 @@ func (o nftObject) attr(kind int) []byte {
 func (o nftObject) text(kind int) string {
 	return strings.TrimRight(string(o.attr(kind)), "\x00")
 }
+
+// NFTChains returns the chains of a table of nf_tables whose names start so.
+func NFTChains(v6 bool, table, prefix string) ([]string, error) {
+	family := nftFamilies[0]
+	if v6 {
+		family = nftFamilies[1]
+	}
+	found, err := nftDump(unix.NFT_MSG_GETCHAIN, family)
+	if err != nil {
+		return nil, fmt.Errorf("list nf_tables chains: %w", err)
+	}
+	var names []string
+	for _, c := range found {
+		name := c.text(unix.NFTA_CHAIN_NAME)
+		if c.text(unix.NFTA_CHAIN_TABLE) == table && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -3,6 +3,7 @@ package capturetest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
@@ -84,7 +85,8 @@ func (l *Load) Stop() {
 	l.clients.Wait()
 }
 
-// Serve gives each connection to an address one byte and ends it.
+// Serve gives each connection to an address one byte, and one more for each byte
+// that it gets.
 func (l *Load) Serve(t TB, node *Node, who Identity, at netip.AddrPort, transparent bool, says byte) {
 	t.Helper()
 	listener := node.Listen(t, who, at, transparent)
@@ -95,80 +97,166 @@ func (l *Load) Serve(t TB, node *Node, who Identity, at netip.AddrPort, transpar
 				return
 			}
 			if err == nil { // else the client is gone already
-				_, _ = conn.Write([]byte{says})
-				_ = conn.Close()
+				l.servers.Go(func() { sayOnAndOn(conn, says) })
 			}
 		}
 	})
 }
 
-// Connect starts a client that connects to the addresses in turn, as a user of a
-// namespace, and expects that byte. It has a thread of its own.
-func (l *Load) Connect(node *Node, who Identity, want byte, dsts ...netip.AddrPort) {
+func sayOnAndOn(conn *net.TCPConn, says byte) {
+	defer conn.Close()
+	heard := make([]byte, 1)
+	for {
+		if _, err := conn.Write([]byte{says}); err != nil {
+			return
+		}
+		if _, err := conn.Read(heard); err != nil {
+			return
+		}
+	}
+}
+
+// A Route is a way of a client to a server. Where From is given, the client takes
+// one port after the other: conntrack remembers a connection for 10 seconds after
+// its end, and what a client sends then from the same port may be taken for a
+// part of it, captured or not as the old one was.
+type Route struct {
+	From netip.Addr
+	To   netip.AddrPort
+}
+
+// keptEvery is after how many new connections a client uses one that it has kept
+// from the beginning.
+const keptEvery = 16
+
+// Connect starts a client that connects by the routes in turn, as a user of a
+// namespace, and expects that byte; also of one connection for each route that it
+// keeps all the time. It has a thread of its own.
+func (l *Load) Connect(node *Node, who Identity, want byte, routes ...Route) {
 	l.clients.Go(func() {
 		err := node.As(who, func() error {
+			var kept []client
+			for _, r := range routes {
+				c, err := dial(r, -1)
+				if err != nil {
+					return err
+				}
+				defer c.close()
+				kept = append(kept, c)
+			}
 			for i := 0; !l.stopped.Load(); i++ {
-				got, resent, err := connectOnce(dsts[i%len(dsts)])
-				l.count(got == want, resent, err)
+				r := routes[i%len(routes)]
+				l.count(want)(connectOnce(r, i/len(routes)))
+				if i%keptEvery == 0 {
+					c := kept[i/keptEvery%len(kept)]
+					l.count(want)(c.ask())
+				}
 			}
 			return nil
 		})
 		if err != nil {
-			l.count(false, false, err)
+			l.count(want)(0, false, err)
 		}
 	})
 }
 
-func (l *Load) count(captured, resent bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case err != nil:
-		l.tally.Failed[err.Error()]++
-		return
-	case captured:
-		l.tally.Captured++
-	default:
-		l.tally.Escaped++
-	}
-	if resent {
-		l.tally.Resent++
+// count returns the function that counts what became of a connection.
+func (l *Load) count(want byte) func(says byte, resent bool, err error) {
+	return func(says byte, resent bool, err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		switch {
+		case err != nil:
+			l.tally.Failed[err.Error()]++
+		case says == want:
+			l.tally.Captured++
+		default:
+			l.tally.Escaped++
+		}
+		if resent {
+			l.tally.Resent++
+		}
 	}
 }
 
-// connectOnce connects by a blocking socket, which is as fast as it goes, reads one
-// byte, and ends the connection by a reset, which frees its port at once. resent
-// tells whether the SYN was lost.
-func connectOnce(dst netip.AddrPort) (says byte, resent bool, err error) {
-	family, sockaddr := sockaddrOf(dst)
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// A client is a socket that blocks, which is as fast as it goes.
+type client struct{ fd int }
+
+// connectOnce connects, hears who is there and ends the connection. resent tells
+// whether a packet was lost.
+func connectOnce(r Route, n int) (says byte, resent bool, err error) {
+	c, err := dial(r, n)
 	if err != nil {
-		return 0, false, fmt.Errorf("socket: %w", err)
+		return 0, false, err
 	}
-	defer unix.Close(fd)
-	err = errors.Join(
-		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 4), // 31 seconds
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 30}))
-	if err != nil {
-		return 0, false, fmt.Errorf("setsockopt: %w", err)
+	defer c.close()
+	if says, err = c.hear(); err != nil {
+		return 0, false, err
 	}
-	if err := again(func() error { return unix.Connect(fd, sockaddr) }); err != nil {
-		return 0, false, fmt.Errorf("connect: %w", err)
-	}
-	var buf [1]byte
-	var n int
-	if err := again(func() (err error) { n, err = unix.Read(fd, buf[:]); return err }); err != nil {
-		return 0, false, fmt.Errorf("read: %w", err)
-	}
-	if n == 0 {
-		return 0, false, errors.New("read: the end without a byte")
-	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	info, err := unix.GetsockoptTCPInfo(c.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0, false, fmt.Errorf("getsockopt: %w", err)
 	}
-	return buf[0], info.Total_retrans > 0, nil
+	return says, info.Total_retrans > 0, nil
+}
+
+// dial makes the connection of that number, from 0; -1 is a port apart. It will end by a reset, which frees
+// the port at once.
+func dial(r Route, n int) (c client, err error) {
+	family, to := sockaddr(r.To)
+	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return c, fmt.Errorf("socket: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	err = errors.Join(
+		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
+		unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 4), // 31 seconds
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 30}))
+	if err != nil {
+		return c, fmt.Errorf("setsockopt: %w", err)
+	}
+	if r.From.IsValid() {
+		const first, ports = 2000, 60000
+		_, from := sockaddr(netip.AddrPortFrom(r.From, uint16(first+n%ports)))
+		if err := unix.Bind(c.fd, from); err != nil {
+			return c, fmt.Errorf("bind: %w", err)
+		}
+	}
+	if err := again(func() error { return unix.Connect(c.fd, to) }); err != nil {
+		return c, fmt.Errorf("connect: %w", err)
+	}
+	return c, nil
+}
+
+func (c client) close() { _ = unix.Close(c.fd) }
+
+// hear reads one byte.
+func (c client) hear() (byte, error) {
+	var buf [1]byte
+	var n int
+	err := again(func() (err error) { n, err = unix.Read(c.fd, buf[:]); return err })
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read: %w", err)
+	}
+	return buf[0], nil
+}
+
+// ask uses a connection that was kept.
+func (c client) ask() (says byte, resent bool, err error) {
+	if _, err := unix.Write(c.fd, []byte{'?'}); err != nil {
+		return 0, false, fmt.Errorf("write to a kept connection: %w", err)
+	}
+	if says, err = c.hear(); err != nil {
+		return 0, false, fmt.Errorf("kept connection: %w", err)
+	}
+	return says, false, nil
 }
 
 // again repeats a system call that a signal of the Go runtime interrupted.
@@ -180,7 +268,7 @@ func again(call func() error) error {
 	}
 }
 
-func sockaddrOf(dst netip.AddrPort) (family int, sockaddr unix.Sockaddr) {
+func sockaddr(dst netip.AddrPort) (family int, to unix.Sockaddr) {
 	if dst.Addr().Is4() {
 		return unix.AF_INET, &unix.SockaddrInet4{Addr: dst.Addr().As4(), Port: int(dst.Port())}
 	}

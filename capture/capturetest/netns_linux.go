@@ -71,8 +71,7 @@ func (n *Node) Do(t TB, fn func() error) {
 func (n *Node) As(who Identity, fn func() error) error {
 	return netutil.InNetNS(n.Path(), func() error {
 		// The thread belongs to this call and its creds are put back after.
-		defer unix.Setfsuid(0)
-		defer unix.Setfsgid(0)
+		defer func() { _, _ = unix.Setfsuid(0), unix.Setfsgid(0) }()
 		if err := unix.Setfsgid(int(who.GID)); err != nil {
 			return fmt.Errorf("become group %d: %w", who.GID, err)
 		}

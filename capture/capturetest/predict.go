@@ -77,7 +77,7 @@ func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
 		p = w.Packet
 		return w.Verdict == iptables.Accept
 	}
-	passes := true
+	var passes bool
 	if who, inside := f.identity(c.Proxy()); inside {
 		p.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
 		device := route(dst)

@@ -120,7 +120,7 @@ func ownerGroups(s *settings, v string) (err error) {
 		c.All = true
 		s.warn("env ISTIO_OUTBOUND_OWNER_GROUPS names no group: %s", emptyOwnerGroups)
 	}
-	return errors.Join(err, tooManyGroups(c.Only))
+	return joinLine(err, tooManyGroups(c.Only))
 }
 
 // emptyOwnerGroups is what an empty list of groups means here; for Istio it means
@@ -130,7 +130,7 @@ const emptyOwnerGroups = "the processes of all groups are captured"
 // ownerGroupsExclude takes the groups whose processes are left alone.
 func ownerGroupsExclude(s *settings, v string) (err error) {
 	s.groupsExclude, err = list(v, s.parseGroup)
-	return errors.Join(err, tooManyGroups(s.groupsExclude))
+	return joinLine(err, tooManyGroups(s.groupsExclude))
 }
 
 func (s *settings) parseGroup(v string) (iptables.IDRange, error) {

@@ -154,7 +154,7 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
-	families, warnings := inv.set.decideFamilies(addrs)
+	families, warnings := inv.set.decideFamilies(addrs, netutil.IPv6Off())
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}

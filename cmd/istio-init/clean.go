@@ -27,11 +27,11 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	if found.blind != nil {
 		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", zap.Error(found.blind))
 	}
+	if inv.set.dryRun {
+		return inv.previewClean(ctx, found)
+	}
 	for _, k := range found.kernels {
 		errs = append(errs, inv.cleanKernel(ctx, k))
-	}
-	if inv.set.dryRun {
-		return errors.Join(errs...)
 	}
 	errs = append(errs, inv.removeNative(found.native))
 	var done undoStack // what could be removed stays removed
@@ -41,16 +41,13 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	return errors.Join(append(errs, inv.passthroughV6(&done, false))...)
 }
 
-// cleanKernel removes what is ours from one variant, or with --dry-run prints
-// how.
+// cleanKernel removes what is ours from one variant.
 func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) error {
-	if inv.set.dryRun {
-		return inv.previewClean(ctx, k)
-	}
 	changes, err := capture.Clean(ctx, k)
 	if err != nil {
 		return err
 	}
+	err = inv.unreadable(k)
 	after := map[iptables.Family]iptables.Snapshot{}
 	for _, f := range iptables.Families {
 		after[f] = k.State(f)
@@ -58,10 +55,11 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) erro
 	for _, c := range changes {
 		after[c.Family] = c.After
 		inv.log.Debug("script for " + c.Family.SaveTool() + ":\n" + c.Script)
+		inv.reportTaken(c)
 		inv.log.Info("rules removed", zap.Stringer("family", c.Family), zap.Stringer("variant", k.Variant()))
 		inv.log.Debug("Final iptables state (" + familyTitle(c.Family) + "):\n" + c.After.String())
 	}
-	if len(changes) == 0 {
+	if len(changes) == 0 && err == nil {
 		inv.log.Info("nothing to remove", zap.Stringer("variant", k.Variant()))
 	}
 	for _, f := range iptables.Families {
@@ -99,4 +97,24 @@ func (inv *invocation) removeNative(tables []string) error {
 	}
 	inv.log.Info("tables of Istio's native nftables removed", zap.Strings("tables", tables))
 	return nil
+}
+
+// unreadable tells of tables that iptables cannot print, since nft itself has put
+// rules into them, and that hold chains of ours.
+func (inv *invocation) unreadable(k *iptables.Kernel) error {
+	if k.Variant() != iptables.NFT {
+		return nil
+	}
+	var errs []error
+	for _, f := range iptables.Families {
+		for _, table := range k.State(f).Unreadable() {
+			ours, err := netutil.NFTChains(f == iptables.IPv6, table, iptables.OwnPrefix)
+			if err == nil && len(ours) > 0 {
+				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
+					f, table, strings.Join(ours, ", "))
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -42,10 +42,10 @@ func startHAProxy(t *testing.T, pod *capturetest.Pod, who capturetest.Identity, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer opened.Close()
+	defer func() { _ = opened.Close() }()
 
 	// The user may not enter the directory of the file: it gets the file open.
-	cmd := exec.Command("haproxy", "-db", "-f", "/dev/fd/3")
+	cmd := exec.CommandContext(t.Context(), "haproxy", "-db", "-f", "/dev/fd/3")
 	cmd.ExtraFiles = []*os.File{opened}
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -68,8 +68,7 @@ func startHAProxy(t *testing.T, pod *capturetest.Pod, who capturetest.Identity, 
 		t.Fatalf("start haproxy: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
+		_ = <-ended // as the context of the test has
 		if t.Failed() {
 			t.Logf("haproxy said:\n%s", &output)
 		}
@@ -110,7 +109,7 @@ func applyIn(t *testing.T, pod *capturetest.Pod, v iptables.Variant, mode string
 		applyCommand, "-p", "15001", "-z", "15006", "-u", "1337", "-m", mode, "-i", "*", "-x", "", "-b", "*",
 		"-d", "15090,15021,15020", "--dual-stack", "--force-iptables-binary", v.String(),
 	}
-	if _, stderr, err := pod.RunWith(t, nil, "", builtProgram(t), args...); err != nil {
+	if _, stderr, err := pod.RunWith(t, nil, "", programName, args...); err != nil {
 		t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
 	}
 }

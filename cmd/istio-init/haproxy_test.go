@@ -101,6 +101,7 @@ type request struct {
 
 func TestHAProxyServesARedirectedPod(t *testing.T) {
 	needHAProxy(t)
+	t.Parallel()
 	for _, v := range iptables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
@@ -117,6 +118,7 @@ func TestHAProxyServesARedirectedPod(t *testing.T) {
 
 func TestHAProxySeesTheClientInModeTPROXY(t *testing.T) {
 	needHAProxy(t)
+	t.Parallel()
 	for _, v := range iptables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
@@ -178,6 +180,7 @@ func familyOf(a netip.Addr) iptables.Family {
 
 // send makes two requests, one small and one large, which may share a connection.
 func (r request) send(t *testing.T) {
+	t.Helper()
 	transport := &http.Transport{DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
 		return r.node.Dial(r.who, netip.MustParseAddrPort(addr))
 	}}
@@ -185,7 +188,11 @@ func (r request) send(t *testing.T) {
 	client := &http.Client{Transport: transport, Timeout: haproxyPatience}
 	for _, size := range []int{1, 1 << 20} {
 		body := bytes.Repeat([]byte{'x'}, size)
-		resp, err := client.Post("http://"+r.to.String()+"/", "text/plain", bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.to.String()+"/", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +222,7 @@ const haproxyPatience = 10 * time.Second
 func serveHTTP(t *testing.T, node *capturetest.Node, who capturetest.Identity, at netip.AddrPort) {
 	t.Helper()
 	listener := node.Listen(t, who, at, false)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: haproxyPatience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -231,6 +238,6 @@ func serveHTTP(t *testing.T, node *capturetest.Node, who capturetest.Identity, a
 	go func() { served <- node.As(who, func() error { return server.Serve(listener) }) }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		<-served
+		_ = <-served
 	})
 }

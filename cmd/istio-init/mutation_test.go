@@ -31,12 +31,13 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 		for _, m := range s.mutants() {
 			delete(unused, needlessKey{name, m.change})
 			m.untold = m.untoldByRules()
-			if m.same && len(m.untold) == len(m.rules) {
-				continue // exchanged rules that do the same
-			}
-			if why := needless[needlessKey{name, m.change}]; why == "" && len(m.untold) == 0 {
+			why := needless[needlessKey{name, m.change}]
+			switch {
+			case m.same && len(m.untold) == len(m.rules): // exchanged rules that do the same
 				continue
-			} else if why != "" && len(m.untold) < len(m.rules) {
+			case why == "" && len(m.untold) == 0: // told in every family
+				continue
+			case why != "" && len(m.untold) < len(m.rules):
 				t.Errorf("%s, %s: listed as needless (%s), but a flow tells by the rules", name, m.change, why)
 				continue
 			}

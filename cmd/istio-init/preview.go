@@ -28,10 +28,16 @@ func (inv *invocation) preview() error {
 			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
 		}
 	}
-	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
+	return inv.answer(text.String())
+}
+
+// answer prints what a dry run is for, and appends it to the file of
+// DRY_RUN_FILE_PATH.
+func (inv *invocation) answer(text string) error {
+	if _, err := io.WriteString(inv.stdout, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
-	return inv.appendDryRunFile(text.String())
+	return inv.appendDryRunFile(text)
 }
 
 // previewText is what iptables-save prints, and the policy routing as comments in
@@ -67,17 +73,20 @@ func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
 	return netutil.TProxyRoute{}
 }
 
-// previewClean prints the change that would remove what is ours.
-func (inv *invocation) previewClean(ctx context.Context, k *iptables.Kernel) error {
-	for _, f := range iptables.Families {
-		c, err := k.Plan(ctx, iptables.Ruleset{Family: f})
-		if err != nil {
-			return err
-		}
-		if c.Script != "" {
-			fmt.Fprintf(inv.stdout, "# input for %s --noflush, variant %s\n%s",
-				strings.Replace(f.SaveTool(), "-save", "-restore", 1), k.Variant(), c.Script)
+// previewClean prints the changes that would remove what is ours.
+func (inv *invocation) previewClean(ctx context.Context, found live) error {
+	var text strings.Builder
+	for _, k := range found.kernels {
+		for _, f := range iptables.Families {
+			c, err := k.Plan(ctx, iptables.Ruleset{Family: f})
+			if err != nil {
+				return err
+			}
+			if c.Script != "" {
+				fmt.Fprintf(&text, "# input for %s --noflush, variant %s\n%s",
+					strings.Replace(f.SaveTool(), "-save", "-restore", 1), k.Variant(), c.Script)
+			}
 		}
 	}
-	return nil
+	return inv.answer(text.String())
 }

@@ -27,6 +27,7 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 		}
 		switch {
 		case ok:
+			inv.reportTaken(c)
 			inv.log.Debug("script for " + rs.Family.SaveTool() + ":\n" + c.Script)
 			inv.log.Info("rules applied", zap.Stringer("family", rs.Family), zap.Stringer("variant", kernel.Variant()),
 				zap.Int("tables", len(rs.Tables)), zap.Int("rules", rs.Len()))
@@ -76,4 +77,11 @@ func explainRefusal(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s)", err, strings.Join(uses, "; "))
+}
+
+// reportTaken names the rules of Istio's that stood in built-in chains and went.
+func (inv *invocation) reportTaken(c iptables.Change) {
+	for _, rule := range c.Taken() {
+		inv.log.Info("a rule of Istio's in a built-in chain was removed", zap.Stringer("family", c.Family), zap.String("rule", rule))
+	}
 }

@@ -78,7 +78,7 @@ func execute(ctx context.Context, p process) int {
 	}
 	var logged *loggedError
 	if !errors.As(err, &logged) {
-		fmt.Fprintf(p.stderr, "Error: %v\n", err)
+		_, _ = fmt.Fprintf(p.stderr, "Error: %v\n", err)
 	}
 	return exitFailed
 }

@@ -80,17 +80,19 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 	if wrong > most {
 		errs = append(errs, fmt.Errorf("and %d more", wrong-most))
 	}
-	return out, joinLine(errs)
+	return out, joinLine(errs...)
 }
 
 // joinLine joins errors on one line.
-func joinLine(errs []error) error {
-	if len(errs) == 0 {
-		return nil
+func joinLine(errs ...error) error {
+	var texts []string
+	for _, err := range errs {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
 	}
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
+	if len(texts) == 0 {
+		return nil
 	}
 	return errors.New(strings.Join(texts, ", "))
 }
@@ -292,6 +294,10 @@ func path(target func(*settings) *string) func(*settings, string) error {
 			if unicode.IsControl(c) {
 				return bad(v, "contains %q", c)
 			}
+		}
+		const most = 4095 // linux/limits.h, PATH_MAX less the zero
+		if len(v) > most {
+			return bad(v, "is longer than %d bytes", most)
 		}
 		*target(s) = v
 		return nil

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -22,17 +23,17 @@ const program = "bin/istio-init"
 const patience = 2 * time.Minute
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	if err := run(ctx); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run() error {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("it makes network namespaces, which needs root: run sudo make demo")
+		return errors.New("it makes network namespaces, which needs root: run sudo make demo")
 	}
 	path, err := filepath.Abs(program)
 	if err != nil {
@@ -44,7 +45,7 @@ func run(ctx context.Context) error {
 	if err := install(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, cancelLate := context.WithTimeout(ctx, patience)
+	defer cancelLate()
 	return onStage(ctx, func(s *stage) error { return show(s, path) })
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
-	"text/tabwriter"
 
 	"istio-init/capture/capturetest"
 	"istio-init/iptables"
@@ -18,8 +16,7 @@ var who = map[string]string{"app": "app (uid 1000)", "proxy": "proxy (uid 1337)"
 // whether that is where they had to.
 func (p *pod) connect(flows []capturetest.Flow) bool {
 	asExpected := true
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprint(w, "WHO\tTO\tLANDED\tORIGINAL DESTINATION\n")
+	rows := [][]string{{"WHO", "TO", "LANDED", "ORIGINAL DESTINATION"}}
 	for _, family := range iptables.Families {
 		for _, f := range flows {
 			to := netip.AddrPortFrom(f.Dst(family), f.Port)
@@ -29,14 +26,12 @@ func (p *pod) connect(flows []capturetest.Flow) bool {
 			outcome, said := p.Observe(f, family)
 			original, verdict := originalDst(said), ""
 			if outcome != f.Outcome || strings.HasPrefix(f.Outcome, "proxy") && original != to.String() {
-				asExpected, verdict = false, "\tWRONG, expected "+f.Outcome
+				asExpected, verdict = false, "WRONG, expected "+f.Outcome
 			}
-			fmt.Fprintf(w, "%s\t%s %s\t%s\t%s%s\n", who[f.Who], f.Proto, to, outcome, original, verdict)
+			rows = append(rows, []string{who[f.Who], f.Proto.String() + " " + to.String(), outcome, original, verdict})
 		}
 	}
-	if err := w.Flush(); err != nil {
-		p.stage.Fatalf("write the table: %w", err)
-	}
+	fmt.Print(align(rows))
 	return asExpected
 }
 

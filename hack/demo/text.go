@@ -11,6 +11,26 @@ const width = 100
 // title begins a part of the show.
 func title(text string) { fmt.Printf("\n=== %s\n", text) }
 
+// align puts the cells of rows one below the other.
+func align(rows [][]string) string {
+	const gap = 3
+	widths := map[int]int{}
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell)+gap)
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		line := ""
+		for i, cell := range row {
+			line += cell + strings.Repeat(" ", widths[i]-len(cell))
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}
+
 // fold breaks lines that are too long, before an option if there is one and else
 // at a space, with a backslash as in a shell.
 func fold(text string) string {

@@ -21,3 +21,11 @@ func TestFold(t *testing.T) {
 		})
 	}
 }
+
+func TestAlign(t *testing.T) {
+	rows := [][]string{{"A", "B"}, {"long", "", "x"}, {"", "b"}}
+	const want = "A      B\nlong       x\n       b\n"
+	if got := align(rows); got != want {
+		t.Errorf("align(%q) = %q, want %q", rows, got, want)
+	}
+}

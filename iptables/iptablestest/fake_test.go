@@ -90,7 +90,7 @@ func TestFakeTakesAndRefuses(t *testing.T) {
 	for _, tt := range scripts {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			fake := load(t, base)
+			fake := load(t)
 			if err := fake.Restore(tt.script); (err != nil) != tt.refused {
 				t.Errorf("refused: want %t, got %v\n%s", tt.refused, err, tt.script)
 			}
@@ -107,7 +107,7 @@ func TestFakeAgreesWithTheKernel(t *testing.T) {
 			iptablestest.RequireVariant(t, v)
 			for _, tt := range scripts {
 				t.Run(tt.name, func(t *testing.T) {
-					ns, fake := iptablestest.NewNetNS(t), load(t, base)
+					ns, fake := iptablestest.NewNetNS(t), load(t)
 					if err := ns.Restore(t, v, iptables.IPv4, base); err != nil {
 						t.Fatal(err)
 					}
@@ -124,9 +124,9 @@ func TestFakeAgreesWithTheKernel(t *testing.T) {
 	}
 }
 
-func load(t *testing.T, save string) *iptablestest.Fake {
+func load(t *testing.T) *iptablestest.Fake {
 	t.Helper()
-	fake, err := iptablestest.Load(save)
+	fake, err := iptablestest.Load(base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func load(t *testing.T, save string) *iptablestest.Fake {
 
 func TestFakePrintsWhatItLoaded(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff(base, load(t, base).String()); diff != "" {
+	if diff := cmp.Diff(base, load(t).String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -182,7 +182,7 @@ func TestFakeTakesRulesAsTheyArePrinted(t *testing.T) {
 	} {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			if err := load(t, base).Restore("*nat\n-A OUTPUT " + rule + "\nCOMMIT\n"); err == nil {
+			if err := load(t).Restore("*nat\n-A OUTPUT " + rule + "\nCOMMIT\n"); err == nil {
 				t.Errorf("want a refusal of %s", rule)
 			}
 		})
