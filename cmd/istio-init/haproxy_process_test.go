@@ -68,7 +68,7 @@ func startHAProxy(t *testing.T, pod *capturetest.Pod, who capturetest.Identity, 
 		t.Fatalf("start haproxy: %v", err)
 	}
 	t.Cleanup(func() {
-		_ = <-ended // as the context of the test has
+		<-ended //nolint:errcheck // it was killed, as the context of the test has ended
 		if t.Failed() {
 			t.Logf("haproxy said:\n%s", &output)
 		}

@@ -238,6 +238,6 @@ func serveHTTP(t *testing.T, node *capturetest.Node, who capturetest.Identity, a
 	go func() { served <- node.As(who, func() error { return server.Serve(listener) }) }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		_ = <-served
+		<-served //nolint:errcheck // it was closed
 	})
 }
