@@ -102,6 +102,19 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	return kernels
 }
 
+// joinLine joins errors on one line; nil for none.
+func joinLine(errs []error) error {
+	var joined error
+	for _, err := range errs {
+		if joined == nil {
+			joined = err
+		} else {
+			joined = fmt.Errorf("%w; %w", joined, err)
+		}
+	}
+	return joined
+}
+
 // newKernel says how the programs of a variant are run.
 func newKernel(v Variant, look Look) *Kernel {
 	k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
@@ -159,7 +172,7 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 				errs = append(errs, fmt.Errorf("%s: %w", k.name(f), err))
 			}
 		}
-		return errors.Join(errs...)
+		return joinLine(errs)
 	}
 	pick := func(k *Kernel, why string) (*Kernel, string, error) { return k, why, usable(k) }
 	if force != nil {
@@ -182,11 +195,11 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 			continue
 		}
 		if len(errs) > 0 {
-			return k, fmt.Sprintf("nft is not usable: %v", errors.Join(errs...)), nil
+			return k, fmt.Sprintf("nft is not usable: %v", joinLine(errs)), nil
 		}
 		return k, "usable, and no variant holds rules", nil
 	}
-	return nil, "", fmt.Errorf("%w: %w", ErrNoBackend, errors.Join(errs...))
+	return nil, "", fmt.Errorf("%w: %w", ErrNoBackend, joinLine(errs))
 }
 
 // childEnv is the whole environment of the programs we start. LC_ALL=C keeps

@@ -59,7 +59,7 @@ func TestChoose(t *testing.T) {
 		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no variant holds rules"},
 		{
 			name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
-			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH\nipv6 nft: executable file not found in $PATH",
+			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
 		},
 		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
 		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []Family{IPv4}, want: NFT, reason: "usable, and no variant holds rules"},

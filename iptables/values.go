@@ -108,8 +108,8 @@ func (i *Interface) UnmarshalText(text []byte) error {
 	case s[0] == '-' || s[0] == '!':
 		return fmt.Errorf("is not an interface name: it starts with %q", s[0])
 	}
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' || strings.IndexByte(`/:"'\,*`, c) >= 0 {
+	for _, c := range s {
+		if c <= ' ' || c > '~' || strings.ContainsRune(`/:"'\,*`, c) {
 			return fmt.Errorf("is not an interface name: it contains %q", c)
 		}
 	}

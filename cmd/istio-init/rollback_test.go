@@ -112,7 +112,8 @@ func (s *site) wrap(program, script string) {
 // that it does what it is asked.
 const (
 	refuseAll = `if mkdir "$0.failed" 2>/dev/null; then
-		cat >/dev/null; echo "${0##*/}: line 3 failed" >&2; exit 4
+		line=$(grep -n -e '-j TPROXY' -e '-D OUTPUT' | sed '1!d; s/:.*//')
+		echo "${0##*/}: line $line failed" >&2; exit 4
 	fi
 	exec "$real" "$@"`
 	// The tables before the last one are committed then.
@@ -162,17 +163,17 @@ var failures = []struct {
 	{
 		name: "ipv6-refused", to: asOther, repeat: true,
 		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv6), refuseAll) },
-		log:  `error\trestore rules \(ipv6, \w+\): line 3 "[^"]+": exit status 4: .*line 3 failed; needs of the kernel: .*; the rules are as they were before`,
+		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "-A ISTIO_TPROXY .*": exit status 4: .*failed; needs of the kernel: xt_TPROXY; .*\(xt_TPROXY for -m TPROXY\)`,
 	},
 	{
 		name: "last-table-of-ipv6-refused", to: asOther, repeat: true,
 		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv6), refuseLastTable) },
-		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: .*; the rules are as they were before`,
+		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: .*\(.*for -m TPROXY`,
 	},
 	{
 		name: "last-table-of-ipv4-refused", to: asOther, repeat: true,
 		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv4), refuseLastTable) },
-		log:  `error\trestore rules \(ipv4, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: .*; the rules are as they were before`,
+		log:  `error\trestore rules \(ipv4, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: .*\(.*for -m TPROXY`,
 	},
 	{
 		name: "no-route-while-lo-is-down", to: asOther,
@@ -199,7 +200,7 @@ var failures = []struct {
 	{
 		name: "other-variant-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
 		fail: func(s *site, v iptables.Variant) { s.wrap(tool(otherVariant(v), iptables.IPv6), refuseAll) },
-		log:  `error\t.*restore rules \(ipv6, \w+\): line 3 "[^"]+": exit status 4`,
+		log:  `error\t.*restore rules \(ipv6, \w+\): line \d+ "-D OUTPUT [^"]+": exit status 4`,
 	},
 	{
 		name: "other-variant-cannot-be-emptied", moves: true, to: asOther,
@@ -278,7 +279,7 @@ func TestWhatTheKernelLacksIsNamedWithItsFlag(t *testing.T) {
 				if diff := cmp.Diff(want, s.state()); diff != "" {
 					t.Errorf("left changed (-before +after):\n%s", diff)
 				}
-				says := fmt.Sprintf(`error\trestore rules \(ipv\d, %s\): line \d+ "%s": .*needs of the kernel: .*%s.*%[3]s for [^;]*%s`, v, tt.line, tt.module, tt.use)
+				says := fmt.Sprintf(`(?s)error\trestore rules \(ipv\d, %s\): line \d+ "%s": .*needs of the kernel: .*%s.*\(.*%[3]s for [^;]*%[4]s`, v, tt.line, tt.module, tt.use)
 				if !regexp.MustCompile(says).MatchString(log) {
 					t.Errorf("the log does not say %s:\n%s", says, log)
 				}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 )
 
@@ -32,6 +33,7 @@ const (
 	applyCommand = "apply"
 	cleanCommand = "clean"
 	programName  = "istio-init"
+	agentName    = "pilot-agent" // Istio's program that has the tools as commands
 )
 
 var (
@@ -53,8 +55,11 @@ func commandLine(name string, args []string) []string {
 	case slices.Contains(cleanNames, name):
 		args = append([]string{cleanCommand}, args...)
 	}
-	if len(args) > 0 && args[0] == "pilot-agent" {
-		args = args[1:]
+	if len(args) > 0 && args[0] == agentName {
+		name, args = agentName, args[1:]
+	}
+	if name == agentName && len(args) == 0 {
+		args = []string{"--help"} // it never did anything without a command
 	}
 	ours := []string{"-h", "--help", "--version"}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
@@ -78,7 +83,8 @@ func execute(ctx context.Context, p process) int {
 	}
 	var logged *loggedError
 	if !errors.As(err, &logged) {
-		_, _ = fmt.Fprintf(p.stderr, "Error: %v\n", err)
+		const most = 4096 // what the user wrote may be in it, whole
+		_, _ = fmt.Fprintf(p.stderr, "Error: %.*s\n", most, err)
 	}
 	return exitFailed
 }
@@ -177,12 +183,17 @@ func refuse(log *zap.Logger, problems []error) error {
 
 // noArguments refuses positional arguments: what follows a boolean flag is one,
 // and "--redirect-dns false" would turn it on.
-func noArguments(_ *cobra.Command, args []string) error {
+func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("unexpected argument %s: a boolean flag takes its value with =, as in --dry-run=false; "+
-		"a list is one word, as in -b 80,443", quote(args[0]))
+	hint := "a boolean flag takes its value with =, as in --dry-run=false; a list is one word, as in -b 80,443"
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if value := f.Value.String(); strings.HasPrefix(value, "-") {
+			hint = fmt.Sprintf("--%s took %s for its value: is its own missing? An empty one is written ''", f.Name, quote(value))
+		}
+	})
+	return fmt.Errorf("unexpected argument %s: %s", quote(args[0]), hint)
 }
 
 func newVersion() *cobra.Command {

@@ -195,8 +195,11 @@ func parseCIDR(v string) (netip.Prefix, error) {
 	if v == "*" {
 		return netip.Prefix{}, bad(v, "is not a CIDR: it cannot stand for all here, or has to be the whole value")
 	}
+	if strings.Contains(v, "%") {
+		return netip.Prefix{}, bad(v, "is not a CIDR: rules know no zones")
+	}
 	if a, err := netip.ParseAddr(v); err == nil {
-		return netip.Prefix{}, bad(v, "is an address, not a CIDR: write %s/%d", a.WithZone(""), a.BitLen())
+		return netip.Prefix{}, bad(v, "is an address, not a CIDR: write %s/%d", a, a.BitLen())
 	}
 	p, err := netip.ParsePrefix(v)
 	if err != nil {
