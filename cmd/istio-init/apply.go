@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 
 	"go.uber.org/zap"
 
@@ -21,16 +20,6 @@ type invocation struct {
 	set    *settings
 	log    *zap.Logger
 	stdout io.Writer
-}
-
-// kernels are the live states of both variants of iptables.
-type kernels = [len(iptables.Variants)]*iptables.Kernel
-
-// A live is what the namespace holds.
-type live struct {
-	kernels kernels
-	native  []string // tables of Istio's own nft program
-	blind   error    // why the legacy variant was not looked at, though it may hold rules
 }
 
 // runApply installs the rules or previews them.
@@ -78,73 +67,6 @@ func (inv *invocation) change(cleans bool, action func(context.Context, live) er
 		}
 		return action(ctx, found)
 	})
-}
-
-// survey looks at the namespace. What cannot be looked at is warned of.
-func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
-	seen := netutil.LookAtNetfilter()
-	if errors.Is(seen.NoNFT, os.ErrPermission) {
-		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
-	}
-	look, err := inv.look()
-	if err != nil {
-		return live{}, err
-	}
-	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
-	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
-	if seen.LegacyHidden {
-		inv.lookByName(&look, all)
-	}
-	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native}
-	if seen.LegacyHidden {
-		found.blind = look.No[iptables.Legacy]
-	}
-	for _, k := range found.kernels {
-		if err := k.Unseen(); err != nil {
-			inv.log.Warn("rules are there that cannot be looked at", zap.Stringer("variant", k.Variant()), zap.Error(err))
-		}
-	}
-	return found, nil
-}
-
-// look says how programs are run in the namespace.
-func (inv *invocation) look() (look iptables.Look, err error) {
-	look.Caps = netutil.ChildCaps()
-	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
-		return look, err
-	}
-	look.Lock, err = netutil.PrivateLock(inv.set.cniMode || look.UserNS != nil)
-	return look, err
-}
-
-// lookByName says how the legacy variant is looked at by a user who may not list
-// its tables: one by one when it is to be used or cleaned, which makes those that
-// are not there; else not at all.
-func (inv *invocation) lookByName(look *iptables.Look, all bool) {
-	force := inv.set.force
-	switch used := look.No[iptables.NFT] != nil || force != nil && *force == iptables.Legacy; {
-	case look.No[iptables.Legacy] != nil:
-	case !used && !all:
-		look.No[iptables.Legacy] = errors.New("the tables of iptables-legacy cannot be listed without root")
-	default:
-		look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
-		for f := range look.Tables[iptables.Legacy] {
-			look.Tables[iptables.Legacy][f] = look.LegacyByName
-		}
-	}
-}
-
-// refuseHost refuses to redirect the traffic of a whole machine.
-func (inv *invocation) refuseHost() error {
-	if inv.set.allowHost {
-		return nil
-	}
-	why, err := netutil.LooksLikeHost()
-	if err == nil && why != "" {
-		err = fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; "+
-			"--allow-host-network says that it is meant", why)
-	}
-	return err
 }
 
 // wanted returns the rules for both families; for one that is not captured they

@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,82 +27,6 @@ func quote(v string) string {
 // bad is the error of a value.
 func bad(v, format string, args ...any) error {
 	return fmt.Errorf("%s %s", quote(v), fmt.Sprintf(format, args...))
-}
-
-// word takes the spaces around a value away and refuses what is not one plain
-// word, so that nothing but a value can ever come out of one.
-func word(v string) (string, error) {
-	trimmed := strings.Trim(v, " ")
-	for _, c := range trimmed {
-		switch {
-		case unicode.IsSpace(c) || unicode.IsControl(c) || c == unicode.ReplacementChar:
-			return "", bad(v, "contains %q", c)
-		case strings.ContainsRune("\"'`\\", c):
-			return "", bad(v, "contains a quote or backslash")
-		}
-	}
-	if strings.HasPrefix(trimmed, "-") {
-		return "", bad(v, "looks like an option: is the value before it missing?")
-	}
-	return trimmed, nil
-}
-
-// list splits a comma list and parses its elements. Empty elements are skipped,
-// and repeated ones kept once. All elements that are wrong are reported, up to a
-// number that can still be read.
-func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
-	const most = 10
-	var out []T
-	var errs []error
-	wrong := 0
-	seen := map[T]bool{}
-	for element := range strings.SplitSeq(v, ",") {
-		text, err := word(element)
-		if err == nil && text == "" {
-			continue
-		}
-		var item T
-		if err == nil {
-			item, err = parse(text)
-		}
-		switch {
-		case err != nil && wrong < most:
-			errs = append(errs, err)
-			wrong++
-		case err != nil:
-			wrong++
-		case !seen[item]:
-			seen[item] = true
-			out = append(out, item)
-		}
-	}
-	if wrong > most {
-		errs = append(errs, fmt.Errorf("and %d more", wrong-most))
-	}
-	return out, joinLine(errs...)
-}
-
-// joinLine joins errors on one line.
-func joinLine(errs ...error) error {
-	var texts []string
-	for _, err := range errs {
-		if err != nil {
-			texts = append(texts, err.Error())
-		}
-	}
-	if len(texts) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(texts, ", "))
-}
-
-// scope parses a list that may be "*" as a whole.
-func scope[T comparable](v string, parse func(string) (T, error)) (all bool, only []T, err error) {
-	if strings.Trim(v, " ") == "*" {
-		return true, nil, nil
-	}
-	only, err = list(v, parse)
-	return false, only, err
 }
 
 type (
@@ -141,20 +64,6 @@ func flag(target func(*settings) *bool) func(*settings, string) error {
 	}
 }
 
-func parsePort(v string) (iptables.PortRange, error) {
-	var r iptables.PortRange
-	if v == "*" {
-		return r, bad(v, "is not a port: it cannot stand for all here, or has to be the whole value")
-	}
-	if unicode.IsLetter(rune(v[0])) {
-		return r, bad(v, "is not a port: names of services are not looked up")
-	}
-	if err := r.UnmarshalText([]byte(v)); err != nil {
-		return r, bad(v, "is not a port or range of ports: it %v", err)
-	}
-	return r, nil
-}
-
 func port(target func(*settings) *uint16) func(*settings, string) error {
 	return func(s *settings, v string) error {
 		w, err := word(v)
@@ -173,52 +82,6 @@ func port(target func(*settings) *uint16) func(*settings, string) error {
 	}
 }
 
-func ports(target func(*settings) *portList) func(*settings, string) error {
-	return func(s *settings, v string) (err error) {
-		*target(s), err = list(v, parsePort)
-		return err
-	}
-}
-
-func inboundPorts(s *settings, v string) (err error) {
-	c := &s.config.InboundPorts
-	c.All, c.Only, err = scope(v, parsePort)
-	return err
-}
-
-func inboundExcludePorts(s *settings, v string) (err error) {
-	s.config.InboundPorts.Except, err = list(v, parsePort)
-	return err
-}
-
-func parseCIDR(v string) (netip.Prefix, error) {
-	if v == "*" {
-		return netip.Prefix{}, bad(v, "is not a CIDR: it cannot stand for all here, or has to be the whole value")
-	}
-	if strings.Contains(v, "%") {
-		return netip.Prefix{}, bad(v, "is not a CIDR: rules know no zones")
-	}
-	if a, err := netip.ParseAddr(v); err == nil {
-		return netip.Prefix{}, bad(v, "is an address, not a CIDR: write %s/%d", a, a.BitLen())
-	}
-	p, err := netip.ParsePrefix(v)
-	if err != nil {
-		return p, bad(v, "is not a CIDR")
-	}
-	return p, nil
-}
-
-func outboundCIDRs(s *settings, v string) (err error) {
-	c := &s.config.OutboundPrefixes
-	c.All, c.Only, err = scope(v, parseCIDR)
-	return err
-}
-
-func outboundExcludeCIDRs(s *settings, v string) (err error) {
-	s.config.OutboundPrefixes.Except, err = list(v, parseCIDR)
-	return err
-}
-
 func loopback(s *settings, v string) error {
 	w, err := word(v)
 	if err != nil {
@@ -233,18 +96,6 @@ func loopback(s *settings, v string) error {
 	}
 	s.config.LoopbackV4 = p
 	return nil
-}
-
-func links(target func(*settings) *linkList) func(*settings, string) error {
-	return func(s *settings, v string) (err error) {
-		*target(s), err = list(v, func(v string) (i iptables.Interface, err error) {
-			if err := i.UnmarshalText([]byte(v)); err != nil {
-				return i, bad(v, "%v", err)
-			}
-			return i, nil
-		})
-		return err
-	}
 }
 
 // number takes 1 to 4294967295, decimal or hexadecimal.
