@@ -109,9 +109,15 @@ func (i *istio) build() {
 		i.add("mangle", "PREROUTING", "-m conntrack --ctstate INVALID -j ISTIO_DROP")
 		i.add("mangle", "ISTIO_DROP", "-j DROP")
 	}
-	if i.mended && tproxy { // what a virtual machine sends is outbound
-		for _, dev := range c.VirtualInterfaces {
-			i.add("mangle", "PREROUTING", "-i %s -j RETURN", dev)
+	include := i.prefixes(c.OutboundPrefixes.Only)
+	if c.OutboundPrefixes.All {
+		include = []string{""}
+	}
+	if i.mended && tproxy { // what a virtual machine sends to these is outbound
+		for _, d := range include {
+			for _, dev := range c.VirtualInterfaces {
+				i.add("mangle", "PREROUTING", "%s-i %s -j RETURN", d, dev)
+			}
 		}
 	}
 	i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
@@ -134,10 +140,6 @@ func (i *istio) build() {
 	}
 	for _, p := range c.OutboundPorts {
 		i.add("nat", "ISTIO_OUTPUT", "-p tcp -m tcp --dport %s -j ISTIO_REDIRECT", p)
-	}
-	include := i.prefixes(c.OutboundPrefixes.Only)
-	if c.OutboundPrefixes.All {
-		include = []string{""}
 	}
 	for _, d := range include {
 		i.add("nat", "ISTIO_OUTPUT", "%s-j ISTIO_REDIRECT", d)

@@ -20,9 +20,14 @@ func marked(c Config) iptables.Cond[iptables.Mark] {
 // tproxyInbound are the rules for TCP packets that come into the pod, also those
 // that come by lo.
 func tproxyInbound(c Config, f iptables.Family) []rule {
-	// By an excluded interface: as if there were no mesh. From a virtual
-	// machine: outbound, which nat sees to.
-	rules := append(leaveIn(c.ExcludeInterfaces), leaveIn(c.VirtualInterfaces)...)
+	// By an excluded interface: as if there were no mesh.
+	rules := leaveIn(c.ExcludeInterfaces)
+	// From a virtual machine to what is captured: outbound, which nat sees to.
+	for _, dst := range destinations(c, f) {
+		for _, in := range c.VirtualInterfaces {
+			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return))
+		}
+	}
 	// Proxy to app: the answer has to find its way back to the proxy.
 	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
 	rules = append(rules, when(proxied, iptables.SaveMark{}), when(proxied, iptables.Return))
