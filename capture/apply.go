@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"istio-init/iptables"
 )
@@ -16,16 +17,18 @@ type Dataplane interface {
 
 // Apply makes the rules of ours in the dataplane those that are wanted, and
 // returns the changes it took: none when everything was in order, and then
-// nothing was written. All is planned before anything is changed.
+// nothing was written. All is planned before anything is changed. A family that
+// cannot be looked at is an error only where something is wanted of it, or of none.
 func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptables.Change, error) {
 	var changes []iptables.Change
 	var errs []error
+	capturing := slices.ContainsFunc(want, func(rs iptables.Ruleset) bool { return len(rs.Tables) > 0 })
 	for _, rs := range want {
 		if err := rs.Validate(); err != nil {
 			return nil, fmt.Errorf("bug in the rules for %s: %w", rs.Family, err)
 		}
 		change, err := dp.Plan(ctx, rs)
-		if err != nil {
+		if err != nil && (len(rs.Tables) > 0 || !capturing) {
 			errs = append(errs, err)
 		}
 		if change.Script != "" {

@@ -111,8 +111,12 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	}
 	var done undoStack
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, done.undo())
+		if err != nil && len(done) > 0 {
+			if undo := done.undo(); undo != nil {
+				err = errors.Join(err, undo)
+			} else {
+				err = fmt.Errorf("%w; what the run had changed was taken back", err)
+			}
 		}
 	}()
 	for _, rs := range want {

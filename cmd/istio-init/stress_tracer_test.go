@@ -53,10 +53,17 @@ type task struct {
 	begun   bool // its first stop, by which the kernel announces it, is over
 }
 
-// run runs the command inside the namespace and returns its exit code; -1 when it
-// was killed. All that it started has ended when run returns.
-func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, err error) {
+// run runs the command inside the namespace and returns its exit code, -1 when it
+// was killed, and what it said. All that it started has ended when run returns.
+func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, said string, err error) {
 	tr.tasks = map[int]*task{}
+	file, err := os.CreateTemp("", "said") // a pipe would need somebody to read it
+	if err != nil {
+		return 0, "", err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	cmd.Stdout, cmd.Stderr = file, file
 	err = onChildlessThread(netns, func() error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
@@ -65,8 +72,12 @@ func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, err error) {
 		exit, err = tr.follow(cmd.Process.Pid)
 		return err
 	})
+	if err != nil {
+		return 0, "", err
+	}
 	_ = cmd.Process.Release() // it has been waited for
-	return exit, err
+	text, err := os.ReadFile(file.Name())
+	return exit, string(text), err
 }
 
 // onChildlessThread calls fn on a locked thread in the namespace that has no child,

@@ -246,7 +246,7 @@ func TestIstiosNativeTablesGo(t *testing.T) {
 				s.Run(t, theirs+native, nft, "-f", "-")
 				s.sh("ip rule add fwmark 1337 lookup 133; ip route add local default dev lo table 133")
 				log := s.exits(0, args...)
-				if diff := cmp.Diff(fresh.sh("nft list tables"), s.sh("nft list tables")); diff != "" {
+				if diff := cmp.Diff(fresh.sh("nft list tables | sort"), s.sh("nft list tables | sort")); diff != "" {
 					t.Errorf("tables of nft (-want +got):\n%s\n%s", diff, log)
 				}
 				if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {

@@ -1,0 +1,78 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"istio-init/iptables"
+)
+
+// plane is a dataplane of one variant in which some families cannot be looked at.
+type plane struct {
+	blind     []iptables.Family
+	committed []iptables.Change
+}
+
+var errBlind = errors.New("cannot be looked at")
+
+func (p *plane) Plan(_ context.Context, want iptables.Ruleset) (iptables.Change, error) {
+	if slices.Contains(p.blind, want.Family) {
+		return iptables.Change{Family: want.Family}, errBlind
+	}
+	have := iptables.Snapshot{Family: want.Family}
+	return iptables.Change{Family: want.Family, Script: iptables.Plan(have, want), Before: have, After: have.With(want)}, nil
+}
+
+func (p *plane) Commit(_ context.Context, changes []iptables.Change) error {
+	p.committed = append(p.committed, changes...)
+	return nil
+}
+
+func TestAFamilyThatCannotBeSeenMattersOnlyWhereItIsWanted(t *testing.T) {
+	t.Parallel()
+	v4 := iptables.Ruleset{Tables: []iptables.Table{dropTable()}}
+	v6 := iptables.Ruleset{Family: iptables.IPv6, Tables: v4.Tables}
+	none := iptables.Ruleset{Family: iptables.IPv6}
+	tests := []struct {
+		name      string
+		blind     []iptables.Family
+		want      []iptables.Ruleset
+		committed int
+		err       error
+	}{
+		{"both-seen", nil, []iptables.Ruleset{v4, v6}, 2, nil},
+		{"one-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{v4, none}, 1, nil},
+		{"blind-and-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{v4, v6}, 0, errBlind},
+		{"nothing-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{{}, none}, 0, errBlind},
+		{"nothing-to-do", nil, []iptables.Ruleset{{}, none}, 0, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := &plane{blind: tt.blind}
+			changes, err := Apply(t.Context(), p, tt.want...)
+			if !errors.Is(err, tt.err) {
+				t.Errorf("want error %v, got %v", tt.err, err)
+			}
+			if len(p.committed) != tt.committed || err == nil && len(changes) != tt.committed {
+				t.Errorf("want %d families changed, got %d, and %d were returned", tt.committed, len(p.committed), len(changes))
+			}
+		})
+	}
+}
+
+func TestRulesThatAreNotValidAreNotApplied(t *testing.T) {
+	t.Parallel()
+	p := &plane{}
+	bad := iptables.Ruleset{Tables: []iptables.Table{{Name: "no such table"}}}
+	if _, err := Apply(t.Context(), p, iptables.Ruleset{Tables: []iptables.Table{dropTable()}}, bad); err == nil || len(p.committed) > 0 {
+		t.Errorf("want an error and nothing changed, got %v and %d changes", err, len(p.committed))
+	}
+}
+
+// dropTable is a table of ours.
+func dropTable() iptables.Table {
+	return mangleTable(Config{DropInvalid: true}, iptables.IPv4)
+}
