@@ -37,6 +37,10 @@ func LockNetNS(ctx context.Context) (unlock func(), err error) {
 		}
 		return func() { _ = file.Close() }, nil
 	case <-ctx.Done():
+		go func() { // let go of what comes too late
+			<-locked
+			_ = file.Close()
+		}()
 		return nil, fmt.Errorf("lock the network namespace: another run works on it: %w", ctx.Err())
 	}
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,105 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
 )
-
-// A site is a network namespace with lo up, in which the program runs with an
-// environment that holds nothing but what is said here.
-type site struct {
-	*iptablestest.NetNS
-	t        *testing.T
-	env      []string
-	wrappers string // first in PATH
-}
-
-func newSite(t *testing.T, env ...string) *site {
-	t.Helper()
-	needKernel(t)
-	s := &site{NetNS: iptablestest.NewNetNS(t), t: t, wrappers: t.TempDir()}
-	s.env = append([]string{"PATH=" + s.wrappers + ":/usr/sbin:/usr/bin:/sbin:/bin"}, env...)
-	s.sh("ip link set lo up")
-	return s
-}
-
-// start runs a command in the namespace and returns all that it prints.
-func (s *site) start(name string, args ...string) (output string, code int) {
-	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), name, args...)
-	cmd.Env = s.env
-	var out []byte
-	var err error
-	s.Do(s.t, func() error {
-		out, err = cmd.CombinedOutput()
-		return nil
-	})
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		s.t.Fatalf("%s: %v", name, err)
-	}
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
-// sh runs a script that has to succeed and returns what it prints.
-func (s *site) sh(script string) string {
-	s.t.Helper()
-	out, code := s.start("/bin/sh", "-ec", script)
-	if code != 0 {
-		s.t.Fatalf("%s\nexit code %d: %s", script, code, out)
-	}
-	return out
-}
-
-// run runs the program and returns its log and exit code.
-func (s *site) run(args ...string) (log string, code int) {
-	s.t.Helper()
-	return s.start(builtProgram(s.t), args...)
-}
-
-// exits runs the program, which has to end with that code, and returns its log.
-func (s *site) exits(want int, args ...string) string {
-	s.t.Helper()
-	log, code := s.run(args...)
-	if code != want {
-		s.t.Fatalf("%s %s: exit code %d, want %d\n%s", programName, strings.Join(args, " "), code, want, log)
-	}
-	return log
-}
-
-// state is all that the namespace holds: rules, policy routing and addresses.
-func (s *site) state() string {
-	s.t.Helper()
-	return s.rules() + s.sh("ip addr")
-}
-
-// rules are the rules and the policy routing of the namespace. Tables that hold
-// nothing are left out, since the legacy variant keeps them.
-func (s *site) rules() string {
-	s.t.Helper()
-	var text strings.Builder
-	for _, v := range iptables.Variants {
-		for _, f := range iptables.Families {
-			fmt.Fprintf(&text, "== %s %s\n%s", f, v, heldText(s.Save(s.t, v, f)))
-		}
-	}
-	text.WriteString(s.sh(`for f in -4 -6; do
-		echo "== ip $f"; ip $f rule; ip $f route show table all | sed '/ table local /d; /^::/d'
-	done`))
-	return text.String()
-}
-
-// wrap puts a script before a program, which the script knows as "$real".
-func (s *site) wrap(program, script string) {
-	s.t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	text := fmt.Sprintf("#!/bin/sh\nreal=%s\n%s\n", path, script)
-	if err := os.WriteFile(filepath.Join(s.wrappers, program), []byte(text), 0o777); err != nil {
-		s.t.Fatal(err)
-	}
-}
 
 // The ways in which a restore program fails, the first time it is started. After
 // that it does what it is asked.
@@ -129,6 +29,8 @@ const (
 			"$real" "$@"
 		exit
 	fi
+	exec "$real" "$@"`
+	hang = `if mkdir "$0.failed" 2>/dev/null; then exec tail -f /dev/null; fi
 	exec "$real" "$@"`
 )
 
@@ -259,6 +161,28 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestAProgramThatHangsEndsInAClearError bounds a run.
+func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.exits(0, in(v, asRedirect)...)
+			s.wrap(tool(v, iptables.IPv6), hang)
+			want := s.state()
+			log := s.exits(1, append(in(v, asOther), "--timeout", "1s")...)
+			if !regexp.MustCompile(`error\t.*: context deadline exceeded`).MatchString(log) {
+				t.Errorf("the log does not say why:\n%s", log)
+			}
+			if diff := cmp.Diff(want, s.state()); diff != "" {
+				t.Errorf("left changed (-before +after):\n%s\n%s", diff, log)
+			}
+			s.exits(0, in(v, asOther)...)
+		})
 	}
 }
 

@@ -44,11 +44,14 @@ func (s *site) see() sight {
 		}
 	}
 	for f, flag := range []string{"-4", "-6"} {
-		now.routes[f] = s.sh("ip " + flag + " rule; ip " + flag + " route show table all type local default")
+		routes := s.sh("ip " + flag + " rule; ip " + flag + " route show table all type local default")
+		now.routes[f] = rulePriority.ReplaceAllString(routes, "") // of the kernel's choice
 	}
 	now.addrs = s.sh("ip addr show dev lo")
 	return now
 }
+
+var rulePriority = regexp.MustCompile(`(?m)^\d+:\t`)
 
 // String is the whole of it, for a comparison.
 func (now sight) String() string {

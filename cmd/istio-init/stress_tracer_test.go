@@ -28,6 +28,7 @@ import (
 type tracer struct {
 	n       int
 	victims victims
+	during  func() // called once they are killed, while all others stand still
 
 	tasks  map[int]*task
 	count  int
@@ -144,6 +145,9 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 		if signal = 0; tr.matters(pid, program, t) {
 			if tr.count++; tr.count == tr.n {
 				tr.kill(pid, program, t)
+				if tr.during != nil {
+					tr.during()
+				}
 			}
 		}
 	case signal == int(unix.SIGTRAP): // an exec, or the birth of another
@@ -205,18 +209,28 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 	case unix.SYS_SETSOCKOPT:
 		return slices.Contains([]uint64{unix.SOL_IP, unix.SOL_IPV6}, call.args[1])
 	case unix.SYS_SENDTO:
-		return !asksForDump(pid, call)
+		return !asksOnly(pid, call)
 	}
 	return true
 }
 
-// asksForDump tells whether a message to netlink only asks (netlink(7), NLM_F_DUMP).
-func asksForDump(pid int, call syscallInfo) bool {
+// asksOnly tells whether a message to netlink changes nothing: it asks for a dump
+// (netlink(7), NLM_F_DUMP), or gets (rtnetlink(7); linux/netfilter/nf_tables.h).
+func asksOnly(pid int, call syscallInfo) bool {
 	header := make([]byte, unix.SizeofNlMsghdr)
 	if n, err := unix.PtracePeekData(pid, uintptr(call.args[1]), header); err != nil || n < len(header) {
 		return false
 	}
-	return binary.NativeEndian.Uint16(header[6:])&unix.NLM_F_DUMP == unix.NLM_F_DUMP
+	kind, flags := binary.NativeEndian.Uint16(header[4:]), binary.NativeEndian.Uint16(header[6:])
+	switch {
+	case flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP:
+		return true
+	case kind < 0x100:
+		return kind%4 == unix.RTM_GETLINK%4
+	case kind>>8 == unix.NFNL_SUBSYS_NFTABLES:
+		return slices.Contains([]uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE, unix.NFT_MSG_GETSET, unix.NFT_MSG_GETGEN}, kind&0xff)
+	}
+	return kind>>8 == unix.NFNL_SUBSYS_NFT_COMPAT // which only answers questions
 }
 
 // syscallInfo is struct ptrace_syscall_info of linux/ptrace.h, on entry.
