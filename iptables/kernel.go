@@ -63,6 +63,17 @@ func (c Change) Taken() []string {
 	return lines
 }
 
+// Made returns the tables that the change adds.
+func (c Change) Made() []string {
+	var names []string
+	for _, t := range c.After.tables {
+		if !c.Before.has(t.name) {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
 // Emptied returns the tables that held something of ours before the change and
 // hold nothing after it: no rule, no chain but the built-in ones, no policy but
 // ACCEPT.

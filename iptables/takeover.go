@@ -3,6 +3,7 @@ package iptables
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -209,8 +210,9 @@ func (s Snapshot) InTheWay() []string {
 			if c.policy == "-" || first < 0 {
 				continue
 			}
+			lookups := c.name == Output && t.find(OwnPrefix+"OUTPUT_DNS") >= 0
 			for _, rule := range c.rules[:first] {
-				if t.takes(rule, 0) {
+				if t.takes(rule, lookups, 0) {
 					lines = append(lines, t.name+" "+c.name+": "+rule)
 				}
 			}
@@ -230,13 +232,14 @@ var continues = []string{
 var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
 // takes tells whether a rule, or one of a chain that it jumps to, may end the way
-// of a TCP packet in the table.
-func (t savedTable) takes(rule string, depth int) bool {
+// of a TCP packet in the table, or of a look-up over UDP where those are captured.
+func (t savedTable) takes(rule string, lookups bool, depth int) bool {
 	words := strings.Fields(quoted.ReplaceAllString(rule, `""`))
 	at := slices.IndexFunc(words, func(w string) bool { return w == "-j" || w == "-g" })
 	if proto := slices.Index(words, "-p"); proto >= 0 && proto+1 < len(words) {
 		negated := proto > 0 && words[proto-1] == "!"
-		if (words[proto+1] == "tcp") == negated {
+		tcp, udp := (words[proto+1] == "tcp") != negated, (words[proto+1] == "udp") != negated
+		if !tcp && (!udp || !lookups || !meetsLookups(words)) {
 			return false
 		}
 	}
@@ -244,11 +247,30 @@ func (t savedTable) takes(rule string, depth int) bool {
 		return false
 	}
 	i := t.find(words[at+1])
-	if i < 0 {
-		return true // a target, RETURN from a built-in chain included
+	if i < 0 || words[at] == "-g" && depth == 0 {
+		return true // a target, RETURN from a built-in chain included; what goes to a chain does not come back
 	}
 	const deepest = 16 // deeper chains may do anything
 	return depth > deepest || slices.ContainsFunc(t.chains[i].rules, func(r string) bool {
-		return !strings.HasSuffix(r, "-j RETURN") && t.takes(r, depth+1)
+		return !strings.HasSuffix(r, "-j RETURN") && t.takes(r, lookups, depth+1)
 	})
+}
+
+// meetsLookups tells whether the condition of a rule on the destination port, if
+// it has one, holds for port 53.
+func meetsLookups(words []string) bool {
+	at := slices.IndexFunc(words, func(w string) bool { return w == "--dport" || w == "--dports" })
+	if at < 1 || at+1 >= len(words) {
+		return true
+	}
+	among := slices.ContainsFunc(strings.Split(words[at+1], ","), func(ports string) bool {
+		low, high, ranged := strings.Cut(ports, ":")
+		if !ranged {
+			high = low
+		}
+		from, err1 := strconv.Atoi(low)
+		to, err2 := strconv.Atoi(high)
+		return err1 != nil || err2 != nil || from <= 53 && 53 <= to
+	})
+	return among != (words[at-1] == "!")
 }

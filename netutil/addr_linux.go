@@ -114,6 +114,12 @@ func onLoopback(addr *netlink.Addr, change func(netlink.Link, *netlink.Addr) err
 	return change(lo, addr)
 }
 
+// HasPassthroughV6 tells whether [PassthroughV6] is there, whoever added it.
+func HasPassthroughV6() (bool, error) {
+	_, found, err := passthroughV6()
+	return found, err
+}
+
 // passthroughV6 finds the address on the loopback interface.
 func passthroughV6() (addr netlink.Addr, found bool, err error) {
 	list, err := netlink.AddrList(nil, netlink.FAMILY_V6)

@@ -38,7 +38,7 @@ func LockNetNS(ctx context.Context) (unlock func(), err error) {
 		return func() { _ = file.Close() }, nil
 	case <-ctx.Done():
 		go func() { // let go of what comes too late
-			<-locked
+			<-locked //nolint:errcheck // had or not, the file is closed
 			_ = file.Close()
 		}()
 		return nil, fmt.Errorf("lock the network namespace: another run works on it: %w", ctx.Err())
@@ -52,11 +52,12 @@ const xtablesLock = "/run/xtables.lock"
 // iptables-legacy to lock instead of the common lock file, or nil when that can be
 // had and should be taken. From outside a pod it should not: every pod of the node
 // would wait for it, though each has tables of its own.
+//
+// A lock file that the environment names is left to it, unless it is the
+// namespace, which [LockNetNS] holds.
 func PrivateLock(outside bool) (*os.File, error) {
-	if os.Getenv("XTABLES_LOCKFILE") != "" {
-		return nil, nil
-	}
-	if !outside && canLock(xtablesLock) {
+	switch named := os.Getenv("XTABLES_LOCKFILE"); {
+	case named != "" && !isNetNS(named), named == "" && !outside && canLock(xtablesLock):
 		return nil, nil
 	}
 	fd, err := unix.MemfdCreate("xtables.lock", unix.MFD_CLOEXEC)
@@ -64,6 +65,16 @@ func PrivateLock(outside bool) (*os.File, error) {
 		return nil, fmt.Errorf("make a lock file: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "xtables.lock"), nil
+}
+
+// isNetNS tells whether a file is the network namespace we are in.
+func isNetNS(path string) bool {
+	named, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	ours, err := os.Stat("/proc/thread-self/ns/net")
+	return err == nil && os.SameFile(named, ours)
 }
 
 // canLock tells whether iptables can open or create the lock file.

@@ -52,10 +52,16 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := netlink.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		switch err := netlink.RouteAdd(route); {
+		case errors.Is(err, unix.EEXIST):
+			if err := routeIsThere(v6, r.Table); err != nil {
+				return nil, err
+			}
+		case err != nil:
 			return nil, fmt.Errorf("add local default route in table %d (needs CAP_NET_ADMIN, and lo up): %w", r.Table, err)
+		default:
+			undo = undo.then(func() error { return deleteRoute(route) })
 		}
-		undo = undo.then(func() error { return deleteRoute(route) })
 	}
 	if !contains(rules, r, ruleRoute) {
 		rule := netlink.NewRule()
@@ -66,6 +72,16 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 		undo = undo.then(func() error { return deleteRule(rule) })
 	}
 	return undo, nil
+}
+
+// routeIsThere tells a route that another run was quicker to add from one that
+// somebody else has in its place.
+func routeIsThere(v6 bool, table uint32) error {
+	routes, err := tproxyRoutes(v6)
+	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
+		err = fmt.Errorf("table %d has another default route: remove it, or use another table (--istio-inbound-tproxy-route-table)", table)
+	}
+	return err
 }
 
 // RemoveTProxyRoutes removes what is ours in one family but for one route that

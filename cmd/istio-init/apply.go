@@ -41,7 +41,7 @@ func runApply(inv *invocation) error {
 	case inv.set.dryRun:
 		return inv.preview()
 	}
-	return inv.change(false, inv.apply)
+	return inv.change(inv.apply)
 }
 
 // inNetNS runs an action in the network namespace that was asked for, in
@@ -53,15 +53,15 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 }
 
 // change runs an action on what the namespace holds, alone among the runs of this
-// program. An action that cleans has to see all there is.
-func (inv *invocation) change(cleans bool, action func(context.Context, live) error) error {
+// program.
+func (inv *invocation) change(action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
 		unlock, err := netutil.LockNetNS(ctx)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		found, err := inv.survey(ctx, cleans)
+		found, err := inv.survey(ctx)
 		if err != nil {
 			return err
 		}
@@ -101,6 +101,9 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.refuseHost(); err != nil {
 		return err
 	}
+	if found.blind != nil {
+		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", zap.Error(found.blind))
+	}
 	want, err := inv.wanted()
 	if err != nil {
 		return err
@@ -126,9 +129,14 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	}
 	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
+		inv.removeEmptyTables(kernel, changes, iptables.Change.Made)
 		return explainRefusal(err)
 	}
-	done.push(func() error { return kernel.Revert(ctx, changes) })
+	done.push(func() error {
+		err := kernel.Revert(ctx, changes)
+		inv.removeEmptyTables(kernel, changes, iptables.Change.Made)
+		return err
+	})
 	inv.report(kernel, want, changes)
 	if err := inv.passthroughV6(&done, len(want[iptables.IPv6].Tables) > 0); err != nil {
 		return err
@@ -141,12 +149,14 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	for _, other := range found.kernels {
 		if other != kernel && other.Holds() {
 			inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
-			if err := inv.cleanKernel(ctx, other); err != nil {
+			undo, err := inv.cleanKernel(ctx, other)
+			done.push(undo)
+			if err != nil {
 				return err
 			}
 		}
 	}
-	inv.removeEmptyTables(kernel, changes)
+	inv.removeEmptyTables(kernel, changes, iptables.Change.Emptied)
 	return inv.removeNative(found.native)
 }
 

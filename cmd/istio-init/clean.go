@@ -19,7 +19,7 @@ func runClean(inv *invocation) error {
 		inv.log.Info("nothing removed, as --skip-rule-apply says")
 		return nil
 	}
-	return inv.change(true, inv.clean)
+	return inv.change(inv.clean)
 }
 
 func (inv *invocation) clean(ctx context.Context, found live) error {
@@ -31,21 +31,27 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 		return inv.previewClean(ctx, found)
 	}
 	for _, k := range found.kernels {
-		errs = append(errs, inv.cleanKernel(ctx, k))
+		_, err := inv.cleanKernel(ctx, k)
+		errs = append(errs, err)
 	}
 	errs = append(errs, inv.removeNative(found.native))
 	var done undoStack // what could be removed stays removed
 	for _, f := range iptables.Families {
 		errs = append(errs, inv.removeRoutes(&done, f, netutil.TProxyRoute{}))
 	}
-	return errors.Join(append(errs, inv.passthroughV6(&done, false))...)
+	errs = append(errs, inv.passthroughV6(&done, false))
+	if stays, err := netutil.HasPassthroughV6(); err == nil && stays {
+		inv.log.Warn(netutil.PassthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
+	}
+	return errors.Join(errs...)
 }
 
-// cleanKernel removes what is ours from one variant.
-func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) error {
+// cleanKernel removes what is ours from one variant. Also when something stays it
+// returns how to put back what went.
+func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) (undo func() error, err error) {
 	changes, err := capture.Clean(ctx, k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = inv.unreadable(k)
 	after := map[iptables.Family]iptables.Snapshot{}
@@ -68,21 +74,25 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) erro
 				f, k.Variant(), strings.Join(after[f].OurChains(), ", ")))
 		}
 	}
-	inv.removeEmptyTables(k, changes)
-	return err
+	inv.removeEmptyTables(k, changes, iptables.Change.Emptied)
+	if len(changes) == 0 {
+		return nil, err
+	}
+	return func() error { return k.Revert(ctx, changes) }, err
 }
 
-// removeEmptyTables takes away the tables of nf_tables that held nothing but
-// what is ours. One that cannot be removed is no failure: it is empty.
-func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []iptables.Change) {
+// removeEmptyTables takes away tables of nf_tables that are of no use any more,
+// where they hold nothing: those that a change made in vain, or in which there was
+// nothing but what is ours. One that cannot be removed is no failure: it is empty.
+func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []iptables.Change, which func(iptables.Change) []string) {
 	if kernel.Variant() != iptables.NFT {
 		return
 	}
-	var emptied [len(iptables.Families)][]string
+	var names [len(iptables.Families)][]string
 	for _, c := range changes {
-		emptied[c.Family] = c.Emptied()
+		names[c.Family] = which(c)
 	}
-	if _, err := netutil.RemoveEmptyNFTTables(emptied); err != nil {
+	if _, err := netutil.RemoveEmptyNFTTables(names); err != nil {
 		inv.log.Debug("empty tables stay", zap.Error(err))
 	}
 }

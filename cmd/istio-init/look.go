@@ -23,7 +23,7 @@ type live struct {
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.
-func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
+func (inv *invocation) survey(ctx context.Context) (live, error) {
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
@@ -35,7 +35,7 @@ func (inv *invocation) survey(ctx context.Context, all bool) (live, error) {
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {
-		inv.lookByName(&look, all)
+		lookByName(&look)
 	}
 	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native}
 	if seen.LegacyHidden {
@@ -59,20 +59,16 @@ func (inv *invocation) look() (look iptables.Look, err error) {
 	return look, err
 }
 
-// lookByName says how the legacy variant is looked at by a user who may not list
-// its tables: one by one when it is to be used or cleaned, which makes those that
-// are not there; else not at all.
-func (inv *invocation) lookByName(look *iptables.Look, all bool) {
-	force := inv.set.force
-	switch used := look.No[iptables.NFT] != nil || force != nil && *force == iptables.Legacy; {
-	case look.No[iptables.Legacy] != nil:
-	case !used && !all:
-		look.No[iptables.Legacy] = errors.New("the tables of iptables-legacy cannot be listed without root")
-	default:
-		look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
-		for f := range look.Tables[iptables.Legacy] {
-			look.Tables[iptables.Legacy][f] = look.LegacyByName
-		}
+// lookByName has the legacy variant looked at by a user who may not list its
+// tables: one by one, which makes those that are not there. Not looking would be
+// worse: where an earlier run used it, another would redirect a second time.
+func lookByName(look *iptables.Look) {
+	if look.No[iptables.Legacy] != nil {
+		return
+	}
+	look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
+	for f := range look.Tables[iptables.Legacy] {
+		look.Tables[iptables.Legacy][f] = look.LegacyByName
 	}
 }
 

@@ -61,7 +61,11 @@ func publicProgram(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	path := filepath.Join(dir, programName)
 	for _, err := range []error{os.Chmod(dir, 0o755), os.WriteFile(path, text, 0o755)} {
 		if err != nil {
@@ -116,6 +120,20 @@ func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
 				t.Errorf("after clean (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestAUserWhoMayNotListTheTablesDoublesNothing is about rules of ours in the legacy
+// variant, the tables of which only root may list.
+func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	program, s := publicProgram(t), newSite(t)
+	s.exits(0, in(iptables.Legacy, asRedirect)...)
+	before := s.state()
+	log, code := s.confined(asNobody, append([]string{",+net_admin,+net_raw", program}, asRedirect...)...)
+	if diff := cmp.Diff(before, s.state()); diff != "" {
+		t.Errorf("exit code %d, changed (-before +after):\n%s\n%s", code, diff, log)
 	}
 }
 

@@ -82,6 +82,10 @@ func explainRefusal(err error) error {
 // reportTaken names the rules of Istio's that stood in built-in chains and went.
 func (inv *invocation) reportTaken(c iptables.Change) {
 	for _, rule := range c.Taken() {
-		inv.log.Info("a rule of Istio's in a built-in chain was removed", zap.Stringer("family", c.Family), zap.String("rule", rule))
+		level := zap.InfoLevel
+		if strings.HasPrefix(rule, iptables.Filter+" ") {
+			level = zap.WarnLevel // a guardrail: it stopped traffic
+		}
+		inv.log.Log(level, "a rule of Istio's in a built-in chain was removed", zap.Stringer("family", c.Family), zap.String("rule", rule))
 	}
 }
