@@ -51,6 +51,9 @@ type Look struct {
 	// one, by a user who may not list them; looking makes those that are not
 	// there. None: they can be listed.
 	LegacyByName []string
+	// Held is the lock under which all this is done. Programs get it, so that it
+	// is held for as long as they run, also when we are killed; nil: none.
+	Held *os.File
 	// Lock is a file that nobody else has, for the legacy variant to lock where
 	// the common lock file is of no use; nil: it is of use.
 	Lock *os.File
@@ -121,6 +124,9 @@ func newKernel(v Variant, look Look) *Kernel {
 	pass := func(file *os.File) string { // the path by which a child opens it
 		k.files = append(k.files, file)
 		return fmt.Sprintf("/proc/self/fd/%d", 2+len(k.files))
+	}
+	if look.Held != nil {
+		pass(look.Held)
 	}
 	if look.UserNS != nil {
 		k.prefix = []string{lookPath("nsenter"), "--user=" + pass(look.UserNS), "--"}

@@ -253,7 +253,7 @@ func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
 	iptablestest.Require(t)
 	ns, other := iptablestest.NewNetNS(t), iptablestest.NewNetNS(t)
 	in(t, ns, func() error {
-		unlock, err := netutil.LockNetNS(t.Context())
+		lock, err := netutil.LockNetNS(t.Context())
 		if err != nil {
 			return err
 		}
@@ -263,18 +263,12 @@ func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
 			t.Errorf("want the wait to end with its time, got %v", err)
 		}
 		in(t, other, func() error {
-			unlock, err := netutil.LockNetNS(t.Context())
-			if err == nil {
-				unlock()
-			}
-			return err
+			theirs, err := netutil.LockNetNS(t.Context())
+			return errors.Join(err, theirs.Close())
 		})
-		unlock()
-		again, err := netutil.LockNetNS(t.Context())
-		if err == nil {
-			again()
-		}
-		return err
+		err = lock.Close()
+		again, lockErr := netutil.LockNetNS(t.Context())
+		return errors.Join(err, lockErr, again.Close())
 	})
 }
 

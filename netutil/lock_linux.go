@@ -11,10 +11,11 @@ import (
 
 // LockNetNS takes the lock of the network namespace that this program holds while
 // it looks and changes, so that two runs never work on what the other is about to
-// change. It is on the namespace itself: runs in other namespaces do not wait, no
-// writable path is needed, and it goes with the process. The error says who is
-// meant when it cannot be had in time.
-func LockNetNS(ctx context.Context) (unlock func(), err error) {
+// change. It is on the namespace itself: runs in other namespaces do not wait, and
+// no writable path is needed. It is held until the file is closed by all who have
+// it open: a program that is given the file keeps the lock when the one that
+// started it is killed. The error says who is meant when it cannot be had in time.
+func LockNetNS(ctx context.Context) (*os.File, error) {
 	file, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("lock the network namespace: %w", err)
@@ -35,7 +36,7 @@ func LockNetNS(ctx context.Context) (unlock func(), err error) {
 			_ = file.Close()
 			return nil, fmt.Errorf("lock the network namespace: %w", err)
 		}
-		return func() { _ = file.Close() }, nil
+		return file, nil
 	case <-ctx.Done():
 		go func() { // let go of what comes too late
 			<-locked //nolint:errcheck // had or not, the file is closed

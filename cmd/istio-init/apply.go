@@ -56,12 +56,12 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 // program.
 func (inv *invocation) change(action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		unlock, err := netutil.LockNetNS(ctx)
+		lock, err := netutil.LockNetNS(ctx)
 		if err != nil {
 			return err
 		}
-		defer unlock()
-		found, err := inv.survey(ctx)
+		defer lock.Close()
+		found, err := inv.survey(ctx, lock)
 		if err != nil {
 			return err
 		}

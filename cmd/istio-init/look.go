@@ -23,7 +23,7 @@ type live struct {
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.
-func (inv *invocation) survey(ctx context.Context) (live, error) {
+func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) {
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
@@ -32,6 +32,7 @@ func (inv *invocation) survey(ctx context.Context) (live, error) {
 	if err != nil {
 		return live{}, err
 	}
+	look.Held = held
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {
