@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,7 @@ import (
 // them without a pause and note whether it was who it should be. The end of the
 // test ends it, and so does Stop.
 type Load struct {
+	patience         time.Duration // how long a client waits for a byte
 	clients, servers sync.WaitGroup
 	stopped          atomic.Bool
 
@@ -60,9 +62,10 @@ func (c Tally) String() string {
 		c.Total(), c.Escaped, c.Failures(), c.Failed, c.Resent)
 }
 
-// NewLoad returns a load without servers and clients.
-func NewLoad(t TB) *Load {
-	l := &Load{tally: Tally{Failed: map[string]int{}}}
+// NewLoad returns a load without servers and clients. The clients wait so long for
+// each byte.
+func NewLoad(t TB, patience time.Duration) *Load {
+	l := &Load{patience: patience, tally: Tally{Failed: map[string]int{}}}
 	t.Cleanup(func() {
 		l.Stop()
 		l.servers.Wait() // their listeners were closed before
@@ -125,32 +128,25 @@ type Route struct {
 	To   netip.AddrPort
 }
 
-// keptEvery is after how many new connections a client uses one that it has kept
-// from the beginning.
+// keptEvery is after how many new connections a client uses one that it keeps.
 const keptEvery = 16
 
 // Connect starts a client that connects by the routes in turn, as a user of a
 // namespace, and expects that byte; also of one connection for each route that it
-// keeps all the time. It has a thread of its own.
+// keeps as long as it holds. It has a thread of its own.
 func (l *Load) Connect(node *Node, who Identity, want byte, routes ...Route) {
 	l.clients.Go(func() {
 		err := node.As(who, func() error {
-			var kept []client
-			for _, r := range routes {
-				c, err := dial(r, -1)
-				if err != nil {
-					return err
-				}
-				defer c.close()
-				kept = append(kept, c)
-			}
+			kept := make([]kept, len(routes))
 			for i := 0; !l.stopped.Load(); i++ {
-				r := routes[i%len(routes)]
-				l.count(want)(connectOnce(r, i/len(routes)))
-				if i%keptEvery == 0 {
-					c := kept[i/keptEvery%len(kept)]
-					l.count(want)(c.ask())
+				r := i % len(routes)
+				l.count(want)(l.connectOnce(routes[r], i/len(routes)))
+				if i/len(routes)%keptEvery == 0 {
+					l.count(want)(l.use(&kept[r], routes[r]))
 				}
+			}
+			for _, k := range kept {
+				k.end()
 			}
 			return nil
 		})
@@ -158,6 +154,36 @@ func (l *Load) Connect(node *Node, who Identity, want byte, routes ...Route) {
 			l.count(want)(0, false, err)
 		}
 	})
+}
+
+// A kept is a connection that is used again and again; a new one when it breaks.
+type kept struct {
+	client
+	open   bool
+	breaks int
+}
+
+func (k *kept) end() {
+	if k.open {
+		k.close()
+		k.open = false
+		k.breaks++
+	}
+}
+
+// use asks once more who is at the end of a connection that is kept.
+func (l *Load) use(k *kept, r Route) (says byte, resent bool, err error) {
+	if !k.open {
+		if k.client, err = l.dial(r, -1-k.breaks); err != nil {
+			return 0, false, err
+		}
+		k.open = true
+	}
+	if says, err = k.ask(); err != nil {
+		k.end()
+		return 0, false, fmt.Errorf("kept connection to %s: %w", r.To, err)
+	}
+	return says, false, nil
 }
 
 // count returns the function that counts what became of a connection.
@@ -184,8 +210,8 @@ type client struct{ fd int }
 
 // connectOnce connects, hears who is there and ends the connection. resent tells
 // whether a packet was lost.
-func connectOnce(r Route, n int) (says byte, resent bool, err error) {
-	c, err := dial(r, n)
+func (l *Load) connectOnce(r Route, n int) (says byte, resent bool, err error) {
+	c, err := l.dial(r, n)
 	if err != nil {
 		return 0, false, err
 	}
@@ -200,9 +226,9 @@ func connectOnce(r Route, n int) (says byte, resent bool, err error) {
 	return says, info.Total_retrans > 0, nil
 }
 
-// dial makes the connection of that number, from 0; -1 is a port apart. It will end by a reset, which frees
+// dial makes the connection of that number, which has a port of its own. It will end by a reset, which frees
 // the port at once.
-func dial(r Route, n int) (c client, err error) {
+func (l *Load) dial(r Route, n int) (c client, err error) {
 	family, to := sockaddr(r.To)
 	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return c, fmt.Errorf("socket: %w", err)
@@ -212,10 +238,11 @@ func dial(r Route, n int) (c client, err error) {
 			c.close()
 		}
 	}()
+	patience := unix.NsecToTimeval(l.patience.Nanoseconds())
 	err = errors.Join(
 		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
 		unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 4), // 31 seconds
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 30}))
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
 	if err != nil {
 		return c, fmt.Errorf("setsockopt: %w", err)
 	}
@@ -248,15 +275,12 @@ func (c client) hear() (byte, error) {
 	return buf[0], nil
 }
 
-// ask uses a connection that was kept.
-func (c client) ask() (says byte, resent bool, err error) {
+// ask sends a byte and reads one.
+func (c client) ask() (byte, error) {
 	if _, err := unix.Write(c.fd, []byte{'?'}); err != nil {
-		return 0, false, fmt.Errorf("write to a kept connection: %w", err)
+		return 0, fmt.Errorf("write: %w", err)
 	}
-	if says, err = c.hear(); err != nil {
-		return 0, false, fmt.Errorf("kept connection: %w", err)
-	}
-	return says, false, nil
+	return c.hear()
 }
 
 // again repeats a system call that a signal of the Go runtime interrupted.

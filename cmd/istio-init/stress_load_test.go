@@ -69,10 +69,10 @@ const (
 // startLoad starts clients in the pod and outside, and all that may take their
 // connections. The proxy's sockets are transparent in both modes: between two
 // tables of one change both may be in force.
-func startLoad(t *testing.T, pod *capturetest.Pod) *capturetest.Load {
+func startLoad(t *testing.T, pod *capturetest.Pod, patience time.Duration) *capturetest.Load {
 	t.Helper()
 	app, proxy, root := capturetest.Identity{UID: 1000, GID: 1000}, capturetest.Identity{UID: 1337, GID: 1337}, capturetest.Identity{}
-	load := capturetest.NewLoad(t)
+	load := capturetest.NewLoad(t, patience)
 	for _, f := range iptables.Families {
 		ext := capturetest.Addr("ext", f)
 		pod.Reach(t, ext)
@@ -99,36 +99,38 @@ func startLoad(t *testing.T, pod *capturetest.Pod) *capturetest.Load {
 }
 
 // newLoadPod returns a pod and how the program is run in it.
-func newLoadPod(t *testing.T, v iptables.Variant) (pod *capturetest.Pod, run func(args ...string)) {
+func newLoadPod(t *testing.T) (pod *capturetest.Pod, run func(v iptables.Variant, args ...string)) {
 	program := builtProgram(t)
 	pod = capturetest.NewPod(t, capturetest.Config{})
-	return pod, func(args ...string) {
+	return pod, func(v iptables.Variant, args ...string) {
 		t.Helper()
-		args = append(args, "--force-iptables-binary", v.String())
+		args = in(v, args)
 		if _, stderr, err := pod.Run(t.Context(), program, args...); err != nil {
 			t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
 		}
 	}
 }
 
-// TestNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each of
+// TestStressNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each of
 // the configurations captures all of the connections, and so does every moment in
 // between.
-func TestNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
+func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
-			pod, run := newLoadPod(t, v)
-			run(loadSteps[len(loadSteps)-1].line()...)
-			load := startLoad(t, pod)
+	for name, variants := range map[string][]iptables.Variant{
+		"nft": {iptables.NFT}, "legacy": {iptables.Legacy}, "from-one-to-the-other": {iptables.NFT, iptables.NFT, iptables.Legacy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod, run := newLoadPod(t)
+			run(variants[0], loadSteps[len(loadSteps)-1].line()...)
+			load := startLoad(t, pod, 30*time.Second)
 			before, began, applies := load.Tally(), time.Now(), 0
-			for range rounds(2, 40) {
+			for range rounds(4, 40) {
 				for _, step := range loadSteps {
-					start := load.Tally()
-					run(step.line()...)
+					start, v := load.Tally(), variants[applies%len(variants)]
+					run(v, step.line()...)
 					applies++
 					if seen := load.Tally().Since(start); seen.Escaped+seen.Failures() > 0 {
-						t.Logf("while the rules became those of %q: %s", step.name, seen)
+						t.Logf("while the rules became those of %q, %s: %s", step.name, v, seen)
 					}
 				}
 			}
@@ -142,17 +144,17 @@ func TestNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
 	}
 }
 
-// TestCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
-func TestCleanThenApplyLetsConnectionsEscape(t *testing.T) {
+// TestStressCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
+func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
 	needKernel(t)
 	for _, v := range iptables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
-			pod, run := newLoadPod(t, v)
-			run(loadSteps[0].line()...)
-			load := startLoad(t, pod)
+			pod, run := newLoadPod(t)
+			run(v, loadSteps[0].line()...)
+			load := startLoad(t, pod, time.Second) // some hang, as what had redirected them went
 			for range rounds(2, 10) {
-				run(cleanCommand)
-				run(loadSteps[0].line()...)
+				run(v, cleanCommand)
+				run(v, loadSteps[0].line()...)
 			}
 			load.Stop()
 			seen := load.Tally()

@@ -42,10 +42,11 @@ const (
 	everybody   victims = iota // as when the container ends
 	programOnly                // as when memory runs out; its children go on
 	childOnly                  // counts the calls of children alone
+	asked                      // the program alone, by a signal that it may answer
 )
 
 func (v victims) String() string {
-	return [...]string{"everybody", "the program alone", "a child alone"}[v]
+	return [...]string{"everybody", "the program alone", "a child alone", "asked to end"}[v]
 }
 
 // A task is a traced thread.
@@ -62,7 +63,7 @@ func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, said string, err e
 	if err != nil {
 		return 0, "", err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
 	err = onChildlessThread(netns, func() error {
@@ -180,6 +181,8 @@ func (tr *tracer) kill(pid, program int, caller *task) {
 		_ = unix.Kill(program, unix.SIGKILL)
 	case childOnly:
 		_ = unix.Kill(caller.process, unix.SIGKILL)
+	case asked:
+		_ = unix.Kill(program, unix.SIGTERM)
 	default:
 		for _, t := range tr.tasks {
 			_ = unix.Kill(t.process, unix.SIGKILL)
