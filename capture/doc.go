@@ -49,10 +49,11 @@
 //     one that comes first in the kernel, mangle, decides.
 //  4. The passthrough address is added or removed. Only the last step of an
 //     inbound IPv6 connection uses it.
-//  5. Policy routing that is no longer needed is removed: no packet is marked.
-//  6. What is ours in the other variant of iptables, or in Istio's own tables of
-//     nf_tables, is removed. Until then both variants redirect a connection,
-//     which is the same as one: nat decides once.
+//  5. What is ours in the other variant of iptables is removed. Until then both
+//     variants redirect a connection, which is the same as one: nat decides once.
+//  6. Policy routing that is no longer needed is removed: no packet is marked, in
+//     neither variant.
+//  7. Istio's own tables of nf_tables are removed.
 //
 // The families do not depend on each other: no connection is of both.
 //

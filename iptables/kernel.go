@@ -16,23 +16,34 @@ import (
 // that holds the lock; nft has no lock.
 const lockWait = 20
 
+// lockWaitIn is how long there is time to wait, so that it is iptables that gives
+// up first and says why; 0: not at all.
+func lockWaitIn(ctx context.Context) int {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return lockWait
+	}
+	return min(lockWait, max(0, int((time.Until(deadline)-time.Second/2).Seconds())))
+}
+
 // A Kernel is the live state of one variant, as [Survey] saw it, and the way to
 // change it. Its methods start processes: call them from the goroutine that
 // entered the namespace.
 type Kernel struct {
-	variant Variant
-	env     []string
-	caps    []uintptr
-	prefix  []string   // program and arguments that run the variant's programs
-	files   []*os.File // that they get
-	sides   [len(Families)]side
+	variant  Variant
+	env      []string
+	caps     []uintptr
+	unlisted bool       // the programs cannot list the tables
+	prefix   []string   // program and arguments that run the variant's programs
+	files    []*os.File // that they get
+	sides    [len(Families)]side
 }
 
 // A side is one family of a variant.
 type side struct {
 	save, restore string   // absolute paths
 	present       bool     // it has tables
-	byName        []string // its tables, where they cannot be listed
+	byName        []string // its tables, where the programs cannot list them
 	have          Snapshot
 	err           error // why it cannot be read or written
 }
@@ -173,7 +184,7 @@ func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
 	var all []*process
 	saves := map[Family][]*process{}
 	for _, c := range changes {
-		saves[c.Family] = k.newSaves(c.Family)
+		saves[c.Family] = k.newSaves(c.Family, c.After.tables...)
 		all = append(all, saves[c.Family]...)
 	}
 	runAll(ctx, all)
@@ -213,7 +224,7 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 	for _, c := range changes {
 		args := []string{"--noflush"}
 		if k.variant == Legacy {
-			args = append(args, fmt.Sprintf("--wait=%d", lockWait))
+			args = append(args, fmt.Sprintf("--wait=%d", lockWaitIn(ctx)))
 		}
 		p := k.newProcess(k.sides[c.Family].restore, args...)
 		p.stdin = c.Script

@@ -41,9 +41,9 @@ func runAll(ctx context.Context, processes []*process) {
 		cmd := exec.CommandContext(ctx, p.path, p.args...)
 		cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.stdout, &p.stderr
 		cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
-		if len(p.caps) > 0 {
-			cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps}
-		}
+		// A group of its own, so that what the program has started ends with it.
+		cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		cmd.ExtraFiles = p.files
 		if p.stdin != "" {
 			cmd.Stdin = strings.NewReader(p.stdin)

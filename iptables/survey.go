@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -88,8 +89,11 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 				s.err = fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
 			}
 			s.present = len(look.Tables[v][f]) > 0
-			if v == Legacy {
-				s.byName = look.LegacyByName
+			switch {
+			case v == Legacy && len(look.LegacyByName) > 0:
+				k.unlisted, s.byName = true, look.LegacyByName
+			case v == Legacy && look.UserNS != nil: // the list may belong to our root
+				k.unlisted, s.byName = true, look.Tables[v][f]
 			}
 			if s.err == nil && s.present {
 				saves := k.newSaves(f)
@@ -139,13 +143,19 @@ func newKernel(v Variant, look Look) *Kernel {
 
 // newSaves prepares what prints the state of a family: one program, or one for
 // each table where the program may not find out by itself which there are.
-func (k *Kernel) newSaves(f Family) []*process {
+func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
 	s := k.sides[f]
-	if len(s.byName) == 0 {
+	if !k.unlisted {
 		return []*process{k.newProcess(s.save)}
 	}
 	var saves []*process
-	for _, table := range s.byName {
+	names := slices.Clone(s.byName)
+	for _, t := range made {
+		if !slices.Contains(names, t.name) {
+			names = append(names, t.name)
+		}
+	}
+	for _, table := range names {
 		saves = append(saves, k.newProcess(s.save, "-t", table))
 	}
 	return saves

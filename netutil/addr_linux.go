@@ -36,7 +36,7 @@ func Addrs() ([]Addr, error) {
 	for _, l := range links {
 		names[l.Index] = l.Name
 	}
-	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	list, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
@@ -122,7 +122,7 @@ func HasPassthroughV6() (bool, error) {
 
 // passthroughV6 finds the address on the loopback interface.
 func passthroughV6() (addr netlink.Addr, found bool, err error) {
-	list, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	list, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V6) })
 	if err != nil {
 		return addr, false, fmt.Errorf("list IPv6 addresses: %w", err)
 	}

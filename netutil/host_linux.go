@@ -21,7 +21,7 @@ const manyPods = 3
 // machine and a real interface, or a real interface and the ends of many pods'
 // links. A pod that was given a real interface is none.
 func LooksLikeHost() (why string, err error) {
-	links, err := netlink.LinkList()
+	links, err := complete(netlink.LinkList)
 	if err != nil {
 		return "", fmt.Errorf("list interfaces: %w", err)
 	}

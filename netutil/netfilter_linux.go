@@ -228,7 +228,7 @@ type nftObject struct {
 // nftDump lists the objects that a GET message names.
 func nftDump(message int, family uint8) ([]nftObject, error) {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, message, family, unix.NLM_F_DUMP)
-	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
 	if err != nil {
 		return nil, err
 	}

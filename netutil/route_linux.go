@@ -140,7 +140,7 @@ func deleteRoute(route *netlink.Route) error {
 
 // tproxyRules lists the policy rules that are ours.
 func tproxyRules(v6 bool) ([]netlink.Rule, error) {
-	all, err := netlink.RuleList(netlinkFamily(v6))
+	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(netlinkFamily(v6)) })
 	if err != nil {
 		return nil, fmt.Errorf("list policy rules: %w", err)
 	}
@@ -156,7 +156,9 @@ func tproxyRules(v6 bool) ([]netlink.Rule, error) {
 
 // tproxyRoutes lists the local default routes that are ours, of all tables.
 func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
-	all, err := netlink.RouteListFiltered(netlinkFamily(v6), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	all, err := complete(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlinkFamily(v6), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}

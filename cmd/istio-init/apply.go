@@ -141,11 +141,6 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.passthroughV6(&done, len(want[iptables.IPv6].Tables) > 0); err != nil {
 		return err
 	}
-	for _, rs := range want {
-		if err := inv.removeRoutes(&done, rs.Family, inv.set.route(rs)); err != nil {
-			return err
-		}
-	}
 	for _, other := range found.kernels {
 		if other != kernel && other.Holds() {
 			inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
@@ -154,6 +149,11 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 			if err != nil {
 				return err
 			}
+		}
+	}
+	for _, rs := range want { // no rule needs them any more, in neither variant
+		if err := inv.removeRoutes(&done, rs.Family, inv.set.route(rs)); err != nil {
+			return err
 		}
 	}
 	inv.removeEmptyTables(kernel, changes, iptables.Change.Emptied)

@@ -30,11 +30,17 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	if inv.set.dryRun {
 		return inv.previewClean(ctx, found)
 	}
+	stay := false
 	for _, k := range found.kernels {
 		_, err := inv.cleanKernel(ctx, k)
+		var refused *iptables.RestoreError
+		stay = stay || errors.As(err, &refused) || k.Unseen() != nil
 		errs = append(errs, err)
 	}
 	errs = append(errs, inv.removeNative(found.native))
+	if stay { // rules that stay need their routes
+		return errors.Join(errs...)
+	}
 	var done undoStack // what could be removed stays removed
 	for _, f := range iptables.Families {
 		errs = append(errs, inv.removeRoutes(&done, f, netutil.TProxyRoute{}))
