@@ -142,7 +142,8 @@ func (l *Load) Connect(node *Node, who Identity, want byte, routes ...Route) {
 				r := i % len(routes)
 				l.count(want)(l.connectOnce(routes[r], i/len(routes)))
 				if i/len(routes)%keptEvery == 0 {
-					l.count(want)(l.use(&kept[r], routes[r]))
+					says, err := l.use(&kept[r], routes[r])
+					l.count(want)(says, false, err)
 				}
 			}
 			for _, k := range kept {
@@ -172,18 +173,18 @@ func (k *kept) end() {
 }
 
 // use asks once more who is at the end of a connection that is kept.
-func (l *Load) use(k *kept, r Route) (says byte, resent bool, err error) {
+func (l *Load) use(k *kept, r Route) (says byte, err error) {
 	if !k.open {
 		if k.client, err = l.dial(r, -1-k.breaks); err != nil {
-			return 0, false, err
+			return 0, err
 		}
 		k.open = true
 	}
 	if says, err = k.ask(); err != nil {
 		k.end()
-		return 0, false, fmt.Errorf("kept connection to %s: %w", r.To, err)
+		return 0, fmt.Errorf("kept connection to %s: %w", r.To, err)
 	}
-	return says, false, nil
+	return says, nil
 }
 
 // count returns the function that counts what became of a connection.
