@@ -15,7 +15,7 @@ build: ## the static binary
 .PHONY: test
 test: ## everything there is to prove; as root also on the kernel, with what that needs installed
 	hack/setup
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 .PHONY: lint
 lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt

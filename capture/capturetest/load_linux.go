@@ -18,9 +18,11 @@ import (
 // them without a pause and note whether it was who it should be. The end of the
 // test ends it, and so does Stop.
 type Load struct {
-	patience         time.Duration // how long a client waits for a byte
-	clients, servers sync.WaitGroup
-	stopped          atomic.Bool
+	patience time.Duration // how long a client waits for each answer
+	stopped  atomic.Bool
+	served   sync.Map // the connections of the servers; of some the client went unheard
+
+	clients, servers, answers sync.WaitGroup
 
 	mu    sync.Mutex
 	tally Tally
@@ -63,12 +65,17 @@ func (c Tally) String() string {
 }
 
 // NewLoad returns a load without servers and clients. The clients wait so long for
-// each byte.
+// each answer.
 func NewLoad(t TB, patience time.Duration) *Load {
 	l := &Load{patience: patience, tally: Tally{Failed: map[string]int{}}}
 	t.Cleanup(func() {
 		l.Stop()
 		l.servers.Wait() // their listeners were closed before
+		l.served.Range(func(conn, _ any) bool {
+			_ = conn.(*net.TCPConn).Close()
+			return true
+		})
+		l.answers.Wait()
 	})
 	return l
 }
@@ -100,13 +107,15 @@ func (l *Load) Serve(t TB, node *Node, who Identity, at netip.AddrPort, transpar
 				return
 			}
 			if err == nil { // else the client is gone already
-				l.servers.Go(func() { sayOnAndOn(conn, says) })
+				l.served.Store(conn, nil)
+				l.answers.Go(func() { l.sayOnAndOn(conn, says) })
 			}
 		}
 	})
 }
 
-func sayOnAndOn(conn *net.TCPConn, says byte) {
+func (l *Load) sayOnAndOn(conn *net.TCPConn, says byte) {
+	defer l.served.Delete(conn)
 	defer conn.Close()
 	heard := make([]byte, 1)
 	for {
@@ -227,8 +236,8 @@ func (l *Load) connectOnce(r Route, n int) (says byte, resent bool, err error) {
 	return says, info.Total_retrans > 0, nil
 }
 
-// dial makes the connection of that number, which has a port of its own. It will end by a reset, which frees
-// the port at once.
+// dial makes the connection of that number, which has a port of its own. It will
+// end by a reset, which frees the port at once.
 func (l *Load) dial(r Route, n int) (c client, err error) {
 	family, to := sockaddr(r.To)
 	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
@@ -242,7 +251,7 @@ func (l *Load) dial(r Route, n int) (c client, err error) {
 	patience := unix.NsecToTimeval(l.patience.Nanoseconds())
 	err = errors.Join(
 		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
-		unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 4), // 31 seconds
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience), // connect(2) too
 		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
 	if err != nil {
 		return c, fmt.Errorf("setsockopt: %w", err)

@@ -128,8 +128,7 @@ func variantAfter(v iptables.Variant, before, step loadStep) iptables.Variant {
 
 // TestStressNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each
 // of the configurations captures all of the connections, and so does every moment in
-// between. When the rules move from one variant to the other, nothing escapes
-// either; a few connections that were open before may be reset then.
+// between, also when the rules move from one variant to the other.
 func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
 	needKernel(t)
 	for _, v := range iptables.Variants {
@@ -161,7 +160,7 @@ func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
 	load.Stop()
 	seen, took := load.Tally().Since(atFirst), time.Since(began)
 	t.Logf("%d applies, %.0f connections a second, %s", applies, float64(seen.Total())/took.Seconds(), seen)
-	if seen.Escaped > 0 || seen.Captured == 0 || seen.Failures() > 0 && !moves {
+	if seen.Escaped+seen.Failures() > 0 || seen.Captured == 0 {
 		t.Errorf("connections that were not captured: %s", seen)
 	}
 }
