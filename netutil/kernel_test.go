@@ -3,7 +3,6 @@ package netutil_test
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -270,32 +269,6 @@ func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
 		again, lockErr := netutil.LockNetNS(t.Context())
 		return errors.Join(err, lockErr, again.Close())
 	})
-}
-
-func TestOriginalDstOfAConnectionThatNobodyRedirected(t *testing.T) {
-	t.Parallel()
-	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
-		listener, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Skipf("cannot listen on %s: %v", addr, err)
-		}
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		accepted, err := listener.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := netutil.OriginalDst(accepted.(*net.TCPConn))
-		// Without connection tracking the kernel knows of none.
-		if err == nil && got.String() != accepted.LocalAddr().String() {
-			t.Errorf("want %s, got %s", accepted.LocalAddr(), got)
-		}
-		for _, c := range []interface{ Close() error }{conn, accepted, listener} {
-			_ = c.Close()
-		}
-	}
 }
 
 func TestOwnNamespaceIsNeitherForeignNorAMachine(t *testing.T) {
