@@ -3,6 +3,7 @@ package iptables
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,7 +44,13 @@ func runAll(ctx context.Context, processes []*process) {
 		cmd.WaitDelay = time.Second // for a grandchild that keeps the pipes open
 		// A group of its own, so that what the program has started ends with it.
 		cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.Cancel = func() error {
+			err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			if errors.Is(err, syscall.ESRCH) { // it ended just before
+				return os.ErrProcessDone
+			}
+			return err
+		}
 		cmd.ExtraFiles = p.files
 		if p.stdin != "" {
 			cmd.Stdin = strings.NewReader(p.stdin)
