@@ -238,6 +238,9 @@ func TestIstiosNativeTablesGo(t *testing.T) {
 				t.Parallel()
 				nft, err := exec.LookPath("nft")
 				if err != nil {
+					if required() {
+						t.Fatal("KERNEL_TESTS=require: nft is not installed")
+					}
 					t.Skip("skipped: nft is not installed; apt-get install nftables")
 				}
 				fresh, s := newSite(t), newSite(t)
