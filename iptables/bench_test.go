@@ -13,14 +13,14 @@ func manyRules(n int) (Ruleset, Packet) {
 	var last netip.Addr
 	for i := range n - 2 {
 		last = netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})
-		rules = append(rules, Rule{Match{Dst: Is(netip.PrefixFrom(last, 24))}, Jump{"ISTIO_REDIRECT"}})
+		rules = append(rules, Rule{Match: Match{Dst: Is(netip.PrefixFrom(last, 24))}, Target: Jump{"ISTIO_REDIRECT"}})
 	}
 	p := outbound
 	p.Dst = netip.AddrPortFrom(last, 80)
 	return Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
-		{Name: Output, Rules: []Rule{{Match{}, Jump{"ISTIO_OUTPUT"}}}},
+		{Name: Output, Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_OUTPUT"}}}},
 		{Name: "ISTIO_OUTPUT", Rules: rules},
-		{Name: "ISTIO_REDIRECT", Rules: []Rule{{Match{Proto: TCP}, Redirect{15001}}}},
+		{Name: "ISTIO_REDIRECT", Rules: []Rule{{Match: Match{Proto: TCP}, Target: Redirect{15001}}}},
 	}}}}, p
 }
 

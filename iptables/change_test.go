@@ -12,8 +12,8 @@ import (
 )
 
 var wantOurs = Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
-	{Name: Output, Rules: []Rule{{Match{}, Jump{"ISTIO_OUTPUT"}}}},
-	{Name: "ISTIO_OUTPUT", Rules: []Rule{{Match{UIDs: []Cond[IDRange]{Is(ID(1337))}}, Return}}},
+	{Name: Output, Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_OUTPUT"}}}},
+	{Name: "ISTIO_OUTPUT", Rules: []Rule{{Match: Match{UIDs: []Cond[IDRange]{Is(ID(1337))}}, Target: Return}}},
 }}}}
 
 func TestPlanOfAKernelHasBothStates(t *testing.T) {

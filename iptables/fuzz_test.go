@@ -143,10 +143,33 @@ func FuzzInterface(f *testing.F) {
 			strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			t.Errorf("%q was taken for %q", name, i)
 		}
-		want := Rule{Match{In: Is(i), Out: Not(i)}, Return}
+		want := Rule{Match: Match{In: Is(i), Out: Not(i)}, Target: Return}
 		rule, err := ParseRule(IPv4, want.Text(IPv4))
 		if err != nil || rule.In.Val != i || rule.Out.Val != i {
 			t.Errorf("%q does not come back from %q: %v", name, want.Text(IPv4), err)
 		}
+	})
+}
+
+// FuzzForeignRules: whatever stands in the kernel can be read, printed as it was,
+// and traced.
+func FuzzForeignRules(f *testing.F) {
+	f.Add("-p tcp -m comment --comment \"a \\\" b\" -m set ! --match-set x src -j DNAT --to-destination 1.2.3.4:5")
+	f.Add("-m tcp --dport 80 -g KUBE")
+	f.Fuzz(func(t *testing.T, rule string) {
+		s, err := ParseSnapshot(IPv4, "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE - [0:0]\n-A OUTPUT "+rule+"\nCOMMIT\n")
+		if err != nil {
+			return
+		}
+		for _, table := range s.Ruleset().Tables {
+			for _, c := range table.Chains {
+				for i, r := range c.Rules {
+					if want := s.table(table.Name).rules(c.Name)[i]; r.Text(IPv4) != want {
+						t.Errorf("%q became %q", want, r.Text(IPv4))
+					}
+				}
+			}
+		}
+		s.Ruleset().Trace(outbound)
 	})
 }

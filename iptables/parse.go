@@ -111,7 +111,7 @@ func (p *ruleParser) moduleOption(word string) {
 		condition(p, &m.Mark, parseMark)
 	case "connmark --mark":
 		condition(p, &m.ConnMark, parseMark)
-	case "conntrack --ctstate":
+	case "conntrack --ctstate", "state --state": // the second is never printed of ours
 		condition(p, &m.State, parseStates)
 	case "owner --uid-owner":
 		m.UIDs = append(m.UIDs, Cond[IDRange]{})

@@ -52,7 +52,7 @@ func TestParseRuleTellsTheKindsOfMarkApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Rule{Match{Mark: Not(Mark{1, 3}), ConnMark: Is(FullMark(2))}, Return}
+	want := Rule{Match: Match{Mark: Not(Mark{1, 3}), ConnMark: Is(FullMark(2))}, Target: Return}
 	if diff := cmp.Diff(want, rule, comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -53,11 +53,15 @@ func Own(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }
 // A Rule is a match and what becomes of the packets that meet it.
 type Rule struct {
 	Match
-	Target Target
+	Target  Target   // nil: nothing, or what Foreign says
+	Foreign *Foreign // what the types cannot say; nil: they say all
 }
 
 // Text returns the rule as iptables-save prints it after "-A CHAIN ".
 func (r Rule) Text(f Family) string {
+	if r.Foreign != nil {
+		return r.Foreign.Text
+	}
 	var w words
 	r.Match.text(&w) //nolint:staticcheck // a Rule has two texts: this is the match's
 	if r.Target != nil {
@@ -68,8 +72,9 @@ func (r Rule) Text(f Family) string {
 
 // A Chain is a list of rules, tried in their order.
 type Chain struct {
-	Name  string
-	Rules []Rule
+	Name   string
+	Policy Verdict // of a built-in chain that stands in the kernel; zero: ACCEPT
+	Rules  []Rule
 }
 
 // A Table is a set of chains; their order means nothing.
@@ -102,8 +107,8 @@ func (rs Ruleset) Len() int {
 	return n
 }
 
-// table returns the table of that name; the zero Table when it is not there.
-func (rs Ruleset) table(name string) Table {
+// Table returns the table of that name; one without chains when it is not there.
+func (rs Ruleset) Table(name string) Table {
 	if i := slices.IndexFunc(rs.Tables, func(t Table) bool { return t.Name == name }); i >= 0 {
 		return rs.Tables[i]
 	}
@@ -111,9 +116,12 @@ func (rs Ruleset) table(name string) Table {
 }
 
 // chain returns the rules of a chain.
-func (t Table) chain(name string) []Rule {
+func (t Table) chain(name string) []Rule { return t.Chain(name).Rules }
+
+// Chain returns the chain of that name; one without rules when it is not there.
+func (t Table) Chain(name string) Chain {
 	if i := slices.IndexFunc(t.Chains, func(c Chain) bool { return c.Name == name }); i >= 0 {
-		return t.Chains[i].Rules
+		return t.Chains[i]
 	}
-	return nil
+	return Chain{Name: name}
 }

@@ -11,7 +11,7 @@ import (
 // natOf is a table nat whose OUTPUT jumps to ISTIO_A, which holds the rules.
 func natOf(rules ...Rule) Ruleset {
 	return Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
-		{Name: Output, Rules: []Rule{{Match{}, Jump{"ISTIO_A"}}}},
+		{Name: Output, Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_A"}}}},
 		{Name: "ISTIO_A", Rules: rules},
 	}}}}
 }
@@ -29,20 +29,20 @@ func TestValidateAcceptsWhatTheKernelAccepts(t *testing.T) {
 		{"nothing", Ruleset{}},
 		{"empty-chain", chains(NAT, Chain{Name: "ISTIO_A"})},
 		{"longest-name", chains(NAT, Chain{Name: "ISTIO_" + strings.Repeat("X", 22)})},
-		{"redirect-of-tcp", natOf(Rule{Match{Proto: TCP}, Redirect{15001}})},
-		{"redirect-of-udp", natOf(Rule{Match{Proto: UDP}, Redirect{15053}})},
-		{"fifteen-ports", natOf(Rule{Match{Proto: TCP, DPorts: Is(make([]PortRange, 15))}, Return})},
-		{"seven-ranges-and-a-port", natOf(Rule{Match{Proto: TCP, DPorts: Is(append(ranges(7), Port(99)))}, Return})},
-		{"every-address", natOf(Rule{Match{Src: Is(prefix("0.0.0.0/0"))}, Return})},
-		{"ipv6", Ruleset{Family: IPv6, Tables: natOf(Rule{Match{Dst: Is(prefix("::6/128"))}, Return}).Tables}},
+		{"redirect-of-tcp", natOf(Rule{Match: Match{Proto: TCP}, Target: Redirect{15001}})},
+		{"redirect-of-udp", natOf(Rule{Match: Match{Proto: UDP}, Target: Redirect{15053}})},
+		{"fifteen-ports", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(make([]PortRange, 15))}, Target: Return})},
+		{"seven-ranges-and-a-port", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(append(ranges(7), Port(99)))}, Target: Return})},
+		{"every-address", natOf(Rule{Match: Match{Src: Is(prefix("0.0.0.0/0"))}, Target: Return})},
+		{"ipv6", Ruleset{Family: IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("::6/128"))}, Target: Return}).Tables}},
 		{"chain-declared-after-the-jump", chains(NAT,
-			Chain{Name: "ISTIO_B", Rules: []Rule{{Match{}, Jump{"ISTIO_A"}}}}, Chain{Name: "ISTIO_A"})},
+			Chain{Name: "ISTIO_B", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_A"}}}}, Chain{Name: "ISTIO_A"})},
 		{"two-ways-to-one-chain", chains(NAT,
-			Chain{Name: Output, Rules: []Rule{{Match{}, Jump{"ISTIO_A"}}, {Match{}, Jump{"ISTIO_B"}}}},
-			Chain{Name: "ISTIO_A", Rules: []Rule{{Match{}, Jump{"ISTIO_C"}}}},
-			Chain{Name: "ISTIO_B", Rules: []Rule{{Match{}, Jump{"ISTIO_C"}}}},
+			Chain{Name: Output, Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_A"}}, {Match: Match{}, Target: Jump{"ISTIO_B"}}}},
+			Chain{Name: "ISTIO_A", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_C"}}}},
+			Chain{Name: "ISTIO_B", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_C"}}}},
 			Chain{Name: "ISTIO_C"})},
-		{"not-a-syn", chains(Mangle, Chain{Name: "ISTIO_A", Rules: []Rule{{Match{Proto: TCP, SYN: Not(true)}, Return}}})},
+		{"not-a-syn", chains(Mangle, Chain{Name: "ISTIO_A", Rules: []Rule{{Match: Match{Proto: TCP, SYN: Not(true)}, Target: Return}}})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,40 +77,40 @@ func TestValidateRefuses(t *testing.T) {
 		{"long-name", chains(NAT, Chain{Name: "ISTIO_" + strings.Repeat("X", 23)}), "name longer than 28 bytes"},
 		{"no-target", natOf(Rule{Match: Match{Proto: TCP}}), `table nat: chain ISTIO_A: rule 1 "-p tcp": has no target`},
 		{
-			"verdict-in-built-in-chain", chains(NAT, Chain{Name: Output, Rules: []Rule{{Match{}, Return}}}),
+			"verdict-in-built-in-chain", chains(NAT, Chain{Name: Output, Rules: []Rule{{Match: Match{}, Target: Return}}}),
 			`table nat: chain OUTPUT: rule 1 "-j RETURN": a built-in chain may only hold jumps to our chains`,
 		},
-		{"jump-to-nowhere", natOf(Rule{Match{}, Jump{"ISTIO_B"}}), `jumps to "ISTIO_B", which is no chain of ours in the table`},
-		{"jump-to-somebody-else", natOf(Rule{Match{}, Jump{"KUBE-SERVICES"}}), `jumps to "KUBE-SERVICES", which is no chain of ours in the table`},
-		{"jump-to-built-in", natOf(Rule{Match{}, Jump{Prerouting}}), `jumps to "PREROUTING", which is no chain of ours in the table`},
-		{"redirect-outside-nat", chains(Mangle, Chain{Name: "ISTIO_A", Rules: []Rule{{Match{Proto: TCP}, Redirect{1}}}}), "the target is not allowed in the table"},
-		{"redirect-of-any-protocol", natOf(Rule{Match{}, Redirect{1}}), "the target needs -p tcp or -p udp"},
-		{"tproxy-outside-mangle", natOf(Rule{Match{Proto: TCP}, TProxy{Port: 1}}), "the target is not allowed in the table"},
-		{"mark-outside-mangle", natOf(Rule{Match{}, SetMark{}}), "the target is not allowed in the table"},
-		{"zone-outside-raw", natOf(Rule{Match{}, Zone{1}}), "the target is not allowed in the table"},
-		{"source-of-other-family", natOf(Rule{Match{Src: Is(prefix("::1/128"))}, Return}), "the address is not of the family ipv4"},
+		{"jump-to-nowhere", natOf(Rule{Match: Match{}, Target: Jump{"ISTIO_B"}}), `jumps to "ISTIO_B", which is no chain of ours in the table`},
+		{"jump-to-somebody-else", natOf(Rule{Match: Match{}, Target: Jump{"KUBE-SERVICES"}}), `jumps to "KUBE-SERVICES", which is no chain of ours in the table`},
+		{"jump-to-built-in", natOf(Rule{Match: Match{}, Target: Jump{Prerouting}}), `jumps to "PREROUTING", which is no chain of ours in the table`},
+		{"redirect-outside-nat", chains(Mangle, Chain{Name: "ISTIO_A", Rules: []Rule{{Match: Match{Proto: TCP}, Target: Redirect{1}}}}), "the target is not allowed in the table"},
+		{"redirect-of-any-protocol", natOf(Rule{Match: Match{}, Target: Redirect{1}}), "the target needs -p tcp or -p udp"},
+		{"tproxy-outside-mangle", natOf(Rule{Match: Match{Proto: TCP}, Target: TProxy{Port: 1}}), "the target is not allowed in the table"},
+		{"mark-outside-mangle", natOf(Rule{Match: Match{}, Target: SetMark{}}), "the target is not allowed in the table"},
+		{"zone-outside-raw", natOf(Rule{Match: Match{}, Target: Zone{1}}), "the target is not allowed in the table"},
+		{"source-of-other-family", natOf(Rule{Match: Match{Src: Is(prefix("::1/128"))}, Target: Return}), "the address is not of the family ipv4"},
 		{
 			"destination-of-other-family",
-			Ruleset{Family: IPv6, Tables: natOf(Rule{Match{Dst: Is(prefix("127.0.0.1/32"))}, Return}).Tables},
+			Ruleset{Family: IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("127.0.0.1/32"))}, Target: Return}).Tables},
 			"the address is not of the family ipv6",
 		},
-		{"no-address", natOf(Rule{Match{Src: Is(netip.Prefix{})}, Return}), "the address is not of the family ipv4"},
-		{"no-source-at-all", natOf(Rule{Match{Src: Not(prefix("0.0.0.0/0"))}, Return}), "a negated prefix of 0 bits takes no packet"},
-		{"no-destination-at-all", natOf(Rule{Match{Dst: Not(prefix("0.0.0.0/0"))}, Return}), "a negated prefix of 0 bits takes no packet"},
-		{"source-port-of-any-protocol", natOf(Rule{Match{SPort: Is(Port(1))}, Return}), "a port needs -p tcp or -p udp"},
-		{"destination-port-of-any-protocol", natOf(Rule{Match{DPort: Is(Port(1))}, Return}), "a port needs -p tcp or -p udp"},
-		{"multiport-of-any-protocol", natOf(Rule{Match{DPorts: Is([]PortRange{Port(1)})}, Return}), "a port needs -p tcp or -p udp"},
-		{"another-protocol", natOf(Rule{Match{Proto: 1}, Return}), "protocol 1 is neither tcp nor udp"},
-		{"syn-of-udp", natOf(Rule{Match{Proto: UDP, SYN: Is(true)}, Return}), "--syn needs -p tcp"},
-		{"syn-false", natOf(Rule{Match{Proto: TCP, SYN: Is(false)}, Return}), "--syn needs -p tcp"},
-		{"multiport-of-none", natOf(Rule{Match{Proto: TCP, DPorts: Is([]PortRange(nil))}, Return}), "multiport holds 1 to 15 ports, a range counts for two"},
-		{"sixteen-ports", natOf(Rule{Match{Proto: TCP, DPorts: Is(make([]PortRange, 16))}, Return}), "multiport holds 1 to 15 ports, a range counts for two"},
-		{"eight-ranges", natOf(Rule{Match{Proto: TCP, DPorts: Is(ranges(8))}, Return}), "multiport holds 1 to 15 ports, a range counts for two"},
-		{"interface-without-a-name", natOf(Rule{Match{Out: Is(Interface(""))}, Return}), `"" is not an interface`},
-		{"no-state", natOf(Rule{Match{State: Is(States(0))}, Return}), "--ctstate needs states"},
-		{"jump-to-itself", natOf(Rule{Match{}, Jump{"ISTIO_A"}}), "table nat: chain ISTIO_A leads back to itself"},
-		{"loop-of-two", chains(NAT, Chain{Name: "ISTIO_A", Rules: []Rule{{Match{}, Jump{"ISTIO_B"}}}},
-			Chain{Name: "ISTIO_B", Rules: []Rule{{Match{}, Jump{"ISTIO_A"}}}}), "table nat: chain ISTIO_A leads back to itself"},
+		{"no-address", natOf(Rule{Match: Match{Src: Is(netip.Prefix{})}, Target: Return}), "the address is not of the family ipv4"},
+		{"no-source-at-all", natOf(Rule{Match: Match{Src: Not(prefix("0.0.0.0/0"))}, Target: Return}), "a negated prefix of 0 bits takes no packet"},
+		{"no-destination-at-all", natOf(Rule{Match: Match{Dst: Not(prefix("0.0.0.0/0"))}, Target: Return}), "a negated prefix of 0 bits takes no packet"},
+		{"source-port-of-any-protocol", natOf(Rule{Match: Match{SPort: Is(Port(1))}, Target: Return}), "a port needs -p tcp or -p udp"},
+		{"destination-port-of-any-protocol", natOf(Rule{Match: Match{DPort: Is(Port(1))}, Target: Return}), "a port needs -p tcp or -p udp"},
+		{"multiport-of-any-protocol", natOf(Rule{Match: Match{DPorts: Is([]PortRange{Port(1)})}, Target: Return}), "a port needs -p tcp or -p udp"},
+		{"another-protocol", natOf(Rule{Match: Match{Proto: 1}, Target: Return}), "protocol 1 is neither tcp nor udp"},
+		{"syn-of-udp", natOf(Rule{Match: Match{Proto: UDP, SYN: Is(true)}, Target: Return}), "--syn needs -p tcp"},
+		{"syn-false", natOf(Rule{Match: Match{Proto: TCP, SYN: Is(false)}, Target: Return}), "--syn needs -p tcp"},
+		{"multiport-of-none", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is([]PortRange(nil))}, Target: Return}), "multiport holds 1 to 15 ports, a range counts for two"},
+		{"sixteen-ports", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(make([]PortRange, 16))}, Target: Return}), "multiport holds 1 to 15 ports, a range counts for two"},
+		{"eight-ranges", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(ranges(8))}, Target: Return}), "multiport holds 1 to 15 ports, a range counts for two"},
+		{"interface-without-a-name", natOf(Rule{Match: Match{Out: Is(Interface(""))}, Target: Return}), `"" is not an interface`},
+		{"no-state", natOf(Rule{Match: Match{State: Is(States(0))}, Target: Return}), "--ctstate needs states"},
+		{"jump-to-itself", natOf(Rule{Match: Match{}, Target: Jump{"ISTIO_A"}}), "table nat: chain ISTIO_A leads back to itself"},
+		{"loop-of-two", chains(NAT, Chain{Name: "ISTIO_A", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_B"}}}},
+			Chain{Name: "ISTIO_B", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_A"}}}}), "table nat: chain ISTIO_A leads back to itself"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestValidateRefuses(t *testing.T) {
 
 func TestValidateReportsAllProblems(t *testing.T) {
 	t.Parallel()
-	rs := natOf(Rule{Match{}, Redirect{1}}, Rule{Match: Match{}}, Rule{Match{}, Jump{"ISTIO_A"}})
+	rs := natOf(Rule{Match: Match{}, Target: Redirect{1}}, Rule{Match: Match{}}, Rule{Match: Match{}, Target: Jump{"ISTIO_A"}})
 	rs.Tables = append(rs.Tables, Table{Name: "nope"})
 	want := `table nat: chain ISTIO_A: rule 1 "-j REDIRECT --to-ports 1": the target needs -p tcp or -p udp
 table nat: chain ISTIO_A: rule 2 "": has no target
@@ -139,9 +139,9 @@ func TestRulesetPrintsAsSavedFromAnEmptyNamespace(t *testing.T) {
 	t.Parallel()
 	rs := Ruleset{Tables: []Table{
 		{Name: NAT, Chains: []Chain{
-			{Name: "ISTIO_B", Rules: []Rule{{Match{Proto: TCP}, Redirect{15001}}}},
-			{Name: "ISTIO_A", Rules: []Rule{{Match{Out: Is(Interface("lo"))}, Return}, {Match{}, Jump{"ISTIO_B"}}}},
-			{Name: Output, Rules: []Rule{{Match{Proto: TCP}, Jump{"ISTIO_A"}}}},
+			{Name: "ISTIO_B", Rules: []Rule{{Match: Match{Proto: TCP}, Target: Redirect{15001}}}},
+			{Name: "ISTIO_A", Rules: []Rule{{Match: Match{Out: Is(Interface("lo"))}, Target: Return}, {Match: Match{}, Target: Jump{"ISTIO_B"}}}},
+			{Name: Output, Rules: []Rule{{Match: Match{Proto: TCP}, Target: Jump{"ISTIO_A"}}}},
 		}},
 		{Name: Mangle, Chains: []Chain{{Name: "ISTIO_M"}}},
 	}}

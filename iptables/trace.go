@@ -33,14 +33,18 @@ type Packet struct {
 // next is what a target asks for: go on, jump, or end with a verdict.
 type next struct {
 	jump    string
+	leaves  bool // the jump does not come back
 	verdict Verdict
 }
 
-// A Step is a rule that took the packet.
+// A Step is a rule that took the packet, or may have.
 type Step struct {
 	Table, Chain string
-	Index        int // of the rule in its chain, from 0
+	Index        int // of the rule in its chain, from 0; that of the policy is behind the last
 	Rule         Rule
+	// Maybe says that the rule has conditions that are not known here. The walk
+	// goes on as if they did not hold.
+	Maybe bool
 }
 
 // A Walk is the way of one packet through one hook.
@@ -48,21 +52,37 @@ type Walk struct {
 	Steps   []Step  // the rules that took the packet, in order
 	Verdict Verdict // Accept or Drop
 	Packet  Packet  // as it leaves the hook
+	// Taken says that the last step gave the packet to a target that is not
+	// known here, such as DNAT: where it lands is not known either.
+	Taken bool
+	// Uncertain says that another way is possible: a step that may have taken the
+	// packet would have sent it elsewhere.
+	Uncertain bool
+
+	budget *int // rules that may still be tried
 }
+
+// maxTried bounds a walk in which many rules may or may not take the packet.
+const maxTried = 1 << 20
 
 // Trace walks a packet through one hook: its tables in the order of the kernel,
 // the chains of each from the built-in one. Chains that are not in the ruleset
-// are empty, policies are ACCEPT. Only the first packet of a connection sees nat,
-// at the first hook that has it; the kernel remembers what was decided.
+// are empty. Only the first packet of a connection sees nat, at the first hook
+// that has it; the kernel remembers what was decided.
 func (rs Ruleset) Trace(p Packet) Walk {
-	w := Walk{Verdict: Accept, Packet: p}
+	budget := maxTried
+	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
 	for _, b := range builtins {
 		if !slices.Contains(b.chains, p.Hook) || b.table == NAT && (p.NATDone || p.State != New) {
 			continue
 		}
-		t := rs.table(b.table)
-		if w.chain(t, p.Hook) == Drop {
-			w.Verdict = Drop
+		t := rs.Table(b.table)
+		verdict := w.chain(t, p.Hook)
+		if policy := t.Chain(p.Hook).Policy; verdict == Return && policy == Drop {
+			w.Steps = append(w.Steps, Step{Table: b.table, Chain: p.Hook, Index: len(t.chain(p.Hook)), Rule: Rule{Target: Drop}})
+			verdict = Drop
+		}
+		if w.Verdict = max(verdict, Accept); w.Verdict == Drop || w.Taken {
 			break
 		}
 	}
@@ -75,21 +95,61 @@ func (rs Ruleset) Trace(p Packet) Walk {
 // chain walks one chain and returns the verdict that ends the table, or Return
 // when the chain ended without one.
 func (w *Walk) chain(t Table, name string) Verdict {
-	for i, r := range t.chain(name) {
+	rules := t.chain(name)
+	for i := range rules {
+		if *w.budget--; *w.budget < 0 {
+			w.Uncertain = true
+			return Return
+		}
+		r := &rules[i]
 		if !r.Matches(w.Packet) {
 			continue
 		}
-		w.Steps = append(w.Steps, Step{Table: t.Name, Chain: name, Index: i, Rule: r})
-		n := r.Target.act(&w.Packet)
-		if n.jump != "" {
-			n.verdict = w.chain(t, n.jump)
-			if n.verdict == Return {
-				continue
-			}
+		step := Step{Table: t.Name, Chain: name, Index: i, Rule: *r}
+		if r.Foreign != nil && len(r.Foreign.Conditions) > 0 {
+			step.Maybe = true
+			w.Uncertain = w.Uncertain || w.wouldDiffer(t, step)
+			w.Steps = append(w.Steps, step)
+			continue
 		}
-		if n.verdict != 0 {
-			return n.verdict
+		w.Steps = append(w.Steps, step)
+		if verdict := w.take(t, r); verdict != 0 {
+			return verdict
 		}
 	}
 	return Return
+}
+
+// take does what a rule says that took the packet. It returns the verdict that
+// ends the chain; zero when the walk goes on with the next rule.
+func (w *Walk) take(t Table, r *Rule) Verdict {
+	if r.Target == nil {
+		switch r.Foreign.effect() {
+		case accepts:
+			return Accept
+		case drops:
+			return Drop
+		case takesAway:
+			w.Taken = true
+			return Accept
+		}
+		return 0
+	}
+	n := r.Target.act(&w.Packet)
+	if n.jump == "" {
+		return n.verdict
+	}
+	verdict := w.chain(t, n.jump)
+	if verdict == Return && !n.leaves {
+		return 0
+	}
+	return verdict
+}
+
+// wouldDiffer tells whether the packet would go another way if the rule of a step
+// took it: the walk is tried with it.
+func (w *Walk) wouldDiffer(t Table, s Step) bool {
+	try := Walk{Packet: w.Packet, budget: w.budget}
+	verdict := try.take(t, &s.Rule)
+	return verdict != 0 || try.Taken || try.Uncertain || try.Packet != w.Packet
 }

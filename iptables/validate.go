@@ -104,6 +104,8 @@ func (t Table) validateRule(f Family, chain string, hooks []string, r Rule) erro
 	}
 	text := r.Text(f)
 	switch {
+	case r.Foreign != nil:
+		return errors.New("is not ours to make")
 	case r.Target == nil:
 		return errors.New("has no target")
 	case !Own(chain) && !isJump:

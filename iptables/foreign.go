@@ -1,0 +1,193 @@
+package iptables
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A Foreign is what the types cannot say of a rule that stands in the kernel. The
+// zero value: nothing.
+type Foreign struct {
+	Text string // the whole rule, as iptables-save prints it
+	// Conditions are those that are not known here, as printed: the rule takes no
+	// packet that Match does not, and perhaps not all that it does.
+	Conditions []string
+	// Target is what the rule does where that is not known, as printed behind
+	// -j; "" where it is known, or is nothing.
+	Target string
+}
+
+// Ruleset returns the state in types: the rules of everybody, in the order in
+// which they stand, with the policies of built-in chains. What the types cannot
+// say of a rule is in its Foreign part. Such rules can be traced and printed, and
+// are refused by [Ruleset.Validate]: they are not ours to make.
+func (s Snapshot) Ruleset() Ruleset {
+	rs := Ruleset{Family: s.Family}
+	for _, saved := range s.tables {
+		t := Table{Name: saved.name}
+		for _, c := range saved.sorted() {
+			chain := Chain{Name: c.name}
+			if c.policy == Drop.String() {
+				chain.Policy = Drop
+			}
+			for _, text := range c.rules {
+				chain.Rules = append(chain.Rules, readRule(s.Family, text, func(name string) bool { return saved.find(name) >= 0 }))
+			}
+			t.Chains = append(t.Chains, chain)
+		}
+		rs.Tables = append(rs.Tables, t)
+	}
+	return rs
+}
+
+// readRule reads a rule of a table whose chains are known by isChain.
+func readRule(f Family, text string, isChain func(string) bool) Rule {
+	if r, err := ParseRule(f, text); err == nil && jumpsTo(r, isChain) {
+		return r
+	}
+	return readForeign(f, text, isChain)
+}
+
+// jumpsTo tells whether the target of a rule, if it is a jump, is a chain: the name
+// of a target without options looks the same.
+func jumpsTo(r Rule, isChain func(string) bool) bool {
+	jump, ok := r.Target.(Jump)
+	return !ok || isChain(jump.Chain)
+}
+
+// word is one word of a rule; iptables-save quotes the ones with spaces.
+var word = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`)
+
+// readForeign reads what can be understood of a rule, and keeps the rest as it is.
+// It never fails: what is not understood is in the Foreign part.
+func readForeign(f Family, text string, isChain func(string) bool) Rule {
+	words := word.FindAllString(text, -1)
+	foreign := &Foreign{Text: text}
+	var p ruleParser
+	for len(words) > 0 {
+		var option []string
+		option, words = cutOption(words)
+		switch {
+		case option[0] == "-j" || option[0] == "-g":
+			p.rule.Target, foreign.Target = readTarget(option, isChain)
+		case option[0] == "-m" && len(option) == 2:
+			p.module = option[1]
+			if !isModuleOption(words) && !slices.Contains(plainModules, p.module) {
+				foreign.Conditions = append(foreign.Conditions, "-m "+p.module)
+			}
+		case p.module == "comment":
+		case !p.understands(f, option):
+			foreign.Conditions = append(foreign.Conditions, strings.Join(withModule(p.module, option), " "))
+		}
+	}
+	p.rule.Foreign = foreign
+	return p.rule
+}
+
+// plainModules are conditions only by their options.
+var plainModules = []string{"tcp", "udp", "multiport", "mark", "connmark", "conntrack", "state", "owner", "comment"}
+
+// isModuleOption tells whether the next option is one of a module.
+func isModuleOption(words []string) bool {
+	if len(words) > 0 && words[0] == "!" {
+		words = words[1:]
+	}
+	return len(words) > 0 && strings.HasPrefix(words[0], "--")
+}
+
+// cutOption takes the first option of a rule with its values. What follows -j is
+// one option, whatever it holds.
+func cutOption(words []string) (option, rest []string) {
+	if words[0] == "-j" || words[0] == "-g" {
+		return words, nil
+	}
+	n := 1
+	if words[0] == "!" && len(words) > 1 {
+		n = 2
+	}
+	for n < len(words) && !strings.HasPrefix(words[n], "-") && words[n] != "!" {
+		n++
+	}
+	return words[:n], words[n:]
+}
+
+// withModule names the module of an option that is one of a module.
+func withModule(module string, option []string) []string {
+	if module != "" && isModuleOption(option) {
+		return append([]string{"-m", module}, option...)
+	}
+	return option
+}
+
+// understands takes an option into the rule, or leaves the rule as it was.
+func (p *ruleParser) understands(f Family, option []string) bool {
+	before := p.rule
+	before.UIDs, before.GIDs = slices.Clone(before.UIDs), slices.Clone(before.GIDs)
+	try := ruleParser{words: option, module: p.module, rule: p.rule}
+	for len(try.words) > 0 && try.err == nil {
+		try.option()
+	}
+	if try.err != nil || try.rule.Match.validate(f) != nil {
+		p.rule = before
+		return false
+	}
+	p.rule = try.rule
+	return true
+}
+
+// readTarget reads what follows -j or -g.
+func readTarget(words []string, isChain func(string) bool) (known Target, unknown string) {
+	if len(words) < 2 {
+		return nil, ""
+	}
+	if len(words) == 2 && isChain(words[1]) {
+		if words[0] == "-g" {
+			return Goto{Chain: words[1]}, ""
+		}
+		return Jump{Chain: words[1]}, ""
+	}
+	p := ruleParser{words: words}
+	p.option()
+	if _, jump := p.rule.Target.(Jump); p.err == nil && !jump {
+		return p.rule.Target, ""
+	}
+	return nil, strings.Join(words[1:], " ")
+}
+
+// A Goto continues in a chain of the same table, and when that chain ends, where
+// the chain of the rule was called. Only others use it.
+type Goto struct{ Chain string }
+
+func (t Goto) text(w *words, _ Family) { w.add("-g", t.Chain) }
+func (Goto) legalIn(string) bool       { return false }
+func (Goto) legalAt() []string         { return nil }
+func (t Goto) act(*Packet) next        { return next{jump: t.Chain, leaves: true} }
+
+// An effect is what a target does that is not known in detail.
+type effect uint8
+
+const (
+	goesOn    effect = iota // to the next rule
+	accepts                 // the packet goes on as far as we are concerned
+	drops                   // the packet is gone
+	takesAway               // the packet goes where nobody here knows
+)
+
+// effect tells what becomes of a packet by the name of a target
+// (iptables-extensions(8)); none has none.
+func (f *Foreign) effect() effect {
+	if f == nil {
+		return goesOn
+	}
+	name, _, _ := strings.Cut(f.Target, " ")
+	switch {
+	case name == "" || slices.Contains(continues, name):
+		return goesOn
+	case slices.Contains([]string{"SNAT", "MASQUERADE", "NOTRACK"}, name):
+		return accepts
+	case slices.Contains([]string{"REJECT", "TARPIT"}, name):
+		return drops
+	}
+	return takesAway
+}

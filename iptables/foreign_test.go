@@ -1,0 +1,149 @@
+package iptables
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// stateOf reads what iptables-save prints.
+func stateOf(t testing.TB, f Family, text string) Snapshot {
+	t.Helper()
+	s, err := ParseSnapshot(f, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
+	t.Parallel()
+	isChain := func(name string) bool { return name == "DOCKER" }
+	tests := []struct {
+		name, text string
+		want       Rule
+	}{
+		{"known", "-p tcp -m tcp --dport 80 -j RETURN", Rule{Match: Match{Proto: TCP, DPort: Is(Port(80))}, Target: Return}},
+		{
+			"condition", "-d 10.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER",
+			Rule{
+				Match: Match{Dst: Is(netip.MustParsePrefix("10.0.0.0/8"))}, Target: Jump{"DOCKER"},
+				Foreign: &Foreign{Conditions: []string{"-m addrtype --dst-type LOCAL"}},
+			},
+		},
+		{
+			"negated-condition", `-m set ! --match-set a src -j ACCEPT`,
+			Rule{Target: Accept, Foreign: &Foreign{Conditions: []string{"-m set ! --match-set a src"}}},
+		},
+		{"negated-protocol", "! -p udp -j ACCEPT", Rule{Target: Accept, Foreign: &Foreign{Conditions: []string{"! -p udp"}}}},
+		{"condition-without-options", "-m socket -j DOCKER", Rule{Target: Jump{"DOCKER"}, Foreign: &Foreign{Conditions: []string{"-m socket"}}}},
+		{
+			"comment", `-p udp -m comment --comment "to -j DROP \" it" -m udp --dport 53 -j ACCEPT`,
+			Rule{Match: Match{Proto: UDP, DPort: Is(Port(53))}, Target: Accept, Foreign: &Foreign{}},
+		},
+		{"target", "-p tcp -j DNAT --to-destination 10.0.0.1:80", Rule{Match: Match{Proto: TCP}, Foreign: &Foreign{Target: "DNAT --to-destination 10.0.0.1:80"}}},
+		{"target-without-options", "-o eth0 -j MASQUERADE", Rule{Match: Match{Out: Is(Interface("eth0"))}, Foreign: &Foreign{Target: "MASQUERADE"}}},
+		{"goto", "-g DOCKER", Rule{Target: Goto{"DOCKER"}, Foreign: &Foreign{}}},
+		{"no-target", "-p tcp", Rule{Match: Match{Proto: TCP}}},
+		{"nothing", "", Rule{}},
+		{"half-an-option", "-m tcp --dport", Rule{Foreign: &Foreign{Conditions: []string{"-m tcp --dport"}}}},
+		{"half-a-target", "-p tcp -j", Rule{Match: Match{Proto: TCP}, Foreign: &Foreign{}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if tt.want.Foreign != nil {
+				tt.want.Foreign.Text = tt.text
+			}
+			if diff := cmp.Diff(tt.want, readRule(IPv4, tt.text, isChain), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// endOf is what became of a packet, in words.
+func endOf(w Walk) string {
+	words := []string{w.Verdict.String()}
+	if w.Taken {
+		words = append(words, "taken")
+	}
+	if w.Uncertain {
+		words = append(words, "uncertain")
+	}
+	if w.Packet.RedirectedTo != 0 {
+		words = append(words, "redirected")
+	}
+	return strings.Join(words, " ")
+}
+
+func TestTraceOfOthersRulesSaysWhatIsCertain(t *testing.T) {
+	t.Parallel()
+	const redirect = "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -p tcp -j REDIRECT --to-ports 15001\n"
+	tests := []struct{ name, rules, want string }{
+		{"none", redirect, "ACCEPT redirected"},
+		{"condition-not-met-anyhow", "-A OUTPUT -p udp -m set --match-set a dst -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"condition-not-known", "-A OUTPUT -m set --match-set a dst -j ACCEPT\n" + redirect, "ACCEPT uncertain redirected"},
+		{"condition-of-a-rule-that-does-nothing", "-A OUTPUT -m set --match-set a dst -j LOG\n" + redirect, "ACCEPT redirected"},
+		{"condition-of-a-chain-that-does-nothing", "-A OUTPUT -m set --match-set a dst -j KUBE\n-A KUBE -p udp -j DNAT --to-destination 1.2.3.4\n-A KUBE -j RETURN\n" + redirect, "ACCEPT redirected"},
+		{"condition-of-a-chain-that-takes", "-A OUTPUT -m set --match-set a dst -j KUBE\n-A KUBE -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT uncertain redirected"},
+		{"dnat", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT taken"},
+		{"goto-does-not-come-back", "-A OUTPUT -g KUBE\n-A KUBE -j RETURN\n" + redirect, "ACCEPT"},
+		{"comment-is-no-condition", "-A OUTPUT -m comment --comment \"x\" -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"reject", "-A OUTPUT -p tcp -j REJECT --reject-with icmp-port-unreachable\n" + redirect, "DROP"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text := "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:KUBE - [0:0]\n" + tt.rules + "COMMIT\n"
+			got := endOf(stateOf(t, IPv4, text).Ruleset().Trace(outbound))
+			if got != tt.want {
+				t.Errorf("the walk ends %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPolicyOfABuiltinChainDecidesAtItsEnd(t *testing.T) {
+	t.Parallel()
+	const text = "*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT DROP [0:0]\n-A OUTPUT -p udp -j ACCEPT\nCOMMIT\n"
+	rs := stateOf(t, IPv4, text).Ruleset()
+	w := rs.Trace(outbound)
+	if w.Verdict != Drop || len(w.Steps) != 1 || w.Steps[0].Index != 1 {
+		t.Errorf("TCP meets %s, want the policy DROP behind the one rule", way(w))
+	}
+	udp := outbound
+	udp.Proto = UDP
+	if w := rs.Trace(udp); w.Verdict != Accept {
+		t.Errorf("UDP meets %s, want ACCEPT", way(w))
+	}
+}
+
+func TestTraceOfEndlessChainsEnds(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("*nat\n:OUTPUT ACCEPT [0:0]\n")
+	const chains = 40 // each asks twice for the next: 2^40 ways
+	for i := range chains {
+		b.WriteString(":K" + strings.Repeat("I", i) + " - [0:0]\n")
+	}
+	b.WriteString("-A OUTPUT -j K\n")
+	for i := range chains - 1 {
+		line := "-A K" + strings.Repeat("I", i) + " -m set --match-set a dst -j K" + strings.Repeat("I", i+1) + "\n"
+		b.WriteString(line + line)
+	}
+	b.WriteString("COMMIT\n")
+	if w := stateOf(t, IPv4, b.String()).Ruleset().Trace(outbound); !w.Uncertain {
+		t.Error("a walk that was broken off is certain")
+	}
+}
+
+func TestRulesOfOthersAreNotOursToMake(t *testing.T) {
+	t.Parallel()
+	rs := Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{{Name: "ISTIO_A", Rules: []Rule{{Foreign: &Foreign{Text: "-j X"}}}}}}}}
+	if err := rs.Validate(); err == nil || !strings.Contains(err.Error(), "is not ours to make") {
+		t.Errorf("Validate says %v", err)
+	}
+}
