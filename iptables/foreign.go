@@ -128,7 +128,7 @@ func (p *ruleParser) understands(f Family, option []string) bool {
 	for len(try.words) > 0 && try.err == nil {
 		try.option()
 	}
-	if try.err != nil || try.rule.Match.validate(f) != nil {
+	if try.err != nil || try.rule.validate(f) != nil {
 		p.rule = before
 		return false
 	}

@@ -1,7 +1,6 @@
 package capturetest
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -38,15 +37,17 @@ func (c Config) Rules(f iptables.Family) iptables.Ruleset {
 // A Prediction is the outcome of a flow by the typed rules, and why.
 type Prediction struct {
 	Outcome string
-	Steps   []iptables.Step
+	Leg     capture.Leg // the connection of the flow itself
 }
 
 // String lists the rules that took the packet.
 func (p Prediction) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, by", p.Outcome)
-	for _, s := range p.Steps {
-		fmt.Fprintf(&b, "\n  %s %s rule %d: %s", s.Table, s.Chain, s.Index+1, s.Rule.Text(iptables.IPv4))
+	for _, stage := range p.Leg.Stages {
+		for _, s := range stage.Steps {
+			fmt.Fprintf(&b, "\n  %s %s %s rule %d: %s", stage.Hook, s.Table, s.Chain, s.Index+1, s.Rule.Text(iptables.IPv4))
+		}
 	}
 	return b.String()
 }
@@ -59,68 +60,48 @@ func Predict(c Config, f Flow, family iptables.Family) Prediction {
 // PredictBy walks the first packet of a flow through rules, in their family,
 // which need not be those of the configuration.
 func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
-	family := rules.Family
-	dst := f.Dst(family)
-	p := iptables.Packet{
-		Proto: f.Proto, SYN: f.Proto == iptables.TCP, State: iptables.New,
-		Dst: netip.AddrPortFrom(dst, f.Port),
-	}
-	if f.Stray {
-		p.SYN, p.State = false, iptables.Invalid
-	}
-	port := cmp.Or(f.From.Port(), 40000)
-	var out Prediction
-	walk := func(hook, in, device string) bool {
-		p.Hook, p.In, p.Out = hook, in, device
-		w := rules.Trace(p)
-		out.Steps = append(out.Steps, w.Steps...)
-		p = w.Packet
-		return w.Verdict == iptables.Accept
-	}
-	var passes bool
-	if who, inside := f.identity(c.Proxy()); inside {
-		p.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
-		device := route(dst)
-		p.Src = netip.AddrPortFrom(source(f, family, dst, device), port)
-		if passes = walk(iptables.Output, "", device); passes && p.Out == "lo" {
-			p.NATDone = true
-			passes = walk(iptables.Prerouting, "lo", "")
-		}
-	} else {
-		from := hosts[f.Who][family]
-		p.Src = netip.AddrPortFrom(from, port)
-		passes = walk(iptables.Prerouting, route(from), "")
-	}
-	out.Outcome = c.outcome(f, p, passes)
-	return out
+	leg := capture.Read(rules).Journey(c.Config, c.site(), f.connection(c, rules.Family))[0]
+	return Prediction{outcome(f, leg), leg}
 }
 
-// outcome is where the flow of a packet ends that came through all hooks, or not.
-func (c Config) outcome(f Flow, p iptables.Packet, passes bool) string {
+// site is the pod of the network.
+func (c Config) site() capture.Site {
+	proxy := c.Proxy()
+	return capture.Site{
+		Proxy: iptables.Owner{UID: proxy.UID, GID: proxy.GID},
+		Route: func(dst netip.Addr) (string, netip.Addr) {
+			device := route(dst)
+			return device, source(dst, device)
+		},
+	}
+}
+
+// connection is a flow as the rules meet it.
+func (f Flow) connection(c Config, family iptables.Family) capture.Connection {
+	to := capture.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
+	if f.Stray {
+		to.State = iptables.Invalid
+	}
+	if who, inside := f.identity(c.Proxy()); inside {
+		to.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
+		return to
+	}
+	from := hosts[f.Who][family]
+	to.Src, to.In = netip.AddrPortFrom(from, 0), route(from)
+	return to
+}
+
+// outcome says in the words of a flow where its connection lands.
+func outcome(f Flow, leg capture.Leg) string {
 	switch {
-	case !passes:
+	case leg.Landing == capture.Dropped:
 		return "timeout"
 	case f.Stray:
 		return "refused" // whoever gets it has no connection that it fits
-	case p.TProxiedTo != 0:
-		return fmt.Sprintf("proxy %d", p.TProxiedTo)
-	case p.RedirectedTo != 0:
-		return fmt.Sprintf("proxy %d", p.RedirectedTo)
-	case f.Proto == iptables.TCP && c.listens(p.Dst):
-		return fmt.Sprintf("proxy %d", f.Port) // it went there by itself
+	case leg.Landing == capture.Direct:
+		return "direct"
 	}
-	return "direct"
-}
-
-// listens tells whether the proxy has a TCP socket there.
-func (c Config) listens(at netip.AddrPort) bool {
-	switch at.Port() {
-	case c.ProxyPort, c.InboundPort:
-		return route(at.Addr()) == "lo"
-	case agentPort:
-		return c.DNS.Captures() && at.Addr().IsLoopback()
-	}
-	return false
+	return fmt.Sprintf("proxy %d", leg.Port)
 }
 
 // route returns the interface of the pod by which a destination is reached.
@@ -139,11 +120,13 @@ func route(dst netip.Addr) string {
 	return "eth0"
 }
 
-// source returns the source address that the kernel picks, or the one asked for.
-func source(f Flow, family iptables.Family, dst netip.Addr, device string) netip.Addr {
+// source returns the source address that the kernel picks.
+func source(dst netip.Addr, device string) netip.Addr {
+	family := iptables.IPv4
+	if dst.Is6() {
+		family = iptables.IPv6
+	}
 	switch {
-	case f.From.Addr().IsValid():
-		return f.From.Addr()
 	case dst.IsLoopback():
 		return family.Localhost()
 	case device == "lo":

@@ -189,6 +189,9 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 					if got.Outcome != flow.Outcome {
 						t.Errorf("%s (%s): by the rules it is %s", flow.Line, family, got)
 					}
+					if d := got.Leg.Decided; d == nil || d.Reason == "" || d.Others || got.Leg.Uncertain {
+						t.Errorf("%s (%s): the reason for it is %+v", flow.Line, family, d)
+					}
 				}
 			}
 		})

@@ -1,0 +1,107 @@
+package capture
+
+import (
+	"fmt"
+	"slices"
+
+	"istio-init/iptables"
+)
+
+// decision finds the rule that says where a leg landed.
+func (t traveller) decision(leg Leg) *Decision {
+	switch {
+	case leg.Landing == Dropped || leg.Landing == Unknown:
+		last := leg.Stages[len(leg.Stages)-1].Steps
+		return t.decided(last[len(last)-1])
+	case leg.Captured:
+		return t.capturedBy(leg)
+	}
+	if d := t.leftBy(leg); d != nil {
+		return d
+	}
+	return &Decision{Reason: t.notTaken(leg)}
+}
+
+// decided makes a decision of a step.
+func (t traveller) decided(s iptables.Step) *Decision {
+	at := Place{s.Table, s.Chain, s.Index}
+	reason := t.Reason(at)
+	return &Decision{At: at, Rule: s.Rule.Text(t.Rules.Family), Reason: reason, Others: reason == "" && !iptables.Own(s.Chain)}
+}
+
+// capturedBy is the rule that sent the packet to the chain that captures, or the
+// one that captures where no jump leads to it.
+func (t traveller) capturedBy(leg Leg) *Decision {
+	for _, stage := range slices.Backward(leg.Stages) {
+		for i, s := range slices.Backward(stage.Steps) {
+			switch s.Rule.Target.(type) {
+			case iptables.Redirect, iptables.TProxy:
+				if i > 0 && jumpsTo(stage.Steps[i-1], s.Chain) && iptables.Own(stage.Steps[i-1].Chain) && s.Chain != chainOutputDNS {
+					return t.decided(stage.Steps[i-1])
+				}
+				return t.decided(s)
+			}
+		}
+	}
+	return nil
+}
+
+func jumpsTo(s iptables.Step, chain string) bool {
+	jump, ok := s.Rule.Target.(iptables.Jump)
+	return ok && jump.Chain == chain
+}
+
+// leftBy is the last rule that ended the way of the packet through a table in
+// which it could have been captured; nil when none did.
+func (t traveller) leftBy(leg Leg) *Decision {
+	for _, stage := range slices.Backward(leg.Stages) {
+		if stage.Hook != iptables.Output && stage.Hook != iptables.Prerouting {
+			continue
+		}
+		for _, s := range slices.Backward(stage.Steps) {
+			if s.Maybe || s.Table != iptables.NAT && s.Table != iptables.Mangle {
+				continue
+			}
+			own := iptables.Own(s.Chain)
+			switch s.Rule.Target {
+			case iptables.Return:
+				if own || s.Chain == stage.Hook {
+					return t.decided(s)
+				}
+			case iptables.Accept:
+				return t.decided(s)
+			}
+		}
+	}
+	return nil
+}
+
+// notTaken says why no rule took a packet.
+func (t traveller) notTaken(leg Leg) string {
+	entered := func(chain string) bool {
+		return slices.ContainsFunc(leg.Stages, func(stage Stage) bool {
+			return slices.ContainsFunc(stage.Steps, func(s iptables.Step) bool { return jumpsTo(s, chain) })
+		})
+	}
+	switch {
+	case !t.Captures():
+		return "no rules of a mesh are there"
+	case leg.State != iptables.New:
+		return "it goes on as its first packet was sent"
+	case leg.Proto == iptables.UDP:
+		return "UDP other than look-ups that are captured is left alone"
+	case leg.Proto != iptables.TCP:
+		return "only TCP and look-ups are captured"
+	case leg.Owner == nil && entered(chainInbound):
+		return fmt.Sprintf("port %d is not included by -b", leg.Dst.Port())
+	case leg.Owner == nil:
+		return "no connection that comes in is captured: -b names no port"
+	case entered(chainOutput) && t.c.manyGroups() && !entered(chainOutputGroup):
+		return noneOfTheGroups
+	case entered(chainOutput) && t.c.OutboundPrefixes.Empty() && len(t.c.OutboundPorts) == 0:
+		return "no connection to elsewhere is captured: -i and -q name nothing"
+	case entered(chainOutput):
+		return fmt.Sprintf("%s is not included by -i, nor port %d by -q", leg.Dst.Addr(), leg.Dst.Port())
+	}
+	return "no rule leads what leaves the pod to " + chainOutput
+}

@@ -1,0 +1,278 @@
+package capture
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"istio-init/iptables"
+)
+
+// A reader understands rules in the order in which they stand, one chain after
+// the other, and collects the configuration they come from.
+type reader struct {
+	family iptables.Family
+	c      *Config
+	dns    bool // look-ups are captured
+
+	chain  string // "table chain" that is read
+	tunnel bool   // the rule for the tunnel was met in the chain
+	leaves int    // rules of the chain that leave an interface alone
+	left   int    // how many of them were met
+
+	proxied  bool // nat ISTIO_OUTPUT: the rules for the proxy's own traffic were met
+	loopback bool // ... and the one for localhost
+	captured bool // ... and one that captures
+	selfs    owners
+}
+
+// owners are the ids that are known as the proxy's by its calls to its own pod.
+type owners struct{ uids, gids []iptables.IDRange }
+
+// forms say for each of our chains what its rules mean, by their form.
+var forms = map[string]func(*reader, string, rule) string{
+	"nat " + chainOutput:      (*reader).natOutput,
+	"nat " + chainOutputGroup: (*reader).natOutput,
+	"nat " + chainOutputDNS:   (*reader).lookups,
+	"nat " + chainInbound:     (*reader).natInbound,
+	"nat " + chainInRedirect:  (*reader).redirect,
+	"nat " + chainRedirect:    (*reader).redirect,
+	"mangle " + chainInbound:  (*reader).mangleInbound,
+	"mangle " + chainDivert:   (*reader).divert,
+	"mangle " + chainTProxy:   (*reader).tproxy,
+	"mangle " + chainOutput:   (*reader).mangleOutput,
+	"mangle " + chainDrop:     (*reader).drop,
+	"raw " + chainInbound:     (*reader).zones,
+	"raw " + chainOutputDNS:   (*reader).zones,
+}
+
+// builtin reads a rule of a built-in chain: a jump to ours, or what Istio itself
+// puts there.
+func (r *reader) builtin(form string, rule rule) string {
+	jump, ok := rule.Target.(iptables.Jump)
+	if !ok || !iptables.Own(jump.Chain) {
+		return r.istios(form, rule)
+	}
+	switch r.chain + ": " + form {
+	case "nat PREROUTING: tcp ISTIO_INBOUND", "mangle PREROUTING: tcp ISTIO_INBOUND":
+		return "TCP that comes in is looked at"
+	case "nat OUTPUT: ISTIO_OUTPUT":
+		if !r.dns { // else the older generations have it too
+			r.c.Generation = Current
+		}
+		return "what leaves a socket of the pod is looked at"
+	case "nat OUTPUT: tcp ISTIO_OUTPUT", "mangle OUTPUT: tcp ISTIO_OUTPUT":
+		return "TCP that leaves a socket of the pod is looked at"
+	case "mangle PREROUTING: state ISTIO_DROP":
+		r.c.DropInvalid = true
+		return "what fits no connection is dropped (--drop-invalid)"
+	case "raw PREROUTING: ISTIO_INBOUND", "raw OUTPUT: ISTIO_OUTPUT_DNS":
+		return "look-ups get conntrack zones of their own (--redirect-dns)"
+	case "nat PREROUTING: i ISTIO_REDIRECT", "nat PREROUTING: d i ISTIO_REDIRECT":
+		return r.natInbound(form, rule)
+	}
+	return ""
+}
+
+// istios reads what Istio puts into built-in chains, where that is its alone.
+func (r *reader) istios(form string, rule rule) string {
+	redirect, _ := rule.Target.(iptables.Redirect)
+	switch r.chain {
+	case "nat OUTPUT":
+		if redirect.Port == dnsProxyPort {
+			return r.lookups(form, rule)
+		}
+	case "mangle PREROUTING", "mangle OUTPUT":
+		if _, verdict := rule.Target.(iptables.Verdict); !verdict {
+			return r.mangleOutput(form, rule) + r.mangleInbound(form, rule)
+		}
+	case "raw PREROUTING", "raw OUTPUT":
+		return r.zones(form, rule)
+	case "filter INPUT", "filter FORWARD", "filter OUTPUT":
+		if form == "tcp DROP" || form == "udp DROP" {
+			return "a guardrail that Istio leaves behind when it is killed: all " + rule.Proto.String() + " is dropped"
+		}
+	}
+	return ""
+}
+
+// natOutput reads the rules for connections that begin in the pod.
+func (r *reader) natOutput(form string, rule rule) string {
+	switch form {
+	case "o RETURN":
+		if r.proxied {
+			return localCall
+		}
+		r.c.ExcludeInterfaces = append(r.c.ExcludeInterfaces, rule.Out.Val)
+		return excludedLink(rule.Out.Val)
+	case "tcp dport RETURN", "tcp dports RETURN":
+		r.c.OutboundExcludePorts = append(r.c.OutboundExcludePorts, destinationPorts(rule.Match)...)
+		return portsAre(rule, "excluded by -o")
+	case "udp dport RETURN", "udp dports RETURN":
+		r.c.Generation = Current
+		return portsAre(rule, "excluded by -o")
+	case "s o RETURN":
+		r.proxied = true
+		return "the proxy connects to the app on behalf of a peer"
+	case "d RETURN", "RETURN":
+		return r.leftAlone(rule)
+	case "tcp dport ISTIO_REDIRECT", "tcp dports ISTIO_REDIRECT":
+		r.captured = true
+		r.c.OutboundPorts = append(r.c.OutboundPorts, destinationPorts(rule.Match)...)
+		return portsAre(rule, "included by -q")
+	case "d ISTIO_REDIRECT":
+		r.include(rule.Dst.Val)
+		return fmt.Sprintf("%s is included by -i", rule.Dst.Val)
+	case "ISTIO_REDIRECT":
+		if o := &r.c.OutboundPrefixes; !o.All && len(o.Only) == 0 {
+			o.All, r.captured = true, true
+		} else {
+			r.include(r.anywhere())
+		}
+		return "every destination is included by -i"
+	case "ISTIO_OUTPUT_DNS":
+		return "look-ups are looked at (--redirect-dns)"
+	case "gid ISTIO_OUTPUT_GROUP":
+		r.c.OwnerGroups.All, r.c.OwnerGroups.Only = false, append(r.c.OwnerGroups.Only, rule.GIDs[0].Val)
+		return fmt.Sprintf("group %s is one of ISTIO_OUTBOUND_OWNER_GROUPS", rule.GIDs[0].Val)
+	case "!gid RETURN":
+		r.c.OwnerGroups.All = false
+		for _, gid := range rule.GIDs {
+			r.c.OwnerGroups.Only = append(r.c.OwnerGroups.Only, gid.Val)
+		}
+		return noneOfTheGroups
+	}
+	return r.fromProxy(form, rule)
+}
+
+// anywhere is the prefix of every destination.
+func (r *reader) anywhere() netip.Prefix { return netip.PrefixFrom(r.family.Any(), 0) }
+
+// include takes a destination that is captured. Every destination, among others,
+// is one of a list.
+func (r *reader) include(p netip.Prefix) {
+	r.captured = true
+	o := &r.c.OutboundPrefixes
+	if o.All {
+		o.All, o.Only = false, append(o.Only, r.anywhere())
+	}
+	o.Only = append(o.Only, p)
+}
+
+// leftAlone reads "[-d PREFIX] -j RETURN", whose meaning follows from where it
+// stands.
+func (r *reader) leftAlone(rule rule) string {
+	switch {
+	case !rule.Dst.Set && r.captured:
+		if o := &r.c.OutboundPrefixes; o.All { // stands behind lists alone
+			o.All, o.Only = false, append(o.Only, r.anywhere())
+		}
+		return "the destination is none of -i"
+	case !rule.Dst.Set && !r.loopback:
+		r.c.OwnerGroups.All = false
+		return "ISTIO_OUTBOUND_OWNER_GROUPS names no group"
+	case !r.loopback:
+		r.loopback = true
+		if r.family == iptables.IPv4 {
+			r.c.LoopbackV4 = rule.Dst.Val
+		}
+		return fmt.Sprintf("%s is the pod itself", rule.Dst.Val)
+	case !rule.Dst.Set:
+		r.c.OutboundPrefixes.Except = append(r.c.OutboundPrefixes.Except, r.anywhere())
+		return "every destination is excluded by -x"
+	}
+	r.c.OutboundPrefixes.Except = append(r.c.OutboundPrefixes.Except, rule.Dst.Val)
+	return fmt.Sprintf("%s is excluded by -x", rule.Dst.Val)
+}
+
+const (
+	localCall       = "a process of the pod calls its own pod"
+	noneOfTheGroups = "the group is none of ISTIO_OUTBOUND_OWNER_GROUPS"
+)
+
+// fromProxy reads the rules that keep the proxy's own traffic out of the proxy.
+func (r *reader) fromProxy(form string, rule rule) string {
+	switch form {
+	case "!d o tcp !dport uid ISTIO_IN_REDIRECT", "!d o tcp !dport gid ISTIO_IN_REDIRECT",
+		"!d o tcp !dports uid ISTIO_IN_REDIRECT", "!d o tcp !dports gid ISTIO_IN_REDIRECT",
+		"!d o uid ISTIO_IN_REDIRECT", "!d o gid ISTIO_IN_REDIRECT":
+		r.selfCall(rule)
+		return "the proxy calls its own pod: in by the front door"
+	case "o !uid RETURN", "o !gid RETURN", "o tcp !dport !uid RETURN", "o tcp !dport !gid RETURN", "o tcp !dport RETURN":
+		return localCall
+	case "!d o ISTIO_REDIRECT":
+		r.proxied, r.c.Generation = true, Istio1_0
+		return "the pod calls itself: out by the proxy"
+	case "uid RETURN":
+		if !slices.Contains(r.selfs.uids, rule.UIDs[0].Val) {
+			r.c.ProxyUIDs = append(r.c.ProxyUIDs, rule.UIDs[0].Val)
+		}
+		return fmt.Sprintf("user %s is the proxy", rule.UIDs[0].Val)
+	case "gid RETURN":
+		gid := rule.GIDs[0].Val
+		if i := slices.Index(r.selfs.gids, gid); i >= 0 {
+			r.selfs.gids = slices.Delete(r.selfs.gids, i, i+1) // again, and it is excluded
+			return fmt.Sprintf("group %s is the proxy", gid)
+		}
+		if r.c.Generation == Istio1_0 { // which knew no other groups
+			r.c.ProxyGIDs = append(r.c.ProxyGIDs, gid)
+			return fmt.Sprintf("group %s is the proxy", gid)
+		}
+		r.c.OwnerGroups.Except = append(r.c.OwnerGroups.Except, gid)
+		return fmt.Sprintf("group %s is excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", gid)
+	}
+	return ""
+}
+
+// selfCall takes the owner of a rule for the proxy's calls to its own pod, and
+// what it shows of the generation and the tunnel.
+func (r *reader) selfCall(rule rule) {
+	for _, uid := range rule.UIDs {
+		r.selfs.uids, r.c.ProxyUIDs = append(r.selfs.uids, uid.Val), append(r.c.ProxyUIDs, uid.Val)
+	}
+	for _, gid := range rule.GIDs {
+		r.selfs.gids, r.c.ProxyGIDs = append(r.selfs.gids, gid.Val), append(r.c.ProxyGIDs, gid.Val)
+	}
+	switch ports := destinationPorts(rule.Match); {
+	case r.dns && len(ports) > 1, !r.dns && len(ports) > 0:
+		r.c.Generation = Current
+	}
+}
+
+// redirect reads the rules that lead to the proxy.
+func (r *reader) redirect(form string, rule rule) string {
+	if form != "tcp REDIRECT" {
+		return ""
+	}
+	port := rule.Target.(iptables.Redirect).Port
+	if r.chain == "nat "+chainRedirect {
+		r.c.ProxyPort = port
+		return fmt.Sprintf("to the proxy's outbound port %d", port)
+	}
+	r.c.InboundPort = port
+	return fmt.Sprintf("to the proxy's inbound port %d", port)
+}
+
+func excludedLink(name iptables.Interface) string {
+	return fmt.Sprintf("interface %s is excluded by -c", name)
+}
+
+// portsAre says something of the ports of a rule.
+func portsAre(rule rule, what string) string {
+	ports := destinationPorts(rule.Match)
+	if len(ports) == 1 && ports[0].Single() {
+		return fmt.Sprintf("port %s is %s", ports[0], what)
+	}
+	return fmt.Sprintf("ports %s are %s", joinPorts(ports), what)
+}
+
+func joinPorts(ports []iptables.PortRange) string {
+	text := ""
+	for i, p := range ports {
+		if i > 0 {
+			text += ","
+		}
+		text += p.String()
+	}
+	return text
+}

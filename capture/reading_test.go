@@ -1,0 +1,69 @@
+package capture
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+)
+
+// TestRulesTellTheConfigurationTheyComeFrom: the rules of a random config are read,
+// each has a reason, and what was read makes the same rules again.
+func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 20))
+	const configs = 4000
+	for n := range configs {
+		c := randomConfig(rng, n%2 == 0)
+		c.Generation = oneOf(rng, Current, Current, Istio1_15, Istio1_0)
+		if c.Generation == Istio1_0 {
+			c.Mode, c.DNS = Redirect, DNS{} // as the release had it
+		}
+		c = withoutRepeats(c)
+		var readings []*Reading
+		for _, f := range iptables.Families {
+			readings = append(readings, Read(Rules(c, f)))
+		}
+		got := Configuration(readings...)
+		for _, f := range iptables.Families {
+			rs := Rules(c, f)
+			if diff := cmp.Diff(rs.String(), Rules(got, f).String()); diff != "" {
+				t.Fatalf("config %d %+v\nwas read as %+v\nwhich makes (-of the config +of what was read):\n%s", n, c, got, diff)
+			}
+			for _, table := range rs.Tables {
+				for _, chain := range table.Chains {
+					for i, r := range chain.Rules {
+						if readings[f].Reason(Place{table.Name, chain.Name, i}) == "" {
+							t.Fatalf("config %d: %s %s: no reason for %q (%s)", n, table.Name, chain.Name, r.Text(f), form(r))
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// withoutRepeats is the config as the command line has it, which keeps what is
+// repeated once.
+func withoutRepeats(c Config) Config {
+	c.InboundPorts.Only, c.InboundPorts.Except = once(c.InboundPorts.Only), once(c.InboundPorts.Except)
+	c.OutboundPrefixes.Only, c.OutboundPrefixes.Except = once(c.OutboundPrefixes.Only), once(c.OutboundPrefixes.Except)
+	c.OutboundPorts, c.OutboundExcludePorts = once(c.OutboundPorts), once(c.OutboundExcludePorts)
+	c.OwnerGroups.Only, c.OwnerGroups.Except = once(c.OwnerGroups.Only), once(c.OwnerGroups.Except)
+	c.ExcludeInterfaces, c.VirtualInterfaces = once(c.ExcludeInterfaces), once(c.VirtualInterfaces)
+	c.ProxyUIDs, c.ProxyGIDs, c.DNS.Servers = once(c.ProxyUIDs), once(c.ProxyGIDs), once(c.DNS.Servers)
+	return c
+}
+
+func once[T comparable](list []T) []T {
+	var out []T
+	for _, v := range list {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
