@@ -26,6 +26,9 @@ func (t traveller) decision(leg Leg) *Decision {
 func (t traveller) decided(s iptables.Step) *Decision {
 	at := Place{s.Table, s.Chain, s.Index}
 	reason := t.Reason(at)
+	if s.Index == len(t.Rules.Table(s.Table).Chain(s.Chain).Rules) {
+		reason = fmt.Sprintf("the policy of %s %s is DROP", s.Table, s.Chain)
+	}
 	return &Decision{At: at, Rule: s.Rule.Text(t.Rules.Family), Reason: reason, Others: reason == "" && !iptables.Own(s.Chain)}
 }
 

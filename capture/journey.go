@@ -39,9 +39,10 @@ const (
 	Lookup           // at the agent's port for look-ups
 	Dropped          // nowhere
 	Unknown          // where a rule of others sends it, which is not known here
+	NoRoute          // nowhere: it is refused before any rule is asked
 )
 
-var landingNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown"}
+var landingNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route"}
 
 // String returns the name of the landing.
 func (l Landing) String() string { return landingNames[l] }
@@ -121,6 +122,12 @@ func (t traveller) leg(c Connection) Leg {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
 	leg := Leg{Who: t.who(c.Owner), Connection: c}
+	if device == "" {
+		leg.Landing = NoRoute
+		leg.Decided = &Decision{Reason: "there is no route to " + c.Dst.Addr().String()}
+		return leg
+	}
+	leg.setDevice(device)
 	p := iptables.Packet{
 		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner,
 		SYN: c.Proto == iptables.TCP && c.State == iptables.New,
@@ -133,6 +140,15 @@ func (t traveller) leg(c Connection) Leg {
 	t.land(&leg, p)
 	leg.Decided = t.decision(leg)
 	return leg
+}
+
+// setDevice takes the interface at which the rules meet the connection first.
+func (l *Leg) setDevice(device string) {
+	if l.Owner == nil {
+		l.In = device
+	} else {
+		l.Out = device
+	}
 }
 
 // ephemeralPort stands for a source port that the kernel picks.

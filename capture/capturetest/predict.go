@@ -60,8 +60,8 @@ func Predict(c Config, f Flow, family iptables.Family) Prediction {
 // PredictBy walks the first packet of a flow through rules, in their family,
 // which need not be those of the configuration.
 func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
-	leg := capture.Read(rules).Journey(c.Config, c.site(), f.connection(c, rules.Family))[0]
-	return Prediction{outcome(f, leg), leg}
+	leg := capture.Read(rules).Journey(c.Config, c.site(), f.Connection(c, rules.Family))[0]
+	return Prediction{f.OutcomeAt(leg.Landing.String(), leg.Port), leg}
 }
 
 // site is the pod of the network.
@@ -76,8 +76,8 @@ func (c Config) site() capture.Site {
 	}
 }
 
-// connection is a flow as the rules meet it.
-func (f Flow) connection(c Config, family iptables.Family) capture.Connection {
+// Connection is a flow as the rules meet it.
+func (f Flow) Connection(c Config, family iptables.Family) capture.Connection {
 	to := capture.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
 	if f.Stray {
 		to.State = iptables.Invalid
@@ -91,17 +91,18 @@ func (f Flow) connection(c Config, family iptables.Family) capture.Connection {
 	return to
 }
 
-// outcome says in the words of a flow where its connection lands.
-func outcome(f Flow, leg capture.Leg) string {
+// OutcomeAt says in the words of a flow where its connection lands, from the name
+// of the landing and the port of the proxy there.
+func (f Flow) OutcomeAt(landing string, port uint16) string {
 	switch {
-	case leg.Landing == capture.Dropped:
+	case landing == capture.Dropped.String():
 		return "timeout"
 	case f.Stray:
 		return "refused" // whoever gets it has no connection that it fits
-	case leg.Landing == capture.Direct:
+	case landing == capture.Direct.String():
 		return "direct"
 	}
-	return fmt.Sprintf("proxy %d", leg.Port)
+	return fmt.Sprintf("proxy %d", port)
 }
 
 // route returns the interface of the pod by which a destination is reached.

@@ -19,11 +19,28 @@ type invocation struct {
 	ctx    context.Context
 	set    *settings
 	log    *zap.Logger
+	stdin  io.Reader
 	stdout io.Writer
+	pen    pen // for what people read on stdout
 }
 
 // runApply installs the rules or previews them.
 func runApply(inv *invocation) error {
+	if err := inv.complete(); err != nil {
+		return err
+	}
+	switch {
+	case inv.set.skipApply:
+		inv.log.Info("nothing installed, as --skip-rule-apply says")
+		return nil
+	case inv.set.dryRun:
+		return inv.preview()
+	}
+	return inv.change(inv.apply)
+}
+
+// complete takes what the configuration needs of the machine besides the input.
+func (inv *invocation) complete() error {
 	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
 	if err != nil {
 		return err
@@ -34,14 +51,15 @@ func runApply(inv *invocation) error {
 	if err := inv.set.config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
-	switch {
-	case inv.set.skipApply:
-		inv.log.Info("nothing installed, as --skip-rule-apply says")
-		return nil
-	case inv.set.dryRun:
-		return inv.preview()
+	return nil
+}
+
+// planned returns the rules that the flags make, for a question about them.
+func (inv *invocation) planned() ([]iptables.Ruleset, error) {
+	if err := inv.complete(); err != nil {
+		return nil, err
 	}
-	return inv.change(inv.apply)
+	return inv.wanted()
 }
 
 // inNetNS runs an action in the network namespace that was asked for, in

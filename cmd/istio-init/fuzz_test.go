@@ -42,7 +42,7 @@ func (a fakeAccounts) gid(name string) (string, error) { return a.id(name) }
 func (in input) parse(t *testing.T) (*settings, []error) {
 	t.Helper()
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
-	flags := defineFlags(set, allOptions)
+	flags := defineFlags(set, options, allOptions)
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if set.Lookup(name) != nil {
 			if err := set.Set(name, in[name]); err != nil {

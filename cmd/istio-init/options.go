@@ -26,11 +26,12 @@ type option struct {
 type group uint8
 
 const (
-	groupRules   group = iota // which traffic is captured: means nothing to clean
-	groupApply                // how rules are installed: means nothing to clean
-	groupRun                  // what is done, and where
-	groupLog                  // logs
-	groupRemoved              // of older releases: accepted, with a warning
+	groupRules    group = iota // which traffic is captured: means nothing to clean
+	groupApply                 // how rules are installed: means nothing to clean
+	groupRun                   // what is done, and where
+	groupLog                   // logs
+	groupQuestion              // what is asked, of one command
+	groupRemoved               // of older releases: accepted, with a warning
 )
 
 func allOptions(option) bool { return true }
@@ -71,12 +72,12 @@ func (f *flagValue) Type() string {
 	return "value"
 }
 
-// defineFlags gives a command the flags of the table; those that mean nothing
+// defineFlags gives a command the flags of a table; those that mean nothing
 // to it are accepted and not shown. It returns a value for every row.
-func defineFlags(flags *pflag.FlagSet, meant func(option) bool) []*flagValue {
+func defineFlags(flags *pflag.FlagSet, table []option, meant func(option) bool) []*flagValue {
 	flags.SortFlags = false
 	var values []*flagValue
-	for _, o := range options {
+	for _, o := range table {
 		value := &flagValue{option: o, value: o.def}
 		values = append(values, value)
 		if o.long == "" {

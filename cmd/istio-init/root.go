@@ -15,16 +15,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// Exit codes. Istio's repair controller relies on 126.
-const (
-	exitDone   = 0
-	exitFailed = 1
-)
-
 // A process is what the program gets from the system.
 type process struct {
 	args           []string
 	env            func(string) (string, bool)
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -78,19 +73,18 @@ func execute(ctx context.Context, p process) int {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitDone
-	}
 	var logged *loggedError
-	if !errors.As(err, &logged) {
+	if err != nil && !errors.As(err, &logged) {
 		const most = 4096 // what the user wrote may be in it, whole
 		_, _ = fmt.Fprintf(p.stderr, "Error: %.*s\n", most, err)
 	}
-	return exitFailed
+	return exitCode(err)
 }
 
 // A loggedError has been shown to the user already.
 type loggedError struct{ error }
+
+func (e *loggedError) Unwrap() error { return e.error }
 
 func newRoot(p process) *cobra.Command {
 	root := &cobra.Command{
@@ -119,7 +113,7 @@ rules into the new ones. With --dry-run nothing is touched: the rules are printe
 as iptables-save and ip6tables-save would print them.`,
 			Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
   istio-init apply -i '*' -b '*' --dry-run`,
-		}, allOptions, runApply),
+		}, options, allOptions, runApply),
 		newRuleCommand(p, &cobra.Command{
 			Use:     cleanCommand,
 			Aliases: cleanNames[1:],
@@ -130,7 +124,9 @@ accepted, since scripts pass them, and mean nothing here. With --dry-run the
 change is printed as input for iptables-restore and not made.`,
 			Example: `  istio-init clean
   istio-init clean --network-namespace /proc/4711/ns/net`,
-		}, cleanOptions, runClean),
+		}, options, cleanOptions, runClean),
+		newTrace(p),
+		newCheck(p),
 		newVersion(),
 	)
 	return root
@@ -138,11 +134,11 @@ change is printed as input for iptables-restore and not made.`,
 
 // newRuleCommand makes a command that takes the flags of the option table. meant
 // selects the options that mean something to it; the others are accepted.
-func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run func(*invocation) error) *cobra.Command {
+func newRuleCommand(p process, cmd *cobra.Command, table []option, meant func(option) bool, run func(*invocation) error) *cobra.Command {
 	cmd.Args = noArguments
-	flags := defineFlags(cmd.Flags(), meant)
+	flags := defineFlags(cmd.Flags(), table, meant)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inv := &invocation{ctx: cmd.Context(), stdout: p.stdout}
+		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
 		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
 		action := run
 		if set.cleanupOnly { // whatever rules the other flags describe
@@ -162,8 +158,12 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run 
 		for _, w := range set.warnings {
 			log.Warn(w)
 		}
-		if err := action(inv); err != nil {
+		err = action(inv)
+		var coded *exitError
+		if err != nil && (!errors.As(err, &coded) || coded.err != nil) {
 			log.Error(err.Error())
+		}
+		if err != nil {
 			return &loggedError{err}
 		}
 		return nil

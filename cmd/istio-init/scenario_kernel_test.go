@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
 	"istio-init/capture/capturetest"
 	"istio-init/iptables"
 )
@@ -74,8 +78,48 @@ func (s *scenario) connect(t *testing.T, pod *capturetest.Pod) {
 				t.Errorf("%s (%s): on the kernel it is %s\nheard: %q\nby the rules: %s", flow.Line, family, got, said,
 					capturetest.Predict(s.config, flow, family))
 			}
+			if got := s.trace(t, pod, flow, family); got != flow.Outcome {
+				t.Errorf("%s (%s): trace says of the live rules that it is %s", flow.Line, family, got)
+			}
 		}
 	}
+}
+
+// trace asks the built program where a flow lands, by the rules that stand.
+func (s *scenario) trace(t *testing.T, pod *capturetest.Pod, flow capturetest.Flow, family iptables.Family) string {
+	t.Helper()
+	args := append([]string{"trace", "--output", "json"}, traceArgs(flow.Connection(s.config, family))...)
+	stdout, stderr, err := pod.Run(t.Context(), builtProgram(t), args...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, stderr)
+	}
+	var answer traceJSON
+	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || len(answer.Legs) == 0 || !answer.Certain {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, stdout)
+	}
+	return flow.OutcomeAt(answer.Legs[0].Landing, answer.Legs[0].Port)
+}
+
+// traceArgs are the arguments that ask for a connection.
+func traceArgs(c capture.Connection) []string {
+	args := []string{"--to", c.Dst.String(), "--proto", c.Proto.String()}
+	if c.Owner != nil {
+		args = append(args, "--uid", strconv.Itoa(int(c.Owner.UID)), "--gid", strconv.Itoa(int(c.Owner.GID)))
+	} else {
+		args = append(args, "--in", c.In)
+	}
+	switch {
+	case c.Src.Addr().IsValid() && c.Src.Port() != 0:
+		args = append(args, "--from", c.Src.String())
+	case c.Src.Addr().IsValid():
+		args = append(args, "--from", c.Src.Addr().String())
+	case c.Src.Port() != 0:
+		args = append(args, "--from", fmt.Sprintf(":%d", c.Src.Port()))
+	}
+	if c.State != 0 {
+		args = append(args, "--state", strings.ToLower(c.State.String()))
+	}
+	return args
 }
 
 // saveBoth returns the rules of both families in our own form, without tables

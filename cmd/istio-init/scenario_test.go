@@ -59,7 +59,7 @@ func loadScenario(t *testing.T, path string) *scenario {
 		t.Fatalf("%s: args: %v", path, err)
 	}
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	values := defineFlags(flags, allOptions)
+	values := defineFlags(flags, options, allOptions)
 	if err := flags.Parse(s.args); err != nil {
 		t.Fatalf("%s: args: %v", path, err)
 	}

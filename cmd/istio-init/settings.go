@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"istio-init/capture"
@@ -24,6 +25,14 @@ type settings struct {
 	force       *iptables.Variant
 	allowHost   bool          // the network namespace may be that of a machine
 	timeout     time.Duration // bounds everything that is done to the kernel
+
+	describes bool // flags say which rules are meant
+
+	// Of the commands that answer questions.
+	question question
+	rules    string       // where the rules are taken from; "": see rulesFrom
+	podAddrs []netip.Addr // of the pod, where no namespace tells them
+	output   outputForm
 
 	redirectDNS   bool
 	captureAllDNS bool
@@ -57,6 +66,7 @@ func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(o
 	var problems []error
 	for _, f := range flags {
 		o := f.option
+		s.describes = s.describes || f.changed && o.group == groupRules
 		value, source := f.value, ""
 		if !f.changed {
 			value, source = o.fromEnvironment(env, s)

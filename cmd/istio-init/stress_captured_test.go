@@ -175,7 +175,7 @@ func configOf(t *testing.T, line []string) capturetest.Config {
 		line = in(iptables.NFT, flags("-b 80"))
 	}
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
-	values := defineFlags(set, allOptions)
+	values := defineFlags(set, options, allOptions)
 	if err := set.Parse(line[1:]); err != nil {
 		t.Fatal(err)
 	}

@@ -207,17 +207,17 @@ var options = []option{
 		set:  flag(nil),
 	},
 	{
-		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true,
+		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true, group: groupApply,
 		help: "validate the rules with connections; not supported yet",
 		set:  runValidation,
 	},
 	{
-		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: "15002", form: formPort,
+		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: "15002", form: formPort, group: groupApply,
 		help: "port that the validation connects to",
 		set:  port(func(s *settings) *uint16 { return &s.probePort }),
 	},
 	{
-		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: "a duration such as 5s",
+		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: "a duration such as 5s", group: groupApply,
 		help: "how long the validation may take",
 		set:  duration(func(s *settings) *durationValue { return &s.probeTimeout }),
 	},

@@ -1,0 +1,135 @@
+package capture
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"istio-init/iptables"
+)
+
+// A Fact is one thing that a configuration says, for people.
+type Fact struct{ Label, Text string }
+
+// Facts tells what a configuration captures, in words, in the order in which one
+// would ask.
+func (c Config) Facts() []Fact {
+	if c.Mode == None {
+		return []Fact{{"mode", "NONE: nothing is captured"}}
+	}
+	facts := []Fact{
+		{"mode", c.Mode.String()},
+		{"inbound", c.inboundFact()},
+		{"outbound", c.outboundFact()},
+	}
+	add := func(label, text string) {
+		if text != "" {
+			facts = append(facts, Fact{label, text})
+		}
+	}
+	add("left alone", joinFacts(
+		listFact("ports out %s (-o)", "ports out %s (-o)", portTexts(c.OutboundExcludePorts)),
+		listFact("destination %s (-x)", "destinations %s (-x)", texts(c.OutboundPrefixes.Except)),
+		listFact("interface %s (-c)", "interfaces %s (-c)", texts(c.ExcludeInterfaces)),
+	))
+	add("processes", c.groupsFact())
+	add("virtual", listFact("machine behind interface %s (-k)", "machines behind interfaces %s (-k)", texts(c.VirtualInterfaces)))
+	facts = append(facts, Fact{"proxy", fmt.Sprintf("uid %s, gid %s; ports %d out, %d in, %d tunnels",
+		strings.Join(texts(c.ProxyUIDs), ","), strings.Join(texts(c.ProxyGIDs), ","), c.ProxyPort, c.InboundPort, c.TunnelPort)})
+	facts = append(facts, Fact{"look-ups", c.lookupFact()})
+	if c.DropInvalid {
+		add("dropped", "packets that come in and fit no connection (--drop-invalid)")
+	}
+	if c.LoopbackV4.IsValid() && c.LoopbackV4.Bits() < 32 {
+		add("pod itself", c.LoopbackV4.String())
+	}
+	return facts
+}
+
+func (c Config) inboundFact() string {
+	switch {
+	case c.InboundPorts.Empty():
+		return "nothing (-b names no port)"
+	case !c.InboundPorts.All:
+		return listFact("TCP port %s (-b)", "TCP ports %s (-b)", portTexts(c.InboundPorts.Only))
+	}
+	return joinFacts("every TCP port (-b '*')", listFact("but not %s (-d)", "but not %s (-d)", portTexts(c.InboundPorts.Except)))
+}
+
+func (c Config) outboundFact() string {
+	switch {
+	case c.OutboundPrefixes.All:
+		return "TCP to every destination (-i '*')"
+	case c.OutboundPrefixes.Empty() && len(c.OutboundPorts) == 0:
+		return "nothing (-i and -q name nothing)"
+	}
+	return joinFacts(listFact("TCP to %s (-i)", "TCP to %s (-i)", texts(c.OutboundPrefixes.Only)),
+		listFact("TCP port %s whatever the destination (-q)", "TCP ports %s whatever the destination (-q)", portTexts(c.OutboundPorts)))
+}
+
+func (c Config) groupsFact() string {
+	switch g := c.OwnerGroups; {
+	case g.All:
+		return listFact("all but those of group %s", "all but those of groups %s", texts(g.Except))
+	case len(g.Only) == 0:
+		return "none: ISTIO_OUTBOUND_OWNER_GROUPS names no group"
+	default:
+		return listFact("those of group %s", "those of groups %s", texts(g.Only))
+	}
+}
+
+func (c Config) lookupFact() string {
+	switch {
+	case c.DNS.All:
+		return "all are captured (--capture-all-dns)"
+	case len(c.DNS.Servers) > 0:
+		return listFact("of the server %s are captured (--redirect-dns)", "of the servers %s are captured (--redirect-dns)", texts(c.DNS.Servers))
+	}
+	return "not captured"
+}
+
+// mostListed is how many elements of a list are named.
+const mostListed = 12
+
+// listFact names the elements of a list in a sentence for one or for many; "" for
+// none.
+func listFact(one, many string, list []string) string {
+	switch n := len(list); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return fmt.Sprintf(one, list[0])
+	case n > mostListed:
+		return fmt.Sprintf(many, fmt.Sprintf("%s and %d more", strings.Join(list[:mostListed], ", "), n-mostListed))
+	default:
+		return fmt.Sprintf(many, strings.Join(list, ", "))
+	}
+}
+
+func joinFacts(facts ...string) string {
+	var said []string
+	for _, f := range facts {
+		if f != "" {
+			said = append(said, f)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+// portTexts writes ranges as the options take them.
+func portTexts(ports []iptables.PortRange) []string {
+	out := texts(ports)
+	for i := range out {
+		out[i] = strings.Replace(out[i], ":", "-", 1)
+	}
+	return out
+}
+
+// texts are the texts of values of one kind.
+func texts[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix | netip.Addr](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = fmt.Sprint(v)
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// arguments returns the command line and the environment of an apply that make the
+// rules of a configuration. What is at its default is left out, but for the flags
+// that Istio's injector always gives.
+func arguments(c capture.Config, both bool) (args, variables []string) {
+	add := func(flag, value string) { args = append(args, flag, value) }
+	port := func(p uint16) string { return strconv.Itoa(int(p)) }
+	add("-p", port(c.ProxyPort))
+	add("-z", port(c.InboundPort))
+	if c.TunnelPort != defaultTunnelPort {
+		add("-e", port(c.TunnelPort))
+	}
+	uids, gids := listText(c.ProxyUIDs), listText(c.ProxyGIDs)
+	add("-u", uids)
+	if gids != uids {
+		add("-g", gids)
+	}
+	add("-m", c.Mode.String())
+	add("-i", scopeText(c.OutboundPrefixes))
+	add("-x", listText(c.OutboundPrefixes.Except))
+	add("-b", scopeText(c.InboundPorts))
+	for _, o := range []struct{ flag, value string }{
+		{"-d", listText(c.InboundPorts.Except)}, {"-q", listText(c.OutboundPorts)}, {"-o", listText(c.OutboundExcludePorts)},
+		{"-c", listText(c.ExcludeInterfaces)}, {"-k", listText(c.VirtualInterfaces)},
+	} {
+		if o.value != "" {
+			add(o.flag, o.value)
+		}
+	}
+	if c.Mode == capture.TProxy && c.TProxyMark != defaultTProxyMark {
+		add("-t", fmt.Sprintf("%#x", c.TProxyMark))
+	}
+	args = append(args, switches(c)...)
+	if both {
+		args = append(args, "--dual-stack")
+	}
+	return args, environment(c)
+}
+
+// Istio's defaults, which arguments leave out.
+const (
+	defaultTunnelPort = 15008
+	defaultTProxyMark = 1337
+)
+
+// switches are the arguments that turn something on.
+func switches(c capture.Config) []string {
+	var args []string
+	if c.DNS.Captures() {
+		args = append(args, "--redirect-dns")
+	}
+	if c.DNS.All {
+		args = append(args, "--capture-all-dns")
+	}
+	if c.DropInvalid {
+		args = append(args, "--drop-invalid")
+	}
+	if c.Generation != capture.Current {
+		args = append(args, "--compat", c.Generation.String())
+	}
+	return args
+}
+
+// environment is what only variables can say.
+func environment(c capture.Config) []string {
+	var vars []string
+	if g := c.OwnerGroups; !g.All {
+		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS="+listText(g.Only))
+	} else if len(g.Except) > 0 {
+		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE="+listText(g.Except))
+	}
+	if c.LoopbackV4.IsValid() && c.LoopbackV4 != netip.PrefixFrom(iptables.IPv4.Localhost(), 32) {
+		vars = append(vars, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR="+c.LoopbackV4.String())
+	}
+	return vars
+}
+
+func scopeText[T iptables.PortRange | netip.Prefix](s capture.Scope[T]) string {
+	if s.All {
+		return "*"
+	}
+	return listText(s.Only)
+}
+
+// listText writes values as an option takes them.
+func listText[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix](list []T) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = fmt.Sprint(v)
+		if r, ok := any(v).(iptables.PortRange); ok {
+			texts[i] = strings.Replace(r.String(), ":", "-", 1)
+		}
+	}
+	return strings.Join(texts, ",")
+}

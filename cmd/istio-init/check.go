@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// runCheck compares what stands with what the flags would make, or without flags
+// tells what is captured.
+func runCheck(inv *invocation) error {
+	return inv.inNetNS(func(ctx context.Context) error {
+		if !inv.set.describes {
+			sc, err := inv.scene(ctx)
+			if err != nil {
+				return notLooked(err)
+			}
+			state := describe(sc)
+			return inv.say(state, func(w io.Writer) error { return writeState(w, inv.pen, sc, state) })
+		}
+		want, err := inv.planned()
+		if err != nil {
+			return notLooked(err)
+		}
+		found, err := inv.compare(ctx, want)
+		if err != nil {
+			return notLooked(err)
+		}
+		if err := inv.say(found, func(w io.Writer) error { return writeDrift(w, inv.pen, found) }); err != nil || found.InOrder {
+			return err
+		}
+		return &exitError{code: exitDrifted}
+	})
+}
+
+// notLooked is the error of a check that could not be made.
+func notLooked(err error) error {
+	return &exitError{code: exitNotLooked, err: fmt.Errorf("could not look: %w", err)}
+}
+
+// A drift is how what stands differs from what is wanted; also the form of check
+// --output json.
+type drift struct {
+	InOrder  bool          `json:"in_order"`
+	Variant  string        `json:"variant,omitempty"`
+	Families []familyDrift `json:"families"`
+	// Besides are differences that are no rules of the variant: routes, the
+	// address ::6, what stands in the other variant.
+	Besides  []string `json:"besides,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
+	Doubts   []string `json:"doubts,omitempty"`
+}
+
+type familyDrift struct {
+	Family string      `json:"family"`
+	Wanted int         `json:"wanted"` // rules
+	Lines  []driftLine `json:"lines"`  // none: in order
+}
+
+// A driftLine is a line of a unified diff.
+type driftLine struct {
+	Op     string `json:"op"` // "missing", "unexpected" or "same"
+	Line   string `json:"line"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (d *drift) besides(format string, args ...any) {
+	d.Besides = append(d.Besides, fmt.Sprintf(format, args...))
+}
+
+// compare finds the drift of the namespace, or of a dump.
+func (inv *invocation) compare(ctx context.Context, want []iptables.Ruleset) (*drift, error) {
+	d := &drift{}
+	var err error
+	if from := inv.set.rulesFrom(); from == rulesPlanned {
+		err = inv.compareLive(ctx, d, want)
+	} else {
+		err = inv.compareDump(d, from, want)
+	}
+	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f familyDrift) bool { return len(f.Lines) > 0 })
+	return d, err
+}
+
+func (inv *invocation) compareDump(d *drift, path string, want []iptables.Ruleset) error {
+	_, snapshots, err := inv.readDump(path)
+	if err != nil {
+		return err
+	}
+	for _, rs := range want {
+		s := snapshots[rs.Family]
+		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
+		d.warn(rs.Family, s)
+	}
+	d.Doubts = append(d.Doubts, "a dump of rules shows neither routes nor addresses, nor the other variant of iptables")
+	return nil
+}
+
+func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptables.Ruleset) error {
+	found, err := inv.survey(ctx, nil)
+	if err != nil {
+		return err
+	}
+	var captured []iptables.Family
+	for _, rs := range want {
+		if len(rs.Tables) > 0 {
+			captured = append(captured, rs.Family)
+		}
+	}
+	kernel, _, err := iptables.Choose(found.kernels, inv.set.force, captured)
+	if err != nil {
+		return err
+	}
+	d.Variant = kernel.Variant().String()
+	for _, rs := range want {
+		change, err := kernel.Plan(ctx, rs)
+		if err != nil {
+			return err
+		}
+		d.family(change, rs)
+		d.warn(rs.Family, kernel.State(rs.Family))
+		if err := d.routes(rs.Family, inv.set.route(rs)); err != nil {
+			return err
+		}
+	}
+	for _, other := range found.kernels {
+		if other != kernel && other.Holds() {
+			d.besides("rules of ours stand in the variant %s too: connections are looked at twice", other.Variant())
+		}
+		if err := other.Unseen(); err != nil {
+			d.Doubts = append(d.Doubts, err.Error())
+		}
+	}
+	if found.blind != nil {
+		d.Doubts = append(d.Doubts, "the legacy variant could not be looked at: "+found.blind.Error())
+	}
+	if len(found.native) > 0 {
+		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
+	}
+	return d.passthrough(len(want[iptables.IPv6].Tables) > 0)
+}
+
+// warn names the rules of others that may take traffic before ours see it.
+func (d *drift) warn(f iptables.Family, s iptables.Snapshot) {
+	for _, rule := range s.InTheWay() {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
+	}
+}
+
+// routes compares the policy routing of mode TPROXY.
+func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
+	have, err := netutil.LookAtTProxyRoutes(f == iptables.IPv6)
+	if err != nil {
+		return err
+	}
+	wanted := want != netutil.TProxyRoute{}
+	if wanted && !slices.Contains(have.Rules, want) {
+		d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", f, want.Mark, want.Table)
+	}
+	if wanted && !slices.Contains(have.Tables, want.Table) {
+		d.besides("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", f, want.Table)
+	}
+	seen := false
+	for _, rule := range have.Rules {
+		if rule != want || !wanted {
+			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
+		} else if seen {
+			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
+		}
+		seen = seen || rule == want
+	}
+	for _, table := range have.Tables {
+		if table != want.Table || !wanted {
+			d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
+		}
+	}
+	return nil
+}
+
+// passthrough compares the source address of inbound IPv6 connections.
+func (d *drift) passthrough(wanted bool) error {
+	if netutil.IPv6Off() && !wanted {
+		return nil
+	}
+	there, ours, err := netutil.LookAtPassthroughV6()
+	switch {
+	case err != nil:
+		return err
+	case wanted && !there:
+		d.besides("%s/128 is missing on lo: the proxy cannot connect to the app over IPv6", netutil.PassthroughV6)
+	case !wanted && ours:
+		d.besides("%s/128 on lo is of an earlier run", netutil.PassthroughV6)
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// runTrace tells where a connection lands, and which rule says so.
+func runTrace(inv *invocation) error {
+	q := inv.set.question
+	if q.to == (endpoint{}) {
+		return errNoTarget
+	}
+	f, err := q.family()
+	if err != nil {
+		return err
+	}
+	return inv.inNetNS(func(ctx context.Context) error {
+		sc, err := inv.scene(ctx)
+		if err != nil {
+			return err
+		}
+		c, err := q.connection(sc, f)
+		if err != nil {
+			return err
+		}
+		reading := sc.readings[f]
+		site := capture.Site{Route: sc.route, Proxy: proxyOwner(sc.config)}
+		legs := reading.Journey(sc.config, site, c)
+		return inv.say(traced(sc, reading, legs), func(w io.Writer) error { return writeTrace(w, inv.pen, sc, reading, legs) })
+	})
+}
+
+// say writes an answer in the form that was asked for.
+func (inv *invocation) say(forPrograms any, forPeople func(io.Writer) error) error {
+	var text strings.Builder
+	if inv.set.output == outputJSON {
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(forPrograms); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	} else if err := forPeople(&text); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// writeTrace writes the way of a connection for people.
+func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []capture.Leg) error {
+	var b strings.Builder
+	b.WriteString("by " + sc.title() + "\n")
+	for i, leg := range legs {
+		start := ""
+		if i > 0 {
+			start = "then "
+		}
+		b.WriteString("\n" + p.in(bold, strings.TrimSuffix(wrap(start+connectionText(leg), "", "  "), "\n")) + "\n")
+		b.WriteString(p.in(landingColour(leg), strings.TrimSuffix(wrap(outcomeText(leg), "", "  "), "\n")) + "\n")
+		for _, stage := range leg.Stages {
+			if len(stage.Steps) > 0 {
+				b.WriteString("  at " + stage.Hook + "\n")
+			}
+			for _, s := range stage.Steps {
+				writeStep(&b, p, r, leg, s)
+			}
+		}
+	}
+	for _, doubt := range doubtsOf(sc, legs) {
+		b.WriteString("\n" + p.in(yellow, strings.TrimSuffix(wrap("not certain: "+doubt, "", "  "), "\n")) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeStep writes one rule that was met: why it is there, and its text. What
+// decides is marked.
+func writeStep(b *strings.Builder, p pen, r *capture.Reading, leg capture.Leg, s iptables.Step) {
+	mark := "        "
+	if decides(leg, s) {
+		mark = "      > "
+	}
+	fmt.Fprint(b, wrap(fmt.Sprintf("%s %s, rule %d: %s", s.Table, s.Chain, s.Index+1, reasonOf(r, s)), "    ", "      "))
+	text := strings.TrimSuffix(wrap(ruleText(r, s), mark, "          "), "\n")
+	if decides(leg, s) {
+		b.WriteString(p.in(landingColour(leg), text) + "\n")
+	} else {
+		b.WriteString(p.in(dim, text) + "\n")
+	}
+}
+
+// decides tells whether a step is the one that says where a leg lands.
+func decides(leg capture.Leg, s iptables.Step) bool {
+	return leg.Decided != nil && leg.Decided.Rule != "" && !s.Maybe && leg.Decided.At == placeOf(s)
+}
+
+func placeOf(s iptables.Step) capture.Place {
+	return capture.Place{Table: s.Table, Chain: s.Chain, Index: s.Index}
+}
+
+// isPolicy tells whether a step is the policy of its chain.
+func isPolicy(r *capture.Reading, s iptables.Step) bool {
+	return s.Index == len(r.Rules.Table(s.Table).Chain(s.Chain).Rules)
+}
+
+func ruleText(r *capture.Reading, s iptables.Step) string {
+	if isPolicy(r, s) {
+		return "policy " + iptables.Drop.String()
+	}
+	return s.Rule.Text(r.Rules.Family)
+}
+
+// reasonOf is why a rule is there, or what is known of one that is not a mesh's.
+func reasonOf(r *capture.Reading, s iptables.Step) string {
+	reason := r.Reason(placeOf(s))
+	switch {
+	case reason != "":
+		return reason
+	case s.Maybe:
+		return "a rule of others, with a condition that is not known here"
+	case isPolicy(r, s):
+		return "the policy of the chain"
+	case iptables.Own(s.Chain):
+		return "a rule of a mesh that is not known here"
+	}
+	return "a rule of others"
+}
+
+// connectionText says which connection a leg is.
+func connectionText(leg capture.Leg) string {
+	who := leg.Who
+	if leg.Owner != nil {
+		who = fmt.Sprintf("%s (uid %d, gid %d)", leg.Who, leg.Owner.UID, leg.Owner.GID)
+	}
+	text := fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), leg.Dst)
+	if leg.Dst.Port() == 0 {
+		text = fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), leg.Dst.Addr())
+	}
+	switch {
+	case leg.Owner == nil:
+		text += ", in by " + leg.In
+	case leg.Out != "":
+		text += ", out by " + leg.Out
+	}
+	if leg.Mark != 0 {
+		text += fmt.Sprintf(", mark %#x", leg.Mark)
+	}
+	if leg.State != iptables.New && leg.State != 0 {
+		text += ", " + strings.ToLower(leg.State.String())
+	}
+	return text
+}
+
+// outcomeText says where a leg lands and why.
+func outcomeText(leg capture.Leg) string {
+	if leg.Loop {
+		return "loops: what the proxy sends comes back to it, " + becauseText(leg)
+	}
+	return landingText(leg) + ", " + becauseText(leg)
+}
+
+func landingText(leg capture.Leg) string {
+	switch leg.Landing {
+	case capture.Outbound, capture.Inbound:
+		if !leg.Captured {
+			return fmt.Sprintf("arrives: it was sent to the proxy's own port %d, and not captured", leg.Port)
+		}
+		return fmt.Sprintf("captured: %s -> proxy port %d", leg.Landing, leg.Port)
+	case capture.Lookup:
+		if !leg.Captured {
+			return fmt.Sprintf("arrives: it was sent to the agent's own port %d, and not captured", leg.Port)
+		}
+		return fmt.Sprintf("captured: look-up -> agent port %d", leg.Port)
+	case capture.Dropped:
+		return "dropped"
+	case capture.NoRoute:
+		return "fails"
+	case capture.Unknown:
+		return "taken by a rule of others, to where is not known here"
+	}
+	return "passes: not captured"
+}
+
+// becauseText gives the reason of a leg's landing, or else the rule.
+func becauseText(leg capture.Leg) string {
+	switch d := leg.Decided; {
+	case d == nil:
+		return "for a reason that is not known here"
+	case d.Reason != "":
+		return "because " + d.Reason
+	case d.Others:
+		return fmt.Sprintf("because of a rule of others: %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+	default:
+		return fmt.Sprintf("because of the rule %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+	}
+}
+
+func landingColour(leg capture.Leg) string {
+	switch {
+	case leg.Loop || leg.Landing == capture.Dropped || leg.Landing == capture.NoRoute:
+		return red
+	case leg.Landing == capture.Unknown:
+		return yellow
+	case leg.Captured:
+		return green
+	}
+	return bold
+}
+
+// doubtsOf are the reasons why an answer may be wrong.
+func doubtsOf(sc *scene, legs []capture.Leg) []string {
+	doubts := append([]string(nil), sc.doubts...)
+	for _, leg := range legs {
+		if !leg.Uncertain {
+			continue
+		}
+		for _, stage := range leg.Stages {
+			for _, s := range stage.Steps {
+				if s.Maybe && s.Rule.Foreign != nil {
+					doubts = append(doubts, fmt.Sprintf("%s %s rule %d of others may take the %s's packet first; not known here: %s",
+						s.Table, s.Chain, s.Index+1, leg.Who, strings.Join(s.Rule.Foreign.Conditions, ", ")))
+				}
+			}
+		}
+	}
+	return doubts
+}
+
+// title says what the rules are.
+func (sc *scene) title() string {
+	if sc.variant != "" {
+		return fmt.Sprintf("%s (%s)", sc.name, sc.variant)
+	}
+	return sc.name
+}
