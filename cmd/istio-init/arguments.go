@@ -31,8 +31,11 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 	add("-x", listText(c.OutboundPrefixes.Except))
 	add("-b", scopeText(c.InboundPorts))
 	for _, o := range []struct{ flag, value string }{
-		{"-d", listText(c.InboundPorts.Except)}, {"-q", listText(c.OutboundPorts)}, {"-o", listText(c.OutboundExcludePorts)},
-		{"-c", listText(c.ExcludeInterfaces)}, {"-k", listText(c.VirtualInterfaces)},
+		{"-d", listText(c.InboundPorts.Except)},
+		{"-q", listText(c.OutboundPorts)},
+		{"-o", listText(c.OutboundExcludePorts)},
+		{"-c", listText(c.ExcludeInterfaces)},
+		{"-k", listText(c.VirtualInterfaces)},
 	} {
 		if o.value != "" {
 			add(o.flag, o.value)

@@ -62,10 +62,12 @@ type familyDrift struct {
 	Lines  []driftLine `json:"lines"`  // none: in order
 }
 
-// A driftLine is a line of a unified diff.
+// A driftLine is a line of a unified diff: a rule, or without one the chain itself.
 type driftLine struct {
 	Op     string `json:"op"` // "missing", "unexpected" or "same"
-	Line   string `json:"line"`
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	Rule   string `json:"rule,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
 

@@ -33,7 +33,7 @@ func driftLines(c iptables.Change) []driftLine {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		rule := line[min(1, len(line)):]
-		d := driftLine{Line: rule, Reason: reasons[rule]}
+		d := newDriftLine(rule, reasons[rule])
 		switch {
 		case strings.HasPrefix(line, "diff "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
 			continue // what stands in a rule begins with the name of its table
@@ -47,6 +47,13 @@ func driftLines(c iptables.Change) []driftLine {
 		lines = append(lines, d)
 	}
 	return lines
+}
+
+// newDriftLine reads a line "TABLE CHAIN RULE".
+func newDriftLine(line, reason string) driftLine {
+	table, rest, _ := strings.Cut(line, " ")
+	chain, rule, _ := strings.Cut(rest, " ")
+	return driftLine{Table: table, Chain: chain, Rule: rule, Reason: reason}
 }
 
 // What can be said of a line of rules.
@@ -119,7 +126,15 @@ func (f familyDrift) write(b *strings.Builder, p pen, variant string) {
 		return
 	}
 	fmt.Fprintf(b, "--- %s: what stands\n+++ %s: what the flags make\n", where, where)
+	chain := ""
 	for _, line := range f.Lines {
+		if at := line.Table + " " + line.Chain; at != chain {
+			chain = at
+			b.WriteString(p.in(bold, "@@ "+chain+" @@") + "\n")
+		}
+		if line.Rule == "" && line.Op == opSame {
+			continue // the chain is there, as the heading says
+		}
 		sign, colour := " ", ""
 		switch line.Op {
 		case opUnexpected:
@@ -127,11 +142,11 @@ func (f familyDrift) write(b *strings.Builder, p pen, variant string) {
 		case opMissing:
 			sign, colour = "+", green
 		}
-		text := sign + line.Line
-		if colour != "" {
-			text = p.in(colour, text)
+		rule := line.Rule
+		if rule == "" {
+			rule = "the chain itself"
 		}
-		b.WriteString(text + "\n")
+		b.WriteString(p.in(colour, strings.TrimSuffix(wrap(rule, sign, "    "), "\n")) + "\n")
 		if line.Reason != "" {
 			b.WriteString(p.in(dim, strings.TrimSuffix(wrap(line.Reason, "      # ", "      # "), "\n")) + "\n")
 		}

@@ -86,6 +86,9 @@ func writeState(w io.Writer, p pen, sc *scene, s captureState) error {
 	row := func(label, text string) {
 		b.WriteString(wrap(text, fmt.Sprintf("%-12s", label), strings.Repeat(" ", 12)))
 	}
+	command := func(label, text string) {
+		b.WriteString(wrapCommand(text, fmt.Sprintf("%-12s", label), strings.Repeat(" ", 14)))
+	}
 	b.WriteString("by " + sc.title() + "\n")
 	if !s.Captures {
 		b.WriteString(p.in(bold, "nothing is captured: no chain of a mesh is there") + "\n")
@@ -94,10 +97,11 @@ func writeState(w io.Writer, p pen, sc *scene, s captureState) error {
 			row(f.Label, f.Text)
 		}
 		row("families", strings.Join(s.Families, ", "))
+		line := shellLine(slices.Concat(s.Variables, []string{programName, applyCommand}, s.Arguments))
 		if s.Exact {
-			row("made by", shellLine(slices.Concat(s.Variables, []string{programName, applyCommand}, s.Arguments)))
+			command("made by", line)
 		} else {
-			row("nearest", shellLine(slices.Concat(s.Variables, []string{programName, applyCommand}, s.Arguments)))
+			command("nearest", line)
 			row("", "the rules are not line for line those; \"check\" with these flags shows how they differ")
 		}
 		row("generation", s.Generation)

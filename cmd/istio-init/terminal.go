@@ -4,8 +4,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // A pen writes for people: lines of a width, and colours on a terminal. The zero
@@ -23,13 +21,15 @@ func newPen(w io.Writer, env lookupEnv) pen {
 	return pen{colour: no == "" && term != "dumb" && isTerminal(w)}
 }
 
+// isTerminal tells whether somebody may be looking: it is a character device. So
+// is /dev/null, where nobody minds colours.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
 		return false
 	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // The colours that are used, as SGR parameters (ECMA-48).
@@ -42,7 +42,7 @@ const (
 )
 
 func (p pen) in(colour, text string) string {
-	if !p.colour || text == "" {
+	if !p.colour || text == "" || colour == "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
@@ -51,13 +51,22 @@ func (p pen) in(colour, text string) string {
 // wrap breaks a text at spaces so that with the indentation no line is wider than
 // [textWidth]; a word that is longer stays whole. The first line is indented by
 // first.
-func wrap(text, first, indent string) string {
+func wrap(text, first, indent string) string { return wrapTo(textWidth, text, first, indent) }
+
+// wrapCommand breaks a command of a shell so that it can be copied.
+func wrapCommand(command, first, indent string) string {
+	const continued = " \\"
+	lines := strings.TrimSuffix(wrapTo(textWidth-len(continued), command, first, indent), "\n")
+	return strings.ReplaceAll(lines, "\n", continued+"\n") + "\n"
+}
+
+func wrapTo(width int, text, first, indent string) string {
 	var b strings.Builder
 	line, columns := first, len(first)
 	empty := true
 	for word := range strings.FieldsSeq(text) {
 		n := len([]rune(word))
-		if !empty && columns+1+n > textWidth {
+		if !empty && columns+1+n > width {
 			b.WriteString(line + "\n")
 			line, columns, empty = indent, len(indent), true
 		}

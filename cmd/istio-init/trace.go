@@ -142,9 +142,9 @@ func connectionText(leg capture.Leg) string {
 	if leg.Owner != nil {
 		who = fmt.Sprintf("%s (uid %d, gid %d)", leg.Who, leg.Owner.UID, leg.Owner.GID)
 	}
-	text := fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), leg.Dst)
-	if leg.Dst.Port() == 0 {
-		text = fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), leg.Dst.Addr())
+	text := fmt.Sprintf("%s, %s: -> %s", who, leg.Proto, addrText(leg.Dst))
+	if leg.Src.Addr().IsValid() {
+		text = fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), addrText(leg.Dst))
 	}
 	switch {
 	case leg.Owner == nil:

@@ -89,6 +89,9 @@ func stageOf(r *capture.Reading, leg capture.Leg, stage capture.Stage) stageJSON
 
 // addrText is an address with its port where it has one.
 func addrText(a netip.AddrPort) string {
+	if !a.Addr().IsValid() {
+		return ""
+	}
 	if a.Port() == 0 {
 		return a.Addr().String()
 	}
