@@ -106,8 +106,7 @@ pilot-agent, as a command or as the name of its file.`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	const width = 100
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
+	root.SetUsageFunc(printUsage)
 	root.AddCommand(
 		newRuleCommand(p, &cobra.Command{
 			Use:     applyCommand,
