@@ -19,6 +19,7 @@ func run() int {
 	return execute(ctx, process{
 		args:   os.Args,
 		env:    os.LookupEnv,
+		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 	})

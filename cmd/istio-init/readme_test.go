@@ -55,7 +55,7 @@ func flagsTable() string {
 			def = "`" + o.def + "`"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.Join(flags, " "),
-			strings.Join(code(o.env), " "), def, strings.ReplaceAll(o.form, "*", "`*`"), strings.ReplaceAll(o.help, "*", `\*`))
+			strings.Join(code(o.env), " "), def, strings.ReplaceAll(o.form.text, "*", "`*`"), strings.ReplaceAll(o.help, "*", `\*`))
 	}
 	return b.String()
 }
