@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os/user"
+	"strconv"
 	"strings"
 
 	"istio-init/capture"
@@ -62,33 +62,31 @@ func parseID(v, kind string, lookup func(string) (string, error)) (id iptables.I
 }
 
 // resolve parses what depends on other values: the ids of the proxy, and what
-// follows from the generation.
+// follows from the generation. The settings then say what counts.
 func (s *settings) resolve() []error {
 	c := &s.config
-	if c.Generation == capture.Istio1_0 && !s.inboundPortGiven {
+	s.of("istio-inbound-interception-mode").text = c.Mode.String()
+	if port := s.of("inbound-capture-port"); c.Generation == capture.Istio1_0 && port.from.kind == byDefault {
 		c.InboundPort = c.ProxyPort // as there was one port for both
+		port.text, port.from = strconv.Itoa(int(c.ProxyPort)), origin{derived, "--envoy-port and --compat"}
 	}
-	uid := s.proxyUID
-	if strings.Trim(uid, " ,") == "" {
-		uid = defaultProxyUID
-		if number, err := s.accounts.uid(s.envoyUser); err == nil {
-			uid = number
-		}
-		if c.Generation == capture.Istio1_0 {
-			uid += ",0" // for the certificate agent, which ran as root
-		}
-	}
-	gid, from := s.proxyGID, ""
-	if strings.Trim(gid, " ,") == "" {
-		gid, from = uid, "not given, so it is that of --proxy-uid: "
+	uid, gid := s.of("proxy-uid"), s.of("proxy-gid")
+	s.deriveUID(uid)
+	notGiven := strings.Trim(gid.text, " ,") == ""
+	if notGiven {
+		gid.text, gid.from = uid.text, origin{derived, "--proxy-uid"}
 	}
 	problems := s.conflicts()
 	var err error
-	if c.ProxyUIDs, err = parseIDs(uid, "user", s.accounts.uid); err != nil {
-		problems = append(problems, fmt.Errorf("--proxy-uid (env PROXY_UID): %w; it takes %s", err, formIDs))
+	if c.ProxyUIDs, err = parseIDs(uid.text, "user", s.accounts.uid); err != nil {
+		problems = append(problems, uid.refused(err))
 	}
-	if c.ProxyGIDs, err = parseIDs(gid, "group", s.accounts.gid); err != nil && (from == "" || len(problems) == 0) {
-		problems = append(problems, fmt.Errorf("--proxy-gid (env PROXY_GID): %s%w; it takes %s", from, err, formIDs))
+	c.ProxyGIDs, err = parseIDs(gid.text, "group", s.accounts.gid)
+	switch {
+	case err != nil && !notGiven:
+		problems = append(problems, gid.refused(err))
+	case err != nil && len(problems) == 0:
+		problems = append(problems, gid.refused(fmt.Errorf("not given, so it is that of --proxy-uid: %w", err)))
 	}
 	if c.OwnerGroups.All {
 		c.OwnerGroups.Except = s.groupsExclude
@@ -96,17 +94,37 @@ func (s *settings) resolve() []error {
 	return problems
 }
 
+// deriveUID fills in the user of the proxy where none is given.
+func (s *settings) deriveUID(uid *setting) {
+	if strings.Trim(uid.text, " ,") != "" {
+		return
+	}
+	var follows []string
+	uid.text, uid.from = defaultProxyUID, origin{}
+	if number, err := s.accounts.uid(s.envoyUser); err == nil {
+		uid.text = number
+		follows = append(follows, "ENVOY_USER")
+	}
+	if s.config.Generation == capture.Istio1_0 {
+		uid.text += ",0" // for the certificate agent, which ran as root
+		follows = append(follows, "--compat")
+	}
+	if len(follows) > 0 {
+		uid.from = origin{derived, strings.Join(follows, " and ")}
+	}
+}
+
 // conflicts are values that are right by themselves and wrong together.
 func (s *settings) conflicts() []error {
 	var problems []error
 	if c := s.config; c.Mode == capture.TProxy {
 		if c.TProxyMark == capture.SelfCallMark {
-			problems = append(problems, fmt.Errorf("--istio-inbound-tproxy-mark (env ISTIO_INBOUND_TPROXY_MARK): "+
-				"%d marks the proxy's calls to its own pod; it takes any other number", c.TProxyMark))
+			problems = append(problems, fmt.Errorf("%s: %d marks the proxy's calls to its own pod; it takes any other number",
+				s.of("istio-inbound-tproxy-mark").name(), c.TProxyMark))
 		}
 		if c.Generation == capture.Istio1_0 {
-			problems = append(problems, errors.New("--compat (env ISTIO_INIT_COMPAT): the rules of Istio 1.0 are known only for "+
-				"REDIRECT; with TPROXY it takes current or 1.15"))
+			problems = append(problems, fmt.Errorf("%s: the rules of Istio 1.0 are known only for REDIRECT; with TPROXY it takes current or 1.15",
+				s.of("compat").name()))
 		}
 	}
 	return problems

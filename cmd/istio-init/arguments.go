@@ -21,21 +21,21 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 	if c.TunnelPort != defaultTunnelPort {
 		add("-e", port(c.TunnelPort))
 	}
-	uids, gids := listText(c.ProxyUIDs), listText(c.ProxyGIDs)
+	uids, gids := commaList(c.ProxyUIDs), commaList(c.ProxyGIDs)
 	add("-u", uids)
 	if gids != uids {
 		add("-g", gids)
 	}
 	add("-m", c.Mode.String())
 	add("-i", scopeText(c.OutboundPrefixes))
-	add("-x", listText(c.OutboundPrefixes.Except))
+	add("-x", commaList(c.OutboundPrefixes.Except))
 	add("-b", scopeText(c.InboundPorts))
 	for _, o := range []struct{ flag, value string }{
-		{"-d", listText(c.InboundPorts.Except)},
-		{"-q", listText(c.OutboundPorts)},
-		{"-o", listText(c.OutboundExcludePorts)},
-		{"-c", listText(c.ExcludeInterfaces)},
-		{"-k", listText(c.VirtualInterfaces)},
+		{"-d", commaList(c.InboundPorts.Except)},
+		{"-q", commaList(c.OutboundPorts)},
+		{"-o", commaList(c.OutboundExcludePorts)},
+		{"-c", commaList(c.ExcludeInterfaces)},
+		{"-k", commaList(c.VirtualInterfaces)},
 	} {
 		if o.value != "" {
 			add(o.flag, o.value)
@@ -79,9 +79,9 @@ func switches(c capture.Config) []string {
 func environment(c capture.Config) []string {
 	var vars []string
 	if g := c.OwnerGroups; !g.All {
-		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS="+listText(g.Only))
+		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS="+commaList(g.Only))
 	} else if len(g.Except) > 0 {
-		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE="+listText(g.Except))
+		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE="+commaList(g.Except))
 	}
 	if c.LoopbackV4.IsValid() && c.LoopbackV4 != netip.PrefixFrom(iptables.IPv4.Localhost(), 32) {
 		vars = append(vars, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR="+c.LoopbackV4.String())
@@ -93,11 +93,11 @@ func scopeText[T iptables.PortRange | netip.Prefix](s capture.Scope[T]) string {
 	if s.All {
 		return "*"
 	}
-	return listText(s.Only)
+	return commaList(s.Only)
 }
 
-// listText writes values as an option takes them.
-func listText[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix](list []T) string {
+// commaList writes values as an option takes them.
+func commaList[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix](list []T) string {
 	texts := make([]string, len(list))
 	for i, v := range list {
 		texts[i] = fmt.Sprint(v)

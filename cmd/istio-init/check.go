@@ -15,7 +15,7 @@ import (
 // tells what is captured.
 func runCheck(inv *invocation) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		if !inv.set.describes {
+		if !inv.set.describes() {
 			sc, err := inv.scene(ctx)
 			if err != nil {
 				return notLooked(err)

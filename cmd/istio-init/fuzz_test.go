@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -41,17 +39,8 @@ func (a fakeAccounts) gid(name string) (string, error) { return a.id(name) }
 // parse reads an input as the command apply does.
 func (in input) parse(t *testing.T) (*settings, []error) {
 	t.Helper()
-	set := pflag.NewFlagSet("", pflag.ContinueOnError)
-	flags := defineFlags(set, options, allOptions)
-	for _, name := range slices.Sorted(maps.Keys(in)) {
-		if set.Lookup(name) != nil {
-			if err := set.Set(name, in[name]); err != nil {
-				t.Fatalf("--%s: %v", name, err) // it takes all, and is parsed later
-			}
-		}
-	}
-	env := func(name string) (string, bool) { v, ok := in[name]; return v, ok }
-	return parseSettings(flags, env, someAccounts, allOptions)
+	flags, env := in.given(t)
+	return parseSettings(flags.values, env, someAccounts, allOptions)
 }
 
 // names are all flags and variables there are.
@@ -71,8 +60,16 @@ func names() []string {
 func (in input) check(t *testing.T) {
 	t.Helper()
 	set, problems := in.parse(t)
+	checkSettings(t, set, problems)
+}
+
+// checkSettings demands it of what an input was read as.
+func checkSettings(t *testing.T, set *settings, problems []error) {
+	t.Helper()
 	for _, p := range problems {
-		checkProblem(t, p.Error())
+		if !strings.HasPrefix(p.Error(), "and ") { // more of the same
+			checkProblem(t, p.Error())
+		}
 	}
 	for _, w := range set.warnings {
 		checkLine(t, w)
@@ -98,10 +95,15 @@ func checkProblem(t *testing.T, text string) {
 	t.Helper()
 	checkLine(t, text)
 	named := slices.ContainsFunc(names(), func(name string) bool {
-		return strings.HasPrefix(text, "--"+name+" (env ") || strings.HasPrefix(text, "--"+name+": ") || strings.HasPrefix(text, "env "+name+": ")
+		for _, start := range []string{"--" + name + " (env ", "--" + name + ": ", "env " + name + ": ", "--" + name + " (stdin line ", name + " (stdin line "} {
+			if strings.HasPrefix(text, start) {
+				return true
+			}
+		}
+		return false
 	})
-	if !named {
-		t.Errorf("does not begin with the name of a flag or variable: %.200q", text)
+	if !named && !strings.HasPrefix(text, "stdin line ") {
+		t.Errorf("does not begin with the name of a flag or variable, or a line of a file: %.200q", text)
 	}
 	if !strings.Contains(text, " it takes ") {
 		t.Errorf("does not say what is accepted: %.200q", text)

@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // hostile are values that no option, or not every one, should take.
@@ -81,10 +85,7 @@ func TestAnyValueGivesAClearErrorOrRulesAndNothingElse(t *testing.T) {
 func TestHugeValuesGiveAClearErrorOrRulesAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for _, o := range options {
-		name := o.long // each option once: its variables are read by the same code
-		if name == "" {
-			name = o.env[0]
-		}
+		name := o.key() // each option once: its variables are read by the same code
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for size, v := range huge() {
@@ -115,5 +116,86 @@ func TestAnyValueForAllOptionsAtOnce(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("of %q", v)
 		}
+	}
+}
+
+func TestAValueOfAFileIsRightOrWrongAsThatOfAFlag(t *testing.T) {
+	t.Parallel()
+	for _, o := range fileOptions() {
+		t.Run(o.key(), func(t *testing.T) {
+			t.Parallel()
+			for _, v := range hostile() {
+				if !utf8.ValidString(v) || readable(v) != nil {
+					continue // TestAnyTextOfAFileGivesAClearErrorOrRules has them
+				}
+				if v == "" && o.long == "" {
+					continue // a variable that is empty is not set
+				}
+				byFlag, wrong := input{o.key(): v}.parse(t)
+				byFile, inFile := input{}.parseWithFile(t, o.key()+": "+strconv.Quote(v))
+				if len(wrong) != len(inFile) {
+					t.Fatalf("%q: %v as a flag, %v in a file", v, wrong, inFile)
+				}
+				if diff := cmp.Diff(meaning(byFlag), meaning(byFile)); diff != "" && len(wrong) == 0 {
+					t.Fatalf("%q: as a flag and in a file (-want +got):\n%s", v, diff)
+				}
+			}
+		})
+	}
+}
+
+// What is in a file goes to rules only as values, whatever it is and however it is
+// written.
+func TestAnyTextOfAFileGivesAClearErrorOrRules(t *testing.T) {
+	t.Parallel()
+	forms := []string{"%s: %s\n", "%s: %q\n", "%s:\n- '%s'\n", "%s: |\n  %s\n", "{\"%s\": [%q]}"}
+	for _, o := range fileOptions() {
+		t.Run(o.key(), func(t *testing.T) {
+			t.Parallel()
+			for _, v := range hostile() {
+				for _, form := range forms {
+					text := fmt.Sprintf(form, o.key(), v)
+					set, problems := input{}.parseWithFile(t, text)
+					checkSettings(t, set, problems)
+					if t.Failed() {
+						t.Fatalf("of %q", text)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Each would be slow, endless or large if it were read without care.
+func TestAHugeFileGivesAClearError(t *testing.T) {
+	t.Parallel()
+	var keys strings.Builder
+	for i := range 30_000 {
+		fmt.Fprintf(&keys, "unknown-%d: 1\n", i)
+	}
+	for name, text := range map[string]string{
+		"too-large":       strings.Repeat("#", maxConfigBytes+1),
+		"unknown-keys":    keys.String(),
+		"same-key":        strings.Repeat("envoy-port: 1\n", maxConfigBytes/14),
+		"deep-list":       "envoy-port: " + strings.Repeat("[", maxConfigBytes/2),
+		"deep-closed":     "envoy-port: " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+		"deep-json":       `{"envoy-port":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}",
+		"long-key":        strings.Repeat("k", 1000) + ": 1",
+		"long-value":      "envoy-port: " + strings.Repeat("9", maxConfigBytes/2),
+		"bad-elements":    "istio-inbound-ports: [" + strings.Repeat("x,", maxConfigBytes/4) + "]",
+		"alias-bomb":      "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\nenvoy-port: [*d,*d]\n",
+		"merge-keys":      "a: &a {envoy-port: 1}\n<<: *a\n",
+		"many-documents":  strings.Repeat("---\n", maxConfigBytes/4),
+		"unclosed-string": `envoy-port: "` + strings.Repeat("a", maxConfigBytes/2),
+		"nul":             strings.Repeat("\x00", 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set, problems := input{}.parseWithFile(t, text)
+			if len(problems) == 0 || len(problems) > 25 {
+				t.Errorf("%d problems", len(problems))
+			}
+			checkSettings(t, set, problems)
+		})
 	}
 }

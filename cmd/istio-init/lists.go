@@ -28,14 +28,43 @@ func word(v string) (string, error) {
 	return trimmed, nil
 }
 
+// few collects errors, up to a number that can still be read.
+type few struct {
+	most int
+	errs []error
+	more int
+}
+
+// mostElements of a list are told when they are wrong.
+const mostElements = 10
+
+func (f *few) add(err error) {
+	switch {
+	case err == nil:
+	case f.full():
+		f.more++
+	default:
+		f.errs = append(f.errs, err)
+	}
+}
+
+// full tells whether one more would not be kept.
+func (f *few) full() bool { return len(f.errs) == f.most }
+
+// all are the errors, and last how many more there were.
+func (f *few) all() []error {
+	if f.more == 0 {
+		return f.errs
+	}
+	return append(f.errs, fmt.Errorf("and %d more", f.more))
+}
+
 // list splits a comma list and parses its elements. Empty elements are skipped,
 // and repeated ones kept once. All elements that are wrong are reported, up to a
 // number that can still be read.
 func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
-	const most = 10
 	var out []T
-	var errs []error
-	wrong := 0
+	wrong := few{most: mostElements}
 	seen := map[T]bool{}
 	for element := range strings.SplitSeq(v, ",") {
 		text, err := word(element)
@@ -46,21 +75,13 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 		if err == nil {
 			item, err = parse(text)
 		}
-		switch {
-		case err != nil && wrong < most:
-			errs = append(errs, err)
-			wrong++
-		case err != nil:
-			wrong++
-		case !seen[item]:
+		wrong.add(err)
+		if err == nil && !seen[item] {
 			seen[item] = true
 			out = append(out, item)
 		}
 	}
-	if wrong > most {
-		errs = append(errs, fmt.Errorf("and %d more", wrong-most))
-	}
-	return out, joinLine(errs...)
+	return out, joinLine(wrong.all()...)
 }
 
 // joinLine joins errors on one line.

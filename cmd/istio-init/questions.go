@@ -7,11 +7,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const (
-	formEndpoint = "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT"
-	formID       = "an id 0-4294967294 or a name"
-	formLink     = "the name of an interface"
-	formRules    = "live, planned, a file in the form of iptables-save, or - for standard input"
+var (
+	formEndpoint = form{text: "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT"}
+	formID       = form{text: "an id 0-4294967294 or a name"}
+	formLink     = form{text: "the name of an interface"}
+	formRules    = form{text: "live, planned, a file in the form of iptables-save, or - for the standard input"}
+	formOutput   = choice("", "text", "json")
+	formProto    = choice("", "tcp", "udp")
+	formState    = choice("", "new", "established", "related", "invalid")
+	formMark     = form{text: "a number 0-4294967295, decimal or 0x hexadecimal"}
+	formPodAddrs = form{text: "a comma list of addresses", list: true}
 )
 
 // Options of the commands that answer questions, besides those of the option table.
@@ -22,7 +27,7 @@ var (
 		set:  path(func(s *settings) *string { return &s.rules }),
 	}
 	outputOption = option{
-		long: "output", def: "text", form: "text or json", group: groupQuestion,
+		long: "output", def: "text", form: formOutput, group: groupQuestion,
 		help: "form of the answer",
 		set:  output,
 	}
@@ -60,22 +65,22 @@ var (
 			set:  linkName(func(s *settings) *string { return &s.question.out }),
 		},
 		{
-			long: "proto", def: "tcp", form: "tcp or udp", group: groupQuestion,
+			long: "proto", def: "tcp", form: formProto, group: groupQuestion,
 			help: "protocol",
 			set:  protocol,
 		},
 		{
-			long: "mark", def: "0", form: "a number 0-4294967295, decimal or 0x hexadecimal", group: groupQuestion,
+			long: "mark", def: "0", form: formMark, group: groupQuestion,
 			help: "mark of its packets",
 			set:  packetMark,
 		},
 		{
-			long: "state", def: "new", form: "new, established, related or invalid", group: groupQuestion,
+			long: "state", def: "new", form: formState, group: groupQuestion,
 			help: "what conntrack calls the packet; new is the first one of a connection",
 			set:  connectionState,
 		},
 		{
-			long: "pod-address", form: "a comma list of addresses", group: groupQuestion,
+			long: "pod-address", form: formPodAddrs, group: groupQuestion,
 			help: "addresses of the pod, where the rules are not live; by default 192.0.2.2 and 2001:db8::2",
 			set:  podAddresses,
 		},

@@ -100,8 +100,7 @@ pilot-agent, as a command or as the name of its file.`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	const width = 100
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
+	root.SetUsageFunc(printUsage)
 	root.AddCommand(
 		newRuleCommand(p, &cobra.Command{
 			Use:     applyCommand,
@@ -127,32 +126,40 @@ change is printed as input for iptables-restore and not made.`,
 		}, options, cleanOptions, runClean),
 		newTrace(p),
 		newCheck(p),
+		newConfigSchema(),
 		newVersion(),
 	)
 	return root
 }
 
-// newRuleCommand makes a command that takes the flags of the option table. meant
+// newRuleCommand makes a command that takes the options of the table, from flags,
+// environment and a configuration file, and can print which of them count. meant
 // selects the options that mean something to it; the others are accepted.
 func newRuleCommand(p process, cmd *cobra.Command, table []option, meant func(option) bool, run func(*invocation) error) *cobra.Command {
 	cmd.Args = noArguments
 	flags := defineFlags(cmd.Flags(), table, meant)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
+		inFile := readConfig(inv.ctx, flags, p)
 		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
 		action := run
-		if set.cleanupOnly { // whatever rules the other flags describe
+		switch {
+		case set.print != printNothing:
+			action = func(inv *invocation) error { return inv.set.printConfig(inv.stdout) }
+			set.log.target = "" // a log file would be a trace
+		case set.cleanupOnly: // whatever rules the other flags describe
 			action = runClean
 			set, problems = parseSettings(flags, p.env, systemAccounts{}, cleanOptions)
 		}
-		log, closeLog, err := newLogger(p, set.log, set.dryRun)
+		reserved := set.dryRun || set.print != printNothing
+		log, closeLog, err := newLogger(p, set.log, reserved)
 		if err != nil {
 			problems = append(problems, err)
-			log, closeLog, _ = newLogger(p, logSettings{}, set.dryRun)
+			log, closeLog, _ = newLogger(p, logSettings{}, reserved)
 		}
 		defer closeLog()
 		inv.set, inv.log = set, log
-		if len(problems) > 0 {
+		if problems = append(inFile, problems...); len(problems) > 0 {
 			return refuse(log, problems)
 		}
 		for _, w := range set.warnings {
@@ -189,6 +196,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	hint := "a boolean flag takes its value with =, as in --dry-run=false; a list is one word, as in -b 80,443"
 	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name == "print-config" {
+			hint = fmt.Sprintf("--%s takes its form with =, as in --%s=%s", f.Name, f.Name, printNames[1])
+		}
 		if value := f.Value.String(); strings.HasPrefix(value, "-") {
 			hint = fmt.Sprintf("--%s took %s for its value: is its own missing? An empty one is written ''", f.Name, quote(value))
 		}

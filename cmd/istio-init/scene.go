@@ -83,7 +83,7 @@ func (s *settings) rulesFrom() string {
 	switch {
 	case s.rules != "":
 		return s.rules
-	case s.describes:
+	case s.describes():
 		return rulesPlanned
 	}
 	return rulesLive

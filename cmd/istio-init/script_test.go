@@ -17,7 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = goflag.Bool("update", false, "write what is expected anew: scripts, scenarios, the flags of the README")
+var update = goflag.Bool("update", false, "write what is expected anew: scripts, scenarios, the flags and outputs of the README, the schema")
 
 // TestMain makes the test binary the program, under every name it answers to.
 func TestMain(m *testing.M) {
@@ -172,13 +172,17 @@ func messages(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: messages FILE")
 	}
-	text := logTime.ReplaceAllStringFunc(ts.ReadFile("stderr"), func(s string) string {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(withoutTimes(ts.ReadFile("stderr"))), 0o666))
+}
+
+// withoutTimes is a log that is the same every time.
+func withoutTimes(log string) string {
+	return logTime.ReplaceAllStringFunc(log, func(s string) string {
 		if strings.HasPrefix(s, `"ts"`) {
 			return `"ts":"TIME"`
 		}
 		return ""
 	})
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o666))
 }
 
 // saveTools print all that the packet filter of a namespace holds.

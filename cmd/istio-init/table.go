@@ -1,18 +1,5 @@
 package main
 
-const (
-	formPorts    = "a comma list of ports 1-65535 and ranges a-b"
-	formAllPorts = formPorts + ", or * for all"
-	formCIDRs    = "a comma list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32"
-	formAllCIDRs = formCIDRs + ", or * for all"
-	formIDs      = "a comma list of ids 0-4294967294, ranges a-b and names"
-	formPort     = "a port 1-65535"
-	formLinks    = "a comma list of interface names of up to 15 bytes, with a + at the end for all that start so"
-	formNumber   = "a number 1-4294967295, decimal or 0x hexadecimal"
-	formBool     = "true or false"
-	formLevel    = "debug, info, warn, error, fatal or none, also as default:LEVEL"
-)
-
 // options is the option table. Names, aliases and defaults are Istio's.
 var options = []option{
 	{
@@ -33,15 +20,15 @@ var options = []option{
 	{
 		long: "proxy-uid", short: "u", env: []string{"PROXY_UID"}, form: formIDs,
 		help: "users whose traffic is the proxy's own; by default the user that ENVOY_USER names, else 1337",
-		set:  func(s *settings, v string) error { s.proxyUID = v; return nil },
+		set:  resolved,
 	},
 	{
 		long: "proxy-gid", short: "g", env: []string{"PROXY_GID"}, form: formIDs,
 		help: "groups whose traffic is the proxy's own; by default those of --proxy-uid",
-		set:  func(s *settings, v string) error { s.proxyGID = v; return nil },
+		set:  resolved,
 	},
 	{
-		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: "REDIRECT, TPROXY or NONE",
+		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: formMode,
 		help: "how inbound connections reach the proxy; with NONE nothing is captured",
 		set:  mode,
 	},
@@ -116,33 +103,33 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.dualStack }),
 	},
 	{
-		long: "ip-family", env: []string{"ISTIO_INIT_IP_FAMILY"}, def: "auto", form: "auto, ipv4 or dual",
+		long: "ip-family", env: []string{"ISTIO_INIT_IP_FAMILY"}, def: "auto", form: formFamilies,
 		help: "families to capture; auto looks at the addresses of the namespace, as Istio does",
 		set:  ipFamily,
 	},
 	{
-		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: "current", form: "current, 1.15 or 1.0",
+		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: "current", form: formGeneration,
 		help: "the Istio release whose rules are wanted, line for line",
 		set:  text(func(s *settings) textUnmarshaler { return &s.config.Generation }),
 	},
 	{
-		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, def: "*", form: formIDs + " (64 at the most), or * for all",
+		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, def: "*", form: formAllGroups,
 		help:      "groups whose processes are captured",
 		warnEmpty: emptyOwnerGroups,
 		set:       ownerGroups,
 	},
 	{
-		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formIDs + " (64 at the most)",
+		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formGroups,
 		help: "groups whose processes are left alone; counts only while all groups are captured",
 		set:  ownerGroupsExclude,
 	},
 	{
-		env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, def: "127.0.0.1/32", form: "a CIDR within 127.0.0.0/8",
+		env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, def: "127.0.0.1/32", form: formLoopback,
 		help: "IPv4 destinations that count as the pod itself",
 		set:  loopback,
 	},
 	{
-		env: []string{"ENVOY_USER"}, def: "istio-proxy", form: "a user name",
+		env: []string{"ENVOY_USER"}, def: "istio-proxy", form: formUser,
 		help: "user of the proxy, where --proxy-uid is not given",
 		set:  func(s *settings, v string) error { s.envoyUser = v; return nil },
 	},
@@ -152,17 +139,17 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.dryRun }),
 	},
 	{
-		env: []string{"DRY_RUN_FILE_PATH"}, form: "a path", group: groupRun,
+		env: []string{"DRY_RUN_FILE_PATH"}, form: formPath, group: groupRun,
 		help: "file that a dry run also appends its output to",
 		set:  path(func(s *settings) *string { return &s.dryRunFile }),
 	},
 	{
-		long: "network-namespace", env: []string{"NETWORK_NAMESPACE"}, form: "a path, or a name under /run/netns", group: groupRun,
+		long: "network-namespace", env: []string{"NETWORK_NAMESPACE"}, form: formNetNS, group: groupRun,
 		help: "network namespace to work in; by default the current one",
 		set:  path(func(s *settings) *string { return &s.netns }),
 	},
 	{
-		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: "legacy or nft", group: groupApply,
+		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: formVariant, group: groupApply,
 		help: "variant of iptables to use, whatever the namespace holds",
 		set:  forceBinary,
 	},
@@ -182,7 +169,7 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.allowHost }),
 	},
 	{
-		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: "a duration such as 30s", group: groupRun,
+		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: formDuration, group: groupRun,
 		help: "how long a run may take",
 		set:  duration(func(s *settings) *durationValue { return &s.timeout }),
 	},
@@ -217,9 +204,19 @@ var options = []option{
 		set:  port(func(s *settings) *uint16 { return &s.probePort }),
 	},
 	{
-		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: "a duration such as 5s", group: groupApply,
+		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: formWait, group: groupApply,
 		help: "how long the validation may take",
 		set:  duration(func(s *settings) *durationValue { return &s.probeTimeout }),
+	},
+	{
+		long: "config", env: []string{"ISTIO_INIT_CONFIG"}, form: formConfig, group: groupInput,
+		help: "file with options by their long names, over which flags and environment win",
+		set:  path(func(s *settings) *string { return &s.configFile }),
+	},
+	{
+		long: "print-config", bare: "text", form: formPrint, group: groupInput,
+		help: "touch nothing, print which value counts for each option and where it comes from",
+		set:  printConfigAs,
 	},
 	{
 		long: "log_output_level", def: "info", form: formLevel, group: groupLog,
@@ -232,7 +229,7 @@ var options = []option{
 		set:  flag(func(s *settings) *bool { return &s.log.json }),
 	},
 	{
-		long: "log_caller", form: "a comma list of scopes", group: groupLog,
+		long: "log_caller", form: formScopes, group: groupLog,
 		help: "log where in the program a line comes from, for the scopes default or all",
 		set:  logCaller,
 	},
@@ -242,7 +239,7 @@ var options = []option{
 		set:  logStacktrace,
 	},
 	{
-		long: "log_target", def: "stderr", form: "stderr, stdout or a path", group: groupLog,
+		long: "log_target", def: "stderr", form: formLogTarget, group: groupLog,
 		help: "where logs go",
 		set:  path(func(s *settings) *string { return &s.log.target }),
 	},

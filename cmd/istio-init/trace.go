@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -39,18 +38,14 @@ func runTrace(inv *invocation) error {
 
 // say writes an answer in the form that was asked for.
 func (inv *invocation) say(forPrograms any, forPeople func(io.Writer) error) error {
-	var text strings.Builder
-	if inv.set.output == outputJSON {
-		e := json.NewEncoder(&text)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		if err := e.Encode(forPrograms); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-	} else if err := forPeople(&text); err != nil {
-		return err
+	if inv.set.output == outputText {
+		return forPeople(inv.stdout)
 	}
-	if _, err := io.WriteString(inv.stdout, text.String()); err != nil {
+	text, err := asJSON(forPrograms)
+	if err == nil {
+		_, err = io.WriteString(inv.stdout, text)
+	}
+	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil

@@ -163,6 +163,9 @@ func mode(s *settings, v string) error {
 	return text(func(s *settings) textUnmarshaler { return &s.config.Mode })(s, v)
 }
 
+// resolved are values that depend on others: they are parsed when all are known.
+func resolved(*settings, string) error { return nil }
+
 func runValidation(s *settings, v string) error {
 	var on bool
 	err := flag(func(*settings) *bool { return &on })(s, v)
