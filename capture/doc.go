@@ -39,7 +39,10 @@
 // may be killed between any two steps, so the steps are ordered such that in
 // between never less is captured than both before and after:
 //
-//  1. Policy routing is added. Without marked packets it does nothing.
+//  1. What rules need is added: policy routing, and the passthrough address if
+//     IPv6 is captured. Without marked packets the routing does nothing; nobody
+//     but the proxy uses the address, and it does once a rule gives it an inbound
+//     connection. Without the address it could not connect to the app.
 //  2. Tables that only gain jumps are committed, in the order of their hooks:
 //     raw before nat, so that look-ups have their zones before they are
 //     redirected; mangle before nat, so that TPROXY takes over before the
@@ -47,13 +50,12 @@
 //  3. Tables from which a jump goes are committed. When capture moves from
 //     mangle to nat, nat has it by then; between the two both have it, and the
 //     one that comes first in the kernel, mangle, decides.
-//  4. The passthrough address is added or removed. Only the last step of an
-//     inbound IPv6 connection uses it.
-//  5. What is ours in the other variant of iptables is removed. Until then both
+//  4. What is ours in the other variant of iptables is removed. Until then both
 //     variants redirect a connection, which is the same as one: nat decides once.
-//  6. Policy routing that is no longer needed is removed: no packet is marked, in
-//     neither variant.
-//  7. Istio's own tables of nf_tables are removed.
+//  5. What no rule needs any more is removed, since now there is none in either
+//     variant: policy routing, and the passthrough address unless IPv6 is captured.
+//  6. Istio's own tables of nf_tables are removed. It is the last step, as it
+//     cannot be taken back.
 //
 // The families do not depend on each other: no connection is of both.
 //

@@ -164,6 +164,27 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 	}
 }
 
+// TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded sees that not even an attempt
+// is made.
+func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.sh("ip link set lo down; ip link set lo name loop; ip link set loop up")
+			for _, f := range iptables.Families {
+				s.wrap(tool(v, f), `touch "$0.started"; exec "$real" "$@"`)
+			}
+			log := s.exits(1, in(v, asRedirect)...)
+			started, err := filepath.Glob(filepath.Join(s.wrappers, "*.started"))
+			if err != nil || len(started) > 0 {
+				t.Errorf("started %v, %v:\n%s", started, err, log)
+			}
+		})
+	}
+}
+
 // TestAProgramThatHangsEndsInAClearError bounds a run.
 func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 	t.Parallel()
