@@ -101,6 +101,9 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.refuseHost(); err != nil {
 		return err
 	}
+	if err := found.lost(); err != nil {
+		return err
+	}
 	if found.blind != nil {
 		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", zap.Error(found.blind))
 	}
