@@ -56,16 +56,32 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 // program.
 func (inv *invocation) change(action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		lock, err := netutil.LockNetNS(ctx)
-		if err != nil {
-			return err
+		return inv.amongFiles(func() error {
+			lock, err := netutil.LockNetNS(ctx)
+			if err != nil {
+				return err
+			}
+			defer lock.Close()
+			found, err := inv.survey(ctx, lock)
+			if err != nil {
+				return err
+			}
+			return action(ctx, found)
+		})
+	})
+}
+
+// amongFiles calls fn, when we are called from the node, where programs do not ask
+// its name services.
+func (inv *invocation) amongFiles(fn func() error) error {
+	if !inv.set.cniMode {
+		return fn()
+	}
+	return netutil.WithoutNameServices(func(why error) error {
+		if why != nil {
+			inv.log.Debug("name services of the node may be asked (needs CAP_SYS_ADMIN)", zap.Error(why))
 		}
-		defer lock.Close()
-		found, err := inv.survey(ctx, lock)
-		if err != nil {
-			return err
-		}
-		return action(ctx, found)
+		return fn()
 	})
 }
 
