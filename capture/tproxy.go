@@ -28,7 +28,8 @@ func tproxyInbound(c Config, f iptables.Family) []rule {
 			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return))
 		}
 	}
-	// Proxy to app: the answer has to find its way back to the proxy.
+	// Proxy to app: the answer has to find its way back to the proxy. As in Istio
+	// without -i lo, which matters to a move between variants (see the package).
 	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
 	rules = append(rules, when(proxied, iptables.SaveMark{}), when(proxied, iptables.Return))
 	lo := iptables.Is(loopbackInterface)

@@ -46,6 +46,7 @@ type side struct {
 	byName        []string // its tables, where the programs cannot list them
 	have          Snapshot
 	err           error // why it cannot be read or written
+	lost          error // why the program failed that reads it
 }
 
 // A Change is what has to be done for one family; nothing when Script is empty.
@@ -115,6 +116,17 @@ func (k *Kernel) Unseen() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Lost tells why programs failed to print tables that are there; nil when none
+// did. Unlike one that is not installed, a program that was killed or ran out of
+// time says nothing of how it will be the next time.
+func (k *Kernel) Lost() error {
+	var errs []error
+	for _, s := range k.sides {
+		errs = append(errs, s.lost)
+	}
+	return joinLine(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
 }
 
 // Holds tells whether the variant holds anything of ours, in either family.

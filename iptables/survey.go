@@ -98,7 +98,12 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			if s.err == nil && s.present {
 				saves := k.newSaves(f)
 				all = append(all, saves...)
-				reads = append(reads, func() { s.have, s.err = readSaves(f, saves) })
+				reads = append(reads, func() {
+					s.have, s.err = readSaves(f, saves)
+					if len(look.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
+						s.lost = s.err
+					}
+				})
 			}
 		}
 	}

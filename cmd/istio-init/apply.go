@@ -74,16 +74,32 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 // program.
 func (inv *invocation) change(action func(context.Context, live) error) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		lock, err := netutil.LockNetNS(ctx)
-		if err != nil {
-			return err
+		return inv.amongFiles(func() error {
+			lock, err := netutil.LockNetNS(ctx)
+			if err != nil {
+				return err
+			}
+			defer lock.Close()
+			found, err := inv.survey(ctx, lock)
+			if err != nil {
+				return err
+			}
+			return action(ctx, found)
+		})
+	})
+}
+
+// amongFiles calls fn, when we are called from the node, where programs do not ask
+// its name services.
+func (inv *invocation) amongFiles(fn func() error) error {
+	if !inv.set.cniMode {
+		return fn()
+	}
+	return netutil.WithoutNameServices(func(why error) error {
+		if why != nil {
+			inv.log.Debug("name services of the node may be asked (needs CAP_SYS_ADMIN)", zap.Error(why))
 		}
-		defer lock.Close()
-		found, err := inv.survey(ctx, lock)
-		if err != nil {
-			return err
-		}
-		return action(ctx, found)
+		return fn()
 	})
 }
 
@@ -112,11 +128,14 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 }
 
 // apply makes the live state the wanted one, or when a step fails, leaves it as
-// it was. The order is such that at no time less is captured than both before and
-// after: routes come before the rules that need them and go after those that
-// needed them, and what an earlier run left in the other variant goes last.
+// it was. The order, which package capture explains, is such that at no time less
+// is captured than both before and after: what rules need, routes and the
+// passthrough address, comes before them and goes after them.
 func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.refuseHost(); err != nil {
+		return err
+	}
+	if err := found.lost(); err != nil {
 		return err
 	}
 	if found.blind != nil {
@@ -140,10 +159,8 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 			}
 		}
 	}()
-	for _, rs := range want {
-		if err := inv.addRoute(&done, rs); err != nil {
-			return err
-		}
+	if err := inv.addNeeds(&done, want); err != nil {
+		return err
 	}
 	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
@@ -156,26 +173,51 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 		return err
 	})
 	inv.report(kernel, want, changes)
-	if err := inv.passthroughV6(&done, len(want[iptables.IPv6].Tables) > 0); err != nil {
+	if err := inv.cleanOther(ctx, &done, found.kernels[1-kernel.Variant()]); err != nil {
 		return err
 	}
-	for _, other := range found.kernels {
-		if other != kernel && other.Holds() {
-			inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
-			undo, err := inv.cleanKernel(ctx, other)
-			done.push(undo)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	for _, rs := range want { // no rule needs them any more, in neither variant
-		if err := inv.removeRoutes(&done, rs.Family, inv.set.route(rs)); err != nil {
-			return err
-		}
+	if err := inv.removeNeeds(&done, want); err != nil {
+		return err
 	}
 	inv.removeEmptyTables(kernel, changes, iptables.Change.Emptied)
 	return inv.removeNative(found.native)
+}
+
+// addNeeds adds what the wanted rules need besides themselves.
+func (inv *invocation) addNeeds(done *undoStack, want []iptables.Ruleset) error {
+	for _, rs := range want {
+		if err := inv.addRoute(done, rs); err != nil {
+			return err
+		}
+	}
+	if len(want[iptables.IPv6].Tables) == 0 {
+		return nil
+	}
+	return inv.passthroughV6(done, true)
+}
+
+// removeNeeds takes away what no rule needs any more, in neither variant.
+func (inv *invocation) removeNeeds(done *undoStack, want []iptables.Ruleset) error {
+	for _, rs := range want {
+		if err := inv.removeRoutes(done, rs.Family, inv.set.route(rs)); err != nil {
+			return err
+		}
+	}
+	if len(want[iptables.IPv6].Tables) > 0 {
+		return nil
+	}
+	return inv.passthroughV6(done, false)
+}
+
+// cleanOther removes what an earlier run left in the variant that was not chosen.
+func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *iptables.Kernel) error {
+	if !other.Holds() {
+		return nil
+	}
+	inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
+	undo, err := inv.cleanKernel(ctx, other)
+	done.push(undo)
+	return err
 }
 
 // choose picks the variant to work with.

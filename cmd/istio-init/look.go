@@ -22,6 +22,18 @@ type live struct {
 	blind   error    // why the legacy variant was not looked at, though it may hold rules
 }
 
+// lost tells that looking failed, though not for good: then nothing is changed,
+// since rules that were not seen may need what would be taken away.
+func (l live) lost() error {
+	var errs []error
+	for _, k := range l.kernels {
+		if err := k.Lost(); err != nil {
+			errs = append(errs, fmt.Errorf("look at the rules that are there (%s): %w", k.Variant(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // survey looks at the namespace. What cannot be looked at is warned of.
 func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) {
 	seen := netutil.LookAtNetfilter()

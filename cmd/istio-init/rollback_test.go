@@ -164,6 +164,51 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 	}
 }
 
+// TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded sees that not even an attempt
+// is made.
+func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.sh("ip link set lo down; ip link set lo name loop; ip link set loop up")
+			for _, f := range iptables.Families {
+				s.wrap(tool(v, f), `touch "$0.started"; exec "$real" "$@"`)
+			}
+			log := s.exits(1, in(v, asRedirect)...)
+			started, err := filepath.Glob(filepath.Join(s.wrappers, "*.started"))
+			if err != nil || len(started) > 0 {
+				t.Errorf("started %v, %v:\n%s", started, err, log)
+			}
+		})
+	}
+}
+
+// TestAStateThatIsLostIsNotTakenForNone has the program killed that would tell of
+// IPv6, which is not captured any more. Taking its address and routes away would
+// leave it captured and without them.
+func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.exits(0, in(v, asTProxy)...)
+			want := s.state()
+			s.wrap(strings.Replace(tool(v, iptables.IPv6), "-restore", "-save", 1), `mkdir "$0.failed" 2>/dev/null && kill -9 $$; exec "$real" "$@"`)
+			log := s.exits(1, in(v, asV4Only)...)
+			if !regexp.MustCompile(`error\tlook at the rules that are there \(\w+\): .*-save: signal: killed`).MatchString(log) {
+				t.Errorf("the log does not say why:\n%s", log)
+			}
+			if diff := cmp.Diff(want, s.state()); diff != "" {
+				t.Errorf("left changed (-before +after):\n%s\n%s", diff, log)
+			}
+			s.exits(0, in(v, asV4Only)...)
+		})
+	}
+}
+
 // TestAProgramThatHangsEndsInAClearError bounds a run.
 func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 	t.Parallel()

@@ -129,7 +129,8 @@ func (now sight) ruleset(t *testing.T, v iptables.Variant, f iptables.Family) ip
 
 // between tells what is wrong with a state that a change was left in: each of its
 // tables has to be the one before or the one after, each connection has to land
-// where it did before or will after, and what TPROXY marks has to have its route.
+// where it did before or will after, what TPROXY marks has to have its route, and
+// where IPv6 is captured the proxy has to have its source address.
 func (now sight) between(t *testing.T, before, after sight, was, will capturetest.Config) (wrong []string) {
 	t.Helper()
 	for p, text := range now.tables {
@@ -148,7 +149,18 @@ func (now sight) between(t *testing.T, before, after sight, was, will capturetes
 			wrong = append(wrong, fmt.Sprintf("%s (%s): %s; before %s, after %s", v.flow.Line, v.family, v.outcome, old[i].outcome, next[i].outcome))
 		}
 	}
-	return append(wrong, now.unrouted()...)
+	return append(append(wrong, now.unrouted()...), now.unbound()...)
+}
+
+// unbound tells of rules for IPv6 while the proxy has no address from which to
+// connect to the app.
+func (now sight) unbound() (wrong []string) {
+	for p, text := range now.tables {
+		if p.family == iptables.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
+			wrong = append(wrong, fmt.Sprintf("%s captures, and ::6 is not on lo:\n%s", p, now.addrs))
+		}
+	}
+	return wrong
 }
 
 var tproxyMark = regexp.MustCompile(`-j TPROXY .*--tproxy-mark (0x[0-9a-f]+)/`)

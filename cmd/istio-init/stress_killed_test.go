@@ -15,6 +15,7 @@ var (
 	asLists     = flags("-m REDIRECT -i * -x 10.9.0.0/16,2001:db8:9::/48 -b * -d 15020 -o 9000,9001 --drop-invalid")
 	asDNS       = flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns")
 	asPorts     = flags("-m TPROXY -i * -b 8080,9090 --drop-invalid")
+	asV4Only    = flags("-m REDIRECT -i * -b * --ip-family ipv4")
 	asClean     = []string{cleanCommand}
 	asNothing   []string
 	changesKept = 10 // a run has at least so many calls that matter
@@ -35,6 +36,8 @@ var killedChanges = []struct {
 	{name: "dns-off", from: asDNS, to: asRedirect},
 	{name: "mark", from: asPorts, to: asOther},
 	{name: "other-variant", from: asTProxy, to: asRedirect, moves: true},
+	{name: "ipv6-on", from: asV4Only, to: asRedirect},
+	{name: "ipv6-off", from: asOther, to: asV4Only},
 	{name: "clean", from: asLists, to: asClean},
 	{name: "clean-tproxy", from: asTProxy, to: asClean},
 }
@@ -131,7 +134,7 @@ func (k *killing) killedAt(n int, who victims) bool {
 func (k *killing) checkRollback(where string, exit int, left sight, output string) {
 	k.t.Helper()
 	want := k.before
-	if exit == 0 {
+	if exit == 0 || exit == -1 { // -1: asked when all was done and it listened no more
 		want = k.after
 	} else if k.to[0] == cleanCommand {
 		return
