@@ -69,30 +69,19 @@ func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
 		p.SYN, p.State = false, iptables.Invalid
 	}
 	port := cmp.Or(f.From.Port(), 40000)
-	var out Prediction
-	walk := func(hook, in, device string) bool {
-		p.Hook, p.In, p.Out = hook, in, device
-		w := rules.Trace(p)
-		out.Steps = append(out.Steps, w.Steps...)
-		p = w.Packet
-		return w.Verdict == iptables.Accept
-	}
-	var passes bool
+	var w iptables.Walk
 	if who, inside := f.identity(c.Proxy()); inside {
 		p.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
-		device := route(dst)
-		p.Src = netip.AddrPortFrom(source(f, family, dst, device), port)
-		if passes = walk(iptables.Output, "", device); passes && p.Out == "lo" {
-			p.NATDone = true
-			passes = walk(iptables.Prerouting, "lo", "")
-		}
+		p.Out = route(dst)
+		p.Src = netip.AddrPortFrom(source(f, family, dst, p.Out), port)
+		w = rules.TraceSent(p)
 	} else {
 		from := hosts[f.Who][family]
+		p.Hook, p.In = iptables.Prerouting, route(from)
 		p.Src = netip.AddrPortFrom(from, port)
-		passes = walk(iptables.Prerouting, route(from), "")
+		w = rules.Trace(p)
 	}
-	out.Outcome = c.outcome(f, p, passes)
-	return out
+	return Prediction{c.outcome(f, w.Packet, w.Verdict == iptables.Accept), w.Steps}
 }
 
 // outcome is where the flow of a packet ends that came through all hooks, or not.
