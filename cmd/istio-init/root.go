@@ -15,10 +15,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// Exit codes. Istio's repair controller relies on 126.
+// Exit codes. Istio's repair controller looks for the last one.
 const (
-	exitDone   = 0
-	exitFailed = 1
+	exitDone     = 0
+	exitFailed   = 1
+	exitUnproved = 126
 )
 
 // A process is what the program gets from the system.
@@ -86,11 +87,17 @@ func execute(ctx context.Context, p process) int {
 		const most = 4096 // what the user wrote may be in it, whole
 		_, _ = fmt.Fprintf(p.stderr, "Error: %.*s\n", most, err)
 	}
+	var unproved *unprovedError
+	if errors.As(err, &unproved) {
+		return exitUnproved
+	}
 	return exitFailed
 }
 
 // A loggedError has been shown to the user already.
 type loggedError struct{ error }
+
+func (e *loggedError) Unwrap() error { return e.error }
 
 func newRoot(p process) *cobra.Command {
 	root := &cobra.Command{

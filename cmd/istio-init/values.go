@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -161,15 +160,6 @@ func path(target func(*settings) *string) func(*settings, string) error {
 // mode takes a mode in any case; nothing is REDIRECT.
 func mode(s *settings, v string) error {
 	return text(func(s *settings) textUnmarshaler { return &s.config.Mode })(s, v)
-}
-
-func runValidation(s *settings, v string) error {
-	var on bool
-	err := flag(func(*settings) *bool { return &on })(s, v)
-	if err == nil && on {
-		return errors.New("validation is not supported yet")
-	}
-	return err
 }
 
 // A familyChoice says which address families are captured.
