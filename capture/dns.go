@@ -6,13 +6,17 @@ import (
 	"istio-init/iptables"
 )
 
-// Ports and conntrack zones of DNS capture: Istio's constants. A look-up and the
-// one the agent makes for it may have equal addresses and ports, so they are kept
-// in zones of their own: 1 between the agent and the server, 2 between the app
-// and the agent.
+// Ports of DNS capture: where look-ups go, and where the agent takes them, on
+// localhost (Istio's constant).
 const (
-	dnsPort      = 53
-	dnsProxyPort = 15053
+	DNSPort      = 53
+	DNSProxyPort = 15053
+)
+
+// Conntrack zones of DNS capture: Istio's constants. A look-up and the one the
+// agent makes for it may have equal addresses and ports, so they are kept in zones
+// of their own: 1 between the agent and the server, 2 between the app and the agent.
+const (
 	upstreamZone = 1
 	appZone      = 2
 )
@@ -37,8 +41,8 @@ func lookups(c Config, f iptables.Family) []rule {
 	var rules []rule
 	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
 		for _, server := range dnsServers(c, f) {
-			rules = append(rules, when(match{Dst: server, Proto: proto, DPort: iptables.Is(iptables.Port(dnsPort))},
-				iptables.Redirect{Port: dnsProxyPort}))
+			rules = append(rules, when(match{Dst: server, Proto: proto, DPort: iptables.Is(iptables.Port(DNSPort))},
+				iptables.Redirect{Port: DNSProxyPort}))
 		}
 	}
 	return rules
@@ -59,12 +63,12 @@ func rawTable(c Config, f iptables.Family) iptables.Table {
 	var in, out []rule
 	for _, agent := range proxyOwners(c) {
 		question, answer := agent, agent
-		question.DPort, answer.SPort = port(dnsPort), port(dnsProxyPort)
+		question.DPort, answer.SPort = port(DNSPort), port(DNSProxyPort)
 		out = append(out, zone(question, upstreamZone), zone(answer, appZone))
 	}
 	for _, server := range dnsServers(c, f) {
-		out = append(out, zone(match{Dst: server, DPort: port(dnsPort)}, appZone))
-		in = append(in, zone(match{Src: server, SPort: port(dnsPort)}, upstreamZone))
+		out = append(out, zone(match{Dst: server, DPort: port(DNSPort)}, appZone))
+		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone))
 	}
 	if len(in) > 0 {
 		t.chain(iptables.Prerouting, when(match{}, jump(chainInbound)))

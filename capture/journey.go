@@ -240,7 +240,7 @@ func (t traveller) land(leg *Leg, p iptables.Packet) {
 		leg.Landing, leg.Port = Inbound, port
 	case p.Proto == iptables.TCP && port == t.c.ProxyPort && port != 0:
 		leg.Landing, leg.Port = Outbound, port
-	case port == dnsProxyPort && t.c.DNS.Captures() && (leg.Captured || p.Proto == iptables.TCP && p.Dst.Addr().IsLoopback()):
+	case port == DNSProxyPort && t.c.DNS.Captures() && (leg.Captured || p.Proto == iptables.TCP && p.Dst.Addr().IsLoopback()):
 		leg.Landing, leg.Port = Lookup, port
 	case leg.Captured: // a port that the configuration does not name
 		leg.Landing, leg.Port = Outbound, port
@@ -267,7 +267,7 @@ func (t traveller) next(leg Leg) *Connection {
 		if t.c.Mode == TProxy {
 			to.Src, to.Mark = netip.AddrPortFrom(leg.Src.Addr(), 0), t.c.TProxyMark
 		} else {
-			to.Src = netip.AddrPortFrom(passthrough(t.Rules.Family).Addr(), 0)
+			to.Src = netip.AddrPortFrom(Passthrough(t.Rules.Family).Addr(), 0)
 		}
 		return &to
 	}

@@ -16,13 +16,11 @@ type verdict struct {
 	zone                 uint16
 }
 
-// walk sends a packet through the hooks: what leaves by lo comes in by lo again.
+// walk sends a packet through the hooks.
 func walk(rs iptables.Ruleset, p iptables.Packet) verdict {
 	w := rs.Trace(p)
-	if w.Verdict == iptables.Accept && p.Hook == iptables.Output && w.Packet.Out == "lo" {
-		p = w.Packet
-		p.Hook, p.In, p.Out, p.Owner, p.NATDone = iptables.Prerouting, "lo", "", nil, true
-		w = rs.Trace(p)
+	if p.Hook == iptables.Output {
+		w = rs.TraceSent(p)
 	}
 	return verdict{
 		dropped: w.Verdict == iptables.Drop, redirected: w.Packet.RedirectedTo, tproxied: w.Packet.TProxiedTo,

@@ -84,7 +84,7 @@ func fromProxy(c Config, f iptables.Family) []rule {
 		return fromProxy1_0(c, f)
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
-	rules := []rule{when(match{Src: iptables.Is(passthrough(f)), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
+	rules := []rule{when(match{Src: iptables.Is(Passthrough(f)), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
 	rules = append(rules, fromOwners(c, f, byUID, c.ProxyUIDs)...)
 	return append(rules, fromOwners(c, f, byGID, c.ProxyGIDs)...)
 }
@@ -124,7 +124,7 @@ func fromOwners(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRa
 	}
 	local.Out = iptables.Is(loopbackInterface)
 	if c.DNS.Captures() {
-		local.Proto, local.DPort = iptables.TCP, iptables.Not(iptables.Port(dnsPort))
+		local.Proto, local.DPort = iptables.TCP, iptables.Not(iptables.Port(DNSPort))
 	}
 	switch {
 	case c.includesLoopback():
@@ -140,11 +140,11 @@ func notDoor(c Config, self match) match {
 	switch {
 	case c.Generation == Current && c.DNS.Captures():
 		self.Proto = iptables.TCP
-		self.DPorts = iptables.Not([]iptables.PortRange{iptables.Port(dnsPort), iptables.Port(c.TunnelPort)})
+		self.DPorts = iptables.Not([]iptables.PortRange{iptables.Port(DNSPort), iptables.Port(c.TunnelPort)})
 	case c.Generation == Current:
 		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(c.TunnelPort))
 	case c.DNS.Captures():
-		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(dnsPort))
+		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(DNSPort))
 	}
 	return self
 }

@@ -79,7 +79,7 @@ func (r *reader) istios(form string, rule rule) string {
 	redirect, _ := rule.Target.(iptables.Redirect)
 	switch r.chain {
 	case "nat OUTPUT":
-		if redirect.Port == dnsProxyPort {
+		if redirect.Port == DNSProxyPort {
 			return r.lookups(form, rule)
 		}
 	case "mangle PREROUTING", "mangle OUTPUT":

@@ -31,9 +31,9 @@ func when(m match, do iptables.Target) rule { return rule{Match: m, Target: do} 
 
 func jump(chain string) iptables.Target { return iptables.Jump{Chain: chain} }
 
-// passthrough is the source address of the proxy's inbound connections to the
+// Passthrough is the source address of the proxy's inbound connections to the
 // app: Istio's constant for each family.
-func passthrough(f iptables.Family) netip.Prefix {
+func Passthrough(f iptables.Family) netip.Prefix {
 	if f == iptables.IPv6 {
 		return netip.MustParsePrefix("::6/128")
 	}

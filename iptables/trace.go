@@ -92,6 +92,22 @@ func (rs Ruleset) Trace(p Packet) Walk {
 	return w
 }
 
+// TraceSent walks a packet that a socket of this machine sends through Output, and
+// where it is for this machine, in again through Prerouting by the loopback
+// interface. The packet is as it is at Output.
+func (rs Ruleset) TraceSent(p Packet) Walk {
+	p.Hook = Output
+	out := rs.Trace(p)
+	if out.Verdict != Accept || out.Packet.Out != "lo" {
+		return out
+	}
+	p = out.Packet
+	p.Hook, p.In, p.Out, p.Owner, p.NATDone = Prerouting, "lo", "", nil, true
+	in := rs.Trace(p)
+	in.Steps = append(out.Steps, in.Steps...)
+	return in
+}
+
 // chain walks one chain and returns the verdict that ends the table, or Return
 // when the chain ended without one.
 func (w *Walk) chain(t Table, name string) Verdict {

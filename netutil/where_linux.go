@@ -2,38 +2,9 @@ package netutil
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// RouteTo returns the interface by which the namespace reaches an address, and the
-// source address that it picks. For an address of its own the interface is "lo".
-// Without a route the interface is "".
-func RouteTo(dst netip.Addr) (device string, src netip.Addr, err error) {
-	routes, err := netlink.RouteGet(net.IP(dst.AsSlice()))
-	switch {
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL):
-		return "", netip.Addr{}, nil
-	case err != nil:
-		return "", netip.Addr{}, fmt.Errorf("find the route to %s: %w", dst, err)
-	case len(routes) == 0:
-		return "", netip.Addr{}, nil
-	}
-	src, _ = netip.AddrFromSlice(routes[0].Src)
-	src = src.Unmap()
-	if routes[0].Type == unix.RTN_LOCAL {
-		return "lo", src, nil
-	}
-	link, err := netlink.LinkByIndex(routes[0].LinkIndex)
-	if err != nil {
-		return "", src, fmt.Errorf("find the interface to %s: %w", dst, err)
-	}
-	return link.Attrs().Name, src, nil
-}
 
 // A Routing is what of the policy routing for TPROXY stands in one family.
 type Routing struct {

@@ -66,20 +66,9 @@ func (n *Node) Do(t TB, fn func() error) {
 }
 
 // As runs fn inside the namespace as a user and a group: sockets that it makes
-// are theirs for the owner match, which looks at the credentials with which the
-// file of a socket was made (net/netfilter/xt_owner.c). Other threads keep theirs.
+// are theirs for the owner match.
 func (n *Node) As(who Identity, fn func() error) error {
-	return netutil.InNetNS(n.Path(), func() error {
-		// The thread belongs to this call and its creds are put back after.
-		defer func() { _, _ = unix.Setfsuid(0), unix.Setfsgid(0) }()
-		if err := unix.Setfsgid(int(who.GID)); err != nil {
-			return fmt.Errorf("become group %d: %w", who.GID, err)
-		}
-		if err := unix.Setfsuid(int(who.UID)); err != nil {
-			return fmt.Errorf("become user %d: %w", who.UID, err)
-		}
-		return fn()
-	})
+	return netutil.InNetNS(n.Path(), func() error { return netutil.AsOwner(who.UID, who.GID, fn) })
 }
 
 // link joins two namespaces by a pair of interfaces.

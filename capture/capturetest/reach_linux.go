@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"istio-init/iptables"
+	"istio-init/netutil"
 )
 
 // What a test needs that brings servers and clients of its own into the pod.
@@ -34,11 +35,8 @@ func (p *Pod) Reach(t TB, a netip.Addr) {
 func (n *Node) Listen(t TB, who Identity, at netip.AddrPort, transparent bool) *net.TCPListener {
 	t.Helper()
 	var listener *net.TCPListener
-	err := n.As(who, func() error {
-		l, err := listenConfig(at, transparent).Listen(context.Background(), network("tcp", at), at.String())
-		if err == nil {
-			listener = l.(*net.TCPListener)
-		}
+	err := n.As(who, func() (err error) {
+		listener, err = netutil.Socket{Transparent: transparent}.ListenTCP(context.Background(), at)
 		return err
 	})
 	if err != nil {

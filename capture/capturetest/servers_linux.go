@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,13 +42,9 @@ func (p *Pod) serveTCP(t TB, node *Node, who Identity, addr netip.AddrPort, tran
 		return
 	}
 	var listener *net.TCPListener
-	err := node.As(who, func() error {
-		l, err := listenConfig(addr, transparent).Listen(context.Background(), network("tcp", addr), addr.String())
-		if err != nil {
-			return err
-		}
-		listener = l.(*net.TCPListener)
-		return nil
+	err := node.As(who, func() (err error) {
+		listener, err = netutil.Socket{Transparent: transparent}.ListenTCP(context.Background(), addr)
+		return err
 	})
 	if err != nil {
 		t.Fatalf("listen on %s: %v", e, err)
@@ -175,9 +170,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 // given.
 func dialTCP(node *Node, who Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
 	err = node.As(who, func() error {
-		d := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
-			return controlSocket(raw, dst.Addr().Is6(), from.Addr().IsValid(), mark)
-		}}
+		d := net.Dialer{Timeout: patience, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
 		if from != (netip.AddrPort{}) {
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
@@ -202,40 +195,6 @@ func whileInUse(try func() error) error {
 			return err
 		}
 	}
-}
-
-// listenConfig sets what a listening socket needs.
-func listenConfig(addr netip.AddrPort, transparent bool) *net.ListenConfig {
-	lc := &net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return controlSocket(raw, addr.Addr().Is6(), transparent, 0)
-	}}
-	lc.SetMultipathTCP(false)
-	return lc
-}
-
-// controlSocket makes a socket transparent, so that it may have addresses that
-// are not the machine's, and gives it a mark.
-func controlSocket(raw syscall.RawConn, v6, transparent bool, mark uint32) error {
-	var err error
-	set := func(fd, level, option, value int) {
-		if err == nil {
-			err = unix.SetsockoptInt(fd, level, option, value)
-		}
-	}
-	if controlErr := raw.Control(func(fd uintptr) {
-		switch {
-		case transparent && v6:
-			set(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
-		case transparent:
-			set(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1)
-		}
-		if mark != 0 {
-			set(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark))
-		}
-	}); controlErr != nil {
-		return controlErr
-	}
-	return err
 }
 
 // network returns the name of a protocol for one family alone.

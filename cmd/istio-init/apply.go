@@ -32,11 +32,20 @@ func runApply(inv *invocation) error {
 	switch {
 	case inv.set.skipApply:
 		inv.log.Info("nothing installed, as --skip-rule-apply says")
-		return nil
+		if inv.set.dryRun || !inv.set.runValidation {
+			return nil
+		}
+		return inv.inNetNS(inv.validate)
 	case inv.set.dryRun:
 		return inv.preview()
 	}
-	return inv.change(inv.apply)
+	return inv.change(func(ctx context.Context, found live) error {
+		err := inv.apply(ctx, found)
+		if err != nil || !inv.set.runValidation {
+			return err
+		}
+		return inv.validate(ctx)
+	})
 }
 
 // complete takes what the configuration needs of the machine besides the input.
@@ -103,14 +112,23 @@ func (inv *invocation) amongFiles(fn func() error) error {
 	})
 }
 
+// families are those that are captured, and what to warn of.
+func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
+	addrs, err := netutil.Addrs()
+	if err != nil {
+		return nil, nil, err
+	}
+	families, warnings = inv.set.decideFamilies(addrs, netutil.IPv6Off())
+	return families, warnings, nil
+}
+
 // wanted returns the rules for both families; for one that is not captured they
 // are none.
 func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
-	addrs, err := netutil.Addrs()
+	families, warnings, err := inv.families()
 	if err != nil {
 		return nil, err
 	}
-	families, warnings := inv.set.decideFamilies(addrs, netutil.IPv6Off())
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}

@@ -5,12 +5,13 @@ import (
 	"fmt"
 )
 
-// Exit codes. Istio's repair controller relies on 126.
+// Exit codes. Istio's repair controller looks for the last one.
 const (
 	exitDone      = 0
 	exitFailed    = 1
-	exitDrifted   = 1 // check: the rules are not those of the flags
-	exitNotLooked = 2 // check: that could not be told
+	exitDrifted   = 1   // check: the rules are not those of the flags
+	exitNotLooked = 2   // check: that could not be told
+	exitUnproved  = 126 // the validation failed, whatever the reason
 )
 
 // An exitError ends the program with a code of its own; without an error there is

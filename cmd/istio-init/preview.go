@@ -14,6 +14,9 @@ import (
 
 // preview prints the rules and touches nothing.
 func (inv *invocation) preview() error {
+	if inv.set.runValidation {
+		inv.log.Info("nothing validated, as --dry-run says")
+	}
 	var want []iptables.Ruleset
 	err := inv.inNetNS(func(context.Context) (err error) {
 		want, err = inv.wanted()

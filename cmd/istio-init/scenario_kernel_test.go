@@ -57,6 +57,7 @@ func (s *scenario) onKernel(t *testing.T, program string, v iptables.Variant) {
 			t.Errorf("the kernel prints other rules for %s (-want +got):\n%s", f, diff)
 		}
 	}
+	s.validates(t, run)
 	s.connect(t, pod)
 	run(append([]string{applyCommand}, s.args...)...)
 	if diff := cmp.Diff(applied, saveBoth(t, pod, v)); diff != "" {

@@ -123,11 +123,11 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 		sc.own = append(sc.own, a.IP)
 	}
 	sc.route = func(dst netip.Addr) (string, netip.Addr) {
-		device, src, err := netutil.RouteTo(dst)
+		path, err := netutil.PathTo(dst)
 		if err != nil {
-			inv.log.Warn("a route could not be looked up", zap.Error(err))
+			inv.log.Debug("no way to an address", zap.Error(err))
 		}
-		return device, src
+		return path.Interface, path.Src
 	}
 	return sc, nil
 }

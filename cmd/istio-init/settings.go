@@ -35,6 +35,7 @@ type settings struct {
 
 	redirectDNS   bool
 	captureAllDNS bool
+	runValidation bool
 	probePort     uint16
 	probeTimeout  time.Duration
 

@@ -195,12 +195,12 @@ var options = []option{
 	},
 	{
 		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "validate the rules with connections; not supported yet",
-		set:  runValidation,
+		help: "prove the rules by connections, after they are installed or with --skip-rule-apply",
+		set:  flag(func(s *settings) *bool { return &s.runValidation }),
 	},
 	{
 		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: "15002", form: formPort, group: groupApply,
-		help: "port that the validation connects to",
+		help: "port that the validation connects to where no other is meant",
 		set:  port(func(s *settings) *uint16 { return &s.probePort }),
 	},
 	{

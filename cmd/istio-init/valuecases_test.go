@@ -129,10 +129,6 @@ var casesByKey = map[string]valueCases{
 		texts: []string{"133", "0x100", "252"},
 		bad:   []string{"253", "254", "255", "0xfe"},
 	},
-	"run-validation": {
-		texts: []string{"false", "0", "F"},
-		bad:   []string{"true", "yes", `""`},
-	},
 }
 
 // and are the cases with more that are right.

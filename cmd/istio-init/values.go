@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -165,15 +164,6 @@ func mode(s *settings, v string) error {
 
 // resolved are values that depend on others: they are parsed when all are known.
 func resolved(*settings, string) error { return nil }
-
-func runValidation(s *settings, v string) error {
-	var on bool
-	err := flag(func(*settings) *bool { return &on })(s, v)
-	if err == nil && on {
-		return errors.New("validation is not supported yet")
-	}
-	return err
-}
 
 // A familyChoice says which address families are captured.
 type familyChoice uint8

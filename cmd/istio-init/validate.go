@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"istio-init/capture"
+	"istio-init/capture/selftest"
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// repairHint is for pods whose rules a plugin of the node makes.
+const repairHint = "where a CNI plugin makes the rules, it may not have been ready when the pod was started: " +
+	"start the pod anew, or have Istio's repair controller delete such pods (cni.repair.deletePods=true)"
+
+// validate proves the rules by connections, in the network namespace of the calling
+// thread. Scripts look for its first words and its last.
+func (inv *invocation) validate(ctx context.Context) error {
+	if inv.set.config.Mode == capture.None {
+		inv.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, inv.set.probeTimeout)
+	defer cancel()
+	plans, err := inv.plans(ctx)
+	if err != nil {
+		return &exitError{exitUnproved, fmt.Errorf("validate the rules: %w", err)}
+	}
+	inv.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
+		zap.Stringer("timeout", inv.set.probeTimeout))
+	results := selftest.Run(ctx, plans...)
+	for _, r := range results {
+		inv.reportResult(r)
+	}
+	if err := selftest.Verdict(results); err != nil {
+		return &exitError{exitUnproved, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
+	}
+	inv.log.Info("Validation passed, iptables rules established", count(results, selftest.Passed), count(results, selftest.NotChecked))
+	return nil
+}
+
+// plans are what is to be proved in each family that is captured.
+func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
+	families, warnings, err := inv.families()
+	if err != nil {
+		return nil, err
+	}
+	if inv.set.skipApply { // else they were shown before
+		for _, w := range warnings {
+			inv.log.Warn(w)
+		}
+	}
+	addrs, addrsErr := netutil.Addrs()
+	powers, powersErr := netutil.SocketPowers()
+	if err := errors.Join(addrsErr, powersErr); err != nil {
+		return nil, err
+	}
+	if slices.Contains(families, iptables.IPv6) { // the run may just have added it
+		if err := netutil.AwaitPassthroughV6(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var plans []selftest.Plan
+	for _, f := range families {
+		here := selftest.Site{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
+		plans = append(plans, selftest.Prepare(inv.set.config, f, inv.set.probePort, here))
+	}
+	return plans, nil
+}
+
+// podAddr is the first address of a family by which others reach the pod.
+func podAddr(addrs []netutil.Addr, f iptables.Family) netip.Addr {
+	for _, a := range addrs {
+		if f.Has(a.IP) {
+			return a.IP
+		}
+	}
+	return netip.Addr{}
+}
+
+// reportResult tells of one connection, in one line.
+func (inv *invocation) reportResult(r selftest.Result) {
+	fields := []zap.Field{zap.Stringer("family", r.Family), zap.String("check", r.Name)}
+	if connection := r.Connection(); connection != "" {
+		fields = append(fields, zap.String("connection", connection))
+	}
+	lands := zap.Stringer("lands", r.Lands)
+	switch r.Outcome {
+	case selftest.Passed:
+		inv.log.Info("check passed", append(fields, lands)...)
+	case selftest.NotChecked:
+		inv.log.Warn("not checked", append(fields, zap.String("reason", r.Why))...)
+	case selftest.Failed:
+		inv.log.Error("check failed", append(fields, lands, zap.String("saw", r.Saw), zap.String("cause", r.Why))...)
+	}
+}
+
+// count counts the results of one outcome, for the log.
+func count(results []selftest.Result, of selftest.Outcome) zap.Field {
+	n := 0
+	for _, r := range results {
+		if r.Outcome == of {
+			n++
+		}
+	}
+	name := map[selftest.Outcome]string{selftest.Passed: "passed", selftest.NotChecked: "not_checked"}[of]
+	return zap.Int(name, n)
+}
