@@ -47,7 +47,9 @@ func form(r rule) string {
 func targetName(t iptables.Target) string {
 	switch t := t.(type) {
 	case iptables.Jump:
-		return t.Chain
+		return listName(t.Chain)
+	case iptables.Goto:
+		return "goto " + listName(t.Chain)
 	case iptables.Verdict:
 		return t.String()
 	case iptables.Redirect:
@@ -64,6 +66,16 @@ func targetName(t iptables.Target) string {
 		return "CT"
 	}
 	return "-"
+}
+
+// listName is the name of a chain without the number of a branch.
+func listName(chain string) string {
+	for _, root := range []string{chainExclude, chainInclude} {
+		if number, ok := strings.CutPrefix(chain, root+"_"); ok && strings.Trim(number, "0123456789") == "" {
+			return root
+		}
+	}
+	return chain
 }
 
 // destinationPorts are the ports that a rule names, in either way of naming them.

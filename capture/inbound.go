@@ -1,6 +1,10 @@
 package capture
 
-import "istio-init/iptables"
+import (
+	"net/netip"
+
+	"istio-init/iptables"
+)
 
 // sshPort was left alone by the generation 1.0, whatever was asked for.
 const sshPort = 22
@@ -9,9 +13,13 @@ const sshPort = 22
 func inbound(c Config, f iptables.Family) []rule {
 	var rules []rule
 	// From a virtual machine: not inbound, but outbound where it is captured.
-	for _, dst := range destinations(c, f) {
+	to, captured := destinations(c, f), jump(chainRedirect)
+	if c.includeTree(f) {
+		to, captured = []iptables.Cond[netip.Prefix]{{}}, jump(chainInclude)
+	}
+	for _, dst := range to {
 		for _, in := range c.VirtualInterfaces {
-			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, jump(chainRedirect)))
+			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, captured))
 		}
 	}
 	rules = append(rules, leaveIn(c.VirtualInterfaces)...)
@@ -27,11 +35,11 @@ func inbound(c Config, f iptables.Family) []rule {
 	switch {
 	case !c.redirectsInbound():
 	case c.InboundPorts.All:
-		rules = append(rules, leavePorts(c.InboundPorts.Except)...)
+		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
 		rules = append(rules, when(tcp, jump(chainInRedirect)))
 	default:
-		for _, port := range c.InboundPorts.Only {
-			rules = append(rules, when(toPort(port), jump(chainInRedirect)))
+		for _, ports := range c.packed(c.InboundPorts.Only) {
+			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(chainInRedirect)))
 		}
 	}
 	return rules
@@ -42,11 +50,13 @@ func toPort(port iptables.PortRange) match {
 	return match{Proto: iptables.TCP, DPort: iptables.Is(port)}
 }
 
+// ofProto adds the protocol to a condition on ports.
+func ofProto(p iptables.Proto, m match) match {
+	m.Proto = p
+	return m
+}
+
 // leavePorts are the rules that leave TCP to some ports alone.
-func leavePorts(ports []iptables.PortRange) []rule {
-	var rules []rule
-	for _, port := range ports {
-		rules = append(rules, when(toPort(port), iptables.Return))
-	}
-	return rules
+func leavePorts(c Config, ports []iptables.PortRange) []rule {
+	return each(c.packed(ports), func(m match) rule { return when(ofProto(iptables.TCP, m), iptables.Return) })
 }

@@ -12,10 +12,10 @@ func output(c Config, f iptables.Family) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveOut(c.ExcludeInterfaces)
 	// To an excluded port: whoever calls, the proxy too.
-	for _, port := range c.OutboundExcludePorts {
-		rules = append(rules, when(toPort(port), iptables.Return))
+	for _, ports := range c.packed(c.OutboundExcludePorts) {
+		rules = append(rules, when(ofProto(iptables.TCP, ports), iptables.Return))
 		if c.Generation == Current { // UDP matters for DNS only
-			rules = append(rules, when(match{Proto: iptables.UDP, DPort: iptables.Is(port)}, iptables.Return))
+			rules = append(rules, when(ofProto(iptables.UDP, ports), iptables.Return))
 		}
 	}
 	rules = append(rules, fromProxy(c, f)...)
@@ -40,12 +40,29 @@ func fromApp(c Config, f iptables.Family) []rule {
 	// App to itself by localhost: local.
 	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return)
 	// To an excluded destination, before any inclusion.
-	for _, dst := range ofFamily(c.OutboundPrefixes.Except, f) {
+	excluded, tree := c.prefixRules(c.OutboundPrefixes.Except, f)
+	if tree {
+		to(match{}, iptables.Goto{Chain: chainExclude})
+		return rules
+	}
+	for _, dst := range excluded {
 		to(match{Dst: iptables.Is(dst)}, iptables.Return)
 	}
+	return append(rules, included(c, f)...)
+}
+
+// included are the rules that capture: what is left of the way of a connection
+// that nothing excludes.
+func included(c Config, f iptables.Family) []rule {
+	var rules []rule
+	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// To an included port, wherever it is.
-	for _, port := range c.OutboundPorts {
-		to(toPort(port), jump(chainRedirect))
+	for _, ports := range c.packed(c.OutboundPorts) {
+		to(ofProto(iptables.TCP, ports), jump(chainRedirect))
+	}
+	if c.includeTree(f) {
+		to(match{}, iptables.Goto{Chain: chainInclude})
+		return rules
 	}
 	// To an included destination.
 	for _, dst := range destinations(c, f) {
@@ -70,11 +87,31 @@ func destinations(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
 	if c.OutboundPrefixes.All {
 		return []iptables.Cond[netip.Prefix]{{}}
 	}
-	var conds []iptables.Cond[netip.Prefix]
-	for _, p := range ofFamily(c.OutboundPrefixes.Only, f) {
-		conds = append(conds, iptables.Is(p))
+	prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
+	return each(prefixes, iptables.Is[netip.Prefix])
+}
+
+// includeTree tells whether the destinations that are captured are a tree.
+func (c Config) includeTree(f iptables.Family) bool {
+	_, tree := c.prefixRules(c.OutboundPrefixes.Only, f)
+	return tree && !c.OutboundPrefixes.All
+}
+
+// prefixChains are the chains of lists of destinations that are trees.
+func prefixChains(c Config, f iptables.Family) []iptables.Chain {
+	var chains []iptables.Chain
+	if prefixes, tree := c.prefixRules(c.OutboundPrefixes.Except, f); tree {
+		t := prefixTree{root: chainExclude, leaf: iptables.Return, rest: iptables.Goto{Chain: chainOutputApp}}
+		t.grow(prefixes)
+		chains = append(t.chains, iptables.Chain{Name: chainOutputApp, Rules: included(c, f)})
 	}
-	return conds
+	if c.includeTree(f) {
+		prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
+		t := prefixTree{root: chainInclude, leaf: jump(chainRedirect)}
+		t.grow(prefixes)
+		chains = append(chains, t.chains...)
+	}
+	return chains
 }
 
 // fromProxy are the rules that keep the proxy's own traffic out of the proxy,

@@ -32,6 +32,9 @@ type owners struct{ uids, gids []iptables.IDRange }
 // forms say for each of our chains what its rules mean, by their form.
 var forms = map[string]func(*reader, string, rule) string{
 	"nat " + chainOutput:      (*reader).natOutput,
+	"nat " + chainOutputApp:   (*reader).natOutput,
+	"nat " + chainExclude:     (*reader).natOutput,
+	"nat " + chainInclude:     (*reader).natOutput,
 	"nat " + chainOutputGroup: (*reader).natOutput,
 	"nat " + chainOutputDNS:   (*reader).lookups,
 	"nat " + chainInbound:     (*reader).natInbound,
@@ -130,6 +133,8 @@ func (r *reader) natOutput(form string, rule rule) string {
 			r.include(r.anywhere())
 		}
 		return "every destination is included by -i"
+	case "goto ISTIO_EXCLUDE", "d goto ISTIO_EXCLUDE", "goto ISTIO_INCLUDE", "d goto ISTIO_INCLUDE", "goto ISTIO_OUTPUT_APP":
+		return listed(form, rule)
 	case "ISTIO_OUTPUT_DNS":
 		return "look-ups are looked at (--redirect-dns)"
 	case "gid ISTIO_OUTPUT_GROUP":
@@ -183,6 +188,21 @@ func (r *reader) leftAlone(rule rule) string {
 	}
 	r.c.OutboundPrefixes.Except = append(r.c.OutboundPrefixes.Except, rule.Dst.Val)
 	return fmt.Sprintf("%s is excluded by -x", rule.Dst.Val)
+}
+
+// listed says what a rule of a long list is for.
+func listed(form string, rule rule) string {
+	switch form {
+	case "goto ISTIO_EXCLUDE":
+		return "the destinations that -x excludes are many: they are looked up"
+	case "goto ISTIO_INCLUDE":
+		return "the destinations that -i includes are many: they are looked up"
+	case "d goto ISTIO_EXCLUDE":
+		return fmt.Sprintf("of %s some are excluded by -x", rule.Dst.Val)
+	case "d goto ISTIO_INCLUDE":
+		return fmt.Sprintf("of %s some are included by -i", rule.Dst.Val)
+	}
+	return "no destination that -x excludes"
 }
 
 const (

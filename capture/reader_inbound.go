@@ -10,7 +10,7 @@ import (
 // natInbound reads the rules for connections that come in.
 func (r *reader) natInbound(form string, rule rule) string {
 	switch form {
-	case "i ISTIO_REDIRECT", "d i ISTIO_REDIRECT":
+	case "i ISTIO_REDIRECT", "d i ISTIO_REDIRECT", "i ISTIO_INCLUDE":
 		if !slices.Contains(r.c.VirtualInterfaces, rule.In.Val) {
 			r.c.VirtualInterfaces = append(r.c.VirtualInterfaces, rule.In.Val)
 		}

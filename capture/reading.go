@@ -42,7 +42,17 @@ func Read(rs iptables.Ruleset) *Reading {
 	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual machines' only in the other chains.
-	for _, chain := range []string{chainOutput, chainOutputGroup, chainOutputDNS, chainInbound, chainInRedirect, chainRedirect} {
+	for _, chain := range []string{chainOutput, chainOutputGroup} {
+		r.chain(iptables.NAT, chain)
+	}
+	for _, root := range []string{chainExclude, chainOutputApp, chainInclude} {
+		for _, c := range rs.Table(iptables.NAT).Chains {
+			if listName(c.Name) == root {
+				r.chain(iptables.NAT, c.Name)
+			}
+		}
+	}
+	for _, chain := range []string{chainOutputDNS, chainInbound, chainInRedirect, chainRedirect} {
 		r.chain(iptables.NAT, chain)
 	}
 	for _, chain := range []string{chainInbound, chainDivert, chainTProxy, chainOutput, chainDrop} {
@@ -72,7 +82,7 @@ func capturesLookups(rs iptables.Ruleset) bool {
 func (r *Reading) chain(table, chain string) {
 	read := (*reader).builtin
 	if iptables.Own(chain) {
-		read = forms[table+" "+chain]
+		read = forms[table+" "+listName(chain)]
 	}
 	rules := r.Rules.Table(table).Chain(chain).Rules
 	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0

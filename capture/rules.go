@@ -17,7 +17,11 @@ const (
 	chainTProxy     = "ISTIO_TPROXY"
 	chainDrop       = "ISTIO_DROP"
 
-	chainOutputGroup = "ISTIO_OUTPUT_GROUP" // ours, for many owner groups
+	// Ours, for long lists.
+	chainOutputGroup = "ISTIO_OUTPUT_GROUP" // of owner groups
+	chainExclude     = "ISTIO_EXCLUDE"      // of destinations; its branches are numbered
+	chainOutputApp   = "ISTIO_OUTPUT_APP"   // what follows them
+	chainInclude     = "ISTIO_INCLUDE"      // of destinations; its branches are numbered
 )
 
 // The names of iptables that the rules are written in.
@@ -81,6 +85,7 @@ func natTable(c Config, f iptables.Family) iptables.Table {
 	if c.manyGroups() {
 		t.chain(chainOutputGroup, fromApp(c, f)...)
 	}
+	t.Chains = append(t.Chains, prefixChains(c, f)...)
 	if dns := lookups(c, f); len(dns) > 0 {
 		t.chain(chainOutputDNS, dns...)
 	}

@@ -40,11 +40,11 @@ func tproxyInbound(c Config, f iptables.Family) []rule {
 		// HBONE ends in the proxy by itself.
 		when(toPort(iptables.Port(c.TunnelPort)), iptables.Return))
 	if c.InboundPorts.All {
-		rules = append(rules, leavePorts(c.InboundPorts.Except)...)
+		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
 		return append(rules, toProxy(tcp)...)
 	}
-	for _, port := range c.InboundPorts.Only {
-		rules = append(rules, toProxy(toPort(port))...)
+	for _, ports := range c.packed(c.InboundPorts.Only) {
+		rules = append(rules, toProxy(ofProto(iptables.TCP, ports))...)
 	}
 	return rules
 }

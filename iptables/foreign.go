@@ -52,8 +52,8 @@ func readRule(f Family, text string, isChain func(string) bool) Rule {
 // jumpsTo tells whether the target of a rule, if it is a jump, is a chain: the name
 // of a target without options looks the same.
 func jumpsTo(r Rule, isChain func(string) bool) bool {
-	jump, ok := r.Target.(Jump)
-	return !ok || isChain(jump.Chain)
+	chain, ok := nextChain(r.Target)
+	return !ok || isChain(chain)
 }
 
 // word is one word of a rule; iptables-save quotes the ones with spaces.
@@ -149,20 +149,11 @@ func readTarget(words []string, isChain func(string) bool) (known Target, unknow
 	}
 	p := ruleParser{words: words}
 	p.option()
-	if _, jump := p.rule.Target.(Jump); p.err == nil && !jump {
+	if _, to := nextChain(p.rule.Target); p.err == nil && !to {
 		return p.rule.Target, ""
 	}
 	return nil, strings.Join(words[1:], " ")
 }
-
-// A Goto continues in a chain of the same table, and when that chain ends, where
-// the chain of the rule was called. Only others use it.
-type Goto struct{ Chain string }
-
-func (t Goto) text(w *words, _ Family) { w.add("-g", t.Chain) }
-func (Goto) legalIn(string) bool       { return false }
-func (Goto) legalAt() []string         { return nil }
-func (t Goto) act(*Packet) next        { return next{jump: t.Chain, leaves: true} }
 
 // An effect is what a target does that is not known in detail.
 type effect uint8

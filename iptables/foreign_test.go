@@ -45,7 +45,7 @@ func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
 		},
 		{"target", "-p tcp -j DNAT --to-destination 10.0.0.1:80", Rule{Match: Match{Proto: TCP}, Foreign: &Foreign{Target: "DNAT --to-destination 10.0.0.1:80"}}},
 		{"target-without-options", "-o eth0 -j MASQUERADE", Rule{Match: Match{Out: Is(Interface("eth0"))}, Foreign: &Foreign{Target: "MASQUERADE"}}},
-		{"goto", "-g DOCKER", Rule{Target: Goto{"DOCKER"}, Foreign: &Foreign{}}},
+		{"goto", "-g DOCKER", Rule{Target: Goto{"DOCKER"}}},
 		{"no-target", "-p tcp", Rule{Match: Match{Proto: TCP}}},
 		{"nothing", "", Rule{}},
 		{"half-an-option", "-m tcp --dport", Rule{Foreign: &Foreign{Conditions: []string{"-m tcp --dport"}}}},

@@ -98,7 +98,7 @@ func (g generator) rule(w way, jumps []string) iptables.Rule {
 	m := g.match(w)
 	targets := []iptables.Target{iptables.Return, iptables.Accept, iptables.SaveMark{}, iptables.RestoreMark{}}
 	for _, name := range jumps {
-		targets = append(targets, iptables.Jump{Chain: name})
+		targets = append(targets, iptables.Jump{Chain: name}, iptables.Goto{Chain: name})
 	}
 	switch w.table {
 	case iptables.NAT:

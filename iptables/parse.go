@@ -90,6 +90,9 @@ func (p *ruleParser) option() {
 		p.module = p.value()
 	case "-j":
 		p.target()
+	case "-g":
+		p.rule.Target = Goto{Chain: p.chainName(p.value())}
+		p.end()
 	default:
 		p.moduleOption(word)
 	}
@@ -165,11 +168,21 @@ func (p *ruleParser) target() {
 	case "CT":
 		p.rule.Target = Zone{ID: p.uint16(p.after("--zone"))}
 	default:
-		if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			p.fail(fmt.Errorf("%q is not the name of a chain", name))
-		}
-		p.rule.Target = Jump{Chain: name}
+		p.rule.Target = Jump{Chain: p.chainName(name)}
 	}
+	p.end()
+}
+
+// chainName refuses what iptables would not read as one word.
+func (p *ruleParser) chainName(name string) string {
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		p.fail(fmt.Errorf("%q is not the name of a chain", name))
+	}
+	return name
+}
+
+// end refuses words behind the last option.
+func (p *ruleParser) end() {
 	if len(p.words) > 0 {
 		p.fail(fmt.Errorf("%q is not known", p.words[0]))
 	}

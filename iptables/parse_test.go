@@ -95,7 +95,7 @@ func TestParseRuleRefuses(t *testing.T) {
 		{"no-value", "-m owner --uid-owner", "ends too early"},
 		{"no-target-name", "-j", "ends too early"},
 		{"words-after-the-target", "-j RETURN -p tcp", `"-p" is not known`},
-		{"goto", "-g ISTIO_A", `"-g" is not known`},
+		{"goto-without-chain", "-g", "ends too early"},
 		{"redirect-without-port", "-p tcp -j REDIRECT", "ends too early"},
 		{"redirect-to-ports", "-p tcp -j REDIRECT --to-ports 1-2", `"1-2" is not a number up to 65535`},
 		{"redirect-random", "-p tcp -j REDIRECT --to-ports 1 --random", `"--random" is not known`},

@@ -21,6 +21,21 @@ type Target interface {
 // chain ends without a verdict.
 type Jump struct{ Chain string }
 
+// Goto continues in a chain of the same table, and when that chain ends without a
+// verdict, after the rule that jumped to the chain of this one.
+type Goto struct{ Chain string }
+
+// nextChain returns the chain in which a target continues, if it does.
+func nextChain(t Target) (chain string, ok bool) {
+	switch t := t.(type) {
+	case Jump:
+		return t.Chain, true
+	case Goto:
+		return t.Chain, true
+	}
+	return "", false
+}
+
 // A Verdict ends something: the chain or the way of the packet.
 type Verdict uint8
 
@@ -59,6 +74,7 @@ type RestoreMark struct{}
 type Zone struct{ ID uint16 }
 
 func (t Jump) text(w *words, _ Family)    { w.add("-j", t.Chain) }
+func (t Goto) text(w *words, _ Family)    { w.add("-g", t.Chain) }
 func (v Verdict) text(w *words, _ Family) { w.add("-j", v.String()) }
 func (t Redirect) text(w *words, _ Family) {
 	w.add("-j", "REDIRECT", "--to-ports", strconv.Itoa(int(t.Port)))
@@ -95,6 +111,7 @@ func (v Verdict) String() string {
 }
 
 func (Jump) legalIn(string) bool           { return true }
+func (Goto) legalIn(string) bool           { return true }
 func (SaveMark) legalIn(string) bool       { return true }
 func (Redirect) legalIn(table string) bool { return table == NAT }
 func (TProxy) legalIn(table string) bool   { return table == Mangle }
@@ -111,6 +128,7 @@ func (v Verdict) legalIn(table string) bool {
 var anywhere = []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}
 
 func (Jump) legalAt() []string        { return anywhere }
+func (Goto) legalAt() []string        { return anywhere }
 func (Verdict) legalAt() []string     { return anywhere }
 func (Redirect) legalAt() []string    { return []string{Prerouting, Output} }
 func (TProxy) legalAt() []string      { return []string{Prerouting} }
@@ -120,6 +138,7 @@ func (RestoreMark) legalAt() []string { return anywhere }
 func (Zone) legalAt() []string        { return []string{Prerouting, Output} }
 
 func (t Jump) act(*Packet) next      { return next{jump: t.Chain} }
+func (t Goto) act(*Packet) next      { return next{jump: t.Chain, leaves: true} }
 func (v Verdict) act(*Packet) next   { return next{verdict: v} }
 func (t SetMark) act(p *Packet) next { p.Mark = setBits(p.Mark, t.Mark); return next{} }
 func (SaveMark) act(p *Packet) next  { p.ConnMark = p.Mark; return next{} }

@@ -39,7 +39,11 @@ func (t Table) validate(f Family) error {
 		return fmt.Errorf("table %q: no such table", t.Name)
 	}
 	var errs []error
-	seen, hooks := map[string]bool{}, t.hooksOf()
+	known, hooks := map[string]bool{}, t.hooksOf()
+	for _, c := range t.Chains {
+		known[c.Name] = true
+	}
+	seen := map[string]bool{}
 	for _, c := range t.Chains {
 		if seen[c.Name] {
 			errs = append(errs, fmt.Errorf("table %s: chain %s is there twice", t.Name, c.Name))
@@ -50,7 +54,7 @@ func (t Table) validate(f Family) error {
 			continue
 		}
 		for i, r := range c.Rules {
-			if err := t.validateRule(f, c.Name, hooks[c.Name], r); err != nil {
+			if err := t.validateRule(f, c.Name, hooks[c.Name], known, r); err != nil {
 				errs = append(errs, fmt.Errorf("table %s: chain %s: rule %d %q: %w", t.Name, c.Name, i+1, r.Text(f), err))
 			}
 		}
@@ -88,8 +92,8 @@ func (t Table) hooksOf() map[string][]string {
 			}
 			hooks[name] = append(hooks[name], hook)
 			for _, r := range t.chain(name) {
-				if jump, ok := r.Target.(Jump); ok {
-					todo = append(todo, jump.Chain)
+				if chain, ok := nextChain(r.Target); ok {
+					todo = append(todo, chain)
 				}
 			}
 		}
@@ -97,8 +101,9 @@ func (t Table) hooksOf() map[string][]string {
 	return hooks
 }
 
-func (t Table) validateRule(f Family, chain string, hooks []string, r Rule) error {
-	jump, isJump := r.Target.(Jump)
+func (t Table) validateRule(f Family, chain string, hooks []string, known map[string]bool, r Rule) error {
+	_, isJump := r.Target.(Jump)
+	to, continues := nextChain(r.Target)
 	only := func(allowed ...string) bool {
 		return !slices.ContainsFunc(hooks, func(h string) bool { return !slices.Contains(allowed, h) })
 	}
@@ -110,8 +115,8 @@ func (t Table) validateRule(f Family, chain string, hooks []string, r Rule) erro
 		return errors.New("has no target")
 	case !Own(chain) && !isJump:
 		return errors.New("a built-in chain may only hold jumps to our chains")
-	case isJump && (!Own(jump.Chain) || !slices.ContainsFunc(t.Chains, func(c Chain) bool { return c.Name == jump.Chain })):
-		return fmt.Errorf("jumps to %q, which is no chain of ours in the table", jump.Chain)
+	case continues && (!Own(to) || !known[to]):
+		return fmt.Errorf("jumps to %q, which is no chain of ours in the table", to)
 	case !r.Target.legalIn(t.Name):
 		return errors.New("the target is not allowed in the table")
 	case !only(r.Target.legalAt()...):
@@ -202,14 +207,14 @@ func (t Table) loop() string {
 	visit = func(name string) string {
 		state[name] = 1
 		for _, r := range t.chain(name) {
-			jump, ok := r.Target.(Jump)
-			if !ok || state[jump.Chain] == 2 {
+			chain, ok := nextChain(r.Target)
+			if !ok || state[chain] == 2 {
 				continue
 			}
-			if state[jump.Chain] == 1 {
-				return jump.Chain
+			if state[chain] == 1 {
+				return chain
 			}
-			if found := visit(jump.Chain); found != "" {
+			if found := visit(chain); found != "" {
 				return found
 			}
 		}

@@ -1,0 +1,205 @@
+package capture
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+)
+
+// randomPrefix is a prefix of a family, near others often.
+func randomPrefix(rng *rand.Rand, f iptables.Family) netip.Prefix {
+	bytes := make([]byte, []int{4, 16}[f])
+	binary.BigEndian.PutUint32(bytes, rng.Uint32())
+	if rng.IntN(2) == 0 { // close to others
+		copy(bytes, [][]byte{{10, 1}, {0x20, 0x01, 0x0d, 0xb8}}[f])
+	}
+	if f == iptables.IPv6 && rng.IntN(2) == 0 {
+		binary.BigEndian.PutUint64(bytes[8:], rng.Uint64())
+	}
+	addr, _ := netip.AddrFromSlice(bytes)
+	low := []int{14, 30}[f]
+	return netip.PrefixFrom(addr, low+rng.IntN(addr.BitLen()-low+1))
+}
+
+// near is an address in a prefix, at its edge, or right beside it.
+func near(rng *rand.Rand, p netip.Prefix) netip.Addr {
+	first := p.Masked().Addr()
+	last := first.AsSlice()
+	for bit := p.Bits(); bit < first.BitLen(); bit++ {
+		last[bit/8] |= 1 << (7 - bit%8)
+	}
+	end, _ := netip.AddrFromSlice(last)
+	a := oneOf(rng, p.Addr(), first, end, first.Prev(), end.Next())
+	if !a.IsValid() {
+		return first
+	}
+	return a
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func hasPort(list []iptables.PortRange, port uint16) bool {
+	return slices.ContainsFunc(list, func(r iptables.PortRange) bool { return r.Contains(port) })
+}
+
+// TestLongListsTakeWhatTheirElementsTake: whatever the length of the lists, a
+// connection is captured when its destination is not excluded, and its port or its
+// destination is included.
+func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
+	t.Parallel()
+	const configs, packets = 300, 300
+	rng := rand.New(rand.NewPCG(6, 20))
+	lengths := []int{0, 1, mostPrefixRules, mostPrefixRules + 1, 60, 300, 1000}
+	for range configs {
+		f := oneOf(rng, iptables.IPv4, iptables.IPv6)
+		c := randomConfig(rng, true)
+		c.Mode, c.Generation, c.OwnerGroups, c.DNS = Redirect, Current, Scope[iptables.IDRange]{All: true}, DNS{}
+		c.OutboundPrefixes = Scope[netip.Prefix]{All: rng.IntN(3) == 0}
+		for range oneOf(rng, lengths...) {
+			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
+		}
+		for range oneOf(rng, lengths...) {
+			if !c.OutboundPrefixes.All {
+				c.OutboundPrefixes.Only = append(c.OutboundPrefixes.Only, randomPrefix(rng, f))
+			}
+		}
+		c.OutboundPorts, c.OutboundExcludePorts = randomPorts(rng), randomPorts(rng)
+		c = withoutRepeats(c)
+		rs := Rules(c, f)
+		if err := rs.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		for range packets {
+			p := randomPacket(rng, f)
+			p.Hook, p.In, p.Out, p.Proto, p.State, p.SYN = iptables.Output, "", "eth0", iptables.TCP, iptables.New, true
+			p.Owner = &iptables.Owner{UID: 1000, GID: 1000}
+			if list := slices.Concat(c.OutboundPrefixes.Only, c.OutboundPrefixes.Except); len(list) > 0 {
+				p.Dst = netip.AddrPortFrom(near(rng, oneOf(rng, list...)), uint16(rng.IntN(3000)))
+			}
+			o, dst, port := c.OutboundPrefixes, p.Dst.Addr(), p.Dst.Port()
+			want := !hasPort(c.OutboundExcludePorts, port) && !c.loopback(f).Contains(dst) && !contains(o.Except, dst) &&
+				!slices.Contains(c.ExcludeInterfaces, "eth+") && (o.All || hasPort(c.OutboundPorts, port) || contains(o.Only, dst))
+			if got := rs.Trace(p).Packet.RedirectedTo == c.ProxyPort; got != want {
+				t.Fatalf("config %+v\nto %s: captured %t, want %t", c, p.Dst, got, want)
+			}
+		}
+		if diff := cmp.Diff(rs.String(), Rules(Configuration(Read(rs)), f).String()); diff != "" {
+			t.Fatalf("config %+v\nread back it makes other rules (-want +got):\n%s", c, diff)
+		}
+	}
+}
+
+func randomPorts(rng *rand.Rand) []iptables.PortRange {
+	var ports []iptables.PortRange
+	for range oneOf(rng, 0, 3, mostPortRules, mostPortRules+1, 40, 300) {
+		lo := uint16(1 + rng.IntN(2900))
+		ports = append(ports, iptables.PortRange{Lo: lo, Hi: lo + oneOf[uint16](rng, 0, 0, 0, 1, 5)})
+	}
+	return ports
+}
+
+// TestInboundPortListsTakeWhatTheirElementsTake is the same for ports of the pod,
+// in both modes.
+func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(6, 21))
+	const configs, packets = 200, 200
+	for range configs {
+		c := randomConfig(rng, true)
+		c.Generation, c.ExcludeInterfaces, c.VirtualInterfaces = Current, nil, nil
+		c.InboundPorts = Scope[iptables.PortRange]{All: rng.IntN(2) == 0, Except: randomPorts(rng)}
+		if !c.InboundPorts.All {
+			c.InboundPorts.Only = randomPorts(rng)
+		}
+		rs := Rules(c, iptables.IPv4)
+		if err := rs.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		for range packets {
+			p := randomPacket(rng, iptables.IPv4)
+			p.Hook, p.In, p.Out, p.Owner, p.Mark = iptables.Prerouting, "eth0", "", nil, 0
+			p.Proto, p.State, p.SYN = iptables.TCP, iptables.New, true
+			p.Src, p.Dst = netip.MustParseAddrPort("10.9.9.9:5"), netip.AddrPortFrom(netip.MustParseAddr("10.244.0.2"), uint16(rng.IntN(3000)))
+			port := p.Dst.Port()
+			want := port != c.TunnelPort && (c.InboundPorts.All && !hasPort(c.InboundPorts.Except, port) || hasPort(c.InboundPorts.Only, port))
+			w := rs.Trace(p).Packet
+			if got := w.RedirectedTo == c.InboundPort || w.TProxiedTo == c.InboundPort; got != want {
+				t.Fatalf("config %+v\nto port %d: captured %t, want %t", c, port, got, want)
+			}
+		}
+	}
+}
+
+// TestAPacketMeetsFewRulesWhateverTheLengthOfAList counts the rules that a
+// connection is compared with.
+func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(6, 22))
+	for _, f := range iptables.Families {
+		c := randomConfig(rng, true)
+		c.OutboundPrefixes = Scope[netip.Prefix]{All: true}
+		for range 5000 {
+			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
+		}
+		most := 0
+		for _, chain := range prefixChains(c, f) {
+			most = max(most, len(chain.Rules))
+		}
+		if most > 2*mostBranches+1 {
+			t.Errorf("%s: a chain has %d rules", f, most)
+		}
+		if depth := treeDepth(prefixChains(c, f), chainExclude); depth > 6 {
+			t.Errorf("%s: the tree is %d chains deep", f, depth)
+		}
+	}
+}
+
+func treeDepth(chains []iptables.Chain, name string) int {
+	deepest := 0
+	for _, c := range chains {
+		for _, r := range c.Rules {
+			if to, ok := r.Target.(iptables.Goto); ok && c.Name == name && to.Chain != chainOutputApp {
+				deepest = max(deepest, treeDepth(chains, to.Chain))
+			}
+		}
+	}
+	return deepest + 1
+}
+
+func TestPrefixesAreMerged(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, list, want string }{
+		{"none", "", ""},
+		{"halves", "10.0.0.0/9,10.128.0.0/9", "10.0.0.0/8"},
+		{"quarters-in-disorder", "10.192.0.0/10,10.0.0.0/10,10.128.0.0/10,10.64.0.0/10", "10.0.0.0/8"},
+		{"neighbours-of-different-parents", "10.64.0.0/10,10.128.0.0/10", "10.64.0.0/10,10.128.0.0/10"},
+		{"contained", "10.1.2.3/32,10.0.0.0/8,10.0.0.0/9", "10.0.0.0/8"},
+		{"host-bits", "10.1.2.3/16,10.0.9.9/16", "10.0.0.0/15"},
+		{"everything", "0.0.0.0/1,128.0.0.0/1", "0.0.0.0/0"},
+		{"twice", "::1/128,::1/128", "::1/128"},
+		{"ipv6", "2001:db8::/33,2001:db8:8000::/33", "2001:db8::/32"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			parse := func(text string) (list []netip.Prefix) {
+				for _, p := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' }) {
+					list = append(list, netip.MustParsePrefix(p))
+				}
+				return list
+			}
+			if got, want := mergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
+				t.Errorf("want %v, got %v", want, got)
+			}
+		})
+	}
+}
