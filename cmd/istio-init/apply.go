@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/netip"
 
-	"go.uber.org/zap"
-
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -18,7 +16,7 @@ import (
 type invocation struct {
 	ctx    context.Context
 	set    *settings
-	log    *zap.Logger
+	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
 	pen    pen // for what people read on stdout
@@ -106,7 +104,7 @@ func (inv *invocation) amongFiles(fn func() error) error {
 	}
 	return netutil.WithoutNameServices(func(why error) error {
 		if why != nil {
-			inv.log.Debug("name services of the node may be asked (needs CAP_SYS_ADMIN)", zap.Error(why))
+			inv.log.Debug("name services of the node may be asked (needs CAP_SYS_ADMIN)", errorField(why))
 		}
 		return fn()
 	})
@@ -157,7 +155,7 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 		return err
 	}
 	if found.blind != nil {
-		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", zap.Error(found.blind))
+		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", errorField(found.blind))
 	}
 	want, err := inv.wanted()
 	if err != nil {
@@ -232,7 +230,7 @@ func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *i
 	if !other.Holds() {
 		return nil
 	}
-	inv.log.Info("rules of an earlier run in the other variant", zap.Stringer("variant", other.Variant()))
+	inv.log.Info("rules of an earlier run in the other variant", namedField("variant", other.Variant()))
 	undo, err := inv.cleanKernel(ctx, other)
 	done.push(undo)
 	return err
@@ -250,7 +248,7 @@ func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}
-	inv.log.Info("variant of iptables chosen", zap.Stringer("variant", kernel.Variant()), zap.String("reason", reason))
+	inv.log.Info("variant of iptables chosen", namedField("variant", kernel.Variant()), stringField("reason", reason))
 	return kernel, nil
 }
 
@@ -286,7 +284,7 @@ func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 		return fmt.Errorf("policy routing (%s), for mode TPROXY: %w", rs.Family, err)
 	}
 	if undo != nil {
-		inv.log.Info("policy routing added", zap.Stringer("family", rs.Family), zap.Uint32("mark", route.Mark), zap.Uint32("table", route.Table))
+		inv.log.Info("policy routing added", namedField("family", rs.Family), numberField("mark", route.Mark), numberField("table", route.Table))
 	}
 	return nil
 }
@@ -299,7 +297,7 @@ func (inv *invocation) removeRoutes(done *undoStack, f iptables.Family, keep net
 		return fmt.Errorf("policy routing (%s): %w", f, err)
 	}
 	if undo != nil {
-		inv.log.Info("policy routing of an earlier run removed", zap.Stringer("family", f))
+		inv.log.Info("policy routing of an earlier run removed", namedField("family", f))
 	}
 	return nil
 }

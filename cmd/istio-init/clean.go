@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -25,7 +23,7 @@ func runClean(inv *invocation) error {
 func (inv *invocation) clean(ctx context.Context, found live) error {
 	var errs []error
 	if found.blind != nil {
-		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", zap.Error(found.blind))
+		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.blind))
 	}
 	if inv.set.dryRun {
 		return inv.previewClean(ctx, found)
@@ -68,11 +66,11 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) (und
 		after[c.Family] = c.After
 		inv.log.Debug("script for " + c.Family.SaveTool() + ":\n" + c.Script)
 		inv.reportTaken(c)
-		inv.log.Info("rules removed", zap.Stringer("family", c.Family), zap.Stringer("variant", k.Variant()))
+		inv.log.Info("rules removed", namedField("family", c.Family), namedField("variant", k.Variant()))
 		inv.log.Debug("Final iptables state (" + familyTitle(c.Family) + "):\n" + c.After.String())
 	}
 	if len(changes) == 0 && err == nil {
-		inv.log.Info("nothing to remove", zap.Stringer("variant", k.Variant()))
+		inv.log.Info("nothing to remove", namedField("variant", k.Variant()))
 	}
 	for _, f := range iptables.Families {
 		if after[f].Ours() {
@@ -99,7 +97,7 @@ func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []ipta
 		names[c.Family] = which(c)
 	}
 	if _, err := netutil.RemoveEmptyNFTTables(names); err != nil {
-		inv.log.Debug("empty tables stay", zap.Error(err))
+		inv.log.Debug("empty tables stay", errorField(err))
 	}
 }
 
@@ -111,7 +109,7 @@ func (inv *invocation) removeNative(tables []string) error {
 	if err := netutil.RemoveNativeTables(tables); err != nil {
 		return err
 	}
-	inv.log.Info("tables of Istio's native nftables removed", zap.Strings("tables", tables))
+	inv.log.Info("tables of Istio's native nftables removed", listField("tables", tables))
 	return nil
 }
 

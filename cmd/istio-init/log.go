@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -25,9 +24,12 @@ const noLevel = zapcore.FatalLevel + 1
 
 // newLogger builds the logger. With reserved stdout carries the answer and no
 // log: a log that was asked to go there goes to stderr.
-func newLogger(p process, set logSettings, reserved bool) (log *zap.Logger, closeLog func(), err error) {
-	config := zap.NewProductionEncoderConfig()
-	config.EncodeTime = zapcore.ISO8601TimeEncoder
+func newLogger(p process, set logSettings, reserved bool) (log *logger, closeLog func(), err error) {
+	config := zapcore.EncoderConfig{ // the names are those of zap, and so of Istio's logs
+		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
+		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
+		EncodeDuration: zapcore.SecondsDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
+	}
 	encoder := zapcore.NewConsoleEncoder(config)
 	if set.json {
 		encoder = zapcore.NewJSONEncoder(config)
@@ -44,14 +46,11 @@ func newLogger(p process, set logSettings, reserved bool) (log *zap.Logger, clos
 		}
 		sink, closeLog = zapcore.AddSync(file), func() { _ = file.Close() }
 	}
-	var options []zap.Option
-	if set.caller {
-		options = append(options, zap.AddCaller())
-	}
+	log = &logger{core: zapcore.NewCore(encoder, zapcore.Lock(sink), set.level), caller: set.caller}
 	if set.traces {
-		options = append(options, zap.AddStacktrace(set.stacktrace))
+		log.stack = set.stacktrace
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(sink), set.level), options...), closeLog, nil
+	return log, closeLog, nil
 }
 
 // parseLevel reads Istio's form of a level: a comma list of "level" or

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"go.uber.org/zap"
-
 	"istio-init/iptables"
 	"istio-init/netutil"
 )
@@ -56,7 +54,7 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	}
 	for _, k := range found.kernels {
 		if err := k.Unseen(); err != nil {
-			inv.log.Warn("rules are there that cannot be looked at", zap.Stringer("variant", k.Variant()), zap.Error(err))
+			inv.log.Warn("rules are there that cannot be looked at", namedField("variant", k.Variant()), errorField(err))
 		}
 	}
 	return found, nil

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"istio-init/iptables"
 )
 
@@ -23,18 +21,18 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 			state = c.After
 		}
 		for _, rule := range state.InTheWay() {
-			inv.log.Warn("a rule of others stands before ours and may take connections first", zap.Stringer("family", rs.Family), zap.String("rule", rule))
+			inv.log.Warn("a rule of others stands before ours and may take connections first", namedField("family", rs.Family), stringField("rule", rule))
 		}
 		switch {
 		case ok:
 			inv.reportTaken(c)
 			inv.log.Debug("script for " + rs.Family.SaveTool() + ":\n" + c.Script)
-			inv.log.Info("rules applied", zap.Stringer("family", rs.Family), zap.Stringer("variant", kernel.Variant()),
-				zap.Int("tables", len(rs.Tables)), zap.Int("rules", rs.Len()))
+			inv.log.Info("rules applied", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
+				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
 			inv.log.Info("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())
 		case len(rs.Tables) > 0:
-			inv.log.Info("rules in order, nothing written", zap.Stringer("family", rs.Family), zap.Stringer("variant", kernel.Variant()),
-				zap.Int("tables", len(rs.Tables)), zap.Int("rules", rs.Len()))
+			inv.log.Info("rules in order, nothing written", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
+				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
 			inv.log.Debug("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())
 		}
 	}
@@ -82,10 +80,10 @@ func explainRefusal(err error) error {
 // reportTaken names the rules of Istio's that stood in built-in chains and went.
 func (inv *invocation) reportTaken(c iptables.Change) {
 	for _, rule := range c.Taken() {
-		level := zap.InfoLevel
+		say := inv.log.Info
 		if strings.HasPrefix(rule, iptables.Filter+" ") {
-			level = zap.WarnLevel // a guardrail: it stopped traffic
+			say = inv.log.Warn // a guardrail: it stopped traffic
 		}
-		inv.log.Log(level, "a rule of Istio's in a built-in chain was removed", zap.Stringer("family", c.Family), zap.String("rule", rule))
+		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.uber.org/zap"
 )
 
 // A process is what the program gets from the system.
@@ -179,7 +178,7 @@ func newRuleCommand(p process, cmd *cobra.Command, table []option, meant func(op
 }
 
 // refuse shows every problem of the input, each on a line of its own.
-func refuse(log *zap.Logger, problems []error) error {
+func refuse(log *logger, problems []error) error {
 	for _, p := range problems {
 		log.Error(p.Error())
 	}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -125,7 +123,7 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	sc.route = func(dst netip.Addr) (string, netip.Addr) {
 		path, err := netutil.PathTo(dst)
 		if err != nil {
-			inv.log.Debug("no way to an address", zap.Error(err))
+			inv.log.Debug("no way to an address", errorField(err))
 		}
 		return path.Interface, path.Src
 	}

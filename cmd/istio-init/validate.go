@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"istio-init/capture"
 	"istio-init/capture/selftest"
 	"istio-init/iptables"
@@ -33,7 +31,7 @@ func (inv *invocation) validate(ctx context.Context) error {
 		return &exitError{exitUnproved, fmt.Errorf("validate the rules: %w", err)}
 	}
 	inv.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
-		zap.Stringer("timeout", inv.set.probeTimeout))
+		namedField("timeout", inv.set.probeTimeout))
 	results := selftest.Run(ctx, plans...)
 	for _, r := range results {
 		inv.reportResult(r)
@@ -86,23 +84,23 @@ func podAddr(addrs []netutil.Addr, f iptables.Family) netip.Addr {
 
 // reportResult tells of one connection, in one line.
 func (inv *invocation) reportResult(r selftest.Result) {
-	fields := []zap.Field{zap.Stringer("family", r.Family), zap.String("check", r.Name)}
+	fields := []field{namedField("family", r.Family), stringField("check", r.Name)}
 	if connection := r.Connection(); connection != "" {
-		fields = append(fields, zap.String("connection", connection))
+		fields = append(fields, stringField("connection", connection))
 	}
-	lands := zap.Stringer("lands", r.Lands)
+	lands := namedField("lands", r.Lands)
 	switch r.Outcome {
 	case selftest.Passed:
 		inv.log.Info("check passed", append(fields, lands)...)
 	case selftest.NotChecked:
-		inv.log.Warn("not checked", append(fields, zap.String("reason", r.Why))...)
+		inv.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
 	case selftest.Failed:
-		inv.log.Error("check failed", append(fields, lands, zap.String("saw", r.Saw), zap.String("cause", r.Why))...)
+		inv.log.Error("check failed", append(fields, lands, stringField("saw", r.Saw), stringField("cause", r.Why))...)
 	}
 }
 
 // count counts the results of one outcome, for the log.
-func count(results []selftest.Result, of selftest.Outcome) zap.Field {
+func count(results []selftest.Result, of selftest.Outcome) field {
 	n := 0
 	for _, r := range results {
 		if r.Outcome == of {
@@ -110,5 +108,5 @@ func count(results []selftest.Result, of selftest.Outcome) zap.Field {
 		}
 	}
 	name := map[selftest.Outcome]string{selftest.Passed: "passed", selftest.NotChecked: "not_checked"}[of]
-	return zap.Int(name, n)
+	return numberField(name, n)
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+)
+
+// A logger writes lines to a core of zap. It stands for zap's own front, which
+// brings an HTTP server along, and with it 1.7 MB and a millisecond at every start.
+type logger struct {
+	core   zapcore.Core
+	caller bool                 // lines say where in the program they come from
+	stack  zapcore.LevelEnabler // lines that show how the program got there; nil: none
+}
+
+type field = zapcore.Field
+
+func (l *logger) Debug(message string, fields ...field) { l.log(zapcore.DebugLevel, message, fields) }
+
+func (l *logger) Info(message string, fields ...field) { l.log(zapcore.InfoLevel, message, fields) }
+
+func (l *logger) Warn(message string, fields ...field) { l.log(zapcore.WarnLevel, message, fields) }
+
+func (l *logger) Error(message string, fields ...field) { l.log(zapcore.ErrorLevel, message, fields) }
+
+// log writes a line. It is called by the methods above alone, whose caller is the
+// one that the line comes from.
+func (l *logger) log(level zapcore.Level, message string, fields []field) {
+	entry := l.core.Check(zapcore.Entry{Level: level, Time: time.Now(), Message: message}, nil)
+	if entry == nil {
+		return
+	}
+	const above = 2 // this function and the method
+	if l.caller {
+		entry.Caller = zapcore.NewEntryCaller(runtime.Caller(above))
+	}
+	if l.stack != nil && l.stack.Enabled(level) {
+		entry.Stack = stack(above + 1)
+	}
+	entry.Write(fields...)
+}
+
+// stack is how the program got where it is, without the innermost calls.
+func stack(skip int) string {
+	var calls [64]uintptr
+	var b strings.Builder
+	frames := runtime.CallersFrames(calls[:runtime.Callers(skip+1, calls[:])])
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// The fields of lines.
+
+func stringField(key, value string) field {
+	return field{Key: key, Type: zapcore.StringType, String: value}
+}
+
+func namedField(key string, value fmt.Stringer) field {
+	return field{Key: key, Type: zapcore.StringerType, Interface: value}
+}
+
+func numberField[T int | uint32](key string, value T) field {
+	return field{Key: key, Type: zapcore.Int64Type, Integer: int64(value)}
+}
+
+func errorField(err error) field {
+	return field{Key: "error", Type: zapcore.ErrorType, Interface: err}
+}
+
+func listField(key string, values []string) field {
+	return field{Key: key, Type: zapcore.ReflectType, Interface: values}
+}
