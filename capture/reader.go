@@ -280,6 +280,10 @@ func excludedLink(name iptables.Interface) string {
 // portsAre says something of the ports of a rule.
 func portsAre(rule rule, what string) string {
 	ports := destinationPorts(rule.Match)
+	const mostNamed = 4
+	if len(ports) > mostNamed {
+		return "these ports are " + what
+	}
 	if len(ports) == 1 && ports[0].Single() {
 		return fmt.Sprintf("port %s is %s", ports[0], what)
 	}

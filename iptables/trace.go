@@ -72,14 +72,14 @@ const maxTried = 1 << 20
 func (rs Ruleset) Trace(p Packet) Walk {
 	budget := maxTried
 	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
-	for _, b := range builtins {
-		if !slices.Contains(b.chains, p.Hook) || b.table == NAT && (p.NATDone || p.State != New) {
+	for _, name := range tablesAt(p.Hook) {
+		if name == NAT && (p.NATDone || p.State != New) {
 			continue
 		}
-		t := rs.Table(b.table)
+		t := rs.Table(name)
 		verdict := w.chain(t, p.Hook)
 		if policy := t.Chain(p.Hook).Policy; verdict == Return && policy == Drop {
-			w.Steps = append(w.Steps, Step{Table: b.table, Chain: p.Hook, Index: len(t.chain(p.Hook)), Rule: Rule{Target: Drop}})
+			w.Steps = append(w.Steps, Step{Table: name, Chain: p.Hook, Index: len(t.chain(p.Hook)), Rule: Rule{Target: Drop}})
 			verdict = Drop
 		}
 		if w.Verdict = max(verdict, Accept); w.Verdict == Drop || w.Taken {
@@ -106,6 +106,22 @@ func (rs Ruleset) TraceSent(p Packet) Walk {
 	in := rs.Trace(p)
 	in.Steps = append(out.Steps, in.Steps...)
 	return in
+}
+
+// tablesAt returns the tables that a hook calls, in its order. At INPUT nat comes
+// last: there it changes sources (linux/netfilter_ipv4.h, NF_IP_PRI_NAT_SRC).
+func tablesAt(hook string) []string {
+	var names, last []string
+	for _, b := range builtins {
+		switch {
+		case !slices.Contains(b.chains, hook):
+		case b.table == NAT && hook == "INPUT":
+			last = append(last, b.table)
+		default:
+			names = append(names, b.table)
+		}
+	}
+	return append(names, last...)
 }
 
 // chain walks one chain and returns the verdict that ends the table, or Return

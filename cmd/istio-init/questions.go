@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"istio-init/capture/picture"
 )
 
 var (
@@ -16,6 +18,7 @@ var (
 	formProto    = choice("", "tcp", "udp")
 	formState    = choice("", "new", "established", "related", "invalid")
 	formMark     = form{text: "a number 0-4294967295, decimal or 0x hexadecimal"}
+	formPicture  = choice("", pictureNames()...)
 	formPodAddrs = form{text: "a comma list of addresses", list: true}
 )
 
@@ -87,8 +90,22 @@ var (
 		rulesOption,
 		outputOption,
 	}
-	checkOptions = []option{rulesOption, outputOption}
+	checkOptions   = []option{rulesOption, outputOption}
+	explainOptions = []option{rulesOption, {
+		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
+		help: "form in which the rules are shown",
+		set:  text(func(s *settings) textUnmarshaler { return &s.form }),
+	}}
 )
+
+// pictureNames are the names of the forms in which rules are shown.
+func pictureNames() []string {
+	names := make([]string, len(picture.Forms))
+	for i, f := range picture.Forms {
+		names[i] = f.String()
+	}
+	return names
+}
 
 // An outputForm is the form of an answer.
 type outputForm uint8
@@ -147,6 +164,22 @@ Exit codes: 0 in order, 1 drifted, 2 could not look.`,
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
 	}, slices.Concat(checkOptions, options), questionOptions, runCheck)
+}
+
+func newExplain(p process) *cobra.Command {
+	return newRuleCommand(p, &cobra.Command{
+		Use:   "explain",
+		Short: "show rules as people read them: as a tree, a table or a picture",
+		Long: `Show rules and why each is there. The rules are those of the network namespace; with
+flags that describe rules, those that "apply" would make of them; with --rules those
+of a file. Nothing is changed.
+
+Forms: save is the text of iptables-save; tree and table are for a terminal; json is
+for programs; dot, mermaid and svg are pictures of the way of a packet.`,
+		Example: `  istio-init explain --output tree
+  istio-init explain --output svg -i '*' -b '*' -d 15090 >rules.svg
+  iptables-save | istio-init explain --output table --rules -`,
+	}, slices.Concat(explainOptions, options), questionOptions, runExplain)
 }
 
 var errNoTarget = errors.New("--to is missing: it says where the connection goes, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")

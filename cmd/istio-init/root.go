@@ -125,6 +125,7 @@ change is printed as input for iptables-restore and not made.`,
 		}, options, cleanOptions, runClean),
 		newTrace(p),
 		newCheck(p),
+		newExplain(p),
 		newConfigSchema(),
 		newVersion(),
 	)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"istio-init/capture"
+	"istio-init/capture/picture"
 	"istio-init/iptables"
 )
 
@@ -32,6 +33,7 @@ type settings struct {
 	rules    string       // where the rules are taken from; "": see rulesFrom
 	podAddrs []netip.Addr // of the pod, where no namespace tells them
 	output   outputForm
+	form     picture.Form // in which rules are shown
 
 	redirectDNS   bool
 	captureAllDNS bool

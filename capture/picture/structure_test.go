@@ -1,0 +1,219 @@
+package picture
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// numbered is a rule in a tree or a table: the line that begins with its number.
+var numbered = map[Form]*regexp.Regexp{Tree: regexp.MustCompile(`(?m)^[│ ]*[├└]─ \d+ +\S`), Table: regexp.MustCompile(`(?m)^ {0,3}\d+  \S`)}
+
+// TestEveryRuleIsShownOnce: a tree and a table have as many rules as a sheet, and
+// JSON every rule of every family as it was.
+func TestEveryRuleIsShownOnce(t *testing.T) {
+	t.Parallel()
+	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+		want := 0
+		for _, s := range sheets(readings) {
+			want += s.rules()
+		}
+		for _, form := range []Form{Tree, Table} {
+			for _, width := range []int{60, 100, 250} {
+				text := Draw(form, Style{Width: width}, readings...)
+				if got := len(numbered[form].FindAllString(text, -1)); got != want && width == 250 {
+					t.Errorf("%s: want %d rules, got %d\n%s", form, want, got, text)
+				}
+				for l := range strings.Lines(text) {
+					if n := columns(strings.TrimSuffix(l, "\n")); n > width {
+						t.Errorf("%s: a line of %d columns, want at most %d: %s", form, n, width, l)
+					}
+				}
+			}
+		}
+		var doc jsonDoc
+		if err := json.Unmarshal([]byte(Draw(JSON, Style{}, readings...)), &doc); err != nil {
+			t.Fatal(err)
+		}
+		texts := map[string]int{}
+		for i, r := range readings {
+			for _, table := range r.Rules.Tables {
+				for _, c := range table.Chains {
+					for n, rule := range c.Rules {
+						texts[fmt.Sprint(i, table.Name, c.Name, n+1, strings.ToValidUTF8(rule.Text(r.Rules.Family), "\ufffd"))]++
+					}
+				}
+			}
+		}
+		for i, f := range doc.Families {
+			for _, table := range f.Tables {
+				for _, c := range table.Chains {
+					for _, r := range c.Rules {
+						texts[fmt.Sprint(i, table.Table, c.Chain, r.Number, strings.ReplaceAll(r.Text, "\ufffd\ufffd", "\ufffd"))]--
+					}
+				}
+			}
+		}
+		for text, n := range texts {
+			if n != 0 {
+				t.Errorf("json: %q is there %d times less than it should be", text, n)
+			}
+		}
+	})
+}
+
+// A readCond is a condition as a program reads it.
+type readCond[T any] struct{ Is, Not *T }
+
+func cond[T, U any](c readCond[T], to func(T) U) iptables.Cond[U] {
+	switch {
+	case c.Is != nil:
+		return iptables.Is(to(*c.Is))
+	case c.Not != nil:
+		return iptables.Not(to(*c.Not))
+	}
+	return iptables.Cond[U]{}
+}
+
+// TestConditionsOfJSONMakeTheMatchAgain reads back what is known of rules.
+func TestConditionsOfJSONMakeTheMatchAgain(t *testing.T) {
+	t.Parallel()
+	port := func(r jsonRange) iptables.PortRange { return iptables.PortRange{Lo: uint16(r.Lo), Hi: uint16(r.Hi)} }
+	ports := func(list []jsonRange) (all []iptables.PortRange) {
+		for _, r := range list {
+			all = append(all, port(r))
+		}
+		return all
+	}
+	ids := func(list []readCond[jsonRange]) (all []iptables.Cond[iptables.IDRange]) {
+		for _, c := range list {
+			all = append(all, cond(c, func(r jsonRange) iptables.IDRange { return iptables.IDRange(r) }))
+		}
+		return all
+	}
+	mark := func(m jsonMark) iptables.Mark { return iptables.Mark(m) }
+	asIs := func(p netip.Prefix) netip.Prefix { return p }
+	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+		for _, rule := range rulesOf(readings) {
+			text, err := json.Marshal(matchJSON(rule.Match))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m struct {
+				Source, Destination readCond[netip.Prefix]
+				InInterface         readCond[string]      `json:"in_interface"`
+				OutInterface        readCond[string]      `json:"out_interface"`
+				SourcePort          readCond[jsonRange]   `json:"source_port"`
+				DestinationPort     readCond[jsonRange]   `json:"destination_port"`
+				DestinationPorts    readCond[[]jsonRange] `json:"destination_ports"`
+				SYN                 readCond[bool]
+				Mark                readCond[jsonMark]
+				ConnMark            readCond[jsonMark] `json:"conn_mark"`
+				UIDs, GIDs          []readCond[jsonRange]
+			}
+			if err := json.Unmarshal(text, &m); err != nil {
+				t.Fatal(err)
+			}
+			link := func(s string) iptables.Interface { return iptables.Interface(s) }
+			got := iptables.Match{
+				Src: cond(m.Source, asIs), Dst: cond(m.Destination, asIs), In: cond(m.InInterface, link), Out: cond(m.OutInterface, link),
+				Proto: rule.Proto, SPort: cond(m.SourcePort, port), DPort: cond(m.DestinationPort, port), SYN: cond(m.SYN, func(b bool) bool { return b }),
+				DPorts: cond(m.DestinationPorts, ports), Mark: cond(m.Mark, mark), ConnMark: cond(m.ConnMark, mark), State: rule.State,
+				UIDs: ids(m.UIDs), GIDs: ids(m.GIDs),
+			}
+			if want, got := (iptables.Rule{Match: rule.Match}).Text(0), (iptables.Rule{Match: got}).Text(0); want != got && !strings.Contains(want, "\x01") {
+				t.Errorf("%s: want %q, got %q", text, want, got)
+			}
+		}
+	})
+}
+
+func rulesOf(readings []*capture.Reading) (all []iptables.Rule) {
+	for _, r := range readings {
+		for _, table := range r.Rules.Tables {
+			for _, c := range table.Chains {
+				all = append(all, c.Rules...)
+			}
+		}
+	}
+	return all
+}
+
+// TestNothingMovesATerminal: what a form for one prints are characters that do.
+func TestNothingMovesATerminal(t *testing.T) {
+	t.Parallel()
+	r := read(t, iptables.IPv4, hostile())
+	for _, form := range []Form{Tree, Table, Dot, Mermaid, SVG} {
+		for i, c := range Draw(form, Style{}, r) {
+			if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == utf8.RuneError) {
+				t.Errorf("%s: %q at %d", form, c, i)
+			}
+		}
+	}
+	if got := Draw(Tree, Style{Colour: true}, r); !strings.Contains(got, "\x1b[1m") || strings.Count(got, "\x1b[0m")*2 != strings.Count(got, "\x1b[") {
+		t.Errorf("colours are not ended:\n%s", got)
+	}
+}
+
+var (
+	dotNode     = regexp.MustCompile(`^\t\t(n\d+) \[label=`)
+	dotEdge     = regexp.MustCompile(`^\t\t(n\d+) -> (n\d+) \[label=`)
+	dotQuoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+	mermaidNode = regexp.MustCompile(`^    (n\d+)(\(\[|\[\[|\[|\(|\{\{)"[^"]*"(\]\)|\]\]|\]|\)|\}\})$`)
+	mermaidEdge = regexp.MustCompile(`^    (n\d+) (?:-->|==>|-\.->|--x)(?:\|"[^"|]*"\|)? (n\d+)$`)
+	mermaidRest = regexp.MustCompile(`^(flowchart TB|  subgraph s\d+\["[^"]*"\]|  end|  linkStyle [\d,]+ [a-z0-9:#, -]+)$`)
+)
+
+// TestGraphsAreWellFormed: each line is one of those that there are, quotes end
+// where they should, edges join nodes that are declared, and there are not too
+// many.
+func TestGraphsAreWellFormed(t *testing.T) {
+	t.Parallel()
+	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+		nodes, edges := map[string]bool{}, 0
+		dot := Draw(Dot, Style{}, readings...)
+		for l := range strings.Lines(dot) {
+			bare := dotQuoted.ReplaceAllString(l, "")
+			if strings.ContainsAny(bare, "\"\\<&") {
+				t.Errorf("dot: quotes do not end: %s", l)
+			}
+			if m := dotNode.FindStringSubmatch(l); m != nil {
+				nodes[m[1]] = true
+			} else if m := dotEdge.FindStringSubmatch(l); m != nil {
+				edges++
+				if !nodes[m[1]] || !nodes[m[2]] {
+					t.Errorf("dot: a node is not declared: %s", l)
+				}
+			}
+		}
+		got, gotEdges := map[string]bool{}, 0
+		mermaid := Draw(Mermaid, Style{}, readings...)
+		for l := range strings.Lines(mermaid) {
+			l = strings.TrimSuffix(l, "\n")
+			if m := mermaidNode.FindStringSubmatch(l); m != nil {
+				got[m[1]] = true
+			} else if m := mermaidEdge.FindStringSubmatch(l); m != nil {
+				gotEdges++
+				if !got[m[1]] || !got[m[2]] {
+					t.Errorf("mermaid: a node is not declared: %s", l)
+				}
+			} else if !mermaidRest.MatchString(l) {
+				t.Errorf("mermaid: %q", l)
+			}
+		}
+		if len(nodes) != len(got) || edges != gotEdges || edges == 0 {
+			t.Errorf("dot has %d nodes and %d edges, mermaid %d and %d", len(nodes), edges, len(got), gotEdges)
+		}
+		if len(mermaid) > 50_000 || edges > 500 { // what Mermaid draws at the most
+			t.Errorf("%d bytes, %d edges: too many", len(mermaid), edges)
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"istio-init/capture"
+	"istio-init/capture/picture"
+)
+
+// shown are the readings to show: of rules that are not live, those of the families
+// that have any.
+func (sc *scene) shown() []*capture.Reading {
+	var some []*capture.Reading
+	for _, r := range sc.readings {
+		if len(r.Rules.Tables) > 0 {
+			some = append(some, r)
+		}
+	}
+	if sc.live || len(some) == 0 {
+		return sc.readings
+	}
+	return some
+}
+
+// runExplain shows rules as people read them.
+func runExplain(inv *invocation) error {
+	return inv.inNetNS(func(ctx context.Context) error {
+		sc, err := inv.scene(ctx)
+		if err != nil {
+			return err
+		}
+		for _, doubt := range sc.doubts {
+			inv.log.Warn("what is shown is not all there is: " + doubt)
+		}
+		text := picture.Draw(inv.set.form, picture.Style{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
+		if _, err := io.WriteString(inv.stdout, text); err != nil {
+			return fmt.Errorf("write the rules: %w", err)
+		}
+		return nil
+	})
+}
