@@ -33,8 +33,9 @@ func (inv *invocation) validate(ctx context.Context) error {
 	inv.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
 		namedField("timeout", inv.set.probeTimeout))
 	results := selftest.Run(ctx, plans...)
+	byTheRules := inv.byTheRules(results)
 	for _, r := range results {
-		inv.reportResult(r)
+		inv.reportResult(r, byTheRules)
 	}
 	if err := selftest.Verdict(results); err != nil {
 		return &exitError{exitUnproved, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
@@ -82,8 +83,31 @@ func podAddr(addrs []netutil.Addr, f iptables.Family) netip.Addr {
 	return netip.Addr{}
 }
 
+// byTheRules returns what the rules that stand say of a connection, where one has
+// failed and they can be read; else it knows nothing.
+func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe) string {
+	nothing := func(selftest.Probe) string { return "" }
+	if !slices.ContainsFunc(results, func(r selftest.Result) bool { return r.Outcome == selftest.Failed }) {
+		return nothing
+	}
+	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout) // the validation may have used up its own time
+	defer cancel()
+	sc, err := inv.liveScene(ctx)
+	if err != nil {
+		inv.log.Debug("the rules that stand cannot be read", errorField(err))
+		return nothing
+	}
+	return func(p selftest.Probe) string {
+		site := capture.Site{Route: sc.route, Proxy: proxyOwner(inv.set.config)}
+		legs := sc.readings[p.Family].Journey(inv.set.config, site, capture.Connection{
+			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
+		})
+		return outcomeText(legs[0])
+	}
+}
+
 // reportResult tells of one connection, in one line.
-func (inv *invocation) reportResult(r selftest.Result) {
+func (inv *invocation) reportResult(r selftest.Result, byTheRules func(selftest.Probe) string) {
 	fields := []field{namedField("family", r.Family), stringField("check", r.Name)}
 	if connection := r.Connection(); connection != "" {
 		fields = append(fields, stringField("connection", connection))
@@ -95,7 +119,11 @@ func (inv *invocation) reportResult(r selftest.Result) {
 	case selftest.NotChecked:
 		inv.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
 	case selftest.Failed:
-		inv.log.Error("check failed", append(fields, lands, stringField("saw", r.Saw), stringField("cause", r.Why))...)
+		fields = append(fields, lands, stringField("saw", r.Saw), stringField("cause", r.Why))
+		if said := byTheRules(r.Probe); said != "" {
+			fields = append(fields, stringField("by_the_rules_that_stand", said))
+		}
+		inv.log.Error("check failed", fields...)
 	}
 }
 
