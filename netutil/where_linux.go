@@ -12,11 +12,12 @@ import (
 
 // RouteTo returns the interface by which the namespace reaches an address, and the
 // source address that it picks. For an address of its own the interface is "lo".
-// Without a route the interface is "".
+// Without a route, or by one that says unreachable, prohibit or blackhole, the
+// interface is "" (the errors of fib_props in net/ipv4/fib_semantics.c).
 func RouteTo(dst netip.Addr) (device string, src netip.Addr, err error) {
 	routes, err := netlink.RouteGet(net.IP(dst.AsSlice()))
 	switch {
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL):
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL):
 		return "", netip.Addr{}, nil
 	case err != nil:
 		return "", netip.Addr{}, fmt.Errorf("find the route to %s: %w", dst, err)
