@@ -129,7 +129,7 @@ that "apply" would make of them; with --rules those of a file.`,
 }
 
 func newCheck(p process) *cobra.Command {
-	return newRuleCommand(p, &cobra.Command{
+	return endsNotLooked(newRuleCommand(p, &cobra.Command{
 		Use:   "check",
 		Short: "tell what is captured, or whether the rules are those of the flags",
 		Long: `Without flags that describe rules: tell what is captured in the network namespace,
@@ -141,7 +141,7 @@ Exit codes: 0 in order, 1 drifted, 2 could not look.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
-	}, slices.Concat(checkOptions, options), questionOptions, runCheck)
+	}, slices.Concat(checkOptions, options), questionOptions, runCheck))
 }
 
 var errNoTarget = errors.New("--to is missing: it says where the connection goes, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")
