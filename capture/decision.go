@@ -39,7 +39,7 @@ func (t traveller) capturedBy(leg Leg) *Decision {
 		for i, s := range slices.Backward(stage.Steps) {
 			switch s.Rule.Target.(type) {
 			case iptables.Redirect, iptables.TProxy:
-				if i > 0 && jumpsTo(stage.Steps[i-1], s.Chain) && iptables.Own(stage.Steps[i-1].Chain) && s.Chain != chainOutputDNS {
+				if i > 0 && jumpsTo(stage.Steps[i-1].Rule, s.Chain) && iptables.Own(s.Chain) && s.Chain != chainOutputDNS {
 					return t.decided(stage.Steps[i-1])
 				}
 				return t.decided(s)
@@ -49,8 +49,8 @@ func (t traveller) capturedBy(leg Leg) *Decision {
 	return nil
 }
 
-func jumpsTo(s iptables.Step, chain string) bool {
-	jump, ok := s.Rule.Target.(iptables.Jump)
+func jumpsTo(r rule, chain string) bool {
+	jump, ok := r.Target.(iptables.Jump)
 	return ok && jump.Chain == chain
 }
 
@@ -61,36 +61,45 @@ func (t traveller) leftBy(leg Leg) *Decision {
 		if stage.Hook != iptables.Output && stage.Hook != iptables.Prerouting {
 			continue
 		}
-		for _, s := range slices.Backward(stage.Steps) {
-			if s.Maybe || s.Table != iptables.NAT && s.Table != iptables.Mangle {
-				continue
-			}
-			own := iptables.Own(s.Chain)
-			switch s.Rule.Target {
-			case iptables.Return:
-				if own || s.Chain == stage.Hook {
-					return t.decided(s)
-				}
-			case iptables.Accept:
-				return t.decided(s)
-			}
+		if s := lastLeft(stage); s != nil {
+			return t.decided(*s)
 		}
 	}
 	return nil
+}
+
+// lastLeft is the last rule of a stage that left a packet alone; one of others
+// counts only where none of a mesh did, since then that saw the packet before.
+func lastLeft(stage Stage) *iptables.Step {
+	var others *iptables.Step
+	for i := len(stage.Steps) - 1; i >= 0; i-- {
+		s := &stage.Steps[i]
+		ends := s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
+		switch {
+		case s.Maybe || !ends || s.Table != iptables.NAT && s.Table != iptables.Mangle:
+		case iptables.Own(s.Chain):
+			return s
+		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == stage.Hook):
+			others = s
+		}
+	}
+	return others
 }
 
 // notTaken says why no rule took a packet.
 func (t traveller) notTaken(leg Leg) string {
 	entered := func(chain string) bool {
 		return slices.ContainsFunc(leg.Stages, func(stage Stage) bool {
-			return slices.ContainsFunc(stage.Steps, func(s iptables.Step) bool { return jumpsTo(s, chain) })
+			return slices.ContainsFunc(stage.Steps, func(s iptables.Step) bool { return jumpsTo(s.Rule, chain) })
 		})
 	}
 	switch {
 	case !t.Captures():
-		return "no rules of a mesh are there"
-	case leg.State != iptables.New:
-		return "it goes on as its first packet was sent"
+		return fmt.Sprintf("no rules of a mesh are there for %s", t.Rules.Family)
+	case leg.State == iptables.Established:
+		return "nat is asked for that one alone (--state new)"
+	case leg.State == iptables.Invalid:
+		return "it fits no connection"
 	case leg.Proto == iptables.UDP:
 		return "UDP other than look-ups that are captured is left alone"
 	case leg.Proto != iptables.TCP:

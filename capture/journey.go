@@ -33,16 +33,18 @@ type Landing uint8
 
 // The landings. The zero value: at its destination, as if there were no mesh.
 const (
-	Direct   Landing = iota
-	Outbound         // at the proxy's port for outbound connections
-	Inbound          // at the proxy's port for inbound connections
-	Lookup           // at the agent's port for look-ups
-	Dropped          // nowhere
-	Unknown          // where a rule of others sends it, which is not known here
-	NoRoute          // nowhere: it is refused before any rule is asked
+	Direct    Landing = iota
+	Outbound          // at the proxy's port for outbound connections
+	Inbound           // at the proxy's port for inbound connections
+	Lookup            // at the agent's port for look-ups
+	Dropped           // nowhere
+	Unknown           // where a rule of others sends it, which is not known here
+	NoRoute           // nowhere: there is no route
+	Foreign           // at a port of the namespace, where a rule of others sends it
+	Continues         // where the first packet of its connection went
 )
 
-var landingNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route"}
+var landingNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route", "foreign", "continues"}
 
 // String returns the name of the landing.
 func (l Landing) String() string { return landingNames[l] }
@@ -59,7 +61,7 @@ type Leg struct {
 	Connection        // with what was filled in
 	Stages     []Stage
 	Landing    Landing
-	Port       uint16 // of the proxy or the agent, for the landings there
+	Port       uint16 // of the proxy or the agent, for the landings there; of others, for Foreign
 	Captured   bool   // it was to go elsewhere, and a rule sent it here
 	Loop       bool   // the proxy's own connection comes back to it for ever
 	Decided    *Decision
@@ -85,9 +87,7 @@ func (r *Reading) Journey(c Config, site Site, first Connection) []Leg {
 	next := &first
 	for next != nil && len(legs) < mostLegs {
 		leg := t.leg(*next)
-		if len(legs) > 0 && leg.Who == "proxy" && leg.Landing == Outbound {
-			leg.Loop = true
-		}
+		leg.Loop = len(legs) > 0 && leg.Captured && (leg.Landing == Outbound || leg.Landing == legs[len(legs)-1].Landing)
 		legs = append(legs, leg)
 		if leg.Loop {
 			break
@@ -118,19 +118,18 @@ func (t traveller) leg(c Connection) Leg {
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(src, c.Src.Port())
 	}
+	leg := Leg{Who: t.who(c.Owner), Connection: c}
 	if c.Src.Port() == 0 {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
-	leg := Leg{Who: t.who(c.Owner), Connection: c}
 	if device == "" {
-		leg.Landing = NoRoute
-		leg.Decided = &Decision{Reason: "there is no route to " + c.Dst.Addr().String()}
+		leg.noRoute()
 		return leg
 	}
 	leg.setDevice(device)
 	p := iptables.Packet{
 		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner,
-		SYN: c.Proto == iptables.TCP && c.State == iptables.New,
+		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
 	}
 	if c.Owner == nil {
 		p = t.comesIn(&leg, p, device)
@@ -138,8 +137,16 @@ func (t traveller) leg(c Connection) Leg {
 		p = t.goesOut(&leg, p, device)
 	}
 	t.land(&leg, p)
-	leg.Decided = t.decision(leg)
+	if leg.Decided == nil {
+		leg.Decided = t.decision(leg)
+	}
 	return leg
+}
+
+// noRoute ends a leg that has no way to its destination.
+func (l *Leg) noRoute() {
+	l.Landing = NoRoute
+	l.Decided = &Decision{Reason: "there is no route to " + l.Dst.Addr().String()}
 }
 
 // setDevice takes the interface at which the rules meet the connection first.
@@ -212,7 +219,10 @@ func (t traveller) comesIn(leg *Leg, p iptables.Packet, device string) iptables.
 		p, _ = t.hook(leg, p, "INPUT")
 		return p
 	}
-	p.Out = out
+	if p.Out = out; out == "" {
+		leg.noRoute()
+		return p
+	}
 	if p, ok = t.hook(leg, p, "FORWARD"); ok {
 		p.In = ""
 		p, _ = t.hook(leg, p, "POSTROUTING")
@@ -242,8 +252,12 @@ func (t traveller) land(leg *Leg, p iptables.Packet) {
 		leg.Landing, leg.Port = Outbound, port
 	case port == DNSProxyPort && t.c.DNS.Captures() && (leg.Captured || p.Proto == iptables.TCP && p.Dst.Addr().IsLoopback()):
 		leg.Landing, leg.Port = Lookup, port
+	case leg.Captured && t.capturedBy(*leg).Others:
+		leg.Landing, leg.Port = Foreign, port
 	case leg.Captured: // a port that the configuration does not name
 		leg.Landing, leg.Port = Outbound, port
+	case leg.State == iptables.Established:
+		leg.Landing = Continues
 	}
 }
 

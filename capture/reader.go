@@ -14,6 +14,7 @@ type reader struct {
 	family iptables.Family
 	c      *Config
 	dns    bool // look-ups are captured
+	istio  istioMarks
 
 	chain  string // "table chain" that is read
 	tunnel bool   // the rule for the tunnel was met in the chain
@@ -77,28 +78,6 @@ func (r *reader) builtin(form string, rule rule) string {
 	return ""
 }
 
-// istios reads what Istio puts into built-in chains, where that is its alone.
-func (r *reader) istios(form string, rule rule) string {
-	redirect, _ := rule.Target.(iptables.Redirect)
-	switch r.chain {
-	case "nat OUTPUT":
-		if redirect.Port == DNSProxyPort {
-			return r.lookups(form, rule)
-		}
-	case "mangle PREROUTING", "mangle OUTPUT":
-		if _, verdict := rule.Target.(iptables.Verdict); !verdict {
-			return r.mangleOutput(form, rule) + r.mangleInbound(form, rule)
-		}
-	case "raw PREROUTING", "raw OUTPUT":
-		return r.zones(form, rule)
-	case "filter INPUT", "filter FORWARD", "filter OUTPUT":
-		if form == "tcp DROP" || form == "udp DROP" {
-			return "a guardrail that Istio leaves behind when it is killed: all " + rule.Proto.String() + " is dropped"
-		}
-	}
-	return ""
-}
-
 // natOutput reads the rules for connections that begin in the pod.
 func (r *reader) natOutput(form string, rule rule) string {
 	switch form {
@@ -146,6 +125,9 @@ func (r *reader) natOutput(form string, rule rule) string {
 			r.c.OwnerGroups.Only = append(r.c.OwnerGroups.Only, gid.Val)
 		}
 		return noneOfTheGroups
+	}
+	if redirect, ok := rule.Target.(iptables.Redirect); ok && redirect.Port == DNSProxyPort { // until 1.24
+		return r.lookups(form, rule)
 	}
 	return r.fromProxy(form, rule)
 }

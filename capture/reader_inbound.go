@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -45,7 +46,7 @@ func (r *reader) inboundPort(form string, rule rule, chain string) string {
 	in := &r.c.InboundPorts
 	switch form {
 	case "tcp dport RETURN", "tcp dports RETURN":
-		if r.tunnel || !ports[0].Single() {
+		if r.tunnel || !r.isTunnel(ports[0]) {
 			in.Except = append(in.Except, ports...)
 			return portsAre(rule, "excluded by -d")
 		}
@@ -63,6 +64,18 @@ func (r *reader) inboundPort(form string, rule rule, chain string) string {
 		return portsAre(rule, "included by -b")
 	}
 	return ""
+}
+
+// isTunnel tells whether a port that is left alone first of all is that of the
+// tunnel. Istio has it in nat alone, also in mode TPROXY.
+func (r *reader) isTunnel(port iptables.PortRange) bool {
+	switch {
+	case !port.Single():
+		return false
+	case r.chain == "nat "+chainInbound: // from 1.7 on; until then it was that of SSH
+		return port.Lo != sshPort || r.c.Generation == Istio1_0
+	}
+	return port.Lo == cmp.Or(r.c.TunnelPort, defaultTunnelPort)
 }
 
 // lookups reads the rules that redirect look-ups.
@@ -104,7 +117,7 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 	case "d i RETURN":
 		return fmt.Sprintf("the virtual machine behind %s (-k) calls out: nat sees to it", rule.In.Val)
 	case "tcp mark SAVE":
-		r.c.TProxyMark = rule.Mark.Val.Value
+		r.c.Mode, r.c.TProxyMark = TProxy, rule.Mark.Val.Value // Istio has it without inbound ports too
 		return "the proxy connects to the app: the answer has to find its way back"
 	case "tcp mark RETURN":
 		return "the proxy connects to the app"
@@ -116,6 +129,9 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 		"tcp dports state ISTIO_DIVERT", "tcp !syn dports state ISTIO_DIVERT":
 		return "a packet of a connection that the proxy may have"
 	}
+	if form == "foreign" && jumpsTo(rule, chainDivert) { // -m socket, in 1.0
+		return "a packet of a connection that the proxy may have"
+	}
 	return r.inboundPort(form, rule, chainTProxy)
 }
 
@@ -123,9 +139,9 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 func (r *reader) divert(form string, _ rule) string {
 	switch form {
 	case "MARK":
-		return "marked, so that it is delivered here"
+		return "it is marked, so that it is delivered here"
 	case "ACCEPT":
-		return "delivered to the socket that has the connection"
+		return "it goes to the socket that has the connection"
 	}
 	return ""
 }

@@ -28,6 +28,10 @@ type Reading struct {
 // excluded by -o". It is "" for a rule of which that is not known.
 func (r *Reading) Reason(at Place) string { return r.reasons[at] }
 
+// Guarded tells whether the guardrails are there with which Istio stops a pod while
+// it changes its rules, and which stay when it is killed then.
+func (r *Reading) Guarded() bool { return r.reader.istio.guarded }
+
 // Captures tells whether chains of a mesh are there.
 func (r *Reading) Captures() bool {
 	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
@@ -39,7 +43,7 @@ func (r *Reading) Captures() bool {
 func Read(rs iptables.Ruleset) *Reading {
 	r := &Reading{Rules: rs, reasons: map[Place]string{}}
 	r.config = Config{Generation: Istio1_15, TProxyTable: defaultTProxyTable, OwnerGroups: Scope[iptables.IDRange]{All: true}}
-	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs)}
+	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual machines' only in the other chains.
 	for _, chain := range []string{chainOutput, chainOutputGroup} {
@@ -145,6 +149,11 @@ func (c Config) with(other Config) Config {
 	}
 	c.OutboundPrefixes.Only = append(c.OutboundPrefixes.Only, other.OutboundPrefixes.Only...)
 	c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, other.OutboundPrefixes.Except...)
+	for _, name := range other.VirtualInterfaces { // which Istio's rules show where something is captured
+		if !slices.Contains(c.VirtualInterfaces, name) {
+			c.VirtualInterfaces = append(slices.Clip(c.VirtualInterfaces), name)
+		}
+	}
 	c.DNS.All = c.DNS.All || other.DNS.All
 	c.DNS.Servers = slices.Concat(c.DNS.Servers, other.DNS.Servers)
 	if !c.LoopbackV4.IsValid() {

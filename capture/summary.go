@@ -3,6 +3,7 @@ package capture
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"istio-init/iptables"
@@ -28,14 +29,14 @@ func (c Config) Facts() []Fact {
 		}
 	}
 	add("left alone", joinFacts(
-		listFact("ports out %s (-o)", "ports out %s (-o)", portTexts(c.OutboundExcludePorts)),
+		listFact("port %s out (-o)", "ports %s out (-o)", portTexts(c.OutboundExcludePorts)),
 		listFact("destination %s (-x)", "destinations %s (-x)", texts(c.OutboundPrefixes.Except)),
 		listFact("interface %s (-c)", "interfaces %s (-c)", texts(c.ExcludeInterfaces)),
 	))
 	add("processes", c.groupsFact())
 	add("virtual", listFact("machine behind interface %s (-k)", "machines behind interfaces %s (-k)", texts(c.VirtualInterfaces)))
-	facts = append(facts, Fact{"proxy", fmt.Sprintf("uid %s, gid %s; ports %d out, %d in, %d tunnels",
-		strings.Join(texts(c.ProxyUIDs), ","), strings.Join(texts(c.ProxyGIDs), ","), c.ProxyPort, c.InboundPort, c.TunnelPort)})
+	facts = append(facts, Fact{"proxy", fmt.Sprintf("uid %s, gid %s; ports %s out, %s in, %d tunnels",
+		known(texts(c.ProxyUIDs)), known(texts(c.ProxyGIDs)), portOrNone(c.ProxyPort), portOrNone(c.InboundPort), c.TunnelPort)})
 	facts = append(facts, Fact{"look-ups", c.lookupFact()})
 	if c.DropInvalid {
 		add("dropped", "packets that come in and fit no connection (--drop-invalid)")
@@ -44,6 +45,21 @@ func (c Config) Facts() []Fact {
 		add("pod itself", c.LoopbackV4.String())
 	}
 	return facts
+}
+
+// known names what the rules show, which where a part of them is gone is not all.
+func known(list []string) string {
+	if len(list) == 0 {
+		return "not known"
+	}
+	return strings.Join(list, ",")
+}
+
+func portOrNone(port uint16) string {
+	if port == 0 {
+		return "not known"
+	}
+	return strconv.Itoa(int(port))
 }
 
 func (c Config) inboundFact() string {

@@ -1,102 +1,146 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
+	"iter"
+	"regexp"
+	"slices"
 	"strings"
 )
 
-// ParseDump reads what iptables-save and ip6tables-save print, one after the other
-// in any order, or one of them: as people paste it. Which family a part is of is
-// said by the comment above it, or else by the addresses in it; a part that tells
-// neither is IPv4. Tables of one family may come in several parts.
-func ParseDump(text string) (states [len(Families)]Snapshot, err error) {
+// ParseDump reads what iptables-save and ip6tables-save print, as people paste it:
+// one of them or several, in any order, with or without counters, indented, with
+// the line ends of Windows, and with other text between the tables, such as a
+// prompt or the fence of a code block. It returns how many tables there are.
+//
+// Which family a table is of is said by the program that is named above it, or
+// else by the addresses in its rules, or else by the other tables of the same
+// save, which has each table once; where nothing tells, it is IPv4.
+func ParseDump(text string) (states [len(Families)]Snapshot, tables int, err error) {
 	for f := range states {
 		states[f].Family = Family(f)
 	}
-	for _, part := range dumpParts(text) {
-		s, err := ParseSnapshot(part.family, strings.Repeat("\n", part.line)+part.text)
-		if err != nil {
-			return states, err
-		}
-		have := &states[part.family]
-		for _, t := range s.tables {
-			if have.has(t.name) {
-				return states, fmt.Errorf("%s: the table %s is there twice", part.family, t.name)
-			}
-			have.tables = append(have.tables, t)
-		}
-		have.unreadable = append(have.unreadable, s.unreadable...)
-		have.dialect = have.dialect || s.dialect
+	parts, err := dumpParts(text)
+	if err != nil {
+		return states, 0, err
 	}
-	return states, nil
+	for save := range saves(parts) {
+		f := IPv4
+		if i := slices.IndexFunc(save, func(p dumpPart) bool { return p.known }); i >= 0 {
+			f = save[i].Family
+		}
+		have := &states[f]
+		for _, p := range save {
+			for _, t := range p.tables {
+				if have.has(t.name) {
+					return states, tables, fmt.Errorf("the %s table %s is there twice: give one variant or namespace at a time", f, t.name)
+				}
+				have.tables = append(have.tables, t)
+				tables++
+			}
+			have.unreadable = append(have.unreadable, p.unreadable...)
+			have.dialect = have.dialect || p.dialect
+		}
+	}
+	return states, tables, nil
 }
 
-// A dumpPart is one table of a dump with the comments above it, or what stands
-// between tables.
+// A dumpPart is one table of a dump with the comments above it, or the comments
+// behind the last.
 type dumpPart struct {
-	family Family
-	line   int // how many lines stand above it
-	text   string
+	Snapshot
+	known bool // what its Family is
 }
+
+// saves parts the tables of a dump by the runs of a program that printed them: a
+// table that is there again, or one of the other family, begins another.
+func saves(parts []dumpPart) iter.Seq[[]dumpPart] {
+	return func(yield func([]dumpPart) bool) {
+		start, seen := 0, dumpPart{} // seen is what the current save has
+		for i, p := range parts {
+			again := slices.ContainsFunc(p.tables, func(t savedTable) bool { return seen.has(t.name) })
+			if again || p.known && seen.known && p.Family != seen.Family {
+				if !yield(parts[start:i]) {
+					return
+				}
+				start, seen = i, dumpPart{}
+			}
+			seen.tables = append(seen.tables, p.tables...)
+			if p.known {
+				seen.Family, seen.known = p.Family, true
+			}
+		}
+		yield(parts[start:])
+	}
+}
+
+var (
+	tableHead = regexp.MustCompile(`^\*\s*[a-z]+$`)
+	// pieceOfTable is what stands inside a table alone: one whose beginning is
+	// missing, or what iptables -S prints, which names no tables.
+	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[APNI] \S|COMMIT$)`)
+)
 
 // dumpParts cuts a dump after each table.
-func dumpParts(text string) []dumpPart {
+func dumpParts(text string) ([]dumpPart, error) {
 	var parts []dumpPart
-	var part strings.Builder
-	said, known := IPv4, false // by the last comment that names a program
-	start, line := 0, 0
-	end := func() {
-		p := dumpPart{said, start, part.String()}
-		if !known && namesIPv6(p.text) {
-			p.family = IPv6
+	var part dumpPart
+	open := false
+	for n, line := range logicalLines(text) {
+		if !open && line != "" && line[0] != '#' && !tableHead.MatchString(line) && !pieceOfTable.MatchString(line) {
+			line = "# " + line // somebody's words
 		}
-		parts = append(parts, p)
-		part.Reset()
-		start = line
-	}
-	for l := range strings.Lines(text) {
-		part.WriteString(l)
-		line++
-		word := strings.TrimSpace(l)
-		if f, ok := familySaid(word); ok {
-			said, known = f, true
+		if f, ok := familySaid(line); ok && !open {
+			part.Family, part.known = f, true
+		} else if !part.known && open && namesFamily(line) {
+			part.Family, part.known = familyNamed(line), true
 		}
-		if word == "COMMIT" {
-			end()
+		if err := part.parseLine(line, &open); err != nil {
+			if !open && pieceOfTable.MatchString(line) {
+				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
+			}
+			return nil, fmt.Errorf("line %d %q: %w", n, line, err)
+		}
+		if line == "COMMIT" {
+			parts, part = append(parts, part), dumpPart{}
 		}
 	}
-	if strings.TrimSpace(part.String()) != "" {
-		end()
+	if open {
+		return nil, errors.New("it ends inside a table, without COMMIT")
 	}
-	return parts
+	return append(parts, part), nil
 }
 
-// familySaid reads a comment that names the program: "# Generated by
-// ip6tables-nft-save v1.8.9 ...", or "# ip6tables-save".
-func familySaid(line string) (Family, bool) {
-	words := strings.Fields(strings.TrimPrefix(line, "#"))
-	if !strings.HasPrefix(line, "#") || len(words) == 0 {
+// saveProgram is a program that prints rules, as a comment or a prompt names it.
+var saveProgram = regexp.MustCompile(`\b(ip6?tables)(?:-nft|-legacy)?-save\b`)
+
+// familySaid reads a line that names the program: "# Generated by ip6tables-nft-save
+// v1.8.9 ...", "$ sudo ip6tables-save", or "Final iptables state (IPv6):" as our own
+// log and Istio's have it.
+func familySaid(line string) (f Family, ok bool) {
+	if !strings.HasPrefix(line, "#") {
 		return IPv4, false
 	}
-	if len(words) > 2 && words[0] == "Generated" && words[1] == "by" {
-		words = words[2:]
-	}
-	switch program := words[0]; {
-	case strings.HasPrefix(program, "ip6tables") && strings.HasSuffix(program, "-save"):
+	if strings.HasSuffix(line, "(IPv6):") {
 		return IPv6, true
-	case strings.HasPrefix(program, "iptables") && strings.HasSuffix(program, "-save"):
-		return IPv4, true
 	}
-	return IPv4, false
+	m := saveProgram.FindStringSubmatch(line)
+	if m != nil && m[1] == "ip6tables" {
+		return IPv6, true
+	}
+	return IPv4, m != nil || strings.HasSuffix(line, "(IPv4):")
 }
 
-// namesIPv6 tells whether a rule has an IPv6 address for a source or destination.
-func namesIPv6(text string) bool {
-	words := strings.Fields(text)
-	for i, w := range words {
-		if (w == "-s" || w == "-d" || w == "--on-ip") && i+1 < len(words) && strings.Contains(words[i+1], ":") {
-			return true
-		}
+// addressed are the parts of a rule that only one family has.
+var addressed = regexp.MustCompile(`(?:^| )(?:-[sd]|--on-ip) ([0-9a-fA-F.:]+)(?:/\S+)?(?: |$)|( -p (?:ipv6-icmp|icmpv6) )`)
+
+func namesFamily(rule string) bool { return addressed.MatchString(rule) }
+
+// familyNamed is the family of the first address of a rule.
+func familyNamed(rule string) Family {
+	if m := addressed.FindStringSubmatch(rule); m[2] != "" || strings.Contains(m[1], ":") {
+		return IPv6
 	}
-	return false
+	return IPv4
 }

@@ -65,6 +65,7 @@ func readForeign(f Family, text string, isChain func(string) bool) Rule {
 	words := word.FindAllString(text, -1)
 	foreign := &Foreign{Text: text}
 	var p ruleParser
+	begun := false // the last condition is one of the module, which may have several options
 	for len(words) > 0 {
 		var option []string
 		option, words = cutOption(words)
@@ -72,17 +73,48 @@ func readForeign(f Family, text string, isChain func(string) bool) Rule {
 		case option[0] == "-j" || option[0] == "-g":
 			p.rule.Target, foreign.Target = readTarget(option, isChain)
 		case option[0] == "-m" && len(option) == 2:
-			p.module = option[1]
+			p.module, begun = option[1], false
 			if !isModuleOption(words) && !slices.Contains(plainModules, p.module) {
 				foreign.Conditions = append(foreign.Conditions, "-m "+p.module)
 			}
 		case p.module == "comment":
-		case !p.understands(f, option):
+		case option[0] == "--suppl-groups": // widens what the rule says of groups
+			p.rule.GIDs = nil
+			foreign.Conditions = append(foreign.Conditions, "-m owner --suppl-groups")
+		case p.otherProto(option):
+		case p.understands(f, option):
+		case begun && isModuleOption(option):
+			foreign.Conditions[len(foreign.Conditions)-1] += " " + strings.Join(option, " ")
+		default:
+			begun = isModuleOption(option)
 			foreign.Conditions = append(foreign.Conditions, strings.Join(withModule(p.module, option), " "))
 		}
 	}
 	p.rule.Foreign = foreign
 	return p.rule
+}
+
+// otherProtos are the protocols that no question is about, by the names that
+// iptables prints (its xtables_chain_protos, and /etc/protocols).
+var otherProtos = map[string]Proto{
+	"icmp": 1, "igmp": 2, "ipencap": 4, "dccp": 33, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51,
+	"ipv6-icmp": 58, "icmpv6": 58, "ospf": 89, "pim": 103, "vrrp": 112, "sctp": 132, "ipv6-mh": 135, "mobility-header": 135, "udplite": 136,
+}
+
+// otherProto takes a condition on a protocol that the types have no name for, which
+// none of our packets meets, or on one by its number, as some versions print it.
+func (p *ruleParser) otherProto(option []string) bool {
+	if len(option) != 2 || option[0] != "-p" {
+		return false
+	}
+	proto, known := otherProtos[option[1]]
+	if n, err := parseNumber(option[1], 8); err == nil && n > 0 {
+		proto, known = Proto(n), true
+	}
+	if known {
+		p.rule.Proto = proto
+	}
+	return known
 }
 
 // plainModules are conditions only by their options.
@@ -160,7 +192,7 @@ type effect uint8
 
 const (
 	goesOn    effect = iota // to the next rule
-	accepts                 // the packet goes on as far as we are concerned
+	accepts                 // the packet goes on, and no more rules of the table see it
 	drops                   // the packet is gone
 	takesAway               // the packet goes where nobody here knows
 )

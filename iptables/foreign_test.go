@@ -37,6 +37,9 @@ func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
 			"negated-condition", `-m set ! --match-set a src -j ACCEPT`,
 			Rule{Target: Accept, Foreign: &Foreign{Conditions: []string{"-m set ! --match-set a src"}}},
 		},
+		{"conditions-of-one-module", "-m statistic --mode random --probability 0.5 -j DOCKER", Rule{
+			Target: Jump{"DOCKER"}, Foreign: &Foreign{Conditions: []string{"-m statistic --mode random --probability 0.5"}},
+		}},
 		{"negated-protocol", "! -p udp -j ACCEPT", Rule{Target: Accept, Foreign: &Foreign{Conditions: []string{"! -p udp"}}}},
 		{"condition-without-options", "-m socket -j DOCKER", Rule{Target: Jump{"DOCKER"}, Foreign: &Foreign{Conditions: []string{"-m socket"}}}},
 		{
@@ -48,6 +51,10 @@ func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
 		{"goto", "-g DOCKER", Rule{Target: Goto{"DOCKER"}}},
 		{"no-target", "-p tcp", Rule{Match: Match{Proto: TCP}}},
 		{"nothing", "", Rule{}},
+		{"other-protocol", "-p icmp -m icmp --icmp-type 8 -j DROP", Rule{
+			Match: Match{Proto: 1}, Target: Drop, Foreign: &Foreign{Conditions: []string{"-m icmp --icmp-type 8"}},
+		}},
+		{"protocol-by-number", "-p 6 -m tcp --dport 80 -j RETURN", Rule{Match: Match{Proto: TCP, DPort: Is(Port(80))}, Target: Return, Foreign: &Foreign{}}},
 		{"half-an-option", "-m tcp --dport", Rule{Foreign: &Foreign{Conditions: []string{"-m tcp --dport"}}}},
 		{"half-a-target", "-p tcp -j", Rule{Match: Match{Proto: TCP}, Foreign: &Foreign{}}},
 	}
@@ -91,13 +98,21 @@ func TestTraceOfOthersRulesSaysWhatIsCertain(t *testing.T) {
 		{"condition-of-a-chain-that-takes", "-A OUTPUT -m set --match-set a dst -j KUBE\n-A KUBE -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT uncertain redirected"},
 		{"dnat", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT taken"},
 		{"goto-does-not-come-back", "-A OUTPUT -g KUBE\n-A KUBE -j RETURN\n" + redirect, "ACCEPT"},
+		{"condition-of-a-rule-that-comes-to-the-same", redirect + "-A OUTPUT -m set --match-set a dst -j ACCEPT\n", "ACCEPT redirected"},
+		{"condition-met-or-not-it-passes", "-A OUTPUT -m set --match-set a dst -j ACCEPT\n-A OUTPUT -p udp -j ISTIO_OUTPUT\n", "ACCEPT"},
+		{"condition-of-a-chain-that-may-accept", "-A OUTPUT -j KUBE\n-A KUBE -m set --match-set a dst -j KUBE2\n-A KUBE2 -m limit --limit 1/sec -j ACCEPT\n" + redirect, "ACCEPT uncertain redirected"},
+		{"condition-in-the-way-of-a-mark", "-A OUTPUT -m set --match-set a dst -j ACCEPT\n-A OUTPUT -j MARK --set-xmark 0x1/0x1\n", "ACCEPT uncertain"},
+		{"condition-of-a-drop", "-A OUTPUT -m set --match-set a dst -j REJECT\n", "ACCEPT uncertain"},
+		{"other-protocol", "-A OUTPUT -p icmp -j ACCEPT\n-A OUTPUT -p sctp -m sctp --dport 7 -j REJECT\n-A OUTPUT -p 250 -j REJECT\n" + redirect, "ACCEPT redirected"},
+		{"protocol-by-number", "-A OUTPUT -p 6 -m tcp --dport 1:65534 -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"groups-besides-the-first", "-A OUTPUT -m owner --gid-owner 99 --suppl-groups -j ACCEPT\n" + redirect, "ACCEPT uncertain redirected"},
 		{"comment-is-no-condition", "-A OUTPUT -m comment --comment \"x\" -j ACCEPT\n" + redirect, "ACCEPT"},
 		{"reject", "-A OUTPUT -p tcp -j REJECT --reject-with icmp-port-unreachable\n" + redirect, "DROP"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			text := "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:KUBE - [0:0]\n" + tt.rules + "COMMIT\n"
+			text := "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:KUBE - [0:0]\n:KUBE2 - [0:0]\n" + tt.rules + "COMMIT\n"
 			got := endOf(stateOf(t, IPv4, text).Ruleset().Trace(outbound))
 			if got != tt.want {
 				t.Errorf("the walk ends %q, want %q", got, tt.want)
@@ -137,6 +152,18 @@ func TestTraceOfEndlessChainsEnds(t *testing.T) {
 	b.WriteString("COMMIT\n")
 	if w := stateOf(t, IPv4, b.String()).Ruleset().Trace(outbound); !w.Uncertain {
 		t.Error("a walk that was broken off is certain")
+	}
+}
+
+func TestTraceOfChainsThatLeadBackToThemselvesEnds(t *testing.T) {
+	t.Parallel()
+	for _, rules := range []string{"-A K -j K\n", "-A K -g K\n", "-A K -m set --match-set a dst -j K\n-A K -m set --match-set b dst -j K\n"} {
+		text := "*nat\n:OUTPUT ACCEPT [0:0]\n:K - [0:0]\n-A OUTPUT -j K\n" + rules + "COMMIT\n"
+		for _, f := range Families {
+			if w := stateOf(t, f, text).Ruleset().Trace(outbound); !w.Uncertain {
+				t.Errorf("%s: a walk that was broken off is certain:\n%s", f, text)
+			}
+		}
 	}
 }
 

@@ -200,7 +200,8 @@ func insertions(c savedChain, others []string) []string {
 }
 
 // sameRules tells whether two states have the same chains and as many rules in
-// each, and every rule in which they differ is accepted as being there.
+// each, and every rule in which they differ is accepted as being there, in words that
+// are not ours: what is in ours is at its place.
 func sameRules(have, next Snapshot, accepts func(table, chain, rule string) (bool, error)) (bool, error) {
 	if len(have.tables) != len(next.tables) {
 		return false, nil
@@ -216,8 +217,11 @@ func sameRules(have, next Snapshot, accepts func(table, chain, rule string) (boo
 				return false, nil
 			}
 			for i, rule := range c.rules {
-				if rule == rules[i] {
+				switch {
+				case rule == rules[i]:
 					continue
+				case slices.Contains(rules, rule), slices.Contains(c.rules, rules[i]):
+					return false, nil // in our words, at another place
 				}
 				if ok, err := accepts(t.name, c.name, rule); !ok || err != nil {
 					return false, err

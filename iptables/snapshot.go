@@ -3,6 +3,7 @@ package iptables
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -64,22 +65,34 @@ func (s Snapshot) has(table string) bool {
 func ParseSnapshot(f Family, text string) (Snapshot, error) {
 	s := Snapshot{Family: f}
 	open := false // inside a table
-	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines); i++ {
-		first := i
-		line := strings.TrimLeftFunc(lines[i], unicode.IsSpace)
-		for openQuote(line) && i+1 < len(lines) { // a comment may have several lines
-			i++
-			line += "\n" + lines[i]
-		}
-		if err := s.parseLine(strings.TrimSpace(line), &open); err != nil {
-			return s, fmt.Errorf("%s: line %d %q: %w", f.SaveTool(), first+1, strings.TrimSpace(line), err)
+	for n, line := range logicalLines(text) {
+		if err := s.parseLine(line, &open); err != nil {
+			return s, fmt.Errorf("%s: line %d %q: %w", f.SaveTool(), n, line, err)
 		}
 	}
 	if open {
 		return s, fmt.Errorf("%s: ends inside a table", f.SaveTool())
 	}
 	return s, nil
+}
+
+// logicalLines are the lines of a save with their numbers, from 1, without the
+// space around them. A rule whose comment has several lines is one.
+func logicalLines(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		lines := strings.Split(text, "\n")
+		for i := 0; i < len(lines); i++ {
+			first := i
+			line := strings.TrimLeftFunc(lines[i], unicode.IsSpace)
+			for openQuote(line) && i+1 < len(lines) {
+				i++
+				line += "\n" + lines[i]
+			}
+			if !yield(first+1, strings.TrimSpace(line)) {
+				return
+			}
+		}
+	}
 }
 
 // parseLine reads one line, or a rule of several.
@@ -260,6 +273,10 @@ func (s Snapshot) Rules() int {
 // Unreadable returns the tables that hold what iptables cannot express, so that
 // no rule can be added to them either.
 func (s Snapshot) Unreadable() []string { return slices.Clone(s.unreadable) }
+
+// Dialect tells whether a version of iptables printed the state whose text has not
+// been compared with ours, so that equal rules may read otherwise.
+func (s Snapshot) Dialect() bool { return s.dialect }
 
 // jumpsToOurs tells whether a rule only jumps to one of our chains. Nothing
 // follows the chain of a jump, so the last two words decide; when they are part of

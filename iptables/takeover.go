@@ -225,7 +225,7 @@ func (s Snapshot) InTheWay() []string {
 // (iptables-extensions(8)).
 var continues = []string{
 	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
-	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG",
+	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG", "ECN", "HMARK",
 }
 
 // quoted is a word that iptables-save quotes: a comment or a prefix of a log.

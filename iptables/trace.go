@@ -45,6 +45,9 @@ type Step struct {
 	// Maybe says that the rule has conditions that are not known here. The walk
 	// goes on as if they did not hold.
 	Maybe bool
+	// Matters says of such a rule that the packet would go, or may go, another way
+	// if the conditions held.
+	Matters bool
 }
 
 // A Walk is the way of one packet through one hook.
@@ -60,29 +63,45 @@ type Walk struct {
 	Uncertain bool
 
 	budget *int // rules that may still be tried
+	depth  int  // chains that the packet is in
+	// accepted is the packet as a rule of the table may have accepted it, which
+	// comes to the same as going on when the table accepts it unchanged; nil: none.
+	accepted *Packet
 }
 
-// maxTried bounds a walk in which many rules may or may not take the packet.
-const maxTried = 1 << 20
+// maxTried bounds a walk in which many rules may or may not take the packet, and
+// deepest one in which chains lead back to themselves: the kernel has none, but a
+// file may. The kernel itself goes no deeper than 16 in nf_tables
+// (net/netfilter/nf_tables.h, NFT_JUMP_STACK_SIZE).
+const (
+	maxTried = 1 << 20
+	deepest  = 64
+)
 
 // Trace walks a packet through one hook: its tables in the order of the kernel,
 // the chains of each from the built-in one. Chains that are not in the ruleset
-// are empty. Only the first packet of a connection sees nat, at the first hook
-// that has it; the kernel remembers what was decided.
+// are empty. Only the first packet of a connection sees nat, also of one that is
+// related to another, at the first hook that has it; the kernel remembers what was
+// decided (net/netfilter/nf_nat_core.c, nf_nat_inet_fn).
 func (rs Ruleset) Trace(p Packet) Walk {
 	budget := maxTried
 	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
 	for _, name := range tablesAt(p.Hook) {
-		if name == NAT && (p.NATDone || p.State != New) {
+		if name == NAT && (p.NATDone || p.State&(New|Related) == 0) {
 			continue
 		}
 		t := rs.Table(name)
+		w.accepted = nil
 		verdict := w.chain(t, p.Hook)
 		if policy := t.Chain(p.Hook).Policy; verdict == Return && policy == Drop {
 			w.Steps = append(w.Steps, Step{Table: name, Chain: p.Hook, Index: len(t.chain(p.Hook)), Rule: Rule{Target: Drop}})
 			verdict = Drop
 		}
-		if w.Verdict = max(verdict, Accept); w.Verdict == Drop || w.Taken {
+		w.Verdict = max(verdict, Accept)
+		if w.accepted != nil && (w.Verdict == Drop || w.Taken || w.Packet != *w.accepted) {
+			w.Uncertain = true
+		}
+		if w.Verdict == Drop || w.Taken {
 			break
 		}
 	}
@@ -127,9 +146,11 @@ func tablesAt(hook string) []string {
 // chain walks one chain and returns the verdict that ends the table, or Return
 // when the chain ended without one.
 func (w *Walk) chain(t Table, name string) Verdict {
+	w.depth++
+	defer func() { w.depth-- }()
 	rules := t.chain(name)
 	for i := range rules {
-		if *w.budget--; *w.budget < 0 {
+		if *w.budget--; *w.budget < 0 || w.depth > deepest { // nobody knows what comes then
 			w.Uncertain = true
 			return Return
 		}
@@ -140,7 +161,7 @@ func (w *Walk) chain(t Table, name string) Verdict {
 		step := Step{Table: t.Name, Chain: name, Index: i, Rule: *r}
 		if r.Foreign != nil && len(r.Foreign.Conditions) > 0 {
 			step.Maybe = true
-			w.Uncertain = w.Uncertain || w.wouldDiffer(t, step)
+			step.Matters = w.may(t, r)
 			w.Steps = append(w.Steps, step)
 			continue
 		}
@@ -178,10 +199,19 @@ func (w *Walk) take(t Table, r *Rule) Verdict {
 	return verdict
 }
 
-// wouldDiffer tells whether the packet would go another way if the rule of a step
-// took it: the walk is tried with it.
-func (w *Walk) wouldDiffer(t Table, s Step) bool {
-	try := Walk{Packet: w.Packet, budget: w.budget}
-	verdict := try.take(t, &s.Rule)
-	return verdict != 0 || try.Taken || try.Uncertain || try.Packet != w.Packet
+// may notes what becomes of the packet if a rule takes it that may: the walk is
+// tried with it. It tells whether that is another way, or can turn out to be one.
+func (w *Walk) may(t Table, r *Rule) (matters bool) {
+	try := Walk{Packet: w.Packet, budget: w.budget, depth: w.depth}
+	verdict := try.take(t, r)
+	switch {
+	case try.Taken || try.Uncertain || try.Packet != w.Packet || verdict != 0 && verdict != Accept:
+		w.Uncertain = true
+	case verdict == 0 && try.accepted == nil:
+		return false
+	case w.accepted == nil:
+		before := w.Packet
+		w.accepted = &before
+	}
+	return true
 }

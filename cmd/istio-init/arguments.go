@@ -15,15 +15,19 @@ import (
 // that Istio's injector always gives.
 func arguments(c capture.Config, both bool) (args, variables []string) {
 	add := func(flag, value string) { args = append(args, flag, value) }
-	port := func(p uint16) string { return strconv.Itoa(int(p)) }
-	add("-p", port(c.ProxyPort))
-	add("-z", port(c.InboundPort))
-	if c.TunnelPort != defaultTunnelPort {
-		add("-e", port(c.TunnelPort))
+	port := func(flag string, p, def uint16) {
+		if p != 0 && p != def { // 0: the rules do not show it
+			add(flag, strconv.Itoa(int(p)))
+		}
 	}
+	port("-p", c.ProxyPort, 0)
+	port("-z", c.InboundPort, 0)
+	port("-e", c.TunnelPort, defaultTunnelPort)
 	uids, gids := commaList(c.ProxyUIDs), commaList(c.ProxyGIDs)
-	add("-u", uids)
-	if gids != uids {
+	if uids != "" {
+		add("-u", uids)
+	}
+	if gids != "" && gids != uids {
 		add("-g", gids)
 	}
 	add("-m", c.Mode.String())
@@ -44,6 +48,9 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 	if c.Mode == capture.TProxy && c.TProxyMark != defaultTProxyMark {
 		add("-t", fmt.Sprintf("%#x", c.TProxyMark))
 	}
+	if c.Mode == capture.TProxy && c.TProxyTable != defaultTProxyTable {
+		add("-r", strconv.FormatUint(uint64(c.TProxyTable), 10))
+	}
 	args = append(args, switches(c)...)
 	if both {
 		args = append(args, "--dual-stack")
@@ -53,8 +60,9 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 
 // Istio's defaults, which arguments leave out.
 const (
-	defaultTunnelPort = 15008
-	defaultTProxyMark = 1337
+	defaultTunnelPort  = 15008
+	defaultTProxyMark  = 1337
+	defaultTProxyTable = 133
 )
 
 // switches are the arguments that turn something on.
@@ -69,7 +77,10 @@ func switches(c capture.Config) []string {
 	if c.DropInvalid {
 		args = append(args, "--drop-invalid")
 	}
-	if c.Generation != capture.Current {
+	switch {
+	case c.Generation == capture.Istio1_0 && c.Mode == capture.TProxy: // which are not made here: the nearest
+		args = append(args, "--compat", capture.Istio1_15.String())
+	case c.Generation != capture.Current:
 		args = append(args, "--compat", c.Generation.String())
 	}
 	return args

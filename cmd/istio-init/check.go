@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -15,21 +18,21 @@ import (
 // tells what is captured.
 func runCheck(inv *invocation) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		if !inv.set.describes() {
+		if !inv.set.describes() || inv.set.rules == rulesPlanned {
 			sc, err := inv.scene(ctx)
 			if err != nil {
-				return notLooked(err)
+				return err
 			}
 			state := describe(sc)
 			return inv.say(state, func(w io.Writer) error { return writeState(w, inv.pen, sc, state) })
 		}
 		want, err := inv.planned()
 		if err != nil {
-			return notLooked(err)
+			return err
 		}
 		found, err := inv.compare(ctx, want)
 		if err != nil {
-			return notLooked(err)
+			return err
 		}
 		if err := inv.say(found, func(w io.Writer) error { return writeDrift(w, inv.pen, found) }); err != nil || found.InOrder {
 			return err
@@ -38,9 +41,22 @@ func runCheck(inv *invocation) error {
 	})
 }
 
-// notLooked is the error of a check that could not be made.
-func notLooked(err error) error {
-	return &exitError{code: exitNotLooked, err: fmt.Errorf("could not look: %w", err)}
+// endsNotLooked makes every error of a command one with the exit code of a check
+// that could not be made, but for the answer that the rules have drifted: also wrong
+// flags tell nothing of the rules.
+func endsNotLooked(cmd *cobra.Command) *cobra.Command {
+	notLooked := func(err error) error {
+		var coded *exitError
+		if err == nil || errors.As(err, &coded) {
+			return err
+		}
+		return &exitError{code: exitNotLooked, err: err}
+	}
+	arguments, run := cmd.Args, cmd.RunE
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return notLooked(arguments(cmd, args)) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return notLooked(run(cmd, args)) }
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return notLooked(err) })
+	return cmd
 }
 
 // A drift is how what stands differs from what is wanted; also the form of check
@@ -48,6 +64,7 @@ func notLooked(err error) error {
 type drift struct {
 	InOrder  bool          `json:"in_order"`
 	Variant  string        `json:"variant,omitempty"`
+	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
 	Families []familyDrift `json:"families"`
 	// Besides are differences that are no rules of the variant: routes, the
 	// address ::6, what stands in the other variant.
@@ -63,12 +80,15 @@ type familyDrift struct {
 }
 
 // A driftLine is a line of a unified diff: a rule, or without one the chain itself.
+// A rule that stands at another place is once unexpected and once missing.
 type driftLine struct {
 	Op     string `json:"op"` // "missing", "unexpected" or "same"
 	Table  string `json:"table"`
 	Chain  string `json:"chain"`
 	Rule   string `json:"rule,omitempty"`
 	Reason string `json:"reason,omitempty"`
+
+	hunk bool // lines that are the same stand before it and are not shown
 }
 
 func (d *drift) besides(format string, args ...any) {
@@ -79,7 +99,7 @@ func (d *drift) besides(format string, args ...any) {
 func (inv *invocation) compare(ctx context.Context, want []iptables.Ruleset) (*drift, error) {
 	d := &drift{}
 	var err error
-	if from := inv.set.rulesFrom(); from == rulesPlanned {
+	if from := inv.set.rules; from == "" || from == rulesLive {
 		err = inv.compareLive(ctx, d, want)
 	} else {
 		err = inv.compareDump(d, from, want)
@@ -89,7 +109,7 @@ func (inv *invocation) compare(ctx context.Context, want []iptables.Ruleset) (*d
 }
 
 func (inv *invocation) compareDump(d *drift, path string, want []iptables.Ruleset) error {
-	_, snapshots, err := inv.readDump(path)
+	name, snapshots, err := inv.readDump(path)
 	if err != nil {
 		return err
 	}
@@ -97,7 +117,9 @@ func (inv *invocation) compareDump(d *drift, path string, want []iptables.Rulese
 		s := snapshots[rs.Family]
 		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
 		d.warn(rs.Family, s)
+		d.Doubts = append(d.Doubts, unprintable(s)...)
 	}
+	d.Dump = name
 	d.Doubts = append(d.Doubts, "a dump of rules shows neither routes nor addresses, nor the other variant of iptables")
 	return nil
 }
@@ -117,6 +139,11 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptable
 	if err != nil {
 		return err
 	}
+	for _, k := range found.kernels {
+		if err := k.Unseen(); err != nil { // its rules may be anything
+			return err
+		}
+	}
 	d.Variant = kernel.Variant().String()
 	for _, rs := range want {
 		change, err := kernel.Plan(ctx, rs)
@@ -131,18 +158,13 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptable
 	}
 	for _, other := range found.kernels {
 		if other != kernel && other.Holds() {
-			d.besides("rules of ours stand in the variant %s too: connections are looked at twice", other.Variant())
+			d.besides("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Variant())
 		}
-		if err := other.Unseen(); err != nil {
-			d.Doubts = append(d.Doubts, err.Error())
-		}
-	}
-	if found.blind != nil {
-		d.Doubts = append(d.Doubts, "the legacy variant could not be looked at: "+found.blind.Error())
 	}
 	if len(found.native) > 0 {
 		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
 	}
+	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
 	return d.passthrough(len(want[iptables.IPv6].Tables) > 0)
 }
 
@@ -159,28 +181,39 @@ func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
 	if err != nil {
 		return err
 	}
-	wanted := want != netutil.TProxyRoute{}
-	if wanted && !slices.Contains(have.Rules, want) {
-		d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", f, want.Mark, want.Table)
-	}
-	if wanted && !slices.Contains(have.Tables, want.Table) {
-		d.besides("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", f, want.Table)
-	}
-	seen := false
+	d.Besides = append(d.Besides, missingRoutes(f, have, want)...)
+	times := map[netutil.TProxyRoute]int{}
 	for _, rule := range have.Rules {
-		if rule != want || !wanted {
+		times[rule]++
+		switch {
+		case times[rule] == 1 && rule != want:
 			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
-		} else if seen {
+		case times[rule] == 2:
 			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
 		}
-		seen = seen || rule == want
 	}
 	for _, table := range have.Tables {
-		if table != want.Table || !wanted {
+		if table != want.Table {
 			d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
 		}
 	}
 	return nil
+}
+
+// missingRoutes is what of the wanted policy routing is not there. Wanting the zero
+// route is wanting none.
+func missingRoutes(f iptables.Family, have netutil.Routing, want netutil.TProxyRoute) []string {
+	var missing []string
+	if want == (netutil.TProxyRoute{}) {
+		return nil
+	}
+	if !slices.Contains(have.Rules, want) {
+		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", f, want.Mark, want.Table))
+	}
+	if !slices.Contains(have.Tables, want.Table) {
+		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", f, want.Table))
+	}
+	return missing
 }
 
 // passthrough compares the source address of inbound IPv6 connections.
@@ -193,7 +226,7 @@ func (d *drift) passthrough(wanted bool) error {
 	case err != nil:
 		return err
 	case wanted && !there:
-		d.besides("%s/128 is missing on lo: the proxy cannot connect to the app over IPv6", netutil.PassthroughV6)
+		d.Besides = append(d.Besides, noPassthrough())
 	case !wanted && ours:
 		d.besides("%s/128 on lo is of an earlier run", netutil.PassthroughV6)
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -16,6 +18,9 @@ func (d *drift) family(c iptables.Change, want iptables.Ruleset) {
 	f := familyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []driftLine{}}
 	if c.Script != "" {
 		f.Lines = driftLines(c)
+		if c.Before.Dialect() {
+			d.Doubts = append(d.Doubts, f.Family+": iptables is of another version than 1.8.9, so that lines may differ in words alone")
+		}
 	}
 	d.Families = append(d.Families, f)
 }
@@ -30,12 +35,14 @@ func driftLines(c iptables.Change) []driftLine {
 	}
 	text := diff.Diff("", document(have), "", document(want))
 	var lines []driftLine
+	hunk := false // the next line begins one
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		rule := line[min(1, len(line)):]
 		d := newDriftLine(rule, reasons[rule])
 		switch {
 		case strings.HasPrefix(line, "diff "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
+			hunk = true
 			continue // what stands in a rule begins with the name of its table
 		case strings.HasPrefix(line, "-"):
 			d.Op = opUnexpected
@@ -44,9 +51,28 @@ func driftLines(c iptables.Change) []driftLine {
 		default:
 			d.Op, d.Reason = opSame, ""
 		}
+		d.hunk, hunk = hunk, false
 		lines = append(lines, d)
 	}
-	return lines
+	return withChange(lines)
+}
+
+// withChange leaves out the lines of chains of which none has changed.
+func withChange(lines []driftLine) []driftLine {
+	var kept []driftLine
+	for len(lines) > 0 {
+		n := slices.IndexFunc(lines[1:], func(d driftLine) bool {
+			return d.hunk || d.Table != lines[0].Table || d.Chain != lines[0].Chain
+		}) + 1
+		if n == 0 {
+			n = len(lines)
+		}
+		if slices.ContainsFunc(lines[:n], func(d driftLine) bool { return d.Op != opSame }) {
+			kept = append(kept, lines[:n]...)
+		}
+		lines = lines[n:]
+	}
+	return kept
 }
 
 // newDriftLine reads a line "TABLE CHAIN RULE".
@@ -93,44 +119,63 @@ func lineReasons(s iptables.Snapshot) map[string]string {
 // writeDrift writes a comparison for people.
 func writeDrift(w io.Writer, p pen, d *drift) error {
 	var b strings.Builder
-	for _, f := range d.Families {
-		f.write(&b, p, d.Variant)
+	if d.InOrder {
+		b.WriteString(p.lines(green, d.verdict(), "", "  "))
+	} else {
+		b.WriteString(p.lines(red, d.verdict(), "", "  "))
 	}
 	for _, line := range d.Besides {
-		b.WriteString(p.in(red, strings.TrimSuffix(wrap(line, "", "  "), "\n")) + "\n")
+		b.WriteString(p.lines(red, line, "  ", "    "))
+	}
+	for _, f := range d.Families {
+		f.write(&b, p, cmp.Or(d.Variant, d.Dump))
 	}
 	for _, line := range d.Warnings {
-		b.WriteString(p.in(yellow, strings.TrimSuffix(wrap("warning: "+line, "", "  "), "\n")) + "\n")
+		b.WriteString(p.lines(yellow, "warning: "+line, "", "  "))
 	}
-	for _, line := range d.Doubts {
-		b.WriteString(p.in(yellow, strings.TrimSuffix(wrap("not certain: "+line, "", "  "), "\n")) + "\n")
-	}
-	if d.InOrder {
-		b.WriteString(p.in(green, "in order") + "\n")
-	} else {
-		b.WriteString(p.in(red, "drifted: the same flags to \"apply\" put it in order") + "\n")
-	}
+	writeDoubts(&b, p, d.Doubts)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+// verdict is the answer in one sentence.
+func (d *drift) verdict() string {
+	switch {
+	case d.InOrder && len(d.Warnings) > 0:
+		return "in order, but rules of others stand in the way: see the warnings"
+	case d.InOrder:
+		return "in order: what stands is what these flags make"
+	case d.Dump != "":
+		return "drifted: the rules of " + d.Dump + " are not those that these flags make"
+	}
+	return "drifted: what stands is not what these flags make; \"apply\" with them puts it in order"
+}
+
+// writeDoubts writes why an answer may be wrong.
+func writeDoubts(b *strings.Builder, p pen, doubts []string) {
+	for _, doubt := range doubts {
+		b.WriteString(p.lines(yellow, "not certain: "+doubt, "", "  "))
+	}
+}
+
 // write writes the difference of a family as a unified diff, with the meaning
 // below each line.
-func (f familyDrift) write(b *strings.Builder, p pen, variant string) {
-	where := f.Family
-	if variant != "" {
-		where += " " + variant
-	}
+func (f familyDrift) write(b *strings.Builder, p pen, of string) {
+	where := f.Family + " (" + of + ")"
 	if len(f.Lines) == 0 {
-		fmt.Fprintf(b, "%s: %d rules, as wanted\n", where, f.Wanted)
+		rules := fmt.Sprintf("%d rules, as they should be", f.Wanted)
+		if f.Wanted == 0 {
+			rules = "no rules of a mesh, as it should be"
+		}
+		b.WriteString(wrap(where+": "+rules, "", "  "))
 		return
 	}
-	fmt.Fprintf(b, "--- %s: what stands\n+++ %s: what the flags make\n", where, where)
+	b.WriteString(wrap("--- "+where+": what stands", "", "  ") + wrap("+++ "+where+": what these flags make", "", "  "))
 	chain := ""
 	for _, line := range f.Lines {
-		if at := line.Table + " " + line.Chain; at != chain {
+		if at := line.Table + " " + line.Chain; at != chain || line.hunk {
 			chain = at
-			b.WriteString(p.in(bold, "@@ "+chain+" @@") + "\n")
+			b.WriteString(p.lines(bold, "@@ "+chain+" @@", "", ""))
 		}
 		if line.Rule == "" && line.Op == opSame {
 			continue // the chain is there, as the heading says
@@ -146,9 +191,9 @@ func (f familyDrift) write(b *strings.Builder, p pen, variant string) {
 		if rule == "" {
 			rule = "the chain itself"
 		}
-		b.WriteString(p.in(colour, strings.TrimSuffix(wrap(rule, sign, "    "), "\n")) + "\n")
+		b.WriteString(p.lines(colour, rule, sign, "    "))
 		if line.Reason != "" {
-			b.WriteString(p.in(dim, strings.TrimSuffix(wrap(line.Reason, "      # ", "      # "), "\n")) + "\n")
+			b.WriteString(p.lines(dim, line.Reason, "      # ", "      # "))
 		}
 	}
 }

@@ -141,8 +141,14 @@ func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
 					want []string
 				}{
 					{"clean-of-nothing", []string{"clean"}, nil},
+					{"check-of-nothing", []string{"check"}, nil},
+					{"trace-of-nothing", []string{"trace", "--to", "127.0.0.1:80"}, nil},
 					{"fresh-apply", with(sidecar), programs("restore")},
 					{"nothing-to-do", with(sidecar), programs("save")},
+					{"check", append([]string{"check"}, with(sidecar)[1:]...), programs("save")},
+					{"check-what-stands", []string{"check"}, programs("save")},
+					{"trace", []string{"trace", "--to", "127.0.0.1:80"}, programs("save")},
+					{"trace-planned", append([]string{"trace", "--to", "127.0.0.1:80"}, with(sidecar)[1:]...), nil},
 					{"asked-to-force", with(append(sidecar, "--force-apply", "--reconcile")), programs("save")},
 					{"changed", with(other), programs("save", "restore")},
 					{"preview", append(with(sidecar), "--dry-run"), nil},

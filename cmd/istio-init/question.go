@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -39,7 +40,7 @@ func endpointValue(target func(*settings) *endpoint) func(*settings, string) err
 			e.port, err = onePort(digits)
 			return err
 		}
-		if addr, err := netip.ParseAddr(strings.Trim(w, "[]")); err == nil {
+		if addr, err := netip.ParseAddr(withoutBrackets(w)); err == nil {
 			e.addr = addr
 		} else if both, err := netip.ParseAddrPort(w); err == nil && both.Port() > 0 {
 			e.addr, e.port = both.Addr(), both.Port()
@@ -51,6 +52,14 @@ func endpointValue(target func(*settings) *endpoint) func(*settings, string) err
 		}
 		return nil
 	}
+}
+
+// withoutBrackets takes the brackets away in which an IPv6 address may stand.
+func withoutBrackets(v string) string {
+	if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
+		return inner[:len(inner)-1]
+	}
+	return v
 }
 
 func onePort(digits string) (uint16, error) {
@@ -170,22 +179,40 @@ func (q question) connection(sc *scene, f iptables.Family) (capture.Connection, 
 	if !c.Dst.Addr().IsValid() {
 		c.Dst = netip.AddrPortFrom(sc.pod(f), q.to.port)
 	}
+	if q.to.port == 0 {
+		sc.doubts = append(sc.doubts, "--to names no port: rules for ports do not meet the connection")
+	}
 	if q.outside(sc) {
-		if !c.Src.Addr().IsValid() {
-			c.Src = netip.AddrPortFrom(peer[f], q.from.port)
-		}
-		if c.In == "" {
-			c.In, _ = sc.route(c.Src.Addr())
-		}
-		if c.In == "" || c.In == "lo" {
-			c.In = defaultDevice
-		}
-		return c, nil
+		return q.fromOutside(sc, f, c)
 	}
 	if c.In != "" {
-		return c, fmt.Errorf("--in %s is for connections that come in, and --uid, --gid and a --from of the pod for those that go out", q.in)
+		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.in)
 	}
+	sc.takeForOwn(q.from.addr)
 	c.Owner = q.owner(sc.config)
+	return c, nil
+}
+
+// fromOutside completes a connection that comes in.
+func (q question) fromOutside(sc *scene, f iptables.Family, c capture.Connection) (capture.Connection, error) {
+	if q.out != "" {
+		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.out)
+	}
+	if q.in == "lo" {
+		return c, errors.New("by --in lo comes what a process of the pod sends: ask with --uid, or without --in")
+	}
+	if !slices.ContainsFunc(sc.config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.in) }) {
+		sc.takeForOwn(c.Dst.Addr())
+	}
+	if !c.Src.Addr().IsValid() {
+		c.Src = netip.AddrPortFrom(peer[f], q.from.port)
+	}
+	if c.In == "" {
+		c.In, _ = sc.route(c.Src.Addr())
+	}
+	if c.In == "" || c.In == "lo" {
+		c.In = defaultDevice
+	}
 	return c, nil
 }
 

@@ -151,7 +151,7 @@ that "apply" would make of them; with --rules those of a file.`,
 }
 
 func newCheck(p process) *cobra.Command {
-	return newRuleCommand(p, &cobra.Command{
+	return endsNotLooked(newRuleCommand(p, &cobra.Command{
 		Use:   "check",
 		Short: "tell what is captured, or whether the rules are those of the flags",
 		Long: `Without flags that describe rules: tell what is captured in the network namespace,
@@ -163,7 +163,7 @@ Exit codes: 0 in order, 1 drifted, 2 could not look.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
-	}, slices.Concat(checkOptions, options), questionOptions, runCheck)
+	}, slices.Concat(checkOptions, options), questionOptions, runCheck))
 }
 
 func newExplain(p process) *cobra.Command {

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 
 	"istio-init/capture"
 	"istio-init/iptables"
-	"istio-init/netutil"
 )
 
 // A scene is the rules that a question is about, understood, and what has to be
@@ -23,9 +22,11 @@ type scene struct {
 	readings []*capture.Reading // by family
 	config   capture.Config
 	own      []netip.Addr // addresses of the namespace but those of loopback
+	known    bool         // ... are all that it has
 	route    func(netip.Addr) (device string, src netip.Addr)
-	// doubts are why an answer from these rules may be wrong.
-	doubts []string
+	// doubts are why an answer from these rules may be wrong, and problems what
+	// keeps them from doing what they say.
+	doubts, problems []string
 }
 
 // Where rules can be taken from.
@@ -62,17 +63,35 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc.config = capture.Configuration(sc.readings...)
-	if !sc.live {
-		sc.own = slices.Clone(inv.set.podAddrs)
-		for _, f := range iptables.Families {
-			if !slices.ContainsFunc(sc.own, f.Has) {
-				sc.own = append(sc.own, somePod[f])
-			}
-		}
-		sc.route = sc.guess
+	if sc.config = capture.Configuration(sc.readings...); inv.set.rulesFrom() == rulesPlanned {
+		sc.config = inv.set.config // also what rules do not show
 	}
+	if sc.live {
+		err = sc.lookAtRoutes()
+	}
+	// Rules that are planned for a namespace that is named meet its connections.
+	if sc.live || inv.set.netns != "" && len(inv.set.podAddrs) == 0 && inv.set.rulesFrom() == rulesPlanned {
+		return sc, errors.Join(err, inv.lookAround(sc))
+	}
+	sc.own, sc.known = slices.Clone(inv.set.podAddrs), len(inv.set.podAddrs) > 0
+	for _, f := range iptables.Families {
+		if !slices.ContainsFunc(sc.own, f.Has) {
+			sc.own = append(sc.own, somePod[f])
+		}
+	}
+	sc.route = sc.guess
 	return sc, nil
+}
+
+// explainRules warns of options that mean nothing where the rules are taken from.
+func (inv *invocation) explainRules() {
+	from := inv.set.rulesFrom()
+	if from == rulesLive && len(inv.set.podAddrs) > 0 {
+		inv.log.Warn("--pod-address means nothing: the addresses are those of the namespace")
+	}
+	if from != rulesPlanned && inv.set.describes() {
+		inv.log.Warn("the flags that describe rules mean nothing: --rules says where the rules are taken from")
+	}
 }
 
 // rulesFrom is where rules are taken from: as said, or where flags describe rules
@@ -100,75 +119,6 @@ func (inv *invocation) plannedScene() (*scene, error) {
 	return sc, nil
 }
 
-// liveScene is the rules of the namespace: those of the variant that holds ours,
-// or of the one that holds any.
-func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
-	found, err := inv.survey(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	k := found.standing()
-	sc := &scene{name: "the rules that stand", variant: k.Variant().String(), live: true}
-	sc.doubts = found.doubts(k)
-	for _, f := range iptables.Families {
-		sc.readings = append(sc.readings, capture.Read(k.State(f).Ruleset()))
-	}
-	addrs, err := netutil.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range addrs {
-		sc.own = append(sc.own, a.IP)
-	}
-	sc.route = func(dst netip.Addr) (string, netip.Addr) {
-		path, err := netutil.PathTo(dst)
-		if err != nil {
-			inv.log.Debug("no way to an address", errorField(err))
-		}
-		return path.Interface, path.Src
-	}
-	return sc, nil
-}
-
-// standing is the variant that holds ours, or else the one that holds any rules.
-func (l live) standing() *iptables.Kernel {
-	for _, holds := range []func(*iptables.Kernel) bool{(*iptables.Kernel).Holds, holdsRules} {
-		if i := slices.IndexFunc(l.kernels[:], holds); i >= 0 {
-			return l.kernels[i]
-		}
-	}
-	return l.kernels[0]
-}
-
-func holdsRules(k *iptables.Kernel) bool {
-	return slices.ContainsFunc(iptables.Families[:], func(f iptables.Family) bool { return k.State(f).Rules() > 0 })
-}
-
-// doubts are what stands in the namespace and is not among the rules of a variant.
-func (l live) doubts(k *iptables.Kernel) []string {
-	var doubts []string
-	for _, other := range l.kernels {
-		if other != k && holdsRules(other) {
-			doubts = append(doubts, fmt.Sprintf("the variant %s holds rules too, which every packet meets and which are not looked at here", other.Variant()))
-		}
-		if err := other.Unseen(); err != nil {
-			doubts = append(doubts, fmt.Sprintf("the variant %s could not be read: %v", other.Variant(), err))
-		}
-	}
-	if l.blind != nil {
-		doubts = append(doubts, "the legacy variant could not be looked at: "+l.blind.Error())
-	}
-	for _, f := range iptables.Families {
-		for _, table := range k.State(f).Unreadable() {
-			doubts = append(doubts, fmt.Sprintf("the %s table %s holds rules made by nft itself, which iptables cannot print", f, table))
-		}
-	}
-	if len(l.native) > 0 {
-		doubts = append(doubts, "tables of Istio's native nftables stand besides: "+strings.Join(l.native, ", "))
-	}
-	return doubts
-}
-
 // maxDump bounds what is read of a dump: several times the largest that is known.
 const maxDump = 64 << 20
 
@@ -181,9 +131,7 @@ func (inv *invocation) dumpScene(path string) (*scene, error) {
 	sc := &scene{name: "the rules of " + name}
 	for _, s := range snapshots {
 		sc.readings = append(sc.readings, capture.Read(s.Ruleset()))
-		for _, table := range s.Unreadable() {
-			sc.doubts = append(sc.doubts, fmt.Sprintf("the %s table %s holds rules made by nft itself, which iptables cannot print", s.Family, table))
-		}
+		sc.doubts = append(sc.doubts, unprintable(s)...)
 	}
 	return sc, nil
 }
@@ -204,14 +152,15 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 	if err == nil && len(text) > maxDump {
 		err = fmt.Errorf("longer than %d bytes", maxDump)
 	}
+	tables := 0
 	if err == nil {
-		states, err = iptables.ParseDump(string(text))
+		states, tables, err = iptables.ParseDump(string(text))
 	}
 	if err != nil {
 		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
 	}
-	if states[iptables.IPv4].Rules()+states[iptables.IPv6].Rules() == 0 {
-		return name, states, fmt.Errorf("--rules: %s holds no rules: it takes what iptables-save prints", name)
+	if tables == 0 {
+		return name, states, fmt.Errorf("--rules: %s holds no table: it takes what iptables-save and ip6tables-save print", name)
 	}
 	return name, states, nil
 }
@@ -222,6 +171,14 @@ type dump = [len(iptables.Families)]iptables.Snapshot
 // isOwn tells whether an address is the pod's.
 func (sc *scene) isOwn(a netip.Addr) bool {
 	return a.IsLoopback() || slices.Contains(passthroughs, a) || slices.Contains(sc.own, a)
+}
+
+// takeForOwn takes an address for the pod's, where the addresses of the pod are not
+// known: what comes in by an interface goes to it.
+func (sc *scene) takeForOwn(a netip.Addr) {
+	if a.IsValid() && !sc.known && !sc.isOwn(a) {
+		sc.own = append(sc.own, a)
+	}
 }
 
 // guess is the route to an address where no namespace is at hand: what is the

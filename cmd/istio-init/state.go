@@ -24,6 +24,7 @@ type captureState struct {
 	Arguments []string `json:"arguments,omitempty"` // of an apply
 	Variables []string `json:"variables,omitempty"` // of its environment
 	Facts     []fact   `json:"facts"`
+	Problems  []string `json:"problems,omitempty"` // what keeps the rules from doing what they say
 	Doubts    []string `json:"doubts,omitempty"`
 }
 
@@ -42,8 +43,17 @@ func describe(sc *scene) captureState {
 			own = append(own, r.Rules)
 		}
 	}
+	s.Problems = sc.problems
 	if len(own) == 0 {
 		return s
+	}
+	for _, rs := range own {
+		s.Problems = append(s.Problems, lostJumps(sc.config, rs)...)
+	}
+	for _, r := range sc.readings {
+		if r.Guarded() {
+			s.Problems = append(s.Problems, fmt.Sprintf("%s: guardrails that Istio left behind drop all TCP and UDP (table filter)", r.Rules.Family))
+		}
 	}
 	s.Captures, s.Generation = true, sc.config.Generation.String()
 	s.Exact = sc.config.Validate() == nil && !slices.ContainsFunc(own, func(rs iptables.Ruleset) bool { return !makes(sc.config, rs) })
@@ -52,6 +62,34 @@ func describe(sc *scene) captureState {
 		s.Facts = append(s.Facts, fact(f))
 	}
 	return s
+}
+
+// lostJumps names the chains of a mesh that nothing leads to, though they are there
+// and the configuration has a rule that does.
+func lostJumps(c capture.Config, rs iptables.Ruleset) []string {
+	var lost []string
+	leadsTo := func(from iptables.Chain, chain string) bool {
+		return slices.ContainsFunc(from.Rules, func(r iptables.Rule) bool {
+			jump, ok := r.Target.(iptables.Jump)
+			return ok && jump.Chain == chain
+		})
+	}
+	for _, t := range capture.Rules(c, rs.Family).Tables {
+		have := rs.Table(t.Name)
+		for _, hook := range t.Chains {
+			if iptables.Own(hook.Name) {
+				continue
+			}
+			for _, r := range hook.Rules {
+				chain := r.Target.(iptables.Jump).Chain // all that there is in built-in chains
+				isThere := slices.ContainsFunc(have.Chains, func(c iptables.Chain) bool { return c.Name == chain })
+				if isThere && !leadsTo(have.Chain(hook.Name), chain) {
+					lost = append(lost, fmt.Sprintf("%s: no rule of %s %s leads to %s, so that its rules take nothing", rs.Family, t.Name, hook.Name, chain))
+				}
+			}
+		}
+	}
+	return lost
 }
 
 // makes tells whether a configuration makes the rules of a mesh that are among
@@ -89,14 +127,14 @@ func writeState(w io.Writer, p pen, sc *scene, s captureState) error {
 	command := func(label, text string) {
 		b.WriteString(wrapCommand(text, fmt.Sprintf("%-12s", label), strings.Repeat(" ", 14)))
 	}
-	b.WriteString("by " + sc.title() + "\n")
-	if !s.Captures {
-		b.WriteString(p.in(bold, "nothing is captured: no chain of a mesh is there") + "\n")
-	} else {
-		for _, f := range s.Facts {
-			row(f.Label, f.Text)
-		}
-		row("families", strings.Join(s.Families, ", "))
+	b.WriteString(p.lines(bold, s.headline(sc.config), "", "  "))
+	for _, problem := range s.Problems {
+		b.WriteString(p.lines(red, "problem: "+problem, "", "  "))
+	}
+	for _, f := range s.Facts {
+		row(f.Label, f.Text)
+	}
+	if s.Captures {
 		line := shellLine(slices.Concat(s.Variables, []string{programName, applyCommand}, s.Arguments))
 		if s.Exact {
 			command("made by", line)
@@ -106,11 +144,35 @@ func writeState(w io.Writer, p pen, sc *scene, s captureState) error {
 		}
 		row("generation", s.Generation)
 	}
-	for _, doubt := range s.Doubts {
-		b.WriteString(p.in(yellow, strings.TrimSuffix(wrap("not certain: "+doubt, "", "  "), "\n")) + "\n")
-	}
+	row("looked at", sc.title())
+	writeDoubts(&b, p, s.Doubts)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// headline is the answer in one sentence.
+func (s captureState) headline(c capture.Config) string {
+	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
+	what := ""
+	switch {
+	case !s.Captures:
+		return "nothing is captured: no chain of a mesh is there"
+	case in && out:
+		what = "captured: inbound and outbound"
+	case in:
+		what = "captured: inbound alone"
+	case out:
+		what = "captured: outbound alone"
+	case c.DNS.Captures():
+		what = "captured: look-ups alone"
+	default:
+		return "nothing is captured, though chains of a mesh are there"
+	}
+	what += ", " + strings.Join(s.Families, " and ")
+	if len(s.Problems) > 0 {
+		what += "; but there are problems"
+	}
+	return what
 }
 
 // shellLine writes words as a shell takes them.

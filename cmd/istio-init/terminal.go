@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 )
 
 // A pen writes for people: lines of a width, and colours on a terminal. The zero
@@ -48,6 +49,11 @@ func (p pen) in(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
+// lines are a text in a colour, broken as [wrap] does.
+func (p pen) lines(colour, text, first, indent string) string {
+	return p.in(colour, strings.TrimSuffix(wrap(text, first, indent), "\n")) + "\n"
+}
+
 // wrap breaks a text at spaces so that with the indentation no line is wider than
 // [textWidth]; a word that is longer stays whole. The first line is indented by
 // first.
@@ -64,7 +70,7 @@ func wrapTo(width int, text, first, indent string) string {
 	var b strings.Builder
 	line, columns := first, len(first)
 	empty := true
-	for word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsSeq(strings.Map(shown, text)) {
 		n := len([]rune(word))
 		if !empty && columns+1+n > width {
 			b.WriteString(line + "\n")
@@ -76,4 +82,12 @@ func wrapTo(width int, text, first, indent string) string {
 		line, columns, empty = line+word, columns+n, false
 	}
 	return b.String() + line + "\n"
+}
+
+// shown is a character as a terminal may get it: what is in a rule may be anybody's.
+func shown(c rune) rune {
+	if unicode.IsPrint(c) || unicode.IsSpace(c) {
+		return c
+	}
+	return unicode.ReplacementChar
 }

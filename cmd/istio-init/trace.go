@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"istio-init/capture"
@@ -20,6 +21,7 @@ func runTrace(inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	inv.explainRules()
 	return inv.inNetNS(func(ctx context.Context) error {
 		sc, err := inv.scene(ctx)
 		if err != nil {
@@ -54,14 +56,18 @@ func (inv *invocation) say(forPrograms any, forPeople func(io.Writer) error) err
 // writeTrace writes the way of a connection for people.
 func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []capture.Leg) error {
 	var b strings.Builder
-	b.WriteString("by " + sc.title() + "\n")
 	for i, leg := range legs {
 		start := ""
 		if i > 0 {
 			start = "then "
+			b.WriteString("\n")
 		}
-		b.WriteString("\n" + p.in(bold, strings.TrimSuffix(wrap(start+connectionText(leg), "", "  "), "\n")) + "\n")
-		b.WriteString(p.in(landingColour(leg), strings.TrimSuffix(wrap(outcomeText(leg), "", "  "), "\n")) + "\n")
+		b.WriteString(p.lines(bold, start+connectionText(leg), "", "  "))
+		outcome := outcomeText(leg)
+		if leg.Uncertain {
+			outcome += "; not certain, see the end"
+		}
+		b.WriteString(p.lines(landingColour(leg), outcome, "", "  "))
 		for _, stage := range leg.Stages {
 			if len(stage.Steps) > 0 {
 				b.WriteString("  at " + stage.Hook + "\n")
@@ -71,9 +77,8 @@ func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []captur
 			}
 		}
 	}
-	for _, doubt := range doubtsOf(sc, legs) {
-		b.WriteString("\n" + p.in(yellow, strings.TrimSuffix(wrap("not certain: "+doubt, "", "  "), "\n")) + "\n")
-	}
+	b.WriteString("\n" + p.lines(dim, "by "+sc.title(), "", "  "))
+	writeDoubts(&b, p, doubtsOf(sc, legs))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -86,12 +91,11 @@ func writeStep(b *strings.Builder, p pen, r *capture.Reading, leg capture.Leg, s
 		mark = "      > "
 	}
 	fmt.Fprint(b, wrap(fmt.Sprintf("%s %s, rule %d: %s", s.Table, s.Chain, s.Index+1, reasonOf(r, s)), "    ", "      "))
-	text := strings.TrimSuffix(wrap(ruleText(r, s), mark, "          "), "\n")
+	colour := dim
 	if decides(leg, s) {
-		b.WriteString(p.in(landingColour(leg), text) + "\n")
-	} else {
-		b.WriteString(p.in(dim, text) + "\n")
+		colour = landingColour(leg)
 	}
+	b.WriteString(p.lines(colour, ruleText(r, s), mark, "          "))
 }
 
 // decides tells whether a step is the one that says where a leg lands.
@@ -138,8 +142,8 @@ func connectionText(leg capture.Leg) string {
 		who = fmt.Sprintf("%s (uid %d, gid %d)", leg.Who, leg.Owner.UID, leg.Owner.GID)
 	}
 	text := fmt.Sprintf("%s, %s: -> %s", who, leg.Proto, addrText(leg.Dst))
-	if leg.Src.Addr().IsValid() {
-		text = fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, leg.Src.Addr(), addrText(leg.Dst))
+	if from := addrText(leg.Src); from != "" {
+		text = fmt.Sprintf("%s, %s: %s -> %s", who, leg.Proto, from, addrText(leg.Dst))
 	}
 	switch {
 	case leg.Owner == nil:
@@ -181,7 +185,11 @@ func landingText(leg capture.Leg) string {
 	case capture.NoRoute:
 		return "fails"
 	case capture.Unknown:
-		return "taken by a rule of others, to where is not known here"
+		return "sent elsewhere, to where is not known here"
+	case capture.Foreign:
+		return fmt.Sprintf("redirected -> local port %d", leg.Port)
+	case capture.Continues:
+		return "goes on where the first packet of its connection went"
 	}
 	return "passes: not captured"
 }
@@ -194,7 +202,7 @@ func becauseText(leg capture.Leg) string {
 	case d.Reason != "":
 		return "because " + d.Reason
 	case d.Others:
-		return fmt.Sprintf("because of a rule of others: %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+		return fmt.Sprintf("by a rule of others: %s %s %s", d.At.Table, d.At.Chain, d.Rule)
 	default:
 		return fmt.Sprintf("because of the rule %s %s %s", d.At.Table, d.At.Chain, d.Rule)
 	}
@@ -204,7 +212,7 @@ func landingColour(leg capture.Leg) string {
 	switch {
 	case leg.Loop || leg.Landing == capture.Dropped || leg.Landing == capture.NoRoute:
 		return red
-	case leg.Landing == capture.Unknown:
+	case leg.Landing == capture.Unknown || leg.Landing == capture.Foreign || leg.Uncertain:
 		return yellow
 	case leg.Captured:
 		return green
@@ -214,18 +222,22 @@ func landingColour(leg capture.Leg) string {
 
 // doubtsOf are the reasons why an answer may be wrong.
 func doubtsOf(sc *scene, legs []capture.Leg) []string {
-	doubts := append([]string(nil), sc.doubts...)
+	doubts := slices.Concat(sc.doubts, sc.problems)
 	for _, leg := range legs {
 		if !leg.Uncertain {
 			continue
 		}
+		known := len(doubts)
 		for _, stage := range leg.Stages {
 			for _, s := range stage.Steps {
-				if s.Maybe && s.Rule.Foreign != nil {
+				if s.Matters {
 					doubts = append(doubts, fmt.Sprintf("%s %s rule %d of others may take the %s's packet first; not known here: %s",
 						s.Table, s.Chain, s.Index+1, leg.Who, strings.Join(s.Rule.Foreign.Conditions, ", ")))
 				}
 			}
+		}
+		if len(doubts) == known {
+			doubts = append(doubts, "the way leads through too many chains, or back to one of them")
 		}
 	}
 	return doubts

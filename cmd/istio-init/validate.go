@@ -93,6 +93,9 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout) // the validation may have used up its own time
 	defer cancel()
 	sc, err := inv.liveScene(ctx)
+	if err == nil {
+		err = inv.lookAround(sc)
+	}
 	if err != nil {
 		inv.log.Debug("the rules that stand cannot be read", errorField(err))
 		return nothing

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+)
+
+func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
+	t.Parallel()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { null.Close() })
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	env := func(vars ...string) lookupEnv {
+		return func(name string) (string, bool) {
+			for _, v := range vars {
+				if value, ok := strings.CutPrefix(v, name+"="); ok {
+					return value, true
+				}
+			}
+			return "", false
+		}
+	}
+	tests := []struct {
+		name   string
+		p      pen
+		colour bool
+	}{
+		{"terminal", newPen(null, env()), true},
+		{"empty-no-color", newPen(null, env("NO_COLOR=")), true},
+		{"no-color", newPen(null, env("NO_COLOR=0")), false},
+		{"dumb", newPen(null, env("TERM=dumb")), false},
+		{"file", newPen(file, env()), false},
+		{"no-file", newPen(&strings.Builder{}, env()), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			want := "text\n"
+			if tt.colour {
+				want = "\x1b[31mtext\x1b[0m\n"
+			}
+			if got := tt.p.lines(red, "text", "", ""); got != want {
+				t.Errorf("want %q, got %q", want, got)
+			}
+		})
+	}
+}
+
+func TestTextIsBrokenAtSpaces(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", textWidth+1)
+	tests := []struct{ name, text, first, indent, want string }{
+		{"nothing", "", "", "  ", "\n"},
+		{"short", "one two", "- ", "  ", "- one two\n"},
+		{"fits", strings.Repeat("x", 49) + " " + strings.Repeat("y", 50), "", "  ", strings.Repeat("x", 49) + " " + strings.Repeat("y", 50) + "\n"},
+		{"does-not-fit", strings.Repeat("x", 50) + " " + strings.Repeat("y", 50), "", "  ", strings.Repeat("x", 50) + "\n  " + strings.Repeat("y", 50) + "\n"},
+		{"long-word", "a " + long + " b", "", "  ", "a\n  " + long + "\n  b\n"},
+		{"line-breaks", "one\ntwo\tthree", "", "", "one two three\n"},
+		{"what-is-not-shown", "a\x1b[2J\x07b\u202e", "", "", "a\ufffd[2J\ufffdb\ufffd\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := wrap(tt.text, tt.first, tt.indent); got != tt.want {
+				t.Errorf("want %q, got %q", tt.want, got)
+			}
+		})
+	}
+	if got, want := wrapCommand("istio-init "+long, "$ ", "    "), "$ istio-init \\\n    "+long+"\n"; got != want {
+		t.Errorf("a command: want %q, got %q", want, got)
+	}
+}
+
+// TestAnswersFitTheirWidth looks at the answers for people that the scripts have.
+func TestAnswersFitTheirWidth(t *testing.T) {
+	t.Parallel()
+	lines := 0
+	for _, pattern := range []string{"trace-*", "check-*"} {
+		paths, err := filepath.Glob("../../testdata/script/" + pattern + ".txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range archive.Files {
+				text := string(f.Data)
+				if !strings.HasPrefix(f.Name, "want") || strings.HasPrefix(text, "{") || strings.Contains(text, "error\t") || strings.Contains(text, "warn\t") {
+					continue
+				}
+				for line := range strings.Lines(text) {
+					lines++
+					if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > textWidth {
+						t.Errorf("%s: %s: %d columns: %s", path, f.Name, n, line)
+					}
+				}
+			}
+		}
+	}
+	if lines < 200 {
+		t.Errorf("only %d lines were looked at", lines)
+	}
+}
