@@ -68,7 +68,7 @@ func isFileName(version string) bool {
 }
 
 // make writes all files, and the sums last.
-func (r release) make(ctx context.Context) error {
+func (r release) make(ctx context.Context) (err error) {
 	if err := errors.Join(os.RemoveAll(r.out), os.MkdirAll(r.out, 0o755)); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (r release) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	here := filepath.Join(temp, program)
 	if err := r.build(ctx, "", here); err != nil {
 		return err
