@@ -1,8 +1,14 @@
 # One place for every command; see README.md. "make help" lists them.
 GO       ?= go
 BIN      := bin/istio-init
-LDFLAGS  := -s -w
 FUZZTIME ?= 1m
+
+# What the binary calls itself: where git is not at hand, what the build info says.
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
+LDFLAGS := -s -w -X main.release=$(VERSION)
+# The time of all that is released: when the sources were last changed.
+TIME    := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+DIST     = -version '$(VERSION)' -time $(TIME) -ldflags '$(LDFLAGS)'
 
 # The linters are built into bin/ in these versions, so that a release of theirs never changes ours.
 GOLANGCI := bin/golangci-lint-v2.15.0
@@ -52,13 +58,21 @@ cover: ## how much of the code the tests run, in bin/cover.html
 	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
 	$(GO) tool cover -func=bin/cover.out | tail -1
 
+.PHONY: dist
+dist: ## tarballs, lists of modules and checksums in bin/dist
+	$(GO) run ./hack/dist $(DIST)
+
+.PHONY: dist-check
+dist-check: ## what is released is the same wherever it is built
+	hack/dist-check $(DIST)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin
 
 .PHONY: help
 help: ## this list
-	@awk -F ': .*?## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*?## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The version is what follows the last -v of the name.
 $(GOLANGCI): MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -218,11 +218,18 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// version is that of the module, or the revision it was built from.
+// release is the version that the build was told; "": that of its build info.
+var release string // the linker writes it: go build -ldflags '-X main.release=v1.2.3'
+
+// version is what the build was told, or else that of the module, or the revision
+// it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
+	}
+	if release != "" {
+		return release + " " + info.GoVersion
 	}
 	v := info.Main.Version
 	for _, s := range info.Settings {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -58,32 +59,42 @@ func loadScenario(t *testing.T, path string) *scenario {
 	if s.args, err = shellWords(s.section("args")); err != nil {
 		t.Fatalf("%s: args: %v", path, err)
 	}
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	values := defineFlags(flags, options, allOptions)
-	if err := flags.Parse(s.args); err != nil {
-		t.Fatalf("%s: args: %v", path, err)
-	}
-	var problems []error
-	s.settings, problems = parseSettings(values, s.env, systemAccounts{}, allOptions)
-	if len(problems) > 0 {
-		t.Fatalf("%s: %v", path, problems)
-	}
-	warning, err := s.settings.resolveDNS(func() ([]netip.Addr, error) {
-		return netutil.ParseDNSServers(strings.NewReader(s.section("resolv.conf")))
-	})
+	families, err := s.parse()
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
-	}
-	families, warnings := s.settings.decideFamilies(podAddrs, false)
-	s.settings.warnings = append(s.settings.warnings, warnings...)
-	if warning != "" {
-		s.settings.warn("%s", warning)
 	}
 	s.config = capturetest.Config{Config: s.settings.config, Captured: families}
 	if s.flows, err = capturetest.ParseFlows(s.section("flows")); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return s
+}
+
+// parse turns the arguments and the environment into settings, as the program does
+// in the pod of the truth table, and returns the families that it captures.
+func (s *scenario) parse() ([]iptables.Family, error) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	values := defineFlags(flags, options, allOptions)
+	if err := flags.Parse(s.args); err != nil {
+		return nil, fmt.Errorf("args: %w", err)
+	}
+	var problems []error
+	s.settings, problems = parseSettings(values, s.env, systemAccounts{}, allOptions)
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	warning, err := s.settings.resolveDNS(func() ([]netip.Addr, error) {
+		return netutil.ParseDNSServers(strings.NewReader(s.section("resolv.conf")))
+	})
+	if err != nil {
+		return nil, err
+	}
+	families, warnings := s.settings.decideFamilies(podAddrs, false)
+	s.settings.warnings = append(s.settings.warnings, warnings...)
+	if warning != "" {
+		s.settings.warn("%s", warning)
+	}
+	return families, nil
 }
 
 func (s *scenario) name() string { return strings.TrimSuffix(filepath.Base(s.path), ".txtar") }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A file is one of a tarball.
+type file struct {
+	name       string // with slashes, below the top folder
+	data       []byte
+	executable bool
+}
+
+// build makes the binary for an architecture; "" is the one of this machine. What
+// the folder of the sources and its version control are called is not in it.
+func (r release) build(ctx context.Context, arch, out string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", out, "./cmd/"+program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if arch != "" {
+		cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0")
+	}
+	_, err := output(cmd)
+	return err
+}
+
+// output runs a command and returns what it prints; its error has what it said.
+func output(cmd *exec.Cmd) (string, error) {
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(complaint.String()))
+	}
+	return string(out), nil
+}
+
+// documents are the files and folders of the repository that are released.
+var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "docs", "examples"}
+
+// common are the files that are the same for every architecture. here is the
+// binary for this machine, which tells about itself.
+func (r release) common(ctx context.Context, here string) ([]file, error) {
+	tell := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, here, args...)
+		cmd.Env = []string{} // nothing may change what it says
+		return output(cmd)
+	}
+	var files []file
+	for shell, name := range map[string]string{"bash": program, "zsh": "_" + program, "fish": program + ".fish"} {
+		script, err := tell("completion", shell)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name: "completions/" + shell + "/" + name, data: []byte(script)})
+	}
+	pages, err := manPages(r, tell)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, pages...)
+	for _, document := range documents {
+		some, err := filesOf(document)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, some...)
+	}
+	return files, nil
+}
+
+// filesOf reads a file, or all files of a folder.
+func filesOf(root string) (files []file, err error) {
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files = append(files, file{name: filepath.ToSlash(path), data: data})
+		return err
+	})
+	return files, err
+}
