@@ -142,10 +142,6 @@ var marksOf = map[string][]string{
 	"sh": {"dry-run", "needs"}, "console": {"output"}, "text": {"message"}, "yaml": {""}, "go": {""},
 }
 
-// unmarked are documents whose blocks for a shell have no comment: README.md, whose
-// commands need root or the sources.
-var unmarked = []string{top + "README.md"}
-
 // TestDocumentsSayHowTheirCommandsAreKeptTrue finds blocks that nothing checks.
 func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
 	for _, d := range documents(t) {
@@ -154,7 +150,6 @@ func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
 			switch {
 			case !known:
 				t.Errorf("%s:%d: a block in the language %q", d.path, b.line, b.language)
-			case b.mark == "" && b.language == "sh" && slices.Contains(unmarked, d.path):
 			case !slices.Contains(marks, b.mark):
 				t.Errorf("%s:%d: the comment before it is %q, and has to be one of %q", d.path, b.line, b.before, marks)
 			case b.mark == "needs" && !slices.Contains(whatIsNeeded, b.argument):
