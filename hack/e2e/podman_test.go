@@ -73,7 +73,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"
-tmp_dir = "STORE/tmp"
+tmp_dir = "STORE/libpod"
 infra_image = "` + appImage + `"
 infra_command = "/app pause"
 [network]
