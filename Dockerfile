@@ -1,19 +1,47 @@
-# The image of the init container: the static binary, and the iptables that it drives.
-FROM golang:1.26-bookworm AS build
+# The image of the init container: the static binary, and of iptables what is opened at run time. Nothing else is in it,
+# no shell and no package manager.
+#
+#   make image                                            for this machine
+#   docker buildx build --platform linux/amd64,linux/arm64 .
+#
+# Both images that it starts from are arguments: one with Go and make, and any Debian or Ubuntu.
+ARG GO_IMAGE=golang:1.26-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+# The program, cross-compiled: this stage runs on the machine that builds.
+FROM --platform=$BUILDPLATFORM $GO_IMAGE AS program
+ARG TARGETARCH
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN make build
+RUN GOARCH=$TARGETARCH make build
 
-FROM debian:bookworm-slim
-# Both variants and both families are in the one package.
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends iptables \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
-COPY --from=build /src/bin/istio-init /usr/local/bin/istio-init
+# The files of the image, from a machine of the platform that it is for.
+FROM $BASE_IMAGE AS files
+RUN apt-get update && apt-get install --yes --no-install-recommends iptables libcap2-bin
+COPY hack/image-files /hack/
+# Names of extensions of iptables besides those that are listed there, for rules of others.
+ARG EXTENSIONS=
+RUN /hack/image-files /image $EXTENSIONS
+COPY --from=program /src/bin/istio-init /image/usr/local/bin/
 # The names under which scripts and manifests know Istio's tools.
-RUN cd /usr/local/bin && for name in istio-iptables istio-clean-iptables pilot-agent; do ln -s istio-init $name; done
-# It changes the packet filter: root with NET_ADMIN (and NET_RAW for the legacy variant).
-USER root
-ENTRYPOINT ["/usr/local/bin/istio-init"]
+RUN for name in istio-iptables istio-clean-iptables pilot-agent; do ln -s istio-init "/image/usr/local/bin/$name"; done
+# For users other than root, where the platform gives them no capabilities by itself, as Kubernetes does not. They are
+# permitted only, not effective: with "e" a container that has none of them could not start the program at all.
+RUN setcap cap_net_admin,cap_net_raw+p /image/usr/local/bin/istio-init
+
+FROM scratch
+ARG BASE_IMAGE
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="istio-init" \
+      org.opencontainers.image.description="Redirects the traffic of a pod through its sidecar proxy; takes the place of istio-iptables" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.base.name="$BASE_IMAGE"
+COPY --from=files /image/ /
+ENV PATH=/usr/local/bin:/usr/sbin
+# It changes the packet filter: root, or another user with NET_ADMIN (and NET_RAW for the legacy variant).
+USER 0:0
+ENTRYPOINT ["istio-init"]

@@ -2,6 +2,8 @@
 GO       ?= go
 BIN      := bin/istio-init
 FUZZTIME ?= 1m
+IMAGE    ?= istio-init:latest
+BUILDER  ?= docker
 
 # What the binary calls itself: where git is not at hand, what the build info says.
 VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
@@ -42,6 +44,15 @@ stress: ## the long form of the tests under load, with faults and with reused po
 mutate: ## every rule is needed: without it some connection lands elsewhere
 	hack/setup
 	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./cmd/istio-init
+
+.PHONY: image
+image: ## the image of the init container, called IMAGE, by docker or another BUILDER
+	$(BUILDER) build --tag $(IMAGE) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
+
+.PHONY: e2e
+e2e: ## the image, run as the init container of real pods; as root on Debian and Ubuntu
+	hack/e2e/setup
+	hack/e2e/run -v
 
 .PHONY: bench
 bench: ## what the pure parts cost

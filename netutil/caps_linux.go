@@ -2,9 +2,36 @@ package netutil
 
 import (
 	"os"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// RaiseCaps puts the capabilities into effect that the process is permitted and does
+// not have in effect: those that its file gives it where the file does not say
+// "effective". A file that says so cannot be started by a container that has less
+// (capabilities(7), "Safety checking for capability-dumb binaries"). It is for the
+// start of the program, and for all of its threads.
+func RaiseCaps() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	if data[0].Permitted == data[0].Effective && data[1].Permitted == data[1].Effective {
+		return nil
+	}
+	for i := range data {
+		data[i].Effective = data[i].Permitted
+	}
+	// Every thread has its own, and some were started before us.
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
 
 // HasCap tells whether the calling thread has a capability in effect
 // (capabilities(7); unix.CAP_NET_ADMIN and others).

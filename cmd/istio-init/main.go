@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"istio-init/netutil"
 )
 
 func main() { os.Exit(run()) }
@@ -16,6 +18,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	_ = netutil.RaiseCaps() // a capability that is missing is named where it is needed
 	return execute(ctx, process{
 		args:   os.Args,
 		env:    os.LookupEnv,

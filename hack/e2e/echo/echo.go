@@ -1,0 +1,93 @@
+// Package echo is the HTTP that the end-to-end tests send through a sidecar: a server
+// that answers with what it was sent and tells what it saw of the connection, and a
+// client that looks whether all of it came back.
+package echo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Patience bounds a call.
+const Patience = 10 * time.Second
+
+// The headers of an answer. Proxy is set by the sidecars of the tests.
+const (
+	headerProxy  = "Proxy"
+	headerServer = "Server-Address"
+	headerClient = "Client-Address"
+)
+
+// Handler answers with the body of the request.
+var Handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
+	w.Header().Set(headerServer, r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
+	w.Header().Set(headerClient, client)
+	_, _ = w.Write(body)
+})
+
+// Call sends a small and a large body and returns one line that tells which way they
+// went: the proxy that had them or "direct", the address at which the server has
+// answered, and the one from which it was called.
+func Call(ctx context.Context, transport http.RoundTripper, url string) (string, error) {
+	client := &http.Client{Transport: transport, Timeout: Patience}
+	var ways []string
+	for _, size := range []int{1, 1 << 20} {
+		way, err := call(ctx, client, url, bytes.Repeat([]byte{'x'}, size))
+		if err != nil {
+			return "", fmt.Errorf("%d bytes to %s: %w", size, url, err)
+		}
+		ways = append(ways, way)
+	}
+	if ways[0] != ways[1] {
+		return "", fmt.Errorf("%s: one request went %q and the next %q", url, ways[0], ways[1])
+	}
+	return ways[0], nil
+}
+
+func call(ctx context.Context, client *http.Client, url string, body []byte) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	got, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return "", err
+	}
+	if !bytes.Equal(body, got) {
+		return "", fmt.Errorf("%d bytes came back, with status %s", len(got), resp.Status)
+	}
+	return way(resp.Header.Get(headerProxy), resp.Header.Get(headerServer), resp.Header.Get(headerClient)), nil
+}
+
+// Way is what [Call] returns of a connection to a server, which that saw come from a
+// client. The proxy is the name of one that has read the destination; "": none.
+func Way(proxy string, server netip.AddrPort, client netip.Addr) string {
+	if proxy != "" {
+		proxy = fmt.Sprintf("%s %s %d", proxy, server.Addr(), server.Port())
+	}
+	return way(proxy, server.String(), client.String())
+}
+
+func way(proxy, server, client string) string {
+	if proxy == "" {
+		proxy = "direct"
+	}
+	return fmt.Sprintf("%s, server %s, client %s", proxy, server, client)
+}

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"istio-init/iptables"
+	"istio-init/iptables/iptablestest"
+)
+
+// insideScript runs the program of the image inside the image, and notes every file
+// that is opened. The name servers are those of the test, where that has a mount
+// namespace of its own.
+const insideScript = `#!/bin/sh
+if [ "$(readlink /proc/self/ns/mnt)" != '%[1]s' ]; then mount --bind /etc/resolv.conf '%[2]s/etc/resolv.conf'; fi
+exec strace --follow-forks --seccomp-bpf -qq --trace=execve,open,openat --output="$(mktemp '%[3]s/XXXXXXXX')" \
+	chroot '%[2]s' %[4]s "$@"
+`
+
+// TestTheImageHasWhatIsOpenedAndNothingElse runs all scenarios, beside rules of
+// others and in the place of Istio's too, in both variants and both families.
+func TestTheImageHasWhatIsOpenedAndNothingElse(t *testing.T) {
+	root := unpackedImage(t)
+	traces := t.TempDir()
+	program := root.traced(t, traces)
+	runTests(t, program, "TestScenarioFlowsAreTrueOnTheKernel", "TestTheRulesOfOthersStayByteForByte",
+		"TestApplyTurnsWhatIstioLeftIntoOurs", "TestCleanRemovesWhatIstioLeft")
+	runBesideOthers(t, program)
+
+	opened := root.opened(t, traces)
+	for _, file := range root.files {
+		if !opened[file] && !slices.Contains(unopened, file) {
+			t.Errorf("nothing has opened %s", file)
+		}
+	}
+}
+
+// unopened are names of programs that are there and are opened by other names: those
+// of Istio's tools, and those that are asked where iptables is of another version.
+var unopened = []string{
+	"/usr/local/bin/istio-iptables", "/usr/local/bin/istio-clean-iptables", "/usr/local/bin/pilot-agent",
+	"/usr/sbin/iptables-nft", "/usr/sbin/ip6tables-nft", "/usr/sbin/iptables-legacy", "/usr/sbin/ip6tables-legacy",
+}
+
+// others are rules that the other tests have none of, or only beside some with the
+// same file.
+var others = []string{
+	`*filter
+-A INPUT -p tcp -m limit --limit 5/sec -j LOG
+-A INPUT -m iprange --src-range ADDR1-ADDR2 -j NFLOG --nflog-group 1
+-A INPUT -p tcp -m hashlimit --hashlimit-upto 5/sec --hashlimit-name e2e -j NFQUEUE --queue-num 1
+-A INPUT -p tcp -j REJECT
+-A INPUT -p ICMP_TYPE 1 -j DROP
+COMMIT
+*mangle
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+COMMIT
+`,
+	"*nat\n-A POSTROUTING -p tcp -j SNAT --to-source ADDR1\nCOMMIT\n",
+	"*nat\n-A OUTPUT -p tcp -j DNAT --to-destination ADDR1\nCOMMIT\n",
+	"*nat\n-A POSTROUTING -p tcp -j MASQUERADE\nCOMMIT\n",
+}
+
+// runBesideOthers runs the program where there are such rules.
+func runBesideOthers(t *testing.T, program string) {
+	t.Helper()
+	forFamily := [...]*strings.Replacer{
+		strings.NewReplacer("ADDR1", "10.0.0.1", "ADDR2", "10.0.0.9", "ICMP_TYPE", "icmp -m icmp --icmp-type"),
+		strings.NewReplacer("ADDR1", "fd00::1", "ADDR2", "fd00::9", "ICMP_TYPE", "ipv6-icmp -m icmp6 --icmpv6-type"),
+	}
+	for _, v := range iptables.Variants {
+		for _, rules := range others {
+			ns := iptablestest.NewNetNS(t)
+			for _, f := range iptables.Families {
+				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-restore", 1))
+			}
+			ns.Run(t, "", program, "apply", "-u", "1337", "-i", "*", "-b", "*", "--ip-family", "dual", "--force-iptables-binary", v.String())
+			ns.Run(t, "", program, "clean")
+		}
+	}
+}
+
+// traced returns a program that runs the one in the image, and leaves traces.
+func (r root) traced(t *testing.T, traces string) string {
+	t.Helper()
+	mounts, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "istio-init")
+	if err := os.WriteFile(path, fmt.Appendf(nil, insideScript, mounts, r.dir, traces, program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// runTests runs tests of the program with another one than the one they have built.
+func runTests(t *testing.T, program string, names ...string) {
+	t.Helper()
+	tests := "^(" + strings.Join(names, "|") + ")$"
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-short", "-timeout", "10m", "-run", tests, "./cmd/istio-init")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "TEST_PROGRAM="+program, "KERNEL_TESTS=require")
+	if err := run(cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var openCall = regexp.MustCompile(`(?:execve|open|openat)\((?:AT_FDCWD, )?"(/[^"]+)"`)
+
+// opened are the files of the image that the program and those it starts have opened.
+func (r root) opened(t *testing.T, traces string) map[string]bool {
+	t.Helper()
+	opened := map[string]bool{}
+	runs, err := filepath.Glob(filepath.Join(traces, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range runs {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What chroot(1) does comes first, with files of this machine.
+		const start = `execve("` + program
+		_, own, _ := strings.Cut(string(text), start)
+		for _, call := range openCall.FindAllStringSubmatch(start+own, -1) {
+			if !opened[call[1]] {
+				opened[call[1]] = true
+				for _, file := range r.behind(t, call[1]) {
+					opened[file] = true
+				}
+			}
+		}
+	}
+	t.Logf("%d runs of the program", len(runs))
+	return opened
+}

@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"istio-init/iptables"
+	"istio-init/iptables/iptablestest"
+)
+
+// A pod is one of testdata, played by podman, and a peer that it is linked to.
+type pod struct {
+	name, mode string
+	variant    iptables.Variant
+	peer       *iptablestest.NetNS
+	netns      string // of the pod
+}
+
+// play starts a pod, with the container network that testdata/connect makes, and
+// returns once podman says that it runs: the init containers have ended well.
+func play(t *testing.T, mode string, v iptables.Variant) *pod {
+	t.Helper()
+	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: iptablestest.NewNetNS(t)}
+	text, err := os.ReadFile("testdata/" + strings.ToLower(mode) + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(t.TempDir(), "pod.yaml")
+	text = []byte(strings.NewReplacer("${POD}", p.name, "${VARIANT}", v.String()).Replace(string(text)))
+	if err := os.WriteFile(manifest, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.end(t) })
+	podman(t, "--hooks-dir", p.hook(t), "kube", "play", "--network", "none", manifest)
+	pid := podman(t, "container", "inspect", "--format", "{{.State.Pid}}", p.name+"-app")
+	p.netns = "/proc/" + strings.TrimSpace(pid) + "/ns/net"
+	return p
+}
+
+// hook has the runtime connect the pod; see oci-hooks(5).
+func (p *pod) hook(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	script, err := filepath.Abs("testdata/connect")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(`{
+		"version": "1.0.0",
+		"hook": {"path": %q, "args": ["connect", %q], "env": ["PATH=%s"]},
+		"when": {"always": true},
+		"stages": ["createRuntime"]
+	}`, script, p.peer.Path(), os.Getenv("PATH"))
+	if err := os.WriteFile(filepath.Join(dir, "connect.json"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// end removes the pod, and shows what its containers said when the test has failed.
+func (p *pod) end(t *testing.T) {
+	if t.Failed() {
+		for _, name := range []string{"istio-init", "istio-validation", "istio-proxy", "app"} {
+			said, err := podmanSays("logs", p.name+"-"+name)
+			t.Logf("%s (%v):\n%s", name, err, said)
+		}
+	}
+	if _, err := runPodman("pod", "rm", "--force", "--time", "0", p.name); err != nil {
+		t.Error(err)
+	}
+}
+
+// confined is how Istio's init container is run.
+var confined = []string{
+	"--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--read-only", "--security-opt", "no-new-privileges",
+}
+
+// run runs the program in one more container of the pod, confined as the init
+// container is, and returns what it prints.
+func (p *pod) run(args ...string) (string, error) {
+	words := append([]string{"run", "--rm", "--pod", p.name}, confined...)
+	return podmanSays(append(append(words, image), args...)...)
+}
+
+// inside runs a program of this machine in the network of the pod.
+func (p *pod) inside(t *testing.T, stdin, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "nsenter", append([]string{"--net=" + p.netns, name}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := run(cmd); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// counts are what traffic changes in a listing of rules, and the time of it.
+var counts = regexp.MustCompile(`(?m)^#.*\n| \[\d+:\d+\]$|counter packets \d+ bytes \d+ `)
+
+// state is all that the program could have changed: rules, with the handles that
+// those of nft get anew when they are written anew, policy routing and addresses.
+func (p *pod) state(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, command := range []string{
+		"nft --handle list ruleset", "iptables-" + p.variant.String() + "-save", "ip6tables-" + p.variant.String() + "-save",
+		"ip rule", "ip -6 rule", "ip route show table all", "ip -6 route show table all", "ip address",
+	} {
+		words := strings.Fields(command)
+		fmt.Fprintf(&text, "== %s\n%s", command, counts.ReplaceAllString(p.inside(t, "", words[0], words[1:]...), ""))
+	}
+	return text.String()
+}

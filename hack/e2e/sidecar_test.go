@@ -1,0 +1,239 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/hack/e2e/echo"
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// TestAPodIsServedByItsSidecar runs a pod in each mode and with each variant.
+func TestAPodIsServedByItsSidecar(t *testing.T) {
+	needBuilt(t)
+	for _, mode := range []string{"REDIRECT", "TPROXY"} {
+		for _, v := range iptables.Variants {
+			t.Run(mode+"/"+v.String(), func(t *testing.T) {
+				p := play(t, mode, v)
+				if mode == "TPROXY" {
+					p.markUpstream(t)
+				}
+				p.serveOutside(t)
+				p.await(t)
+				t.Run("init", p.hasStarted)
+				t.Run("traffic", p.exchange)
+				t.Run("check", p.isChecked)
+				t.Run("restart", p.startsInitAgain)
+			})
+		}
+	}
+}
+
+// hasStarted looks at the two init containers.
+func (p *pod) hasStarted(t *testing.T) {
+	var containers []struct {
+		EffectiveCaps []string
+		HostConfig    struct {
+			ReadonlyRootfs bool
+			SecurityOpt    []string
+		}
+		State struct{ ExitCode int }
+	}
+	text := podman(t, "container", "inspect", p.name+"-istio-init", p.name+"-istio-validation")
+	if err := json.Unmarshal([]byte(text), &containers); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]string{{"CAP_NET_ADMIN", "CAP_NET_RAW"}, nil} {
+		c := containers[i]
+		if !slices.Equal(want, c.EffectiveCaps) || !c.HostConfig.ReadonlyRootfs || !slices.Contains(c.HostConfig.SecurityOpt, "no-new-privileges") {
+			t.Errorf("container %d was not confined as the manifest says: %+v", i, c)
+		}
+		if c.State.ExitCode != 0 {
+			t.Errorf("container %d has ended with %d", i, c.State.ExitCode)
+		}
+	}
+	p.says(t, "istio-init", "rules applied\t", 2)
+	p.says(t, "istio-validation", "Validation passed", 1)
+}
+
+// says tells whether a container has logged something, so many times.
+func (p *pod) says(t *testing.T, container, what string, times int) {
+	t.Helper()
+	said, err := podmanSays("logs", p.name+"-"+container)
+	if got := strings.Count(said, what); err != nil || got != times {
+		t.Errorf("%s says %q %d times, want %d (%v):\n%s", container, what, got, times, err, said)
+	}
+}
+
+// isChecked asks the program in the pod what is captured.
+func (p *pod) isChecked(t *testing.T) {
+	said, err := p.run("check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{p.mode, p.variant.String(), "15001", "15006", "15090,15021,15020", "9443"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("check does not name %s:\n%s", want, said)
+		}
+	}
+	var flags []string
+	text := podman(t, "container", "inspect", "--format", "{{json .Config.Cmd}}", p.name+"-istio-init")
+	if err := json.Unmarshal([]byte(text), &flags); err != nil {
+		t.Fatal(err)
+	}
+	flags = append([]string{"check", "--dual-stack"}, flags[1:]...)
+	if said, err := p.run(flags...); err != nil {
+		t.Errorf("%s: %v\n%s", strings.Join(flags, " "), err, said)
+	}
+	flags = append(flags, "-o", "9444")
+	if said, err := p.run(flags...); err == nil || !strings.Contains(said, "9444") {
+		t.Errorf("%s: %v, want that a rule is missing:\n%s", strings.Join(flags, " "), err, said)
+	}
+}
+
+// startsInitAgain runs the init container a second time, as a restarted kubelet
+// may.
+func (p *pod) startsInitAgain(t *testing.T) {
+	before := p.state(t)
+	if said, err := podmanSays("start", "--attach", p.name+"-istio-init"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if diff := cmp.Diff(before, p.state(t)); diff != "" {
+		t.Errorf("changed (-before +after):\n%s", diff)
+	}
+	p.says(t, "istio-init", "rules in order, nothing written\t", 2)
+	p.exchange(t)
+}
+
+// markUpstream marks what the sidecar sends to the app with the address of a client,
+// which a proxy in mode TPROXY has to do by itself, as Envoy does. HAProxy can from
+// 3.0 on only (http-request set-bc-mark), so the test does it.
+func (p *pod) markUpstream(t *testing.T) {
+	t.Helper()
+	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
+	for _, f := range iptables.Families {
+		p.inside(t, rule, strings.Replace(f.SaveTool(), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
+	}
+}
+
+// await returns once the sidecar and the app take connections.
+func (p *pod) await(t *testing.T) {
+	t.Helper()
+	deadline := time.After(echo.Patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for _, port := range []string{"15001", "15006", "8080", "15021"} {
+		for {
+			conn, err := dialIn(p.netns, "127.0.0.1:"+port)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			select {
+			case <-again.C:
+			case <-deadline:
+				t.Fatalf("nothing listens in the pod: %v", err)
+			}
+		}
+	}
+}
+
+// dialIn connects from a network namespace. The destination is an address, so that
+// the socket is made on the thread that is inside.
+func dialIn(netns, addr string) (conn net.Conn, err error) {
+	err = netutil.InNetNS(netns, func() error {
+		conn, err = (&net.Dialer{Timeout: echo.Patience}).Dial("tcp", addr)
+		return err
+	})
+	return conn, err
+}
+
+// The hosts of the network, by family.
+var (
+	podAddr     = [...]netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8:244::2")}
+	peerAddr    = [...]netip.Addr{netip.MustParseAddr("10.244.0.1"), netip.MustParseAddr("2001:db8:244::1")}
+	outside     = [...]netip.Addr{netip.MustParseAddr("198.51.100.10"), netip.MustParseAddr("2001:db8:e::10")}
+	passthrough = [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netutil.PassthroughV6}
+)
+
+// serveOutside serves HTTP beyond the peer.
+func (p *pod) serveOutside(t *testing.T) {
+	t.Helper()
+	for _, port := range []string{":80", ":9080", ":9443"} {
+		var listener net.Listener
+		p.peer.Do(t, func() (err error) {
+			listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", port)
+			return err
+		})
+		server := &http.Server{Handler: echo.Handler, ReadHeaderTimeout: echo.Patience}
+		served := make(chan error)
+		go func() { served <- server.Serve(listener) }()
+		t.Cleanup(func() {
+			_ = server.Close()
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// exchange makes requests in each direction and family.
+func (p *pod) exchange(t *testing.T) {
+	for _, f := range iptables.Families {
+		client := passthrough[f] // of what the sidecar sends to the app
+		if p.mode == "TPROXY" {
+			client = peerAddr[f]
+		}
+		for _, r := range []struct {
+			name   string
+			from   func(t *testing.T, url string) string
+			to     netip.AddrPort
+			proxy  string // "" for none
+			client netip.Addr
+		}{
+			{"out", p.callFromApp, netip.AddrPortFrom(outside[f], 80), "outbound", podAddr[f]},
+			{"out-to-another-port", p.callFromApp, netip.AddrPortFrom(outside[f], 9080), "outbound", podAddr[f]},
+			{"out-to-an-excluded-port", p.callFromApp, netip.AddrPortFrom(outside[f], 9443), "", podAddr[f]},
+			{"in", p.callFromPeer, netip.AddrPortFrom(podAddr[f], 8080), "inbound", client},
+			{"in-to-an-excluded-port", p.callFromPeer, netip.AddrPortFrom(podAddr[f], 15021), "", peerAddr[f]},
+			{"to-itself", p.callFromApp, netip.AddrPortFrom(podAddr[f], 8080), "", podAddr[f]},
+		} {
+			t.Run(r.name+"/"+f.String(), func(t *testing.T) {
+				want := echo.Way(r.proxy, r.to, r.client)
+				if diff := cmp.Diff(want, r.from(t, "http://"+r.to.String()+"/")); diff != "" {
+					t.Errorf("another way (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// callFromApp has the app make requests, in its container and as its user.
+func (p *pod) callFromApp(t *testing.T, url string) string {
+	t.Helper()
+	return strings.TrimSpace(podman(t, "exec", p.name+"-app", "/app", "call", url))
+}
+
+func (p *pod) callFromPeer(t *testing.T, url string) string {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
+		return dialIn(p.peer.Path(), addr)
+	}}
+	defer transport.CloseIdleConnections()
+	way, err := echo.Call(t.Context(), transport, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return way
+}
