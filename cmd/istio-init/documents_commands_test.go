@@ -151,7 +151,7 @@ func TestDocumentsNameTargetsOfMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range documents(t) {
-		for _, m := range regexp.MustCompile("(?m)(?:^|`)(?:sudo )?make ([a-z-]+)").FindAllStringSubmatch(d.text, -1) {
+		for _, m := range regexp.MustCompile("(?m)(?:^|`)(?:sudo )?make ([a-z0-9-]+)").FindAllStringSubmatch(d.text, -1) {
 			if !strings.Contains(string(makefile), "\n"+m[1]+":") {
 				t.Errorf("%s: make %s is not a target", d.path, m[1])
 			}
