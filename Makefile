@@ -83,7 +83,7 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## this list
-	@awk -F ': .*?## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*?## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The version is what follows the last -v of the name.
 $(GOLANGCI): MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
