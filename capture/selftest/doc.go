@@ -40,7 +40,7 @@
 // inside in mode REDIRECT. Not even by a frame that is put on the loopback interface
 // (packet(7)): it would be redirected to 127.0.0.1, and a packet to there that was
 // routed anew is dropped (net/ipv4/route.c, martian destination). The end of the
-// chain, ISTIO_IN_REDIRECT, is proved by the proxy's calls to its own pod. In mode TPROXY the mark of these calls leads
-// through the chain itself. What cannot be made is a [Result] of its own, NotChecked
-// with the reason.
+// chain, ISTIO_IN_REDIRECT, is proved by the proxy's calls to its own pod. In mode
+// TPROXY the mark of these calls leads through the chain itself. What cannot be made
+// is a [Result] of its own, NotChecked with the reason.
 package selftest
