@@ -74,7 +74,7 @@ func loadScenario(t *testing.T, path string) *scenario {
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	families, warnings := s.settings.decideFamilies(podAddrs, false)
+	families, warnings := s.settings.decideFamilies(podAddrs, func() bool { return false })
 	s.settings.warnings = append(s.settings.warnings, warnings...)
 	if warning != "" {
 		s.settings.warn("%s", warning)
