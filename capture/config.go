@@ -167,7 +167,18 @@ func (c Config) includesLoopback() bool {
 	return slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }
 
+// Elements is how long the lists of prefixes and ports are together.
+func (c Config) Elements() int {
+	n := len(c.OutboundPorts) + len(c.OutboundExcludePorts)
+	n += len(c.InboundPorts.Only) + len(c.InboundPorts.Except)
+	return n + len(c.OutboundPrefixes.Only) + len(c.OutboundPrefixes.Except)
+}
+
 // ofFamily returns the prefixes of one family, in their order.
 func ofFamily(list []netip.Prefix, f iptables.Family) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return !f.Has(p.Addr()) })
+	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }
+	if !slices.ContainsFunc(list, other) {
+		return list[:len(list):len(list)]
+	}
+	return slices.DeleteFunc(slices.Clone(list), other)
 }

@@ -51,10 +51,11 @@ func multiportLen(ports []iptables.PortRange) int {
 
 // mergePorts returns the same ports as few ranges in ascending order.
 func mergePorts(ports []iptables.PortRange) []iptables.PortRange {
-	sorted := slices.SortedFunc(slices.Values(ports), func(a, b iptables.PortRange) int {
+	sorted := slices.Clone(ports)
+	slices.SortFunc(sorted, func(a, b iptables.PortRange) int {
 		return cmp.Or(cmp.Compare(a.Lo, b.Lo), cmp.Compare(a.Hi, b.Hi))
 	})
-	var merged []iptables.PortRange
+	merged := sorted[:0]
 	for _, p := range sorted {
 		if n := len(merged); n > 0 && int(p.Lo) <= int(merged[n-1].Hi)+1 {
 			merged[n-1].Hi = max(merged[n-1].Hi, p.Hi)
@@ -67,7 +68,10 @@ func mergePorts(ports []iptables.PortRange) []iptables.PortRange {
 
 // each makes something of every element of a list.
 func each[T, U any](list []T, of func(T) U) []U {
-	var out []U
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]U, 0, len(list))
 	for _, v := range list {
 		out = append(out, of(v))
 	}

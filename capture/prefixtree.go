@@ -29,15 +29,27 @@ const mostPrefixRules = 32
 // mostBranches is how many rules a chain of a tree has for its branches.
 const mostBranches = 16
 
+// mostInPlace is how many prefixes stand where their branch would: a chain for them
+// would not save a rule.
+const mostInPlace = 2
+
 // prefixRules returns the prefixes of one family in which rules have to name them,
 // and whether that takes a tree: a short list as it is, a long one without what is
-// in it twice.
+// in it twice, see merged.
 func (c Config) prefixRules(list []netip.Prefix, f iptables.Family) (prefixes []netip.Prefix, tree bool) {
 	prefixes = ofFamily(list, f)
-	if len(prefixes) > mostPrefixRules && c.Generation == Current {
-		prefixes = mergePrefixes(prefixes)
-	}
 	return prefixes, len(prefixes) > mostPrefixRules && c.Generation == Current
+}
+
+// merged is the config with the long lists of prefixes of a family merged.
+func (c Config) merged(f iptables.Family) Config {
+	for _, list := range []*[]netip.Prefix{&c.OutboundPrefixes.Only, &c.OutboundPrefixes.Except} {
+		if prefixes, long := c.prefixRules(*list, f); long {
+			others := slices.DeleteFunc(slices.Clone(*list), func(p netip.Prefix) bool { return f.Has(p.Addr()) })
+			*list = append(mergePrefixes(prefixes), others...)
+		}
+	}
+	return c
 }
 
 // mergePrefixes returns the same addresses as few prefixes in ascending order.
@@ -49,7 +61,7 @@ func mergePrefixes(list []netip.Prefix) []netip.Prefix {
 	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
-	var merged []netip.Prefix
+	merged := sorted[:0]
 	for _, p := range sorted {
 		if n := len(merged); n > 0 && merged[n-1].Contains(p.Addr()) {
 			continue
@@ -88,9 +100,14 @@ func (t *prefixTree) grow(prefixes []netip.Prefix) (name string) {
 	}
 	at := len(t.chains)
 	t.chains = append(t.chains, iptables.Chain{Name: name})
-	var rules []rule
-	for _, branch := range branches(prefixes) {
-		if len(branch) <= 2 { // a chain would not save a rule
+	parts := branches(prefixes)
+	n := 1
+	for _, branch := range parts {
+		n += min(len(branch), mostInPlace)
+	}
+	rules := make([]rule, 0, n)
+	for _, branch := range parts {
+		if len(branch) <= mostInPlace {
 			for _, p := range branch {
 				rules = append(rules, when(match{Dst: iptables.Is(p)}, t.leaf))
 			}

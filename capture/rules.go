@@ -51,6 +51,7 @@ func Rules(c Config, f iptables.Family) iptables.Ruleset {
 	if c.Mode == None || c.Generation == Istio1_0 && f == iptables.IPv6 {
 		return rs
 	}
+	c = c.merged(f)
 	for _, t := range []iptables.Table{rawTable(c, f), mangleTable(c, f), natTable(c, f)} {
 		if len(t.Chains) > 0 {
 			rs.Tables = append(rs.Tables, t)

@@ -49,7 +49,7 @@ func ParseDump(text string) (states [len(Families)]Snapshot, tables int, err err
 // A dumpPart is one table of a dump with the comments above it, or the comments
 // behind the last.
 type dumpPart struct {
-	Snapshot
+	snapshotParser
 	known bool // what its Family is
 }
 
@@ -86,18 +86,17 @@ var (
 func dumpParts(text string) ([]dumpPart, error) {
 	var parts []dumpPart
 	var part dumpPart
-	open := false
 	for n, line := range logicalLines(text) {
-		if !open && line != "" && line[0] != '#' && !tableHead.MatchString(line) && !pieceOfTable.MatchString(line) {
+		if !part.open && line != "" && line[0] != '#' && !tableHead.MatchString(line) && !pieceOfTable.MatchString(line) {
 			line = "# " + line // somebody's words
 		}
-		if f, ok := familySaid(line); ok && !open {
+		if f, ok := familySaid(line); ok && !part.open {
 			part.Family, part.known = f, true
-		} else if !part.known && open && namesFamily(line) {
+		} else if !part.known && part.open && namesFamily(line) {
 			part.Family, part.known = familyNamed(line), true
 		}
-		if err := part.parseLine(line, &open); err != nil {
-			if !open && pieceOfTable.MatchString(line) {
+		if err := part.line(line); err != nil {
+			if !part.open && pieceOfTable.MatchString(line) {
 				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
 			}
 			return nil, fmt.Errorf("line %d %q: %w", n, line, err)
@@ -106,7 +105,7 @@ func dumpParts(text string) ([]dumpPart, error) {
 			parts, part = append(parts, part), dumpPart{}
 		}
 	}
-	if open {
+	if part.open {
 		return nil, errors.New("it ends inside a table, without COMMIT")
 	}
 	return append(parts, part), nil

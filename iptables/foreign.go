@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A Foreign is what the types cannot say of a rule that stands in the kernel. The
@@ -57,12 +58,12 @@ func jumpsTo(r Rule, isChain func(string) bool) bool {
 }
 
 // word is one word of a rule; iptables-save quotes the ones with spaces.
-var word = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`)
+var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`) })
 
 // readForeign reads what can be understood of a rule, and keeps the rest as it is.
 // It never fails: what is not understood is in the Foreign part.
 func readForeign(f Family, text string, isChain func(string) bool) Rule {
-	words := word.FindAllString(text, -1)
+	words := word().FindAllString(text, -1)
 	foreign := &Foreign{Text: text}
 	var p ruleParser
 	begun := false // the last condition is one of the module, which may have several options

@@ -101,6 +101,12 @@ func (c Change) Emptied() []string {
 	return names
 }
 
+// Whole tells whether nothing of the tables that the change is about is left after
+// it: they can go as they are.
+func (c Change) Whole() bool {
+	return strings.Count("\n"+c.Script, "\n*") == len(c.Emptied())
+}
+
 // Variant returns the variant of the kernel.
 func (k *Kernel) Variant() Variant { return k.variant }
 
@@ -158,7 +164,7 @@ func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
 		}
 	}
 	next := s.have.With(want)
-	script := Plan(s.have, want)
+	script := difference(s.have, next)
 	if script != "" && s.have.dialect {
 		same, err := sameRules(s.have, next, k.accepts(want.Family))
 		if err != nil {
@@ -239,7 +245,7 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 			args = append(args, fmt.Sprintf("--wait=%d", lockWaitIn(ctx)))
 		}
 		p := k.newProcess(k.sides[c.Family].restore, args...)
-		p.stdin = c.Script
+		p.stdin, p.mute = c.Script, true
 		processes = append(processes, p)
 	}
 	runAll(ctx, processes)

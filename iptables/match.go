@@ -121,9 +121,9 @@ func ownedBy(conds []Cond[IDRange], owner *Owner, id func(Owner) uint32) bool {
 }
 
 // text appends the match in the kernel's canonical form.
-func (m Match) text(w *words) {
-	cond(w, m.Src, "-s", prefixText)
-	cond(w, m.Dst, "-d", prefixText)
+func (m *Match) text(w *words) {
+	prefixCond(w, &m.Src, "-s")
+	prefixCond(w, &m.Dst, "-d")
 	cond(w, m.In, "-i", func(i Interface) string { return string(i) })
 	cond(w, m.Out, "-o", func(i Interface) string { return string(i) })
 	if m.Proto != 0 {
@@ -137,7 +137,13 @@ func (m Match) text(w *words) {
 	}
 	if m.DPorts.Set {
 		w.add("-m", "multiport")
-		cond(w, m.DPorts, "--dports", portListText)
+		cond(w, m.DPorts, "--dports", func([]PortRange) string { return "" })
+		for i, r := range m.DPorts.Val {
+			if i > 0 {
+				w.b = append(w.b, ',')
+			}
+			w.b = r.append(w.b)
+		}
 	}
 	if m.Mark.Set {
 		w.add("-m", "mark")
@@ -161,27 +167,34 @@ func (m Match) text(w *words) {
 	}
 }
 
-// cond appends "[!] flag value" when the condition is set. A value without text
-// (the prefix of every address) is left out, as the kernel does.
+// cond appends "[!] flag value" when the condition is set.
 func cond[T any](w *words, c Cond[T], flag string, text func(T) string) {
 	if !c.Set {
-		return
-	}
-	value := text(c.Val)
-	if value == "" {
 		return
 	}
 	if c.Neg {
 		w.add("!")
 	}
-	w.add(flag, value)
+	w.add(flag, text(c.Val))
 }
 
-func prefixText(p netip.Prefix) string {
-	if p.Bits() == 0 {
-		return ""
+// prefixCond is cond for a prefix. That of every address is left out, as the kernel
+// does.
+func prefixCond(w *words, c *Cond[netip.Prefix], flag string) {
+	if !c.Set || c.Val.Bits() == 0 {
+		return
 	}
-	return addrText(p.Masked().Addr()) + "/" + strconv.Itoa(p.Bits())
+	if c.Neg {
+		w.add("!")
+	}
+	w.add(flag, "")
+	masked := c.Val.Masked()
+	if a := masked.Addr(); a.Is4() {
+		w.b = masked.AppendTo(w.b)
+	} else {
+		w.b = append(append(w.b, addrText(a)...), '/')
+		w.b = strconv.AppendInt(w.b, int64(masked.Bits()), 10)
+	}
 }
 
 // addrText prints an address as the C library does, which is how iptables
@@ -198,22 +211,14 @@ func addrText(a netip.Addr) string {
 	return a.String()
 }
 
-func portListText(list []PortRange) string {
-	texts := make([]string, len(list))
-	for i, r := range list {
-		texts[i] = r.String()
-	}
-	return strings.Join(texts, ",")
-}
-
 // words builds the text of a rule, one space between its words.
-type words struct{ b strings.Builder }
+type words struct{ b []byte }
 
 func (w *words) add(texts ...string) {
 	for _, t := range texts {
-		if w.b.Len() > 0 {
-			w.b.WriteByte(' ')
+		if len(w.b) > 0 {
+			w.b = append(w.b, ' ')
 		}
-		w.b.WriteString(t)
+		w.b = append(w.b, t...)
 	}
 }

@@ -1,8 +1,8 @@
 package iptables
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -60,17 +60,20 @@ func (s Snapshot) ours() []savedTable {
 }
 
 func (t savedTable) with(want savedTable, old remains) savedTable {
-	out := savedTable{name: t.name}
+	out, wanted := savedTable{name: t.name}, want.index()
 	for _, c := range t.chains {
+		i, keeps := wanted[c.name]
+		var rules []string
+		if keeps {
+			rules = want.chains[i].rules
+		}
 		switch {
 		case c.policy != "-":
 			_, others, before := old.split(t.name, c)
-			c.rules = slices.Insert(others, before, want.rules(c.name)...)
+			c.rules = slices.Insert(others, before, rules...)
 		case !Own(c.name):
-		case want.find(c.name) >= 0:
-			c.rules = want.rules(c.name)
-		case t.heldByOthers(c.name):
-			c.rules = nil
+		case keeps || t.heldByOthers(c.name):
+			c.rules = rules
 		default:
 			continue
 		}
@@ -79,15 +82,18 @@ func (t savedTable) with(want savedTable, old remains) savedTable {
 	if len(want.chains) == 0 {
 		return out
 	}
-	for _, name := range builtinChains(t.name) {
-		if out.find(name) < 0 { // the kernel makes a table with all of them
-			out.chains = append(out.chains, savedChain{name, "ACCEPT", want.rules(name)})
-		}
-	}
-	for _, c := range want.chains {
-		if out.find(c.name) < 0 {
+	there := out.index()
+	add := func(c savedChain) {
+		if _, ok := there[c.name]; !ok {
+			there[c.name] = len(out.chains)
 			out.chains = append(out.chains, c)
 		}
+	}
+	for _, name := range builtinChains(t.name) { // the kernel makes a table with all of them
+		add(savedChain{name, "ACCEPT", want.rules(name)})
+	}
+	for _, c := range want.chains {
+		add(c)
 	}
 	return out
 }
@@ -103,8 +109,15 @@ func (t savedTable) heldByOthers(chain string) bool {
 
 func texts(rules []Rule, f Family) []string {
 	out := make([]string, len(rules))
-	for i, r := range rules {
-		out[i] = r.Text(f)
+	var w words
+	for i := range rules {
+		if r := &rules[i]; r.Foreign != nil {
+			out[i] = r.Foreign.Text
+		} else {
+			w.b = w.b[:0]
+			r.write(&w, f)
+			out[i] = string(w.b)
+		}
 	}
 	return out
 }
@@ -149,54 +162,62 @@ func losesJump(have, next savedTable) bool {
 }
 
 func tableDifference(b *strings.Builder, have, next savedTable, gone remains) {
-	var declare, deletes, adds, drops []string
+	var declare, deletes, adds, drops strings.Builder
+	before, after := have.index(), next.index()
 	for _, c := range next.chains {
-		old := have.rules(c.name)
-		known := c.policy != "-" || have.find(c.name) >= 0
-		switch {
+		var old []string
+		i, there := before[c.name]
+		if there {
+			old = have.chains[i].rules
+		}
+		switch known := c.policy != "-" || there; {
 		case known && slices.Equal(old, c.rules):
 		case c.policy == "-":
-			declare = append(declare, ":"+c.name+" - [0:0]\n")
+			writeLine(&declare, ":", c.name, " - [0:0]")
 			for _, r := range c.rules {
-				adds = append(adds, appendLine(c.name, r))
+				writeRule(&adds, c.name, r)
 			}
 		default:
 			ours, others, _ := gone.split(have.name, savedChain{name: c.name, rules: old})
 			for _, r := range ours {
-				deletes = append(deletes, "-D "+c.name+" "+r+"\n")
+				writeLine(&deletes, "-D ", c.name, " ", r)
 			}
-			adds = append(adds, insertions(c, others)...)
+			insertions(&adds, c, others)
 		}
 	}
 	for _, c := range have.chains {
-		if next.find(c.name) < 0 {
-			declare = append(declare, "-F "+c.name+"\n")
-			drops = append(drops, "-X "+c.name+"\n")
+		if _, stays := after[c.name]; !stays {
+			writeLine(&declare, "-F ", c.name)
+			writeLine(&drops, "-X ", c.name)
 		}
 	}
-	if len(declare)+len(deletes)+len(adds)+len(drops) == 0 {
+	if declare.Len()+deletes.Len()+adds.Len()+drops.Len() == 0 {
 		return
 	}
-	fmt.Fprintf(b, "*%s\n%s%s%s%sCOMMIT\n", next.name,
-		strings.Join(declare, ""), strings.Join(deletes, ""), strings.Join(adds, ""), strings.Join(drops, ""))
+	writeLine(b, "*", next.name, "\n", declare.String(), deletes.String(), adds.String(), drops.String(), "COMMIT")
 }
 
-// insertions returns the lines that make a built-in chain what it should be when
-// it holds the rules of others: at the end where none of those follows, else at
-// its place.
-func insertions(c savedChain, others []string) []string {
-	var lines []string
+// insertions writes the lines that make a built-in chain what it should be when it
+// holds the rules of others: at the end where none of those follows, else at its
+// place.
+func insertions(b *strings.Builder, c savedChain, others []string) {
 	for i, r := range c.rules {
 		switch {
 		case len(others) > 0 && r == others[0]:
 			others = others[1:]
 		case len(others) == 0:
-			lines = append(lines, appendLine(c.name, r))
+			writeRule(b, c.name, r)
 		default:
-			lines = append(lines, fmt.Sprintf("-I %s %d %s\n", c.name, i+1, r))
+			writeLine(b, "-I ", c.name, " ", strconv.Itoa(i+1), " ", r)
 		}
 	}
-	return lines
+}
+
+func writeLine(b *strings.Builder, words ...string) {
+	for _, w := range words {
+		b.WriteString(w)
+	}
+	b.WriteByte('\n')
 }
 
 // sameRules tells whether two states have the same chains and as many rules in

@@ -72,7 +72,7 @@ func TestRestoreErrorQuotesTheRefusedLine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := &process{stdin: tt.script, err: errors.New("exit status 1")}
-			p.stderr.WriteString(tt.stderr)
+			p.stderr = []byte(tt.stderr)
 			e := newRestoreError(IPv4, NFT, p)
 			if e.Line != tt.line || e.Text != tt.text {
 				t.Errorf("want line %d %q, got line %d %q", tt.line, tt.text, e.Line, e.Text)
@@ -111,8 +111,8 @@ func TestRunAllGivesInputAndTakesOutput(t *testing.T) {
 	talks.stdin = "from stdin"
 	environment := shell("set | grep -c ONLY; echo ${HOME-none}")
 	runAll(t.Context(), []*process{talks, fails, missing, environment})
-	if talks.err != nil || talks.stdout.String() != "from stdin" || talks.stderrText() != "to stderr" {
-		t.Errorf("want its input and its words, got %q, %q, %v", &talks.stdout, talks.stderrText(), talks.err)
+	if talks.err != nil || string(talks.stdout) != "from stdin" || talks.stderrText() != "to stderr" {
+		t.Errorf("want its input and its words, got %q, %q, %v", talks.stdout, talks.stderrText(), talks.err)
 	}
 	if fails.err == nil || fails.err.Error() != "exit status 3" {
 		t.Errorf("want exit status 3, got %v", fails.err)
@@ -120,7 +120,7 @@ func TestRunAllGivesInputAndTakesOutput(t *testing.T) {
 	if !errors.Is(missing.err, fs.ErrNotExist) {
 		t.Errorf("want that the program is missing, got %v", missing.err)
 	}
-	if got := environment.stdout.String(); got != "1\nnone\n" {
+	if got := string(environment.stdout); got != "1\nnone\n" {
 		t.Errorf("want an environment of its own, got %q", got)
 	}
 }
@@ -135,8 +135,8 @@ func TestRunAllRunsAtTheSameTime(t *testing.T) {
 	one := shell("mkfifo " + dir + "/a 2>/dev/null; echo one > " + dir + "/a")
 	two := shell("mkfifo " + dir + "/a 2>/dev/null; cat " + dir + "/a")
 	runAll(ctx, []*process{one, two})
-	if one.err != nil || two.err != nil || two.stdout.String() != "one\n" {
-		t.Errorf("want one to hear the other, got %v, %v, %q", one.err, two.err, &two.stdout)
+	if one.err != nil || two.err != nil || string(two.stdout) != "one\n" {
+		t.Errorf("want one to hear the other, got %v, %v, %q", one.err, two.err, two.stdout)
 	}
 }
 

@@ -168,14 +168,14 @@ func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
 
 // readSaves takes what the programs of newSaves printed.
 func readSaves(f Family, saves []*process) (Snapshot, error) {
-	var text strings.Builder
+	var text []byte
 	for _, p := range saves {
 		if p.err != nil {
 			return Snapshot{Family: f}, fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
 		}
-		text.Write(p.stdout.Bytes())
+		text = append(text, p.stdout...)
 	}
-	return ParseSnapshot(f, text.String())
+	return ParseSnapshot(f, string(text))
 }
 
 // ErrNoBackend says that no variant of iptables can be used.
@@ -293,7 +293,7 @@ func variantOf(ctx context.Context, path string) (Variant, error) {
 	}
 	// iptables 1.8 prints "iptables-restore v1.8.9 (nf_tables)"; 1.6 and
 	// before have no nft variant and print no variant at all.
-	if bytes.Contains(p.stdout.Bytes(), []byte("nf_tables")) {
+	if bytes.Contains(p.stdout, []byte("nf_tables")) {
 		return NFT, nil
 	}
 	return Legacy, nil

@@ -1,7 +1,6 @@
 package iptables
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,10 +103,9 @@ func (r remains) guardrails(t savedTable) {
 // virtualInterfaces are "-i IF -j RETURN" where the same interface is redirected
 // by a jump of the same chain (-k).
 func (r remains) virtualInterfaces(t savedTable) {
-	redirected := regexp.MustCompile(`^(?:-d \S+ )?-i (\S+) -j ISTIO_REDIRECT$`)
 	rules := t.rules(Prerouting)
 	for _, rule := range rules {
-		m := redirected.FindStringSubmatch(rule)
+		m := redirectsInterface.match(rule)
 		if m == nil {
 			continue
 		}
@@ -120,14 +118,12 @@ func (r remains) virtualInterfaces(t savedTable) {
 
 // lookups are the rules for DNS of before 1.25, which were in nat OUTPUT.
 func (r remains) lookups(t savedTable) {
-	redirect := regexp.MustCompile(`^(-d \S+ )?-p (tcp -m tcp|udp -m udp) --dport 53 -j REDIRECT --to-ports 15053$`)
-	agent := regexp.MustCompile(`^-p udp -m udp --dport 53 -m owner --[ug]id-owner \S+ -j RETURN$`)
 	rules := t.rules(Output)
-	if !slices.ContainsFunc(rules, redirect.MatchString) {
+	if !slices.ContainsFunc(rules, redirectsLookup.matches) {
 		return
 	}
 	for _, rule := range rules {
-		if redirect.MatchString(rule) || agent.MatchString(rule) {
+		if redirectsLookup.matches(rule) || agentsLookup.matches(rule) {
 			r.add(NAT, Output, rule)
 		}
 	}
@@ -135,10 +131,9 @@ func (r remains) lookups(t savedTable) {
 
 // zones are the conntrack zones of DNS of before 1.25.
 func (r remains) zones(t savedTable) {
-	zone := regexp.MustCompile(`^(-[sd] \S+ )?-p udp -m udp (--dport 53|--sport 53|--sport 15053) (-m owner --[ug]id-owner \S+ )?-j CT --zone [12]$`)
 	for _, chain := range builtinChains(Raw) {
 		for _, rule := range t.rules(chain) {
-			if zone.MatchString(rule) {
+			if lookupZone.matches(rule) {
 				r.add(Raw, chain, rule)
 			}
 		}
@@ -147,16 +142,10 @@ func (r remains) zones(t savedTable) {
 
 // marks are the rules of mode TPROXY.
 func (r remains) marks(t savedTable) {
-	const full = ` --nfmask 0xffffffff --ctmask 0xffffffff$`
-	forms := map[string]*regexp.Regexp{
-		Prerouting: regexp.MustCompile(`^-p tcp -m mark --mark \S+ -j CONNMARK --save-mark` + full),
-		Output: regexp.MustCompile(`^-o lo -p tcp -m mark --mark \S+ -j RETURN$|` +
-			`^! -d \S+ -o lo -p tcp -m owner --[ug]id-owner \S+ -j MARK --set-xmark 0x53a/0xffffffff$|` +
-			`^-p tcp -m connmark --mark \S+ -j CONNMARK --restore-mark` + full),
-	}
-	for _, chain := range []string{Prerouting, Output} {
+	for chain, form := range [...]form{savesMark, outputMark} {
+		chain := [...]string{Prerouting, Output}[chain]
 		for _, rule := range t.rules(chain) {
-			if forms[chain].MatchString(rule) {
+			if form.matches(rule) {
 				r.add(Mangle, chain, rule)
 			}
 		}
@@ -206,8 +195,11 @@ func (s Snapshot) InTheWay() []string {
 	var lines []string
 	for _, t := range s.tables {
 		for _, c := range t.chains {
+			if c.policy == "-" {
+				continue
+			}
 			first := slices.IndexFunc(c.rules, jumpsToOurs)
-			if c.policy == "-" || first < 0 {
+			if first < 0 {
 				continue
 			}
 			lookups := c.name == Output && t.find(OwnPrefix+"OUTPUT_DNS") >= 0
@@ -228,13 +220,10 @@ var continues = []string{
 	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG", "ECN", "HMARK",
 }
 
-// quoted is a word that iptables-save quotes: a comment or a prefix of a log.
-var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
-
 // takes tells whether a rule, or one of a chain that it jumps to, may end the way
 // of a TCP packet in the table, or of a look-up over UDP where those are captured.
 func (t savedTable) takes(rule string, lookups bool, depth int) bool {
-	words := strings.Fields(quoted.ReplaceAllString(rule, `""`))
+	words := strings.Fields(quoted().ReplaceAllString(rule, `""`))
 	at := slices.IndexFunc(words, func(w string) bool { return w == "-j" || w == "-g" })
 	if proto := slices.Index(words, "-p"); proto >= 0 && proto+1 < len(words) {
 		negated := proto > 0 && words[proto-1] == "!"

@@ -53,7 +53,8 @@ func (t Table) validate(f Family) error {
 			errs = append(errs, err)
 			continue
 		}
-		for i, r := range c.Rules {
+		for i := range c.Rules {
+			r := &c.Rules[i]
 			if err := t.validateRule(f, c.Name, hooks[c.Name], known, r); err != nil {
 				errs = append(errs, fmt.Errorf("table %s: chain %s: rule %d %q: %w", t.Name, c.Name, i+1, r.Text(f), err))
 			}
@@ -91,8 +92,9 @@ func (t Table) hooksOf() map[string][]string {
 				continue
 			}
 			hooks[name] = append(hooks[name], hook)
-			for _, r := range t.chain(name) {
-				if chain, ok := nextChain(r.Target); ok {
+			rules := t.chain(name)
+			for i := range rules {
+				if chain, ok := nextChain(rules[i].Target); ok {
 					todo = append(todo, chain)
 				}
 			}
@@ -101,13 +103,12 @@ func (t Table) hooksOf() map[string][]string {
 	return hooks
 }
 
-func (t Table) validateRule(f Family, chain string, hooks []string, known map[string]bool, r Rule) error {
+func (t Table) validateRule(f Family, chain string, hooks []string, known map[string]bool, r *Rule) error {
 	_, isJump := r.Target.(Jump)
 	to, continues := nextChain(r.Target)
 	only := func(allowed ...string) bool {
 		return !slices.ContainsFunc(hooks, func(h string) bool { return !slices.Contains(allowed, h) })
 	}
-	text := r.Text(f)
 	switch {
 	case r.Foreign != nil:
 		return errors.New("is not ours to make")
@@ -129,11 +130,15 @@ func (t Table) validateRule(f Family, chain string, hooks []string, known map[st
 		return fmt.Errorf("-i means nothing in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.Out.Set && !only(Output, "FORWARD", "POSTROUTING"):
 		return fmt.Errorf("-o means nothing in a chain reached from %s", strings.Join(hooks, ", "))
-	case len(strings.Fields(appendLine(chain, text))) > maxWords:
+	case r.long() && 2+len(strings.Fields(r.Text(f))) > maxWords: // with "-A CHAIN"
 		return fmt.Errorf("has more than %d words", maxWords)
 	}
 	return r.validate(f)
 }
+
+// long tells whether the rule may have many words: its owners repeat, all else is
+// there once.
+func (r *Rule) long() bool { return len(r.UIDs)+len(r.GIDs) > maxWords/8 }
 
 func needsPorts(t Target) bool {
 	switch t.(type) {
@@ -144,7 +149,7 @@ func needsPorts(t Target) bool {
 }
 
 // validate tells what the kernel would refuse, or print otherwise, in a match.
-func (m Match) validate(f Family) error {
+func (m *Match) validate(f Family) error {
 	ports := m.SPort.Set || m.DPort.Set || m.DPorts.Set
 	switch {
 	case m.Src.Set && !f.Has(m.Src.Val.Addr()) || m.Dst.Set && !f.Has(m.Dst.Val.Addr()):
@@ -206,8 +211,9 @@ func (t Table) loop() string {
 	var visit func(string) string
 	visit = func(name string) string {
 		state[name] = 1
-		for _, r := range t.chain(name) {
-			chain, ok := nextChain(r.Target)
+		rules := t.chain(name)
+		for i := range rules {
+			chain, ok := nextChain(rules[i].Target)
 			if !ok || state[chain] == 2 {
 				continue
 			}

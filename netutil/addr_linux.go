@@ -1,6 +1,7 @@
 package netutil
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -9,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +29,34 @@ type Addr struct {
 // that are neither loopback nor link-local nor [PassthroughV6], in the order of
 // the kernel, IPv4 first.
 func Addrs() ([]Addr, error) {
+	list, err := addresses(unix.AF_UNSPEC)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	var v4, v6 []Addr
+	var names map[int]string
+	for _, a := range list {
+		ip := a.ip
+		if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == PassthroughV6 {
+			continue
+		}
+		if names == nil {
+			if names, err = linkNames(); err != nil {
+				return nil, err
+			}
+		}
+		found := Addr{IP: ip, Interface: names[a.link]}
+		if ip.Is4() {
+			v4 = append(v4, found)
+		} else {
+			v6 = append(v6, found)
+		}
+	}
+	return append(v4, v6...), nil
+}
+
+// linkNames returns the names of the interfaces by their index.
+func linkNames() (map[int]string, error) {
 	links, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -36,25 +65,7 @@ func Addrs() ([]Addr, error) {
 	for _, l := range links {
 		names[l.Index] = l.Name
 	}
-	list, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	var v4, v6 []Addr
-	for _, a := range list {
-		ip, ok := netip.AddrFromSlice(a.IP)
-		ip = ip.Unmap()
-		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == PassthroughV6 {
-			continue
-		}
-		found := Addr{IP: ip, Interface: names[a.LinkIndex]}
-		if ip.Is4() {
-			v4 = append(v4, found)
-		} else {
-			v6 = append(v6, found)
-		}
-	}
-	return append(v4, v6...), nil
+	return names, nil
 }
 
 // IPv6Off tells that the loopback interface has no IPv6: it is switched off by
@@ -73,27 +84,23 @@ func AddPassthroughV6() (Undo, error) {
 	if err != nil || found {
 		return nil, err
 	}
-	addr := &netlink.Addr{
-		IPNet: passthroughV6Net(), ValidLft: math.MaxUint32, PreferedLft: 0,
-		Flags: unix.IFA_F_NODAD, // nobody else can have it: usable at once
-	}
-	switch err := onLoopback(addr, netlink.AddrAdd); {
+	switch err := addPassthroughV6(); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", PassthroughV6, err)
 	}
-	return func() error { return onLoopback(addr, netlink.AddrDel) }, nil
+	return func() error { return changePassthroughV6(unix.RTM_DELADDR, 0) }, nil
 }
 
 // RemovePassthroughV6 takes away what [AddPassthroughV6] added. The address as
 // somebody else added it stays.
 func RemovePassthroughV6() (Undo, error) {
 	addr, found, err := passthroughV6()
-	if err != nil || !found || addr.Flags&unix.IFA_F_DEPRECATED == 0 {
+	if err != nil || !found || !addr.deprecated() {
 		return nil, err
 	}
-	switch err := onLoopback(&netlink.Addr{IPNet: passthroughV6Net()}, netlink.AddrDel); {
+	switch err := changePassthroughV6(unix.RTM_DELADDR, 0); {
 	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
 		return nil, nil
 	case err != nil:
@@ -105,13 +112,31 @@ func RemovePassthroughV6() (Undo, error) {
 	}, nil
 }
 
-// onLoopback changes an address of the loopback interface.
-func onLoopback(addr *netlink.Addr, change func(netlink.Link, *netlink.Addr) error) error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find the loopback interface: %w", err)
+// addPassthroughV6 adds the address as one that is never picked and that nobody
+// else can have, so that it can be used at once.
+func addPassthroughV6() error {
+	lifetimes := nl.IfaCacheInfo{IfaCacheinfo: unix.IfaCacheinfo{Valid: math.MaxUint32}} // preferred: 0
+	return changePassthroughV6(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+		nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD)), nl.NewRtAttr(unix.IFA_CACHEINFO, lifetimes.Serialize()))
+}
+
+// loopback is the index of the interface lo in every namespace
+// (include/net/flow.h, LOOPBACK_IFINDEX).
+const loopback = 1
+
+// changePassthroughV6 adds or deletes the address on the loopback interface.
+func changePassthroughV6(command, flags int, attrs ...*nl.RtAttr) error {
+	req := nl.NewNetlinkRequest(command, flags|unix.NLM_F_ACK)
+	head := nl.NewIfAddrmsg(unix.AF_INET6)
+	head.Index, head.Prefixlen = loopback, 128
+	req.AddData(head)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, PassthroughV6.AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, PassthroughV6.AsSlice()))
+	for _, a := range attrs {
+		req.AddData(a)
 	}
-	return change(lo, addr)
+	_, err := ask(unix.NETLINK_ROUTE, req)
+	return err
 }
 
 // HasPassthroughV6 tells whether [PassthroughV6] is there, whoever added it.
@@ -121,19 +146,45 @@ func HasPassthroughV6() (bool, error) {
 }
 
 // passthroughV6 finds the address on the loopback interface.
-func passthroughV6() (addr netlink.Addr, found bool, err error) {
-	list, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V6) })
+func passthroughV6() (addr address, found bool, err error) {
+	list, err := addresses(unix.AF_INET6)
 	if err != nil {
 		return addr, false, fmt.Errorf("list IPv6 addresses: %w", err)
 	}
 	for _, a := range list {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip == PassthroughV6 {
+		if a.ip == PassthroughV6 {
 			return a, true, nil
 		}
 	}
 	return addr, false, nil
 }
 
-func passthroughV6Net() *net.IPNet {
-	return &net.IPNet{IP: PassthroughV6.AsSlice(), Mask: net.CIDRMask(128, 128)}
+// An address is one that an interface has.
+type address struct {
+	ip    netip.Addr
+	link  int    // index of the interface
+	flags uint32 // unix.IFA_F_DEPRECATED and others
+}
+
+// deprecated tells whether the kernel never picks the address as a source.
+func (a address) deprecated() bool { return a.flags&unix.IFA_F_DEPRECATED != 0 }
+
+// addresses lists the addresses of a family; of all with unix.AF_UNSPEC.
+func addresses(family int) ([]address, error) {
+	list, err := listed(unix.RTM_GETADDR, family, unix.SizeofIfAddrmsg)
+	if err != nil {
+		return nil, err
+	}
+	var found []address
+	for _, o := range list {
+		own := o.attr(unix.IFA_LOCAL) // where there is one, IFA_ADDRESS may be the peer's
+		if own == nil {
+			own = o.attr(unix.IFA_ADDRESS)
+		}
+		if ip, ok := netip.AddrFromSlice(own); ok {
+			link := binary.NativeEndian.Uint32(o.fixed[4:]) // ifaddrmsg.ifa_index
+			found = append(found, address{ip.Unmap(), int(link), o.number(unix.IFA_FLAGS)})
+		}
+	}
+	return found, nil
 }

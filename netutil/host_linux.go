@@ -5,7 +5,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 )
 
 // initialPIDNamespace is the process namespace in which the machine booted
@@ -21,18 +22,20 @@ const manyPods = 3
 // machine and a real interface, or a real interface and the ends of many pods'
 // links. A pod that was given a real interface is none.
 func LooksLikeHost() (why string, err error) {
-	links, err := complete(netlink.LinkList)
+	links, err := listed(unix.RTM_GETLINK, unix.AF_UNSPEC, unix.SizeofIfInfomsg)
 	if err != nil {
 		return "", fmt.Errorf("list interfaces: %w", err)
 	}
 	var devices, veths []string
 	for _, l := range links {
-		switch a := l.Attrs(); {
-		case a.Name == "lo":
-		case l.Type() == "device":
-			devices = append(devices, a.Name)
-		case l.Type() == "veth":
-			veths = append(veths, a.Name)
+		name := cString(l.attr(unix.IFLA_IFNAME))
+		switch cString(attribute(l.attr(unix.IFLA_LINKINFO), nl.IFLA_INFO_KIND)) {
+		case "": // nobody made it
+			if name != "lo" {
+				devices = append(devices, name)
+			}
+		case "veth":
+			veths = append(veths, name)
 		}
 	}
 	switch {

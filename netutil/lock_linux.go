@@ -20,6 +20,9 @@ func LockNetNS(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the network namespace: %w", err)
 	}
+	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // nobody else is here
+		return file, nil
+	}
 	locked := make(chan error, 1)
 	go func() { // flock(2) is of the file, not of a thread or its namespace
 		for {

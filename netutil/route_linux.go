@@ -88,10 +88,10 @@ func routeIsThere(v6 bool, table uint32) error {
 // is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
 // rule with every run.
 func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
-	rules, err := tproxyRules(v6)
-	if errors.Is(err, unix.EAFNOSUPPORT) { // no such family, so nothing in it
-		return nil, nil
+	if there, err := anyTProxyRoute(v6); err != nil || !there {
+		return nil, err
 	}
+	rules, err := tproxyRules(v6)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +136,36 @@ func deleteRoute(route *netlink.Route) error {
 		return fmt.Errorf("remove local default route in table %d (needs CAP_NET_ADMIN): %w", route.Table, err)
 	}
 	return nil
+}
+
+// anyTProxyRoute tells whether a rule or route of ours, or of Istio, is in one
+// family. A family that is not there has none.
+func anyTProxyRoute(v6 bool) (bool, error) {
+	rules, err := listed(unix.RTM_GETRULE, netlinkFamily(v6), unix.SizeofRtMsg)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list policy rules: %w", err)
+	}
+	for _, o := range rules {
+		protocol := o.attr(unix.FRA_PROTOCOL)
+		if len(protocol) == 1 && protocol[0] == routeProtocol ||
+			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == IstioTProxyRoute {
+			return true, nil
+		}
+	}
+	routes, err := listed(unix.RTM_GETROUTE, netlinkFamily(v6), unix.SizeofRtMsg)
+	if err != nil {
+		return false, fmt.Errorf("list routes: %w", err)
+	}
+	for _, o := range routes { // the fixed part is struct rtmsg of rtnetlink(7)
+		length, protocol, kind := o.fixed[1], o.fixed[5], o.fixed[7]
+		if length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == IstioTProxyRoute.Table) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // tproxyRules lists the policy rules that are ours.

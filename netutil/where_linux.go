@@ -1,11 +1,5 @@
 package netutil
 
-import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-)
-
 // A Routing is what of the policy routing for TPROXY stands in one family.
 type Routing struct {
 	Rules  []TProxyRoute // policy rules, in their order, repeated ones too
@@ -16,10 +10,10 @@ type Routing struct {
 // that is not there has none.
 func LookAtTProxyRoutes(v6 bool) (Routing, error) {
 	var r Routing
-	rules, err := tproxyRules(v6)
-	if errors.Is(err, unix.EAFNOSUPPORT) {
-		return r, nil
+	if there, err := anyTProxyRoute(v6); err != nil || !there {
+		return r, err
 	}
+	rules, err := tproxyRules(v6)
 	if err != nil {
 		return r, err
 	}
@@ -40,5 +34,5 @@ func LookAtTProxyRoutes(v6 bool) (Routing, error) {
 // [AddPassthroughV6] adds it.
 func LookAtPassthroughV6() (there, ours bool, err error) {
 	addr, there, err := passthroughV6()
-	return there, there && addr.Flags&unix.IFA_F_DEPRECATED != 0, err
+	return there, there && addr.deprecated(), err
 }

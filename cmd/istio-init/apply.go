@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -20,6 +19,9 @@ type invocation struct {
 	stdin  io.Reader
 	stdout io.Writer
 	pen    pen // for what people read on stdout
+
+	// rules makes those of the configuration, by family, once it is complete.
+	rules [len(iptables.Families)]func() iptables.Ruleset
 }
 
 // runApply installs the rules or previews them.
@@ -46,33 +48,12 @@ func runApply(inv *invocation) error {
 	})
 }
 
-// complete takes what the configuration needs of the machine besides the input.
-func (inv *invocation) complete() error {
-	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
-	if err != nil {
-		return err
-	}
-	if warning != "" {
-		inv.log.Warn(warning)
-	}
-	if err := inv.set.config.Validate(); err != nil {
-		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
-	}
-	return nil
-}
-
-// planned returns the rules that the flags make, for a question about them.
-func (inv *invocation) planned() ([]iptables.Ruleset, error) {
-	if err := inv.complete(); err != nil {
-		return nil, err
-	}
-	return inv.wanted()
-}
-
-// inNetNS runs an action in the network namespace that was asked for, in
-// bounded time.
+// inNetNS runs an action in the network namespace that was asked for, in bounded
+// time. A signal ends the action and not the program.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout)
+	ctx, stop := untilSignal(inv.ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, inv.set.timeout)
 	defer cancel()
 	return netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() error { return action(ctx) })
 }
@@ -108,39 +89,6 @@ func (inv *invocation) amongFiles(fn func() error) error {
 		}
 		return fn()
 	})
-}
-
-// families are those that are captured, and what to warn of.
-func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
-	addrs, err := netutil.Addrs()
-	if err != nil {
-		return nil, nil, err
-	}
-	families, warnings = inv.set.decideFamilies(addrs, netutil.IPv6Off())
-	return families, warnings, nil
-}
-
-// wanted returns the rules for both families; for one that is not captured they
-// are none.
-func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
-	families, warnings, err := inv.families()
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range warnings {
-		inv.log.Warn(w)
-	}
-	want := make([]iptables.Ruleset, len(iptables.Families))
-	for _, f := range iptables.Families {
-		want[f] = iptables.Ruleset{Family: f}
-	}
-	for _, f := range families {
-		want[f] = capture.Rules(inv.set.config, f)
-		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
-			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
-		}
-	}
-	return want, nil
 }
 
 // apply makes the live state the wanted one, or when a step fails, leaves it as
@@ -189,7 +137,7 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 		return err
 	})
 	inv.report(kernel, want, changes)
-	if err := inv.cleanOther(ctx, &done, found.kernels[1-kernel.Variant()]); err != nil {
+	if err := inv.cleanOther(ctx, &done, found.kernels[1-kernel.Variant()], found.generation); err != nil {
 		return err
 	}
 	if err := inv.removeNeeds(&done, want); err != nil {
@@ -226,12 +174,12 @@ func (inv *invocation) removeNeeds(done *undoStack, want []iptables.Ruleset) err
 }
 
 // cleanOther removes what an earlier run left in the variant that was not chosen.
-func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *iptables.Kernel) error {
+func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *iptables.Kernel, generation uint32) error {
 	if !other.Holds() {
 		return nil
 	}
 	inv.log.Info("rules of an earlier run in the other variant", namedField("variant", other.Variant()))
-	undo, err := inv.cleanKernel(ctx, other)
+	undo, err := inv.cleanKernel(ctx, other, generation)
 	done.push(undo)
 	return err
 }

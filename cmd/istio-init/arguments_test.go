@@ -58,7 +58,7 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 		t.Fatal(err)
 	}
 	set := parsed(t, again, variables, c.DNS.Servers)
-	families, _ := set.decideFamilies(podAddrs, false)
+	families, _ := set.decideFamilies(podAddrs, func() bool { return false })
 	for _, f := range iptables.Families {
 		got := iptables.Ruleset{Family: f}
 		if len(families) > int(f) {
@@ -94,7 +94,7 @@ func TestArgumentsOfRandomRulesMakeThem(t *testing.T) {
 		args, variables := randomLine(rand.New(rand.NewPCG(3, uint64(n))), n%2 == 0)
 		servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}[:1+(n+1)%2]
 		set := parsed(t, args, variables, servers)
-		families, _ := set.decideFamilies(podAddrs, false)
+		families, _ := set.decideFamilies(podAddrs, func() bool { return false })
 		rules := []iptables.Ruleset{capture.Rules(set.config, iptables.IPv4), {Family: iptables.IPv6}}
 		if len(families) > 1 {
 			rules[iptables.IPv6] = capture.Rules(set.config, iptables.IPv6)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"istio-init/capture"
@@ -30,7 +31,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	}
 	stay := false
 	for _, k := range found.kernels {
-		_, err := inv.cleanKernel(ctx, k)
+		_, err := inv.cleanKernel(ctx, k, found.generation)
 		var refused *iptables.RestoreError
 		stay = stay || errors.As(err, &refused) || k.Unseen() != nil
 		errs = append(errs, err)
@@ -52,8 +53,9 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 
 // cleanKernel removes what is ours from one variant. Also when something stays it
 // returns how to put back what went.
-func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) (undo func() error, err error) {
-	changes, err := capture.Clean(ctx, k)
+func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, generation uint32) (undo func() error, err error) {
+	r := &remover{Kernel: k, generation: generation}
+	changes, err := capture.Clean(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +66,10 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) (und
 	}
 	for _, c := range changes {
 		after[c.Family] = c.After
-		inv.log.Debug("script for " + c.Family.SaveTool() + ":\n" + c.Script)
+		inv.log.DebugText("script for "+c.Family.SaveTool(), func() string { return c.Script })
 		inv.reportTaken(c)
 		inv.log.Info("rules removed", namedField("family", c.Family), namedField("variant", k.Variant()))
-		inv.log.Debug("Final iptables state (" + familyTitle(c.Family) + "):\n" + c.After.String())
+		inv.log.DebugText("Final iptables state ("+familyTitle(c.Family)+")", c.After.String)
 	}
 	if len(changes) == 0 && err == nil {
 		inv.log.Info("nothing to remove", namedField("variant", k.Variant()))
@@ -78,11 +80,41 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel) (und
 				f, k.Variant(), strings.Join(after[f].OurChains(), ", ")))
 		}
 	}
-	inv.removeEmptyTables(k, changes, iptables.Change.Emptied)
+	if !r.whole {
+		inv.removeEmptyTables(k, changes, iptables.Change.Emptied)
+	}
 	if len(changes) == 0 {
 		return nil, err
 	}
 	return func() error { return k.Revert(ctx, changes) }, err
+}
+
+// A remover is a variant of iptables that rules are removed from. Where nothing but
+// ours is in the tables of nf_tables, they go as a whole and at once: iptables-nft
+// needs a process for each family, one after the other, and each deletion waits for
+// the kernel to be done with the packets on their way (12 to 15 ms).
+type remover struct {
+	*iptables.Kernel
+	generation uint32 // of nf_tables, that was looked at; zero: not known
+	whole      bool   // the tables went as a whole
+}
+
+// Commit makes the changes or none of them.
+func (r *remover) Commit(ctx context.Context, changes []iptables.Change) error {
+	var tables [len(iptables.Families)][]netutil.NFTTable
+	r.whole = r.Variant() == iptables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.Whole() })
+	if r.whole {
+		for _, c := range changes {
+			for _, name := range c.Emptied() {
+				tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.Chains(name)})
+			}
+		}
+		r.whole = netutil.RemoveNFTTables(tables, r.generation) == nil
+	}
+	if r.whole {
+		return nil
+	}
+	return r.Kernel.Commit(ctx, changes) // which also says what is wrong
 }
 
 // removeEmptyTables takes away tables of nf_tables that are of no use any more,

@@ -52,6 +52,8 @@ func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error)
 		text []byte
 		err  error
 	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	done := make(chan result, 1)
 	go func() {
 		text, err := readBounded(path, stdin)

@@ -16,6 +16,7 @@ func word(v string) (string, error) {
 	trimmed := strings.Trim(v, " ")
 	for _, c := range trimmed {
 		switch {
+		case '-' <= c && c <= ':' || 'a' <= c && c <= 'z': // nearly all of a long list
 		case unicode.IsSpace(c) || unicode.IsControl(c) || c == unicode.ReplacementChar:
 			return "", bad(v, "contains %q", c)
 		case strings.ContainsRune("\"'`\\", c):
@@ -65,7 +66,9 @@ func (f *few) all() []error {
 func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
 	wrong := few{most: mostElements}
-	seen := map[T]bool{}
+	const room = 1 << 13 // more are let in, and room made for them when they are there
+	elements := min(strings.Count(v, ",")+1, room)
+	seen := make(map[T]bool, elements)
 	for element := range strings.SplitSeq(v, ",") {
 		text, err := word(element)
 		if err == nil && text == "" {
@@ -78,6 +81,9 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 		wrong.add(err)
 		if err == nil && !seen[item] {
 			seen[item] = true
+			if out == nil {
+				out = make([]T, 0, elements)
+			}
 			out = append(out, item)
 		}
 	}

@@ -21,6 +21,13 @@ type field = zapcore.Field
 
 func (l *logger) Debug(message string, fields ...field) { l.log(zapcore.DebugLevel, message, fields) }
 
+// DebugText is Debug for a long text, which is made only where it is shown.
+func (l *logger) DebugText(title string, text func() string) {
+	if l.core.Enabled(zapcore.DebugLevel) {
+		l.log(zapcore.DebugLevel, title+":\n"+text(), nil)
+	}
+}
+
 func (l *logger) Info(message string, fields ...field) { l.log(zapcore.InfoLevel, message, fields) }
 
 func (l *logger) Warn(message string, fields ...field) { l.log(zapcore.WarnLevel, message, fields) }

@@ -18,6 +18,8 @@ type live struct {
 	kernels kernels
 	native  []string // tables of Istio's own nft program
 	blind   error    // why the legacy variant was not looked at, though it may hold rules
+	// generation is the state of nf_tables that this is; zero: not known.
+	generation uint32
 }
 
 // lost tells that looking failed, though not for good: then nothing is changed,
@@ -34,6 +36,7 @@ func (l live) lost() error {
 
 // survey looks at the namespace. What cannot be looked at is warned of.
 func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) {
+	inv.ahead()
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
@@ -48,7 +51,7 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	if seen.LegacyHidden {
 		lookByName(&look)
 	}
-	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native}
+	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native, generation: seen.Generation}
 	if seen.LegacyHidden {
 		found.blind = look.No[iptables.Legacy]
 	}

@@ -18,7 +18,7 @@ func (inv *invocation) preview() error {
 		inv.log.Info("nothing validated, as --dry-run says")
 	}
 	var want []iptables.Ruleset
-	err := inv.inNetNS(func(context.Context) (err error) {
+	err := netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() (err error) {
 		want, err = inv.wanted()
 		return err
 	})

@@ -132,7 +132,7 @@ func questionOptions(o option) bool {
 // questionRuns are the options of how a command runs that questions have too.
 var questionRuns = []string{"network-namespace", "force-iptables-binary", "timeout", "cni-mode"}
 
-func newTrace(p process) *cobra.Command {
+func newTrace(p process) ruleCommand {
 	return newRuleCommand(p, &cobra.Command{
 		Use:   "trace --to ENDPOINT",
 		Short: "tell where a connection lands, and which rule says so",
@@ -147,10 +147,10 @@ that "apply" would make of them; with --rules those of a file.`,
   istio-init trace --from 10.244.1.1 --to :8080 --in eth0
   istio-init trace --proto udp --to 10.96.0.10:53 -i '*' --redirect-dns --capture-all-dns
   iptables-save | istio-init trace --to 10.0.0.5:443 --rules -`,
-	}, slices.Concat(traceOptions, options), questionOptions, runTrace)
+	}, questionOptions, runTrace, traceOptions...)
 }
 
-func newCheck(p process) *cobra.Command {
+func newCheck(p process) ruleCommand {
 	return endsNotLooked(newRuleCommand(p, &cobra.Command{
 		Use:   "check",
 		Short: "tell what is captured, or whether the rules are those of the flags",
@@ -163,10 +163,10 @@ Exit codes: 0 in order, 1 drifted, 2 could not look.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
-	}, slices.Concat(checkOptions, options), questionOptions, runCheck))
+	}, questionOptions, runCheck, checkOptions...))
 }
 
-func newExplain(p process) *cobra.Command {
+func newExplain(p process) ruleCommand {
 	return newRuleCommand(p, &cobra.Command{
 		Use:   "explain",
 		Short: "show rules as people read them: as a tree, a table or a picture",
@@ -179,7 +179,7 @@ for programs; dot, mermaid and svg are pictures of the way of a packet.`,
 		Example: `  istio-init explain --output tree
   istio-init explain --output svg -i '*' -b '*' -d 15090 >rules.svg
   iptables-save | istio-init explain --output table --rules -`,
-	}, slices.Concat(explainOptions, options), questionOptions, runExplain)
+	}, questionOptions, runExplain, explainOptions...)
 }
 
 var errNoTarget = errors.New("--to is missing: it says where the connection goes, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")

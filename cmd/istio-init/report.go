@@ -26,14 +26,14 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 		switch {
 		case ok:
 			inv.reportTaken(c)
-			inv.log.Debug("script for " + rs.Family.SaveTool() + ":\n" + c.Script)
+			inv.log.DebugText("script for "+rs.Family.SaveTool(), func() string { return c.Script })
 			inv.log.Info("rules applied", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
 				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
 			inv.log.Info("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())
 		case len(rs.Tables) > 0:
 			inv.log.Info("rules in order, nothing written", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
 				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
-			inv.log.Debug("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())
+			inv.log.DebugText("Final iptables state ("+familyTitle(rs.Family)+")", state.String)
 		}
 	}
 }

@@ -58,6 +58,10 @@ func in(v iptables.Variant, args []string) []string {
 	return append(slices.Clone(args), "--force-iptables-binary", v.String())
 }
 
+// noIPv6OnLo takes IPv6 from the loopback interface, to which no address can be
+// added then.
+const noIPv6OnLo = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
+
 // failures are the steps of a run that can fail, for a run that works in variant v
 // where an earlier one has worked in the variant before.
 var failures = []struct {
@@ -99,16 +103,20 @@ var failures = []struct {
 		log:  `error\tpolicy routing \(ipv6\), for mode TPROXY: .*table 200`,
 	},
 	{
-		name: "no-loopback-interface-for-the-ipv6-address", to: flags("-m REDIRECT -i 10.0.0.0/8 -b 80"),
-		fail: func(s *site, _ iptables.Variant) {
-			s.sh("ip addr del ::6/128 dev lo 2>/dev/null || true; ip link set lo down; ip link set lo name loop; ip link set loop up")
-		},
-		log: `error\tadd ::6/128 to lo .*: find the loopback interface: `,
+		name: "ipv6-switched-off-for-the-ipv6-address", to: flags("-m REDIRECT -i 10.0.0.0/8 -b 80"),
+		fail: func(s *site, _ iptables.Variant) { s.sh(noIPv6OnLo) },
+		log:  `error\tadd ::6/128 to lo .*disable_ipv6\): permission denied`,
 	},
 	{
 		name: "other-variant-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(otherVariant(v), iptables.IPv6), refuseAll) },
-		log:  `error\t.*restore rules \(ipv6, \w+\): line \d+ "-D OUTPUT [^"]+": exit status 4`,
+		fail: func(s *site, v iptables.Variant) {
+			// A chain of others, or the table would go as a whole, without a script.
+			if err := s.Restore(s.t, otherVariant(v), iptables.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n"); err != nil {
+				s.t.Fatal(err)
+			}
+			s.wrap(tool(otherVariant(v), iptables.IPv6), refuseAll)
+		},
+		log: `error\t.*restore rules \(ipv6, \w+\): line \d+ "-D OUTPUT [^"]+": exit status 4`,
 	},
 	{
 		name: "other-variant-cannot-be-emptied", moves: true, to: asOther,
@@ -172,7 +180,7 @@ func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			s.sh("ip link set lo down; ip link set lo name loop; ip link set loop up")
+			s.sh(noIPv6OnLo)
 			for _, f := range iptables.Families {
 				s.wrap(tool(v, f), `touch "$0.started"; exec "$real" "$@"`)
 			}

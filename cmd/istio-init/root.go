@@ -67,8 +67,9 @@ func commandLine(name string, args []string) []string {
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, p process) int {
-	root := newRoot(p)
-	root.SetArgs(commandLine(p.args[0], p.args[1:]))
+	line := commandLine(p.args[0], p.args[1:])
+	root := newRoot(p, line)
+	root.SetArgs(line)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
@@ -85,7 +86,8 @@ type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }
 
-func newRoot(p process) *cobra.Command {
+// newRoot makes the commands, for one command line.
+func newRoot(p process, line []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   programName,
 		Short: "redirect a pod's traffic through its sidecar proxy",
@@ -100,44 +102,63 @@ pilot-agent, as a command or as the name of its file.`,
 		DisableAutoGenTag: true,
 	}
 	root.SetUsageFunc(printUsage)
-	root.AddCommand(
-		newRuleCommand(p, &cobra.Command{
-			Use:     applyCommand,
-			Aliases: applyNames[1:],
-			Short:   "install the rules, or preview them with --dry-run",
-			Long: `Install the rules in the network namespace, in one transaction for each address
-family. Running it again changes nothing; running it with other flags turns the
-rules into the new ones. With --dry-run nothing is touched: the rules are printed
-as iptables-save and ip6tables-save would print them.`,
-			Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
-  istio-init apply -i '*' -b '*' --dry-run`,
-		}, options, allOptions, runApply),
-		newRuleCommand(p, &cobra.Command{
-			Use:     cleanCommand,
-			Aliases: cleanNames[1:],
-			Short:   "remove the rules, whatever flags made them",
-			Long: `Remove the rules. No flags are needed: what is ours is found in the live rules, of
-both variants of iptables and both families. Flags that describe rules are
-accepted, since scripts pass them, and mean nothing here. With --dry-run the
-change is printed as input for iptables-restore and not made.`,
-			Example: `  istio-init clean
-  istio-init clean --network-namespace /proc/4711/ns/net`,
-		}, options, cleanOptions, runClean),
-		newTrace(p),
-		newCheck(p),
-		newExplain(p),
-		newConfigSchema(),
-		newVersion(),
-	)
+	own := []ruleCommand{newApply(p), newClean(p), newTrace(p), newCheck(p), newExplain(p)}
+	for _, c := range own {
+		root.AddCommand(c.Command)
+	}
+	root.AddCommand(newConfigSchema(), newVersion())
+	// Flags cost more than all else at the start, so only the command that is
+	// called has them; all have, for a help on them, where none is.
+	called, _, err := root.Find(line)
+	for _, c := range own {
+		if err != nil || called == c.Command {
+			c.define()
+		}
+	}
 	return root
 }
 
-// newRuleCommand makes a command that takes the options of the table, from flags,
-// environment and a configuration file, and can print which of them count. meant
-// selects the options that mean something to it; the others are accepted.
-func newRuleCommand(p process, cmd *cobra.Command, table []option, meant func(option) bool, run func(*invocation) error) *cobra.Command {
+func newApply(p process) ruleCommand {
+	return newRuleCommand(p, &cobra.Command{
+		Use:     applyCommand,
+		Aliases: applyNames[1:],
+		Short:   "install the rules, or preview them with --dry-run",
+		Long: `Install the rules in the network namespace, in one transaction for each address
+family. Running it again changes nothing; running it with other flags turns the
+rules into the new ones. With --dry-run nothing is touched: the rules are printed
+as iptables-save and ip6tables-save would print them.`,
+		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
+  istio-init apply -i '*' -b '*' --dry-run`,
+	}, allOptions, runApply)
+}
+
+func newClean(p process) ruleCommand {
+	return newRuleCommand(p, &cobra.Command{
+		Use:     cleanCommand,
+		Aliases: cleanNames[1:],
+		Short:   "remove the rules, whatever flags made them",
+		Long: `Remove the rules. No flags are needed: what is ours is found in the live rules, of
+both variants of iptables and both families. Flags that describe rules are
+accepted, since scripts pass them, and mean nothing here. With --dry-run the
+change is printed as input for iptables-restore and not made.`,
+		Example: `  istio-init clean
+  istio-init clean --network-namespace /proc/4711/ns/net`,
+	}, cleanOptions, runClean)
+}
+
+// A ruleCommand is a command that has no flags until they are defined.
+type ruleCommand struct {
+	*cobra.Command
+	define func()
+}
+
+// newRuleCommand makes a command that takes options of its own, and those of all
+// commands, from flags, environment and a configuration file, and can print
+// which of them count. meant selects the options that mean something to it; the
+// others are accepted.
+func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run func(*invocation) error, own ...option) ruleCommand {
 	cmd.Args = noArguments
-	flags := defineFlags(cmd.Flags(), table, meant)
+	var flags []*flagValue
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
 		inFile := readConfig(inv.ctx, flags, p)
@@ -175,7 +196,7 @@ func newRuleCommand(p process, cmd *cobra.Command, table []option, meant func(op
 		}
 		return nil
 	}
-	return cmd
+	return ruleCommand{cmd, func() { flags = defineFlags(cmd.Flags(), slices.Concat(own, options), meant) }}
 }
 
 // refuse shows every problem of the input, each on a line of its own.

@@ -89,7 +89,7 @@ func (s *scenario) parse() ([]iptables.Family, error) {
 	if err != nil {
 		return nil, err
 	}
-	families, warnings := s.settings.decideFamilies(podAddrs, false)
+	families, warnings := s.settings.decideFamilies(podAddrs, func() bool { return false })
 	s.settings.warnings = append(s.settings.warnings, warnings...)
 	if warning != "" {
 		s.settings.warn("%s", warning)

@@ -54,9 +54,9 @@ func (s *settings) resolveDNS(servers func() ([]netip.Addr, error)) (warning str
 
 // decideFamilies says which families are captured, as Istio does: the first
 // address of the namespace decides, and with --dual-stack any IPv6 address does.
-// IPv4 rules are always there. v6Off says that the namespace has no IPv6. The
+// IPv4 rules are always there. v6Off tells whether the namespace has no IPv6. The
 // warnings name what stays uncaptured.
-func (s *settings) decideFamilies(addrs []netutil.Addr, v6Off bool) (families []iptables.Family, warnings []string) {
+func (s *settings) decideFamilies(addrs []netutil.Addr, v6Off func() bool) (families []iptables.Family, warnings []string) {
 	var v6 []string
 	for _, a := range addrs {
 		if !a.IP.Is4() {
@@ -71,7 +71,7 @@ func (s *settings) decideFamilies(addrs []netutil.Addr, v6Off bool) (families []
 	case len(addrs) == 0:
 		warnings = append(warnings, "the namespace has no address but loopback and link-local ones: "+
 			"the families to capture cannot be told from it (--ip-family tells them)")
-		if s.dualStack && !v6Off {
+		if s.dualStack && !v6Off() {
 			return both, warnings
 		}
 	case len(v6) > 0 && (s.dualStack || len(v6) == len(addrs)):

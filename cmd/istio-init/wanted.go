@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+)
+
+// complete takes what the configuration needs of the machine besides the input.
+func (inv *invocation) complete() error {
+	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		inv.log.Warn(warning)
+	}
+	if err := inv.set.config.Validate(); err != nil {
+		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
+	}
+	for _, f := range iptables.Families {
+		inv.rules[f] = sync.OnceValue(func() iptables.Ruleset { return capture.Rules(inv.set.config, f) })
+	}
+	return nil
+}
+
+// manyElements are as many as take milliseconds to make rules of.
+const manyElements = 500
+
+// ahead has the rules of long lists made while the state of the namespace is waited
+// for.
+func (inv *invocation) ahead() {
+	if inv.rules[iptables.IPv4] == nil || inv.set.config.Elements() < manyElements {
+		return
+	}
+	go inv.rules[iptables.IPv4]()
+	if inv.set.families == familiesDual || inv.set.dualStack {
+		go inv.rules[iptables.IPv6]()
+	}
+}
+
+// planned returns the rules that the flags make, for a question about them.
+func (inv *invocation) planned() ([]iptables.Ruleset, error) {
+	if err := inv.complete(); err != nil {
+		return nil, err
+	}
+	return inv.wanted()
+}
+
+// families are those that are captured, and what to warn of.
+func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
+	addrs, err := netutil.Addrs()
+	if err != nil {
+		return nil, nil, err
+	}
+	families, warnings = inv.set.decideFamilies(addrs, netutil.IPv6Off)
+	return families, warnings, nil
+}
+
+// wanted returns the rules for both families; for one that is not captured they
+// are none.
+func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
+	families, warnings, err := inv.families()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		inv.log.Warn(w)
+	}
+	want := make([]iptables.Ruleset, len(iptables.Families))
+	for _, f := range iptables.Families {
+		want[f] = iptables.Ruleset{Family: f}
+	}
+	for _, f := range families {
+		want[f] = inv.rules[f]()
+		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
+			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
+		}
+	}
+	return want, nil
+}

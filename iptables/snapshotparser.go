@@ -1,0 +1,185 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"unicode"
+)
+
+// ParseSnapshot reads what iptables-save (ip6tables-save) prints, of either
+// variant, with or without counters. An error quotes the line that is not of
+// that form.
+func ParseSnapshot(f Family, text string) (Snapshot, error) {
+	p := snapshotParser{Snapshot: Snapshot{Family: f}}
+	for n, line := range logicalLines(text) {
+		if err := p.line(line); err != nil {
+			return p.Snapshot, fmt.Errorf("%s: line %d %q: %w", f.SaveTool(), n, line, err)
+		}
+	}
+	if p.open {
+		return p.Snapshot, fmt.Errorf("%s: ends inside a table", f.SaveTool())
+	}
+	return p.Snapshot, nil
+}
+
+// logicalLines are the lines of a save with their numbers, from 1, without the
+// space around them. A rule whose comment has several lines is one.
+func logicalLines(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		number := 1
+		for rest := text; rest != ""; {
+			line := firstRule(rest)
+			rest = strings.TrimPrefix(rest[len(line):], "\n")
+			if !yield(number, strings.TrimSpace(line)) {
+				return
+			}
+			number += 1 + strings.Count(line, "\n")
+		}
+	}
+}
+
+// firstRule is the first line of a text, or the first lines where a rule has
+// several: a comment in it may.
+func firstRule(text string) string {
+	end := lineEnd(text, 0)
+	if strings.IndexByte(text[:end], '"') < 0 { // as in nearly all
+		return text[:end]
+	}
+	rule := strings.TrimLeftFunc(text, unicode.IsSpace)
+	blank := len(text) - len(rule)
+	var q quoting
+	for q.read(rule[:end-blank]); q.open && end < len(text); q.read(rule[:end-blank]) {
+		end = lineEnd(text, end+1)
+	}
+	return text[:end]
+}
+
+// lineEnd is where the line ends that begins there.
+func lineEnd(text string, begin int) int {
+	if n := strings.IndexByte(text[begin:], '\n'); n >= 0 {
+		return begin + n
+	}
+	return len(text)
+}
+
+// A snapshotParser is a snapshot that is being read.
+type snapshotParser struct {
+	Snapshot
+	open   bool           // inside a table
+	chains map[string]int // those of the table, by name
+}
+
+// line reads one line, or a rule of several.
+func (p *snapshotParser) line(line string) error {
+	switch {
+	case line == "":
+	case line[0] == '#':
+		p.comment(line)
+	case line[0] == '*':
+		name := strings.TrimSpace(line[1:])
+		if p.open {
+			return errors.New("a table inside a table")
+		}
+		if p.has(name) {
+			return errors.New("the table is there twice")
+		}
+		p.open, p.chains, p.tables = true, map[string]int{}, append(p.tables, savedTable{name: name})
+	case !p.open:
+		return errors.New("outside a table")
+	case line == "COMMIT":
+		p.open = false
+	case line[0] == ':':
+		t := &p.tables[len(p.tables)-1]
+		words := strings.Fields(line[1:])
+		if len(words) < 2 || p.isChain(words[0]) {
+			return errors.New("not a new chain")
+		}
+		p.chains[words[0]] = len(t.chains)
+		t.chains = append(t.chains, savedChain{name: words[0], policy: words[1]})
+	default:
+		if !p.rule(line) {
+			return errors.New("not a rule of a chain that was declared")
+		}
+	}
+	return nil
+}
+
+func (p *snapshotParser) isChain(name string) bool {
+	_, known := p.chains[name]
+	return known
+}
+
+// rule adds a rule to its chain, if it is one.
+func (p *snapshotParser) rule(line string) bool {
+	rest, ok := strings.CutPrefix(withoutCounters(line), "-A ")
+	chain, rule, _ := strings.Cut(rest, " ")
+	i, known := p.chains[chain]
+	if !ok || !known {
+		return false
+	}
+	c := &p.tables[len(p.tables)-1].chains[i]
+	c.rules = append(c.rules, rule)
+	return true
+}
+
+// withoutCounters leaves out what iptables-save -c prints before a rule.
+func withoutCounters(line string) string {
+	counters, rest, ok := strings.Cut(line, "] ")
+	if ok && strings.HasPrefix(counters, "[") && strings.Trim(counters[1:], "0123456789:") == "" {
+		return rest
+	}
+	return line
+}
+
+// A quoting tells whether a rule ends inside a quoted word, as iptables quotes: the
+// whole word, in which a backslash takes the meaning from the character behind it.
+// The zero value has read nothing.
+type quoting struct {
+	at    int // how far the rule was read; zero: not begun
+	begin int // of what may be quoted, behind the name of the chain
+	open  bool
+}
+
+// read reads a rule on from where it was read before.
+func (q *quoting) read(rule string) {
+	if q.at == 0 {
+		rest, ok := strings.CutPrefix(withoutCounters(rule), "-A ")
+		_, words, _ := strings.Cut(rest, " ")
+		if q.begin = len(rule) - len(words); !ok {
+			q.begin = len(rule) // no rule, so nothing in it is quoted
+		}
+		q.at = q.begin
+	}
+	for ; q.at < len(rule); q.at++ {
+		switch c := rule[q.at]; {
+		case q.open && c == '\\':
+			q.at++
+		case q.open && c == '"':
+			q.open = false
+		case c == '"' && (q.at == q.begin || rule[q.at-1] == ' '): // else it is a part of a name
+			q.open = true
+		}
+	}
+}
+
+// comment reads the two comments of iptables-save that say something. Of version
+// 1.8.9, whose text is ours (iptables/iptables-save.c, xtables-save.c):
+//
+//	# Generated by iptables-nft-save v1.8.9 (nf_tables) on Fri Nov 20 07:50:21 2026
+//	# Table `nat' is incompatible, use 'nft' tool.
+//
+// The second stands for a table of nf_tables that iptables cannot print.
+func (s *Snapshot) comment(line string) {
+	if rest, ok := strings.CutPrefix(line, "# Table `"); ok {
+		name, what, _ := strings.Cut(rest, "'")
+		if strings.Contains(what, "incompatible") {
+			s.unreadable = append(s.unreadable, name)
+		}
+	}
+	if rest, ok := strings.CutPrefix(line, "# Generated by "); ok {
+		words := strings.Fields(rest)
+		s.dialect = len(words) < 2 || words[1] != "v1.8.9"
+	}
+}
