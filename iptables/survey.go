@@ -140,8 +140,10 @@ func newKernel(v Variant, look Look) *Kernel {
 	if look.UserNS != nil {
 		k.prefix = []string{lookPath("nsenter"), "--user=" + pass(look.UserNS), "--"}
 	}
-	if v == Legacy && look.Lock != nil {
-		k.env = append(k.env, "XTABLES_LOCKFILE="+pass(look.Lock))
+	if v == Legacy && look.Lock != nil { // whatever the administrator says
+		const name = "XTABLES_LOCKFILE="
+		k.env = slices.DeleteFunc(k.env, func(set string) bool { return strings.HasPrefix(set, name) })
+		k.env = append(k.env, name+pass(look.Lock))
 	}
 	return k
 }

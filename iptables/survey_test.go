@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,5 +206,35 @@ func TestKernelHoldsOursInEitherFamily(t *testing.T) {
 	}
 	if want := []bool{false, false, true, true}; !slices.Equal(want, got) {
 		t.Errorf("want %t, got %t", want, got)
+	}
+}
+
+// TestALockOfOurOwnIsTheOnlyOne: of a variable that is there twice, C programs take
+// the first.
+func TestALockOfOurOwnIsTheOnlyOne(t *testing.T) {
+	t.Setenv("XTABLES_LOCKFILE", "/theirs")
+	lock, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	tests := []struct {
+		name string
+		k    *Kernel
+		want string
+	}{
+		{"ours", newKernel(Legacy, Look{Lock: lock}), "XTABLES_LOCKFILE=/proc/self/fd/3"},
+		{"theirs", newKernel(Legacy, Look{}), "XTABLES_LOCKFILE=/theirs"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := shell("set")
+			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, tt.k.env, tt.k.files
+			runAll(t.Context(), []*process{p})
+			got := slices.DeleteFunc(strings.Split(string(p.stdout), "\n"), func(s string) bool { return !strings.HasPrefix(s, "XTABLES_LOCKFILE") })
+			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
