@@ -2,6 +2,7 @@
 GO       ?= go
 BIN      := bin/istio-init
 FUZZTIME ?= 1m
+ROUNDS   ?= 15
 IMAGE    ?= istio-init:latest
 BUILDER  ?= docker
 
@@ -55,8 +56,10 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 	hack/e2e/run -v
 
 .PHONY: bench
-bench: ## what the pure parts cost
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## what it costs, against the least that it could; see docs/benchmarks.md
+	hack/setup
+	$(GO) test -run '^$$' -bench . -benchmem ./iptables ./capture
+	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./cmd/istio-init
 
 .PHONY: demo
 demo: build ## rules, connections and cleaning, shown in a throw-away namespace
