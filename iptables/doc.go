@@ -26,7 +26,7 @@
 //	                             ├── Trace       where does this packet land
 //	   ParseSnapshot ── Snapshot ┴── Plan        what has to change
 //	                                   │
-//	   Survey ── Kernel.Commit  <──────┘         the only os/exec
+//	   Survey ── Kernel.Commit  <──────┘         what starts programs
 //
 // Everything but [Survey] and [Kernel] is pure: values in, values out, safe
 // from any goroutine. Those two start processes, which inherit the network
