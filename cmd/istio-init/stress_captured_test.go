@@ -181,7 +181,7 @@ func (now sight) unrouted() (wrong []string) {
 }
 
 // configOf reads a command line as the program does; both families are captured.
-func configOf(t *testing.T, line []string) capturetest.Config {
+func configOf(t testing.TB, line []string) capturetest.Config {
 	t.Helper()
 	if len(line) == 0 || line[0] == cleanCommand {
 		line = in(iptables.NFT, flags("-b 80"))

@@ -170,18 +170,6 @@ func (n *node) withTools(v iptables.Variant, line []string) func(*iptablestest.N
 	}
 }
 
-// released is the program as make build makes it; the tests' own is slower to start.
-func released(b *testing.B) string {
-	b.Helper()
-	path := filepath.Join(b.TempDir(), programName)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
 // BenchmarkPods sets new pods up at once, one after the other, and at once by the
 // tools alone. "times-quicker" is how much sooner they are done at once than one
 // after the other, "of-the-tools" how much longer the program takes than the tools.
@@ -191,7 +179,7 @@ func BenchmarkPods(b *testing.B) {
 	for _, v := range iptables.Variants {
 		b.Run(v.String(), func(b *testing.B) {
 			node, line := newNode(b), in(v, asRedirect)
-			node.program = released(b)
+			node.program = released(b, ".")
 			tools := node.withTools(v, line)
 			var oneByOne, atOnce, byTools time.Duration
 			ways := []struct {
