@@ -98,14 +98,14 @@ func (f *flagValue) Type() string {
 // to it are accepted and not shown. It returns a value for every row.
 func defineFlags(flags *pflag.FlagSet, table []option, meant func(option) bool) []*flagValue {
 	flags.SortFlags = false
-	var values []*flagValue
+	values := make([]*flagValue, 0, len(table))
 	for _, o := range table {
 		value := &flagValue{option: o, value: o.def}
 		values = append(values, value)
 		if o.long == "" {
 			continue
 		}
-		flag := flags.VarPF(value, o.long, o.short, o.usage())
+		flag := flags.VarPF(value, o.long, o.short, "")
 		flag.NoOptDefVal = o.bare
 		if o.boolean {
 			flag.NoOptDefVal = "true"
@@ -113,6 +113,15 @@ func defineFlags(flags *pflag.FlagSet, table []option, meant func(option) bool) 
 		flag.Hidden = o.group == groupRemoved || !o.means(meant)
 	}
 	return values
+}
+
+// describeFlags gives flags their help, which is needed where it is shown.
+func describeFlags(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if value, ok := f.Value.(*flagValue); ok {
+			f.Usage = value.option.usage()
+		}
+	})
 }
 
 // inFile tells whether a configuration file can set an option.

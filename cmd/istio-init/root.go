@@ -96,7 +96,6 @@ func newRoot(p process, line []string) *cobra.Command {
 Started with flags alone it does what "istio-init apply" does. It also answers
 to the names of Istio's tools: istio-iptables, istio-clean-iptables and
 pilot-agent, as a command or as the name of its file.`,
-		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -108,12 +107,21 @@ pilot-agent, as a command or as the name of its file.`,
 	}
 	root.AddCommand(newConfigSchema(), newVersion())
 	// Flags cost more than all else at the start, so only the command that is
-	// called has them; all have, for a help on them, where none is.
+	// called has them; all have where what is called is none of ours, for a help on
+	// them or a completion.
 	called, _, err := root.Find(line)
 	for _, c := range own {
 		if err != nil || called == c.Command {
 			c.define()
 		}
+		if err != nil {
+			describeFlags(c.Flags())
+		}
+	}
+	if ours := err == nil && called != root; ours {
+		root.CompletionOptions.DisableDefaultCmd = true // it would not be shown
+	} else {
+		root.Version = version()
 	}
 	return root
 }
@@ -196,7 +204,13 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run 
 		}
 		return nil
 	}
-	return ruleCommand{cmd, func() { flags = defineFlags(cmd.Flags(), slices.Concat(own, options), meant) }}
+	return ruleCommand{cmd, func() {
+		table := options
+		if len(own) > 0 {
+			table = slices.Concat(own, options)
+		}
+		flags = defineFlags(cmd.Flags(), table, meant)
+	}}
 }
 
 // refuse shows every problem of the input, each on a line of its own.

@@ -70,7 +70,7 @@ func (s *settings) warn(format string, args ...any) {
 // every problem there is; then the settings are not to be used. meant selects the
 // options to look at.
 func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(option) bool) (*settings, []error) {
-	s := &settings{accounts: who}
+	s := &settings{accounts: who, effective: make([]setting, 0, len(flags))}
 	var problems []error
 	for _, f := range flags {
 		given := f.given(env, s)
