@@ -127,7 +127,7 @@ func (t *prefixTree) grow(prefixes []netip.Prefix) (name string) {
 // As many as a chain has rules for are each a part of their own.
 func branches(prefixes []netip.Prefix) [][]netip.Prefix {
 	if len(prefixes) <= mostBranches {
-		return each(prefixes, func(p netip.Prefix) []netip.Prefix { return []netip.Prefix{p} })
+		return slices.Collect(slices.Chunk(prefixes, 1))
 	}
 	parts := [][]netip.Prefix{prefixes}
 	for len(parts) < mostBranches {

@@ -152,14 +152,14 @@ func parseCIDR(v string) (netip.Prefix, error) {
 	if strings.Contains(v, "%") {
 		return netip.Prefix{}, bad(v, "is not a CIDR: rules know no zones")
 	}
-	if a, err := netip.ParseAddr(v); err == nil {
-		return netip.Prefix{}, bad(v, "is an address, not a CIDR: write %s/%d", a, a.BitLen())
-	}
 	p, err := netip.ParsePrefix(v)
-	if err != nil {
-		return p, bad(v, "is not a CIDR")
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	if a, err := netip.ParseAddr(v); err == nil {
+		return p, bad(v, "is an address, not a CIDR: write %s/%d", a, a.BitLen())
+	}
+	return p, bad(v, "is not a CIDR")
 }
 
 func outboundCIDRs(s *settings, v string) (err error) {
