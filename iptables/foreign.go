@@ -1,10 +1,8 @@
 package iptables
 
 import (
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // A Foreign is what the types cannot say of a rule that stands in the kernel. The
@@ -58,7 +56,7 @@ func jumpsTo(r Rule, isChain func(string) bool) bool {
 }
 
 // word is one word of a rule; iptables-save quotes the ones with spaces.
-var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`) })
+var word = expression(`"(?:[^"\\]|\\.)*"|\S+`)
 
 // readForeign reads what can be understood of a rule, and keeps the rest as it is.
 // It never fails: what is not understood is in the Foreign part.

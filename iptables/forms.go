@@ -14,7 +14,13 @@ type form struct {
 }
 
 func newForm(word, pattern string) form {
-	return form{word, sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })}
+	return form{word, expression(pattern)}
+}
+
+// expression is a regular expression that is compiled when it is first used: to
+// compile one takes as long as to make the rules.
+func expression(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
 func (f form) match(rule string) []string {
@@ -41,4 +47,4 @@ var (
 )
 
 // quoted is a word that iptables-save quotes: a comment or a prefix of a log.
-var quoted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(?:[^"\\]|\\.)*"`) })
+var quoted = expression(`"(?:[^"\\]|\\.)*"`)

@@ -41,12 +41,23 @@ type Kernel struct {
 
 // A side is one family of a variant.
 type side struct {
+	find          func()   // its programs; nil: they were looked for, or are of no use
 	save, restore string   // absolute paths
 	present       bool     // it has tables
 	byName        []string // its tables, where the programs cannot list them
 	have          Snapshot
 	err           error // why it cannot be read or written
 	lost          error // why the program failed that reads it
+}
+
+// side returns a family with its programs, which are looked for the first time.
+func (k *Kernel) side(f Family) *side {
+	s := &k.sides[f]
+	if s.find != nil {
+		s.find()
+		s.find = nil
+	}
+	return s
 }
 
 // A Change is what has to be done for one family; nothing when Script is empty.
@@ -149,12 +160,12 @@ func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.Str
 // answer is empty too when iptables prints the rules in a dialect of its own but
 // accepts each of them as there.
 func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
-	s := k.sides[want.Family]
+	s := &k.sides[want.Family]
 	nothing := Change{Family: want.Family, Before: s.have, After: s.have}
-	if s.err != nil {
-		if len(want.Tables) == 0 && !s.present {
-			return nothing, nil
-		}
+	if len(want.Tables) == 0 && !s.present {
+		return nothing, nil
+	}
+	if s = k.side(want.Family); s.err != nil {
 		return nothing, fmt.Errorf("%s: %w", k.name(want.Family), s.err)
 	}
 	for _, t := range want.Tables {
@@ -244,7 +255,7 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 		if k.variant == Legacy {
 			args = append(args, fmt.Sprintf("--wait=%d", lockWaitIn(ctx)))
 		}
-		p := k.newProcess(k.sides[c.Family].restore, args...)
+		p := k.newProcess(k.side(c.Family).restore, args...)
 		p.stdin, p.mute = c.Script, true
 		processes = append(processes, p)
 	}
@@ -274,7 +285,7 @@ func (k *Kernel) accepts(f Family) func(table, chain, rule string) (bool, error)
 	if f == IPv6 {
 		proto = goiptables.ProtocolIPv6
 	}
-	program := strings.TrimSuffix(k.sides[f].restore, "-restore")
+	program := strings.TrimSuffix(k.side(f).restore, "-restore")
 	return func(table, chain, rule string) (bool, error) {
 		ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(lockWait))
 		if err != nil {

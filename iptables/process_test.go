@@ -99,6 +99,11 @@ func TestRestoreErrorText(t *testing.T) {
 	if diff := cmp.Diff(want, e.Error()); diff != "" {
 		t.Errorf("without a line (-want +got):\n%s", diff)
 	}
+	e.Stderr = ""
+	want = `restore rules (ipv6, legacy): exit status 1`
+	if diff := cmp.Diff(want, e.Error()); diff != "" {
+		t.Errorf("without a word of iptables (-want +got):\n%s", diff)
+	}
 }
 
 func shell(script string) *process {
@@ -122,6 +127,29 @@ func TestRunAllGivesInputAndTakesOutput(t *testing.T) {
 	}
 	if got := string(environment.stdout); got != "1\nnone\n" {
 		t.Errorf("want an environment of its own, got %q", got)
+	}
+}
+
+// TestRunAllWaitsForNobodyToRead has more input and output than a pipe holds, and a
+// program that reads nothing.
+func TestRunAllWaitsForNobodyToRead(t *testing.T) {
+	t.Parallel()
+	much := strings.Repeat("0123456789abcde\n", 1<<15)
+	echoes, deaf := shell("tee /dev/stderr"), shell("exit 0")
+	echoes.stdin, deaf.stdin = much, much
+	quiet := shell("cat; echo to stderr >&2")
+	quiet.stdin, quiet.mute = "from stdin\n", true
+	runAll(t.Context(), []*process{echoes, deaf, quiet})
+	for _, p := range []*process{echoes, deaf, quiet} {
+		if p.err != nil {
+			t.Errorf("%s: %v", p.args, p.err)
+		}
+	}
+	if string(echoes.stdout) != much || string(echoes.stderr) != much {
+		t.Errorf("want %d bytes of both, got %d and %d", len(much), len(echoes.stdout), len(echoes.stderr))
+	}
+	if len(quiet.stdout) > 0 || quiet.stderrText() != "from stdin to stderr" {
+		t.Errorf("want all of what a mute one says among its complaints, got %q and %q", quiet.stdout, quiet.stderr)
 	}
 }
 

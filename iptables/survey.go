@@ -55,9 +55,9 @@ type Look struct {
 	// Held is the lock under which all this is done. Programs get it, so that it
 	// is held for as long as they run, also when we are killed; nil: none.
 	Held *os.File
-	// Lock is a file that nobody else has, for the legacy variant to lock where
-	// the common lock file is of no use; nil: it is of use.
-	Lock *os.File
+	// OwnLock says that the common lock file is of no use, so that the legacy variant
+	// has to lock one that nobody else has.
+	OwnLock bool
 	// UserNS is the user namespace that owns the network namespace when it is not
 	// our own; nil: it is. Programs are run inside it by nsenter(1): Go cannot
 	// enter one, since its programs have several threads.
@@ -76,17 +76,20 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	var all []*process
 	var reads []func()
 	for _, v := range Variants {
-		k := newKernel(v, look)
+		k, err := newKernel(v, look)
 		kernels[v] = k
 		for _, f := range Families {
 			s := &k.sides[f]
 			s.have = Snapshot{Family: f}
-			s.save, s.restore, s.err = findTools(ctx, v, f)
 			switch {
 			case look.No[v] != nil:
 				s.err = look.No[v]
+			case err != nil:
+				s.err = err
 			case len(k.prefix) > 0 && k.prefix[0] == "":
 				s.err = fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
+			default:
+				s.find = func() { s.save, s.restore, s.err = findTools(ctx, v, f) }
 			}
 			s.present = len(look.Tables[v][f]) > 0
 			switch {
@@ -95,7 +98,7 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			case v == Legacy && look.UserNS != nil: // the list may belong to our root
 				k.unlisted, s.byName = true, look.Tables[v][f]
 			}
-			if s.err == nil && s.present {
+			if s.present && k.side(f).err == nil {
 				saves := k.newSaves(f)
 				all = append(all, saves...)
 				reads = append(reads, func() {
@@ -128,7 +131,7 @@ func joinLine(errs []error) error {
 }
 
 // newKernel says how the programs of a variant are run.
-func newKernel(v Variant, look Look) *Kernel {
+func newKernel(v Variant, look Look) (*Kernel, error) {
 	k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
 	pass := func(file *os.File) string { // the path by which a child opens it
 		k.files = append(k.files, file)
@@ -140,18 +143,22 @@ func newKernel(v Variant, look Look) *Kernel {
 	if look.UserNS != nil {
 		k.prefix = []string{lookPath("nsenter"), "--user=" + pass(look.UserNS), "--"}
 	}
-	if v == Legacy && look.Lock != nil { // whatever the administrator says
+	if v == Legacy && look.OwnLock { // whatever the administrator says
+		lock, err := memoryFile("xtables.lock")
+		if err != nil {
+			return k, err
+		}
 		const name = "XTABLES_LOCKFILE="
 		k.env = slices.DeleteFunc(k.env, func(set string) bool { return strings.HasPrefix(set, name) })
-		k.env = append(k.env, name+pass(look.Lock))
+		k.env = append(k.env, name+pass(lock))
 	}
-	return k
+	return k, nil
 }
 
 // newSaves prepares what prints the state of a family: one program, or one for
 // each table where the program may not find out by itself which there are.
 func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
-	s := k.sides[f]
+	s := k.side(f)
 	if !k.unlisted {
 		return []*process{k.newProcess(s.save)}
 	}
@@ -170,14 +177,14 @@ func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
 
 // readSaves takes what the programs of newSaves printed.
 func readSaves(f Family, saves []*process) (Snapshot, error) {
-	var text []byte
+	var text strings.Builder
 	for _, p := range saves {
 		if p.err != nil {
 			return Snapshot{Family: f}, fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
 		}
-		text = append(text, p.stdout...)
+		text.Write(p.stdout)
 	}
-	return ParseSnapshot(f, string(text))
+	return ParseSnapshot(f, text.String())
 }
 
 // ErrNoBackend says that no variant of iptables can be used.
@@ -191,7 +198,7 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 	usable := func(k *Kernel) error {
 		var errs []error
 		for _, f := range need {
-			if err := k.sides[f].err; err != nil {
+			if err := k.side(f).err; err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", k.name(f), err))
 			}
 		}

@@ -213,23 +213,23 @@ func TestKernelHoldsOursInEitherFamily(t *testing.T) {
 // the first.
 func TestALockOfOurOwnIsTheOnlyOne(t *testing.T) {
 	t.Setenv("XTABLES_LOCKFILE", "/theirs")
-	lock, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
 	tests := []struct {
 		name string
-		k    *Kernel
+		look Look
 		want string
 	}{
-		{"ours", newKernel(Legacy, Look{Lock: lock}), "XTABLES_LOCKFILE=/proc/self/fd/3"},
-		{"theirs", newKernel(Legacy, Look{}), "XTABLES_LOCKFILE=/theirs"},
+		{"ours", Look{OwnLock: true}, "XTABLES_LOCKFILE=/proc/self/fd/3"},
+		{"theirs", Look{}, "XTABLES_LOCKFILE=/theirs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			k, err := newKernel(Legacy, tt.look)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(k.files...)
 			p := shell("set")
-			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, tt.k.env, tt.k.files
+			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, k.env, k.files
 			runAll(t.Context(), []*process{p})
 			got := slices.DeleteFunc(strings.Split(string(p.stdout), "\n"), func(s string) bool { return !strings.HasPrefix(s, "XTABLES_LOCKFILE") })
 			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {

@@ -16,7 +16,7 @@ import (
 // it open: a program that is given the file keeps the lock when the one that
 // started it is killed. The error says who is meant when it cannot be had in time.
 func LockNetNS(ctx context.Context) (*os.File, error) {
-	file, err := os.Open("/proc/thread-self/ns/net")
+	file, err := openNetNS()
 	if err != nil {
 		return nil, fmt.Errorf("lock the network namespace: %w", err)
 	}
@@ -45,30 +45,25 @@ func LockNetNS(ctx context.Context) (*os.File, error) {
 			<-locked //nolint:errcheck // had or not, the file is closed
 			_ = file.Close()
 		}()
-		return nil, fmt.Errorf("lock the network namespace: another run works on it: %w", ctx.Err())
+		return nil, fmt.Errorf("lock the network namespace: another run works on it: %w", context.Cause(ctx))
 	}
 }
 
 // xtablesLock is the lock file that all users of iptables-legacy share by default.
 const xtablesLock = "/run/xtables.lock"
 
-// PrivateLock returns a file that only this process and its children have, for
-// iptables-legacy to lock instead of the common lock file, or nil when that can be
-// had and should be taken. From outside a pod it should not: every pod of the node
-// would wait for it, though each has tables of its own.
+// NeedsOwnLock tells whether iptables-legacy should lock a file that only this process
+// and its children have, since the common lock file cannot be had or should not be
+// taken. From outside a pod it should not: every pod of the node would wait for it,
+// though each has tables of its own.
 //
 // A lock file that the environment names is left to it, unless it is the
 // namespace, which [LockNetNS] holds.
-func PrivateLock(outside bool) (*os.File, error) {
-	switch named := os.Getenv("XTABLES_LOCKFILE"); {
-	case named != "" && !isNetNS(named), named == "" && !outside && canLock(xtablesLock):
-		return nil, nil
+func NeedsOwnLock(outside bool) bool {
+	if named := os.Getenv("XTABLES_LOCKFILE"); named != "" {
+		return isNetNS(named)
 	}
-	fd, err := unix.MemfdCreate("xtables.lock", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make a lock file: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "xtables.lock"), nil
+	return outside || !canLock(xtablesLock)
 }
 
 // isNetNS tells whether a file is the network namespace we are in.

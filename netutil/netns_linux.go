@@ -3,11 +3,13 @@ package netutil
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // namedNetNS is where "ip netns add" keeps namespaces (ip-netns(8)).
@@ -20,6 +22,17 @@ func NetNSPath(nameOrPath string) string {
 		return nameOrPath
 	}
 	return filepath.Join(namedNetNS, nameOrPath)
+}
+
+// openNetNS opens the network namespace of the calling thread. Unlike [os.Open] it does
+// not have the runtime watch a file that there is nothing to wait for at.
+func openNetNS() (*os.File, error) {
+	const path = "/proc/thread-self/ns/net"
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // InNetNS calls fn on a thread that is inside the network namespace of that

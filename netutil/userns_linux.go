@@ -13,7 +13,7 @@ import (
 // takes rules that name users only from inside it (net/netfilter/xt_owner.c,
 // owner_check).
 func OwnerUserNS() (*os.File, error) {
-	net, err := os.Open("/proc/thread-self/ns/net")
+	net, err := openNetNS()
 	if err != nil {
 		return nil, fmt.Errorf("find the owner of the network namespace: %w", err)
 	}

@@ -69,8 +69,8 @@ func (inv *invocation) look() (look iptables.Look, err error) {
 	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return look, err
 	}
-	look.Lock, err = netutil.PrivateLock(inv.set.cniMode || look.UserNS != nil)
-	return look, err
+	look.OwnLock = netutil.NeedsOwnLock(inv.set.cniMode || look.UserNS != nil)
+	return look, nil
 }
 
 // lookByName has the legacy variant looked at by a user who may not list its
