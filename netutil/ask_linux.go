@@ -3,6 +3,7 @@ package netutil
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -12,6 +13,9 @@ import (
 // answerBytes is how much is read at once: more the kernel does not put into one
 // part of a listing (net/netlink/af_netlink.c, netlink_dump).
 const answerBytes = 32 << 10
+
+// answerBuffers are for one answer after the other.
+var answerBuffers = sync.Pool{New: func() any { return new([answerBytes]byte) }}
 
 // ask sends a request and returns the messages of the answer without their headers.
 //
@@ -28,9 +32,10 @@ func ask(protocol int, req *nl.NetlinkRequest) ([][]byte, error) {
 		return nil, err
 	}
 	var answers [][]byte
-	buf := make([]byte, answerBytes)
+	buf := answerBuffers.Get().(*[answerBytes]byte)
+	defer answerBuffers.Put(buf)
 	for {
-		messages, err := receive(fd, buf)
+		messages, err := receive(fd, buf[:])
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -88,7 +89,7 @@ func routeIsThere(v6 bool, table uint32) error {
 // is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
 // rule with every run.
 func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
-	if there, err := anyTProxyRoute(v6); err != nil || !there {
+	if there, err := hasTProxyRoute(v6); err != nil || !there {
 		return nil, err
 	}
 	rules, err := tproxyRules(v6)
@@ -138,34 +139,33 @@ func deleteRoute(route *netlink.Route) error {
 	return nil
 }
 
-// anyTProxyRoute tells whether a rule or route of ours, or of Istio, is in one
-// family. A family that is not there has none.
-func anyTProxyRoute(v6 bool) (bool, error) {
-	rules, err := listed(unix.RTM_GETRULE, netlinkFamily(v6), unix.SizeofRtMsg)
-	if errors.Is(err, unix.EAFNOSUPPORT) {
-		return false, nil
-	}
+// TProxyFamilies tells in which families a policy rule or route is ours, or Istio's,
+// of both at the cost of one. The indexes are 0 for IPv4 and 1 for IPv6; a family that
+// is not there has none.
+func TProxyFamilies() (there [2]bool, err error) {
+	rules, err := listed(unix.RTM_GETRULE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
-		return false, fmt.Errorf("list policy rules: %w", err)
+		return there, fmt.Errorf("list policy rules: %w", err)
+	}
+	mark := func(o object, ours bool) {
+		if i := slices.Index(routeFamilies[:], o.fixed[0]); i >= 0 && ours {
+			there[i] = true
+		}
 	}
 	for _, o := range rules {
 		protocol := o.attr(unix.FRA_PROTOCOL)
-		if len(protocol) == 1 && protocol[0] == routeProtocol ||
-			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == IstioTProxyRoute {
-			return true, nil
-		}
+		mark(o, len(protocol) == 1 && protocol[0] == routeProtocol ||
+			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == IstioTProxyRoute)
 	}
-	routes, err := listed(unix.RTM_GETROUTE, netlinkFamily(v6), unix.SizeofRtMsg)
+	routes, err := listed(unix.RTM_GETROUTE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
-		return false, fmt.Errorf("list routes: %w", err)
+		return there, fmt.Errorf("list routes: %w", err)
 	}
 	for _, o := range routes { // the fixed part is struct rtmsg of rtnetlink(7)
 		length, protocol, kind := o.fixed[1], o.fixed[5], o.fixed[7]
-		if length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == IstioTProxyRoute.Table) {
-			return true, nil
-		}
+		mark(o, length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == IstioTProxyRoute.Table))
 	}
-	return false, nil
+	return there, nil
 }
 
 // tproxyRules lists the policy rules that are ours.
@@ -227,11 +227,23 @@ func ruleRoute(rule netlink.Rule) TProxyRoute {
 	return TProxyRoute{Mark: rule.Mark, Table: uint32(rule.Table)}
 }
 
+// routeFamilies are the address families of IPv4 and IPv6.
+var routeFamilies = [2]uint8{unix.AF_INET, unix.AF_INET6}
+
 func netlinkFamily(v6 bool) int {
 	if v6 {
 		return netlink.FAMILY_V6
 	}
 	return netlink.FAMILY_V4
+}
+
+// hasTProxyRoute is [TProxyFamilies] for one family.
+func hasTProxyRoute(v6 bool) (bool, error) {
+	there, err := TProxyFamilies()
+	if v6 {
+		return there[1], err
+	}
+	return there[0], err
 }
 
 // contains tells whether one of the items has the key.

@@ -10,7 +10,7 @@ type Routing struct {
 // that is not there has none.
 func LookAtTProxyRoutes(v6 bool) (Routing, error) {
 	var r Routing
-	if there, err := anyTProxyRoute(v6); err != nil || !there {
+	if there, err := hasTProxyRoute(v6); err != nil || !there {
 		return r, err
 	}
 	rules, err := tproxyRules(v6)

@@ -48,10 +48,13 @@ func runApply(inv *invocation) error {
 	})
 }
 
+// listens is what the log says of a run that takes long.
+const listens = "signals end this run in good order from here on"
+
 // inNetNS runs an action in the network namespace that was asked for, in bounded
-// time. A signal ends the action and not the program.
+// time. A signal ends an action that takes long, and not the program.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, stop := untilSignal(inv.ctx)
+	ctx, stop := untilSignal(inv.ctx, func() { inv.log.Debug(listens) })
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, inv.set.timeout)
 	defer cancel()
@@ -162,10 +165,12 @@ func (inv *invocation) addNeeds(done *undoStack, want []iptables.Ruleset) error 
 
 // removeNeeds takes away what no rule needs any more, in neither variant.
 func (inv *invocation) removeNeeds(done *undoStack, want []iptables.Ruleset) error {
+	var keep [len(iptables.Families)]netutil.TProxyRoute
 	for _, rs := range want {
-		if err := inv.removeRoutes(done, rs.Family, inv.set.route(rs)); err != nil {
-			return err
-		}
+		keep[rs.Family] = inv.set.route(rs)
+	}
+	if err := inv.removeRoutes(done, keep); err != nil {
+		return err
 	}
 	if len(want[iptables.IPv6].Tables) > 0 {
 		return nil
@@ -237,17 +242,27 @@ func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 	return nil
 }
 
-// removeRoutes takes away the policy routing of earlier runs.
-func (inv *invocation) removeRoutes(done *undoStack, f iptables.Family, keep netutil.TProxyRoute) error {
-	undo, err := netutil.RemoveTProxyRoutes(f == iptables.IPv6, keep)
-	done.push(undo)
+// removeRoutes takes away the policy routing of earlier runs, but for one route of
+// each family that is to stay (zero: none).
+func (inv *invocation) removeRoutes(done *undoStack, keep [len(iptables.Families)]netutil.TProxyRoute) error {
+	there, err := netutil.TProxyFamilies()
 	if err != nil {
-		return fmt.Errorf("policy routing (%s): %w", f, err)
+		return fmt.Errorf("policy routing: %w", err)
 	}
-	if undo != nil {
-		inv.log.Info("policy routing of an earlier run removed", namedField("family", f))
+	var errs []error
+	for _, f := range iptables.Families {
+		if !there[f] {
+			continue
+		}
+		undo, err := netutil.RemoveTProxyRoutes(f == iptables.IPv6, keep[f])
+		done.push(undo)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("policy routing (%s): %w", f, err))
+		} else if undo != nil {
+			inv.log.Info("policy routing of an earlier run removed", namedField("family", f))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // passthroughV6 sees to the source address of inbound IPv6 connections.

@@ -41,10 +41,9 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 		return errors.Join(errs...)
 	}
 	var done undoStack // what could be removed stays removed
-	for _, f := range iptables.Families {
-		errs = append(errs, inv.removeRoutes(&done, f, netutil.TProxyRoute{}))
-	}
-	errs = append(errs, inv.passthroughV6(&done, false))
+	errs = append(errs,
+		inv.removeRoutes(&done, [len(iptables.Families)]netutil.TProxyRoute{}),
+		inv.passthroughV6(&done, false))
 	if stays, err := netutil.HasPassthroughV6(); err == nil && stays {
 		inv.log.Warn(netutil.PassthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
 	}

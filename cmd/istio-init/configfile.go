@@ -52,7 +52,7 @@ func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error)
 		text []byte
 		err  error
 	}
-	ctx, stop := untilSignal(ctx)
+	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
 	done := make(chan result, 1)
 	go func() {
@@ -63,7 +63,7 @@ func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error)
 	case r := <-done:
 		return r.text, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", placeName(path), ctx.Err())
+		return nil, fmt.Errorf("read %s: %w", placeName(path), context.Cause(ctx))
 	}
 }
 

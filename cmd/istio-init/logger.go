@@ -37,7 +37,7 @@ func (l *logger) Error(message string, fields ...field) { l.log(zapcore.ErrorLev
 // log writes a line. It is called by the methods above alone, whose caller is the
 // one that the line comes from.
 func (l *logger) log(level zapcore.Level, message string, fields []field) {
-	entry := l.core.Check(zapcore.Entry{Level: level, Time: time.Now(), Message: message}, nil)
+	entry := l.core.Check(zapcore.Entry{Level: level, Time: time.Now().UTC(), Message: message}, nil)
 	if entry == nil {
 		return
 	}

@@ -7,19 +7,13 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
+	"time"
 
 	"istio-init/netutil"
 )
 
-// garbage is how much may be made, in percent of what is in use, before it is
-// collected. A run is short and needs little: with 5,000 prefixes it makes 15 MB
-// in all, and collecting them in between takes a fifth of its processor time.
-const garbage = 400
-
 func main() {
-	debug.SetGCPercent(garbage)
 	os.Exit(run())
 }
 
@@ -35,8 +29,26 @@ func run() int {
 	})
 }
 
-// untilSignal returns a context that a signal to end cancels. To catch signals
-// costs threads, which what neither waits nor changes anything does without.
-func untilSignal(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
-	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+// patience is for how long a run does not listen to signals: for as long as one takes
+// that waits for nobody, which is over before anybody could want it to end. To listen
+// takes threads, and a tenth of the processor time of such a run.
+const patience = 20 * time.Millisecond
+
+// untilSignal returns a context that a signal to end cancels, once the run takes long;
+// then it calls listening. Before that such a signal kills the program, which leaves
+// what the next run mends, as SIGKILL does at any time.
+func untilSignal(ctx context.Context, listening func()) (_ context.Context, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(patience, func() {
+		signalled, deafen := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(signalled, func() {
+			deafen()
+			cancel(context.Cause(signalled))
+		})
+		listening()
+	})
+	return ctx, func() {
+		late.Stop()
+		cancel(nil)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,7 +104,7 @@ func (k *killing) killedAt(n int, who victims) bool {
 		k.t.Fatalf("cannot begin anew (-before +now):\n%s", diff)
 	}
 	tr := &tracer{n: n, victims: who}
-	cmd := exec.Command(builtProgram(k.t), k.to...)
+	cmd := exec.Command(builtProgram(k.t), slices.Concat(k.to, []string{"--log_output_level", "debug"})...)
 	cmd.Env = k.env
 	exit, said, err := tr.run(k.Path(), cmd)
 	if err != nil {

@@ -30,6 +30,8 @@ type tracer struct {
 	victims victims
 	during  func() // called once they are killed, while all others stand still
 
+	said   string // the file with what the program says
+	waits  int    // the thread that waits until the program can be asked; 0: none
 	tasks  map[int]*task
 	count  int
 	killed string // what was killed, and where; "" when there are fewer calls
@@ -66,6 +68,7 @@ func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, said string, err e
 	defer func() { _ = os.Remove(file.Name()) }()
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
+	tr.said = file.Name()
 	err = onChildlessThread(netns, func() error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
@@ -149,6 +152,10 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 				if tr.during != nil {
 					tr.during()
 				}
+				if tr.waits == pid { // all others go on
+					t.begun = true
+					return
+				}
 			}
 		}
 	case signal == int(unix.SIGTRAP): // an exec, or the birth of another
@@ -158,6 +165,17 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	}
 	t.begun = true
 	_ = unix.PtraceSyscall(pid, signal) // ESRCH: it was killed meanwhile
+	if tr.waits != 0 && tr.listens() {
+		_ = unix.Kill(program, unix.SIGTERM)
+		_ = unix.PtraceSyscall(tr.waits, 0)
+		tr.waits = 0
+	}
+}
+
+// listens tells whether the program has said that it can be asked.
+func (tr *tracer) listens() bool {
+	text, _ := os.ReadFile(tr.said)
+	return bytes.Contains(text, []byte(listens))
 }
 
 // processOf returns the process of a thread.
@@ -182,7 +200,11 @@ func (tr *tracer) kill(pid, program int, caller *task) {
 	case childOnly:
 		_ = unix.Kill(caller.process, unix.SIGKILL)
 	case asked:
-		_ = unix.Kill(program, unix.SIGTERM)
+		if last := call.number == unix.SYS_EXIT_GROUP && caller.process == program; last || tr.listens() {
+			_ = unix.Kill(program, unix.SIGTERM)
+		} else {
+			tr.waits = pid
+		}
 	default:
 		for _, t := range tr.tasks {
 			_ = unix.Kill(t.process, unix.SIGKILL)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 
 	"istio-init/capture"
@@ -22,6 +23,7 @@ func (inv *invocation) complete() error {
 	if err := inv.set.config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
+	collectSeldom(inv.set.config.Elements())
 	for _, f := range iptables.Families {
 		inv.rules[f] = sync.OnceValue(func() iptables.Ruleset { return capture.Rules(inv.set.config, f) })
 	}
@@ -30,6 +32,17 @@ func (inv *invocation) complete() error {
 
 // manyElements are as many as take milliseconds to make rules of.
 const manyElements = 500
+
+// collectSeldom has garbage collected less often where there is much to do. Even then
+// a run is short and needs little: with 5,000 prefixes it makes 15 MB in all, and to
+// collect them in between takes a fifth of its processor time. To say so takes a tenth
+// of a millisecond, as all goroutines are stopped for it.
+func collectSeldom(elements int) {
+	const percent = 400 // of what is in use, by default 100
+	if elements >= manyElements {
+		debug.SetGCPercent(percent)
+	}
+}
 
 // ahead has the rules of long lists made while the state of the namespace is waited
 // for.
