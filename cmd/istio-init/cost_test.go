@@ -62,14 +62,22 @@ func (s *bench) in(b *testing.B) *bench {
 	return &part
 }
 
-// released builds a program as make build builds ours.
+// released builds a program as make build builds ours, and copies it as who installs
+// it does: the linker has written it page by page, and by such pages it is read.
 func released(t testing.TB, dir string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "program")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, dir)
+	linked, path := filepath.Join(t.TempDir(), "linked"), filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, dir)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	program, err := os.ReadFile(linked)
+	if err == nil {
+		err = os.WriteFile(path, program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
