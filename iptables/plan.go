@@ -107,17 +107,24 @@ func (t savedTable) heldByOthers(chain string) bool {
 	})
 }
 
+// texts returns the texts of rules. They are parts of one, which a chain keeps or
+// loses as a whole.
 func texts(rules []Rule, f Family) []string {
-	out := make([]string, len(rules))
-	var w words
+	out, ends := make([]string, len(rules)), make([]int, len(rules))
+	const most = 64 // bytes that nearly all rules have at the most
+	w := words{b: make([]byte, 0, most*len(rules))}
 	for i := range rules {
+		w.start = len(w.b)
 		if r := &rules[i]; r.Foreign != nil {
-			out[i] = r.Foreign.Text
+			w.b = append(w.b, r.Foreign.Text...)
 		} else {
-			w.b = w.b[:0]
 			r.write(&w, f)
-			out[i] = string(w.b)
 		}
+		ends[i] = len(w.b)
+	}
+	all, start := string(w.b), 0
+	for i, end := range ends {
+		out[i], start = all[start:end], end
 	}
 	return out
 }

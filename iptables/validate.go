@@ -53,9 +53,10 @@ func (t Table) validate(f Family) error {
 			errs = append(errs, err)
 			continue
 		}
+		from := hooks[c.Name]
 		for i := range c.Rules {
 			r := &c.Rules[i]
-			if err := t.validateRule(f, c.Name, hooks[c.Name], known, r); err != nil {
+			if err := t.validateRule(f, c.Name, from, known, r); err != nil {
 				errs = append(errs, fmt.Errorf("table %s: chain %s: rule %d %q: %w", t.Name, c.Name, i+1, r.Text(f), err))
 			}
 		}

@@ -78,9 +78,11 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 		if err == nil {
 			item, err = parse(text)
 		}
-		wrong.add(err)
-		if err == nil && !seen[item] {
-			seen[item] = true
+		if err != nil {
+			wrong.add(err)
+			continue
+		}
+		if seen[item] = true; len(seen) > len(out) { // it is new
 			if out == nil {
 				out = make([]T, 0, elements)
 			}
