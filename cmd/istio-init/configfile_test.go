@@ -66,7 +66,7 @@ func TestAFlagWinsOverTheEnvironmentThatOverTheFileThatOverTheDefault(t *testing
 }
 
 // checkWins wants an option to have a value, in name and in effect.
-func checkWins(t *testing.T, o option, in input, file, text string, from origin) {
+func checkWins(t *testing.T, o *option, in input, file, text string, from origin) {
 	t.Helper()
 	got, problems := in.parseWithFile(t, file)
 	if len(problems) > 0 {

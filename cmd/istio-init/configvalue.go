@@ -13,7 +13,7 @@ import (
 // fileText returns what a flag would say to mean a value of the configuration
 // file: the text as it is written, and the elements of a list with commas between
 // them.
-func fileText(o option, value *yaml.Node) (string, error) {
+func fileText(o *option, value *yaml.Node) (string, error) {
 	switch {
 	case o.group == groupRemoved:
 		return "", nil
@@ -23,7 +23,7 @@ func fileText(o option, value *yaml.Node) (string, error) {
 	return scalarText(o.form, value)
 }
 
-func listText(o option, list *yaml.Node) (string, error) {
+func listText(o *option, list *yaml.Node) (string, error) {
 	var texts []string
 	wrong := few{most: mostElements}
 	for _, element := range list.Content {

@@ -37,13 +37,13 @@ const (
 	groupRemoved               // of older releases: accepted, with a warning
 )
 
-func allOptions(option) bool { return true }
+func allOptions(*option) bool { return true }
 
 // cleanOptions are those that mean something when rules are removed.
-func cleanOptions(o option) bool { return o.group == groupRun || o.group == groupLog }
+func cleanOptions(o *option) bool { return o.group == groupRun || o.group == groupLog }
 
 // key is the name of an option in a configuration file.
-func (o option) key() string {
+func (o *option) key() string {
 	if o.long == "" {
 		return o.env[0]
 	}
@@ -52,7 +52,7 @@ func (o option) key() string {
 
 // name is how errors speak of an option whose value comes from there: its flag,
 // and its variable or the place in the file.
-func (o option) name(from origin) string {
+func (o *option) name(from origin) string {
 	place := from.String()
 	if from.kind != byEnv && from.kind != byFile {
 		if len(o.env) == 0 {
@@ -72,7 +72,7 @@ func (o option) name(from origin) string {
 // A flagValue keeps what the command line says, and for an option of which it
 // says nothing what the configuration file does, as it is.
 type flagValue struct {
-	option  option
+	option  *option
 	value   string
 	changed bool
 	inFile  origin // where the file has it; zero: nowhere
@@ -96,7 +96,7 @@ func (f *flagValue) Type() string {
 
 // defineFlags gives a command the flags of a table; those that mean nothing
 // to it are accepted and not shown. It returns a value for every row.
-func defineFlags(flags *pflag.FlagSet, table []option, meant func(option) bool) []*flagValue {
+func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool) []*flagValue {
 	flags.SortFlags = false
 	values := make([]*flagValue, 0, len(table))
 	for _, o := range table {
@@ -125,14 +125,14 @@ func describeFlags(flags *pflag.FlagSet) {
 }
 
 // inFile tells whether a configuration file can set an option.
-func (o option) inFile() bool { return o.group != groupInput && o.group != groupQuestion }
+func (o *option) inFile() bool { return o.group != groupInput && o.group != groupQuestion }
 
 // means tells whether an option means something to a command that selects those
 // of meant.
-func (o option) means(meant func(option) bool) bool { return o.group == groupInput || meant(o) }
+func (o *option) means(meant func(*option) bool) bool { return o.group == groupInput || meant(o) }
 
 // usage is the line of help of an option.
-func (o option) usage() string {
+func (o *option) usage() string {
 	text := o.help
 	if !o.boolean {
 		text += ": " + o.form.text

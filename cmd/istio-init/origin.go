@@ -35,7 +35,7 @@ func (o origin) String() string {
 // A setting is an option with the value that counts for it, and where that comes
 // from.
 type setting struct {
-	option option
+	option *option
 	text   string
 	from   origin
 }

@@ -24,17 +24,17 @@ var (
 
 // Options of the commands that answer questions, besides those of the option table.
 var (
-	rulesOption = option{
+	rulesOption = &option{
 		long: "rules", form: formRules, group: groupQuestion,
 		help: "where the rules are taken from; by default live, or planned where flags say which rules are meant",
 		set:  path(func(s *settings) *string { return &s.rules }),
 	}
-	outputOption = option{
+	outputOption = &option{
 		long: "output", def: "text", form: formOutput, group: groupQuestion,
 		help: "form of the answer",
 		set:  output,
 	}
-	traceOptions = []option{
+	traceOptions = []*option{
 		{
 			long: "to", form: formEndpoint, group: groupQuestion,
 			help: "where the connection goes; without an address, to the pod itself",
@@ -90,8 +90,8 @@ var (
 		rulesOption,
 		outputOption,
 	}
-	checkOptions   = []option{rulesOption, outputOption}
-	explainOptions = []option{rulesOption, {
+	checkOptions   = []*option{rulesOption, outputOption}
+	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "form in which the rules are shown",
 		set:  text(func(s *settings) textUnmarshaler { return &s.form }),
@@ -125,7 +125,7 @@ func output(s *settings, v string) error {
 }
 
 // questionOptions are those that mean something where nothing is changed.
-func questionOptions(o option) bool {
+func questionOptions(o *option) bool {
 	return o.group == groupRules || o.group == groupQuestion || o.group == groupLog || slices.Contains(questionRuns, o.long)
 }
 

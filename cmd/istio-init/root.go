@@ -164,7 +164,7 @@ type ruleCommand struct {
 // commands, from flags, environment and a configuration file, and can print
 // which of them count. meant selects the options that mean something to it; the
 // others are accepted.
-func newRuleCommand(p process, cmd *cobra.Command, meant func(option) bool, run func(*invocation) error, own ...option) ruleCommand {
+func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run func(*invocation) error, own ...*option) ruleCommand {
 	cmd.Args = noArguments
 	var flags []*flagValue
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -45,7 +45,7 @@ func configSchema() schema {
 	return s
 }
 
-func (o option) schema() schema {
+func (o *option) schema() schema {
 	if o.group == groupRemoved {
 		return schema{Description: "of older releases, means nothing: " + o.help, Deprecated: true}
 	}

@@ -69,7 +69,7 @@ func (s *settings) warn(format string, args ...any) {
 // wins over the environment, that over the file, that over the default. It returns
 // every problem there is; then the settings are not to be used. meant selects the
 // options to look at.
-func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(option) bool) (*settings, []error) {
+func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(*option) bool) (*settings, []error) {
 	s := &settings{accounts: who, effective: make([]setting, 0, len(flags))}
 	var problems []error
 	for _, f := range flags {
@@ -89,7 +89,7 @@ func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(o
 			}
 		}
 	}
-	if meant(option{group: groupRules}) {
+	if meant(&option{group: groupRules}) {
 		problems = append(problems, s.resolve()...)
 		s.explainInput()
 	}
@@ -138,7 +138,7 @@ func (f *flagValue) given(env lookupEnv, s *settings) setting {
 // fromEnvironment returns the value of the last variable of an option that is
 // set, and its name. A variable that is empty is not set: that is how an unused
 // one looks in a pod. Two variables that disagree are worth a warning.
-func (o option) fromEnvironment(env lookupEnv, s *settings) (value, source string) {
+func (o *option) fromEnvironment(env lookupEnv, s *settings) (value, source string) {
 	for _, name := range o.env {
 		v, ok := env(name)
 		if !ok || v == "" {

@@ -1,7 +1,7 @@
 package main
 
 // options is the option table. Names, aliases and defaults are Istio's.
-var options = []option{
+var options = []*option{
 	{
 		long: "envoy-port", short: "p", env: []string{"ENVOY_PORT"}, def: "15001", form: formPort,
 		help: "port of the proxy for outbound connections",

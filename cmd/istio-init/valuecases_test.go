@@ -138,7 +138,7 @@ func (c valueCases) and(yaml ...string) valueCases {
 }
 
 // cases returns the cases of an option. One of a new form needs new ones.
-func (o option) cases(t *testing.T) valueCases {
+func (o *option) cases(t *testing.T) valueCases {
 	t.Helper()
 	if c, ok := casesByKey[o.key()]; ok {
 		return c
@@ -152,8 +152,8 @@ func (o option) cases(t *testing.T) valueCases {
 
 // fileOptions are those that a configuration file may have and that mean
 // something.
-func fileOptions() []option {
-	var all []option
+func fileOptions() []*option {
+	var all []*option
 	for _, o := range options {
 		if o.group != groupInput && o.group != groupRemoved {
 			all = append(all, o)
