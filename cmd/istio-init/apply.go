@@ -149,8 +149,10 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.cleanOther(ctx, &done, found.kernels[1-kernel.Variant()], found.generation); err != nil {
 		return err
 	}
-	if err := inv.removeNeeds(&done, want); err != nil {
-		return err
+	if !found.hidden() { // else rules that stay need them
+		if err := inv.removeNeeds(&done, want); err != nil {
+			return err
+		}
 	}
 	inv.removeEmptyTables(kernel, changes, iptables.Change.Emptied)
 	return inv.removeNative(found.native)

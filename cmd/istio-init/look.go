@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -32,6 +33,12 @@ func (l live) lost() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// hidden tells whether rules are there that cannot be looked at, since the programs for
+// them are not installed.
+func (l live) hidden() bool {
+	return slices.ContainsFunc(l.kernels[:], func(k *iptables.Kernel) bool { return k.Unseen() != nil })
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.
