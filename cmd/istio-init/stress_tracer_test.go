@@ -235,6 +235,8 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 		return slices.Contains([]uint64{unix.SOL_IP, unix.SOL_IPV6}, call.args[1])
 	case unix.SYS_SENDTO:
 		return !asksOnly(pid, call)
+	case unix.SYS_EXECVE: // until it is done the program stands still and can be asked nothing
+		return tr.victims != asked
 	}
 	return true
 }
