@@ -145,21 +145,18 @@ func (m Mark) String() string {
 // parseRange reads "n" or "lo<sep>hi" with one of the separators, both within
 // limits.
 func parseRange(s, seps string, low, high uint64, bits int) (lo, hi uint64, err error) {
-	one, two := s, s
+	one, two, ranged := s, "", false
 	if i := strings.IndexAny(s, seps); i > 0 {
-		one, two = s[:i], s[i+1:]
+		one, two, ranged = s[:i], s[i+1:], true
 	}
-	for _, p := range []struct {
-		text string
-		to   *uint64
-	}{{one, &lo}, {two, &hi}} {
-		n, err := parseNumber(p.text, bits)
-		if err != nil || n < low || n > high {
-			return 0, 0, fmt.Errorf("is not a number from %d to %d", low, high)
-		}
-		*p.to = n
+	lo, err = parseNumber(one, bits)
+	if hi = lo; ranged && err == nil {
+		hi, err = parseNumber(two, bits)
 	}
-	if lo > hi {
+	switch {
+	case err != nil || lo < low || lo > high || hi < low || hi > high:
+		return 0, 0, fmt.Errorf("is not a number from %d to %d", low, high)
+	case lo > hi:
 		return 0, 0, errors.New("is a range that ends before it starts")
 	}
 	return lo, hi, nil
