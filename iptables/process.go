@@ -65,10 +65,10 @@ func runAll(ctx context.Context, processes []*process) {
 }
 
 // start starts the program. Its first three files are in memory, not pipes: it never
-// waits for us, nor we for what it has started, and it has all of its input also when we are
-// killed. It does without os/exec, which starts a process more to see what the
-// kernel can do, and a goroutine for each file. Together that is a seventh of the
-// processor time of a run.
+// waits for us, nor we for what it has started, and it has all of its input also when
+// we are killed. It does without os/exec, which starts a process more to see what the
+// kernel can do, and watches the context in a goroutine: 3 to 4 % of the processor
+// time of an apply.
 func (p *process) start(ctx context.Context) (err error) {
 	in, err := memoryFile("stdin")
 	if err != nil {

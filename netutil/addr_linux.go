@@ -135,7 +135,7 @@ func changePassthroughV6(command, flags int, attrs ...*nl.RtAttr) error {
 	for _, a := range attrs {
 		req.AddData(a)
 	}
-	_, err := ask(unix.NETLINK_ROUTE, req)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 

@@ -76,7 +76,8 @@ func LookAtNetfilter() Netfilter {
 // nftGeneration returns the number of the state of nf_tables; zero when it cannot
 // be had.
 func nftGeneration() uint32 {
-	answers, err := ask(unix.NETLINK_NETFILTER, nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK))
+	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK)
+	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil || len(answers) == 0 || len(answers[0]) < nl.SizeofNfgenmsg {
 		return 0
 	}
@@ -95,7 +96,7 @@ func nftSpeaksIptables() error {
 	req.AddData(nl.NewRtAttr(attrName, nl.ZeroTerminated("REDIRECT")))
 	req.AddData(nl.NewRtAttr(attrRev, binary.BigEndian.AppendUint32(nil, 0)))
 	req.AddData(nl.NewRtAttr(attrType, binary.BigEndian.AppendUint32(nil, 1))) // 1: a target
-	_, err := ask(unix.NETLINK_NETFILTER, req)
+	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	return err
 }
 
@@ -115,7 +116,7 @@ type nftObject struct {
 // nftDump lists the objects that a GET message names.
 func nftDump(message int, family uint8) ([]nftObject, error) {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, message, family, unix.NLM_F_DUMP)
-	answers, err := complete(func() ([][]byte, error) { return ask(unix.NETLINK_NETFILTER, req) })
+	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
 	if err != nil {
 		return nil, err
 	}

@@ -156,23 +156,37 @@ func nftCommit(batch nftBatch, generation uint32) error {
 	for _, r := range slices.Concat(nftBatch{begin}, batch, nftBatch{end}) {
 		bytes = append(bytes, r.Serialize()...)
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return fmt.Errorf("open netlink: %w", err)
 	}
-	defer unix.Close(fd)
-	if err := send(fd, bytes); err != nil {
+	defer socket.Close()
+	if err := socket.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
 		return err
 	}
+	if err := unix.Sendto(socket.GetFd(), bytes, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("send to netlink: %w", err)
+	}
 	for {
-		messages, err := receive(fd, make([]byte, answerBytes))
+		messages, _, err := socket.Receive()
 		if err != nil {
-			return err
+			return fmt.Errorf("read from netlink: %w", err)
 		}
 		for _, m := range messages {
-			if m.header.Type == unix.NLMSG_ERROR { // errors come in the order of their requests
-				return m.errno()
+			if m.Header.Type == unix.NLMSG_ERROR { // errors come in the order of their requests
+				return answered(m.Data)
 			}
 		}
 	}
+}
+
+// answered is what the kernel says of a request (netlink(7), struct nlmsgerr); nil: it
+// was carried out.
+func answered(message []byte) error {
+	if len(message) >= 4 {
+		if code := int32(binary.NativeEndian.Uint32(message)); code < 0 {
+			return unix.Errno(-code)
+		}
+	}
+	return nil
 }
