@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"istio-init/iptables"
@@ -11,7 +10,7 @@ import (
 
 // A Dataplane is where rules live. Plan reads, Commit writes once.
 type Dataplane interface {
-	Plan(ctx context.Context, want iptables.Ruleset) (iptables.Change, error)
+	Plan(ctx context.Context, want iptables.Checked) (iptables.Change, error)
 	Commit(ctx context.Context, changes []iptables.Change) error
 }
 
@@ -19,16 +18,13 @@ type Dataplane interface {
 // returns the changes it took: none when everything was in order, and then
 // nothing was written. All is planned before anything is changed. A family that
 // cannot be looked at is an error only where something is wanted of it, or of none.
-func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptables.Change, error) {
+func Apply(ctx context.Context, dp Dataplane, want ...iptables.Checked) ([]iptables.Change, error) {
 	var changes []iptables.Change
 	var errs []error
-	capturing := slices.ContainsFunc(want, func(rs iptables.Ruleset) bool { return len(rs.Tables) > 0 })
-	for _, rs := range want {
-		if err := rs.Validate(); err != nil {
-			return nil, fmt.Errorf("bug in the rules for %s: %w", rs.Family, err)
-		}
-		change, err := dp.Plan(ctx, rs)
-		if err != nil && (len(rs.Tables) > 0 || !capturing) {
+	capturing := slices.ContainsFunc(want, func(c iptables.Checked) bool { return len(c.Rules().Tables) > 0 })
+	for _, c := range want {
+		change, err := dp.Plan(ctx, c)
+		if err != nil && (len(c.Rules().Tables) > 0 || !capturing) {
 			errs = append(errs, err)
 		}
 		if change.Script != "" {
@@ -43,9 +39,9 @@ func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptab
 
 // Clean removes everything of ours from the dataplane.
 func Clean(ctx context.Context, dp Dataplane) ([]iptables.Change, error) {
-	var none []iptables.Ruleset
+	var none []iptables.Checked
 	for _, f := range iptables.Families {
-		none = append(none, iptables.Ruleset{Family: f})
+		none = append(none, iptables.Nothing(f))
 	}
 	return Apply(ctx, dp, none...)
 }

@@ -19,7 +19,7 @@ var wantOurs = Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
 func TestPlanOfAKernelHasBothStates(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, oursSave, "")
-	change, err := k.Plan(t.Context(), wantOurs)
+	change, err := k.Plan(t.Context(), checked(t, wantOurs))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := seen(t, NFT, "", tt.save).Plan(t.Context(), tt.want)
+			_, err := seen(t, NFT, "", tt.save).Plan(t.Context(), checked(t, tt.want))
 			if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("want %q, got %v", tt.err, err)
 			}
@@ -64,7 +64,7 @@ func TestPlanRefusesAStateThatCouldNotBeRead(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, "missing", "")
 	k.sides[IPv4].present = true
-	if _, err := k.Plan(t.Context(), Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
+	if _, err := k.Plan(t.Context(), Nothing(IPv4)); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want that it cannot be cleaned, got %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestRulesInAnotherDialectAreNotDrift(t *testing.T) {
 			program(t, dir, "iptables", `case $1 in --version) echo "iptables v9.9.9 (nf_tables)"; exit;; esac; echo "$@" >> `+asked+"\n"+tt.answer)
 			k := seen(t, NFT, tt.save, "")
 			k.sides[IPv4].restore = filepath.Join(dir, "iptables-restore")
-			change, err := k.Plan(t.Context(), wantOurs)
+			change, err := k.Plan(t.Context(), checked(t, wantOurs))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestChangeNamesTheTablesItEmptied(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			change, err := seen(t, NFT, tt.save, "").Plan(t.Context(), Ruleset{})
+			change, err := seen(t, NFT, tt.save, "").Plan(t.Context(), Nothing(IPv4))
 			if err != nil {
 				t.Fatal(err)
 			}

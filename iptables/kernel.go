@@ -159,7 +159,8 @@ func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.Str
 // [Survey] saw. Wanting nothing of a family that is not there is no error. The
 // answer is empty too when iptables prints the rules in a dialect of its own but
 // accepts each of them as there.
-func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
+func (k *Kernel) Plan(_ context.Context, checked Checked) (Change, error) {
+	want := checked.rules
 	s := &k.sides[want.Family]
 	nothing := Change{Family: want.Family, Before: s.have, After: s.have}
 	if len(want.Tables) == 0 && !s.present {
@@ -174,7 +175,7 @@ func (k *Kernel) Plan(_ context.Context, want Ruleset) (Change, error) {
 				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
 		}
 	}
-	next := s.have.With(want)
+	next := s.have.withOurs(checked.written)
 	script := difference(s.have, next)
 	if script != "" && s.have.dialect {
 		same, err := sameRules(s.have, next, k.accepts(want.Family))

@@ -10,17 +10,7 @@ import (
 // wanted. What is not ours stays as it is and where it is. Our jumps stay where
 // the first of them was, or come last in their chain. A chain of ours that
 // somebody else's rule jumps to cannot be removed and stays empty.
-func (s Snapshot) With(want Ruleset) Snapshot {
-	var tables []savedTable
-	for _, t := range want.Tables {
-		saved := savedTable{name: t.Name}
-		for _, c := range t.Chains {
-			saved.chains = append(saved.chains, savedChain{name: c.Name, policy: "-", rules: texts(c.Rules, want.Family)})
-		}
-		tables = append(tables, saved)
-	}
-	return s.withOurs(tables)
-}
+func (s Snapshot) With(want Ruleset) Snapshot { return s.withOurs(want.written()) }
 
 // withOurs is With for what is ours in the form of a snapshot: our chains, and
 // built-in chains with our jumps.

@@ -22,7 +22,7 @@ type invocation struct {
 	pen    pen // for what people read on stdout
 
 	// rules makes those of the configuration, by family, once it is complete.
-	rules [len(iptables.Families)]func() iptables.Ruleset
+	rules [len(iptables.Families)]func() (iptables.Checked, error)
 }
 
 // runApply installs the rules or previews them.
@@ -114,10 +114,11 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if found.blind != nil {
 		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", errorField(found.blind))
 	}
-	want, err := inv.wanted()
+	checked, err := inv.wanted()
 	if err != nil {
 		return err
 	}
+	want := rulesets(checked)
 	kernel, err := inv.choose(found.kernels, want)
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.addNeeds(&done, want); err != nil {
 		return err
 	}
-	changes, err := capture.Apply(ctx, kernel, want...)
+	changes, err := capture.Apply(ctx, kernel, checked...)
 	if err != nil {
 		inv.removeEmptyTables(kernel, changes, iptables.Change.Made)
 		return explainRefusal(err)

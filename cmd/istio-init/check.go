@@ -26,11 +26,7 @@ func runCheck(inv *invocation) error {
 			state := describe(sc)
 			return inv.say(state, func(w io.Writer) error { return writeState(w, inv.pen, sc, state) })
 		}
-		want, err := inv.planned()
-		if err != nil {
-			return err
-		}
-		found, err := inv.compare(ctx, want)
+		found, err := inv.compare(ctx)
 		if err != nil {
 			return err
 		}
@@ -96,24 +92,30 @@ func (d *drift) besides(format string, args ...any) {
 }
 
 // compare finds the drift of the namespace, or of a dump.
-func (inv *invocation) compare(ctx context.Context, want []iptables.Ruleset) (*drift, error) {
+func (inv *invocation) compare(ctx context.Context) (*drift, error) {
 	d := &drift{}
-	var err error
-	if from := inv.set.rules; from == "" || from == rulesLive {
-		err = inv.compareLive(ctx, d, want)
-	} else {
-		err = inv.compareDump(d, from, want)
+	err := inv.complete()
+	switch from := inv.set.rules; {
+	case err != nil:
+	case from == "" || from == rulesLive:
+		err = inv.compareLive(ctx, d)
+	default:
+		err = inv.compareDump(d, from)
 	}
 	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f familyDrift) bool { return len(f.Lines) > 0 })
 	return d, err
 }
 
-func (inv *invocation) compareDump(d *drift, path string, want []iptables.Ruleset) error {
+func (inv *invocation) compareDump(d *drift, path string) error {
+	want, err := inv.wanted()
+	if err != nil {
+		return err
+	}
 	name, snapshots, err := inv.readDump(path)
 	if err != nil {
 		return err
 	}
-	for _, rs := range want {
+	for _, rs := range rulesets(want) {
 		s := snapshots[rs.Family]
 		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
 		d.warn(rs.Family, s)
@@ -124,13 +126,17 @@ func (inv *invocation) compareDump(d *drift, path string, want []iptables.Rulese
 	return nil
 }
 
-func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptables.Ruleset) error {
+func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	found, err := inv.survey(ctx, nil)
 	if err != nil {
 		return err
 	}
+	want, err := inv.wanted()
+	if err != nil {
+		return err
+	}
 	var captured []iptables.Family
-	for _, rs := range want {
+	for _, rs := range rulesets(want) {
 		if len(rs.Tables) > 0 {
 			captured = append(captured, rs.Family)
 		}
@@ -145,8 +151,9 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptable
 		}
 	}
 	d.Variant = kernel.Variant().String()
-	for _, rs := range want {
-		change, err := kernel.Plan(ctx, rs)
+	for _, checked := range want {
+		rs := checked.Rules()
+		change, err := kernel.Plan(ctx, checked)
 		if err != nil {
 			return err
 		}
@@ -165,7 +172,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift, want []iptable
 		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
 	}
 	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return d.passthrough(len(want[iptables.IPv6].Tables) > 0)
+	return d.passthrough(len(want[iptables.IPv6].Rules().Tables) > 0)
 }
 
 // warn names the rules of others that may take traffic before ours see it.

@@ -17,7 +17,7 @@ func (inv *invocation) preview() error {
 	if inv.set.runValidation {
 		inv.log.Info("nothing validated, as --dry-run says")
 	}
-	var want []iptables.Ruleset
+	var want []iptables.Checked
 	err := netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() (err error) {
 		want, err = inv.wanted()
 		return err
@@ -26,7 +26,7 @@ func (inv *invocation) preview() error {
 		return err
 	}
 	var text strings.Builder
-	for _, rs := range want {
+	for _, rs := range rulesets(want) {
 		if len(rs.Tables) > 0 {
 			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
 		}
@@ -81,7 +81,7 @@ func (inv *invocation) previewClean(ctx context.Context, found live) error {
 	var text strings.Builder
 	for _, k := range found.kernels {
 		for _, f := range iptables.Families {
-			c, err := k.Plan(ctx, iptables.Ruleset{Family: f})
+			c, err := k.Plan(ctx, iptables.Nothing(f))
 			if err != nil {
 				return err
 			}

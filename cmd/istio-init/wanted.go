@@ -25,7 +25,7 @@ func (inv *invocation) complete() error {
 	}
 	collectSeldom(inv.set.config.Elements())
 	for _, f := range iptables.Families {
-		inv.rules[f] = sync.OnceValue(func() iptables.Ruleset { return capture.Rules(inv.set.config, f) })
+		inv.rules[f] = sync.OnceValues(func() (iptables.Checked, error) { return capture.Rules(inv.set.config, f).Check() })
 	}
 	return nil
 }
@@ -50,9 +50,9 @@ func (inv *invocation) ahead() {
 	if inv.rules[iptables.IPv4] == nil || inv.set.config.Elements() < manyElements {
 		return
 	}
-	go inv.rules[iptables.IPv4]()
+	go inv.rules[iptables.IPv4]() //nolint:errcheck // who takes the rules is told
 	if inv.set.families == familiesDual || inv.set.dualStack {
-		go inv.rules[iptables.IPv6]()
+		go inv.rules[iptables.IPv6]() //nolint:errcheck // as above
 	}
 }
 
@@ -61,7 +61,17 @@ func (inv *invocation) planned() ([]iptables.Ruleset, error) {
 	if err := inv.complete(); err != nil {
 		return nil, err
 	}
-	return inv.wanted()
+	want, err := inv.wanted()
+	return rulesets(want), err
+}
+
+// rulesets are the rules that were checked.
+func rulesets(checked []iptables.Checked) []iptables.Ruleset {
+	rules := make([]iptables.Ruleset, 0, len(checked))
+	for _, c := range checked {
+		rules = append(rules, c.Rules())
+	}
+	return rules
 }
 
 // families are those that are captured, and what to warn of.
@@ -76,7 +86,7 @@ func (inv *invocation) families() (families []iptables.Family, warnings []string
 
 // wanted returns the rules for both families; for one that is not captured they
 // are none.
-func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
+func (inv *invocation) wanted() ([]iptables.Checked, error) {
 	families, warnings, err := inv.families()
 	if err != nil {
 		return nil, err
@@ -84,13 +94,15 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}
-	want := make([]iptables.Ruleset, len(iptables.Families))
+	want := make([]iptables.Checked, len(iptables.Families))
 	for _, f := range iptables.Families {
-		want[f] = iptables.Ruleset{Family: f}
+		want[f] = iptables.Nothing(f)
 	}
 	for _, f := range families {
-		want[f] = inv.rules[f]()
-		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
+		if want[f], err = inv.rules[f](); err != nil {
+			return nil, fmt.Errorf("bug in the rules for %s: %w", f, err)
+		}
+		if len(want[f].Rules().Tables) == 0 && inv.set.config.Mode != capture.None {
 			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
 		}
 	}
