@@ -51,11 +51,17 @@ func (p *process) stderrText() string {
 // runAll runs programs at the same time and waits for all. They are started one
 // after the other on the calling thread, so they inherit its network namespace. The
 // end of the context kills those that have not ended.
-func runAll(ctx context.Context, processes []*process) {
+func runAll(ctx context.Context, processes []*process) { runAllWhile(ctx, processes, nil) }
+
+// runAllWhile calls meanwhile, if there is any, once all programs run.
+func runAllWhile(ctx context.Context, processes []*process, meanwhile func()) {
 	for _, p := range processes {
 		if p.err = context.Cause(ctx); p.err == nil {
 			p.err = p.start(ctx)
 		}
+	}
+	if meanwhile != nil {
+		meanwhile()
 	}
 	for _, p := range processes {
 		if p.err == nil {

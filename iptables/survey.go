@@ -62,6 +62,8 @@ type Look struct {
 	// our own; nil: it is. Programs are run inside it by nsenter(1): Go cannot
 	// enter one, since its programs have several threads.
 	UserNS *os.File
+	// Meanwhile is called while programs run that are waited for; nil: nothing is.
+	Meanwhile func()
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
 	Caps []uintptr
@@ -110,7 +112,9 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			}
 		}
 	}
-	runAll(ctx, all)
+	if len(all) > 0 {
+		runAllWhile(ctx, all, look.Meanwhile)
+	}
 	for _, read := range reads {
 		read()
 	}

@@ -55,11 +55,9 @@ const listens = "signals end this run in good order from here on"
 // inNetNS runs an action in the network namespace that was asked for, in bounded
 // time. A signal ends an action that takes long, and not the program.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	if inv.set.config.Elements() < manyElements {
-		// It mostly waits for programs. With more processors the runtime wakes threads
-		// for whatever there is to do, which takes more than there is.
-		runtime.GOMAXPROCS(1)
-	}
+	// It mostly waits for programs. With more processors the runtime wakes threads for
+	// whatever there is to do, which takes more than there is.
+	runtime.GOMAXPROCS(1)
 	ctx, stop := untilSignal(inv.ctx, func() { inv.log.Debug(listens) })
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, inv.set.timeout)

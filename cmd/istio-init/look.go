@@ -43,7 +43,6 @@ func (l live) hidden() bool {
 
 // survey looks at the namespace. What cannot be looked at is warned of.
 func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) {
-	inv.ahead()
 	seen := netutil.LookAtNetfilter()
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
@@ -52,7 +51,7 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	if err != nil {
 		return live{}, err
 	}
-	look.Held = held
+	look.Held, look.Meanwhile = held, inv.ahead
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {

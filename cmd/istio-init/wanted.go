@@ -44,15 +44,13 @@ func collectSeldom(elements int) {
 	}
 }
 
-// ahead has the rules of long lists made while the state of the namespace is waited
-// for.
+// ahead makes the rules while the state of the namespace is waited for. Who takes them
+// is told what is wrong with them.
 func (inv *invocation) ahead() {
-	if inv.rules[iptables.IPv4] == nil || inv.set.config.Elements() < manyElements {
-		return
-	}
-	go inv.rules[iptables.IPv4]() //nolint:errcheck // who takes the rules is told
-	if inv.set.families == familiesDual || inv.set.dualStack {
-		go inv.rules[iptables.IPv6]() //nolint:errcheck // as above
+	for _, f := range iptables.Families {
+		if rules := inv.rules[f]; rules != nil && (f == iptables.IPv4 || inv.set.families == familiesDual || inv.set.dualStack) {
+			_, _ = rules()
+		}
 	}
 }
 
