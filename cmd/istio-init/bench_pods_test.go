@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func (s *bench) atOnce(c command) (sum cost) {
 // do nothing but run the two restores.
 func BenchmarkPodsAtOnce(b *testing.B) {
 	all := newBench(b)
-	all.env = append(all.env[:1], "XTABLES_LOCKFILE=/proc/self/ns/net") // each pod has its own
+	all.env = append(slices.Clone(imageEnv), "XTABLES_LOCKFILE=/proc/self/ns/net") // each pod has its own
 	for _, v := range iptables.Variants {
 		b.Run(v.String(), func(b *testing.B) {
 			iptablestest.RequireVariant(b, v)
