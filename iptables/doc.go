@@ -22,7 +22,7 @@
 //
 //	Match, targets ── Rule ── Chain ── Table ── Ruleset      the typed rules
 //	                             │
-//	   ParseRule  <── text ──────┤── Validate    is it legal
+//	   ParseRule  <── text ──────┤── Check       is it legal, and what is its text
 //	                             ├── Trace       where does this packet land
 //	   ParseSnapshot ── Snapshot ┴── Plan        what has to change
 //	                                   │
