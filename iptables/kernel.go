@@ -127,13 +127,16 @@ func (k *Kernel) State(f Family) Snapshot { return k.sides[f].have }
 // Unseen tells why tables that are there could not be read; nil when all could.
 func (k *Kernel) Unseen() error {
 	var errs []error
-	for f, s := range k.sides {
-		if s.present && s.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", k.name(Family(f)), s.err))
+	for _, f := range Families {
+		if k.Hides(f) {
+			errs = append(errs, fmt.Errorf("%s: %w", k.name(f), k.sides[f].err))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// Hides tells whether a family has tables that could not be read.
+func (k *Kernel) Hides(f Family) bool { return k.sides[f].present && k.sides[f].err != nil }
 
 // Lost tells why programs failed to print tables that are there; nil when none
 // did. Unlike one that is not installed, a program that was killed or ran out of

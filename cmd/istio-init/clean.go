@@ -42,7 +42,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	}
 	var done undoStack // what could be removed stays removed
 	errs = append(errs,
-		inv.removeRoutes(&done, [len(iptables.Families)]netutil.TProxyRoute{}),
+		inv.removeRoutes(&done, map[iptables.Family]netutil.TProxyRoute{iptables.IPv4: {}, iptables.IPv6: {}}),
 		inv.passthroughV6(&done, false))
 	if stays, err := netutil.HasPassthroughV6(); err == nil && stays {
 		inv.log.Warn(netutil.PassthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")

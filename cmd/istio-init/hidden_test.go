@@ -36,6 +36,9 @@ func TestWhatHiddenRulesNeedStays(t *testing.T) {
 			t.Errorf("%s: before:\n%s\nafter:\n%s", to[0], before, after)
 		}
 	}
+	if left := s.sh("ip -4 rule"); strings.Contains(left, "fwmark") {
+		t.Errorf("the rules of IPv4 can be looked at and need no policy routing:\n%s", left)
+	}
 	s.exits(0, asClean...)
 	if left := s.sh("ip -6 rule; ip -6 addr show lo; ip6tables-nft-save"); strings.Contains(left, "ISTIO") || strings.Contains(left, "::6/128") || strings.Contains(left, "fwmark") {
 		t.Errorf("left:\n%s", left)

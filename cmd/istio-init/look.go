@@ -35,10 +35,10 @@ func (l live) lost() error {
 	return errors.Join(errs...)
 }
 
-// hidden tells whether rules are there that cannot be looked at, since the programs for
-// them are not installed.
-func (l live) hidden() bool {
-	return slices.ContainsFunc(l.kernels[:], func(k *iptables.Kernel) bool { return k.Unseen() != nil })
+// hidden tells whether a family has rules that cannot be looked at, since the programs
+// for them are not installed.
+func (l live) hidden(f iptables.Family) bool {
+	return slices.ContainsFunc(l.kernels[:], func(k *iptables.Kernel) bool { return k.Hides(f) })
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.

@@ -34,8 +34,8 @@ func (inv *invocation) complete() error {
 const manyElements = 500
 
 // collectSeldom has garbage collected less often where there is much to do. Even then
-// a run is short and needs little: with 5,000 prefixes it makes 15 MB in all, and to
-// collect them in between takes a fifth of its processor time. To say so takes a tenth
+// a run is short and needs little: with 5,000 prefixes it has 15 MB in memory, and to
+// collect in between takes up to a fifth of its processor time. To say so takes a tenth
 // of a millisecond, as all goroutines are stopped for it.
 func collectSeldom(elements int) {
 	const percent = 400 // of what is in use, by default 100
