@@ -19,7 +19,7 @@ var (
 	asV4Only    = flags("-m REDIRECT -i * -b * --ip-family ipv4")
 	asClean     = []string{cleanCommand}
 	asNothing   []string
-	changesKept = 5 // a run has at least so many calls that matter
+	changesKept = 8 // a run has at least so many calls that matter
 )
 
 // killedChanges are the runs that are killed: from one configuration to another.

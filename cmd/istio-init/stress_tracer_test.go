@@ -32,6 +32,7 @@ type tracer struct {
 
 	said   string // the file with what the program says
 	waits  int    // the thread that waits until the program can be asked; 0: none
+	hears  bool   // the program can be asked
 	tasks  map[int]*task
 	count  int
 	killed string // what was killed, and where; "" when there are fewer calls
@@ -145,16 +146,15 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	}
 	signal := int(status.StopSignal())
 	switch {
+	case signal == int(unix.SIGTRAP)|0x80 && tr.mustHear(pid, program, t):
+		tr.waits, t.begun = pid, true
+		return // all others go on
 	case signal == int(unix.SIGTRAP)|0x80:
 		if signal = 0; tr.matters(pid, program, t) {
 			if tr.count++; tr.count == tr.n {
 				tr.kill(pid, program, t)
 				if tr.during != nil {
 					tr.during()
-				}
-				if tr.waits == pid { // all others go on
-					t.begun = true
-					return
 				}
 			}
 		}
@@ -166,10 +166,19 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	t.begun = true
 	_ = unix.PtraceSyscall(pid, signal) // ESRCH: it was killed meanwhile
 	if tr.waits != 0 && tr.listens() {
-		_ = unix.Kill(program, unix.SIGTERM)
 		_ = unix.PtraceSyscall(tr.waits, 0)
-		tr.waits = 0
+		tr.waits, tr.hears = 0, true
 	}
+}
+
+// mustHear tells whether the program is to wait here until it listens to signals: it has
+// not yet started or changed anything, but is about to ask the kernel what there is.
+func (tr *tracer) mustHear(pid, program int, t *task) bool {
+	if tr.victims != asked || tr.hears || tr.waits != 0 || t.process != program {
+		return false
+	}
+	call, entering := syscallOf(pid)
+	return entering && call.number == unix.SYS_SENDTO && asksOnly(pid, call)
 }
 
 // listens tells whether the program has said that it can be asked.
@@ -200,11 +209,7 @@ func (tr *tracer) kill(pid, program int, caller *task) {
 	case childOnly:
 		_ = unix.Kill(caller.process, unix.SIGKILL)
 	case asked:
-		if last := call.number == unix.SYS_EXIT_GROUP && caller.process == program; last || tr.listens() {
-			_ = unix.Kill(program, unix.SIGTERM)
-		} else {
-			tr.waits = pid
-		}
+		_ = unix.Kill(program, unix.SIGTERM)
 	default:
 		for _, t := range tr.tasks {
 			_ = unix.Kill(t.process, unix.SIGKILL)
@@ -235,8 +240,6 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 		return slices.Contains([]uint64{unix.SOL_IP, unix.SOL_IPV6}, call.args[1])
 	case unix.SYS_SENDTO:
 		return !asksOnly(pid, call)
-	case unix.SYS_EXECVE: // until it is done the program stands still and can be asked nothing
-		return tr.victims != asked
 	}
 	return true
 }
