@@ -3,108 +3,15 @@ package iptables
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-// TestRestoreErrorQuotesTheRefusedLine has what iptables-restore 1.8.9 said to
-// scripts that it or the kernel refused.
-func TestRestoreErrorQuotesTheRefusedLine(t *testing.T) {
-	t.Parallel()
-	const try = "Try `iptables-restore -h' or 'iptables-restore --help' for more information.\n"
-	tests := []struct {
-		name           string
-		script, stderr string
-		line           int
-		text           string
-	}{
-		{
-			"nft-unknown-option", "*nat\n-A ISTIO_A --foo -j RETURN\nCOMMIT\n",
-			"iptables-nft-restore v1.8.9 (nf_tables): unknown option \"--foo\"\nError occurred at line: 2\n" + try, 2, "-A ISTIO_A --foo -j RETURN",
-		},
-		{
-			"nft-no-such-chain", "*nat\n-A ISTIO_NO -j ACCEPT\nCOMMIT\n",
-			"iptables-nft-restore: line 2 failed: No chain/target/match by that name.\n", 2, "-A ISTIO_NO -j ACCEPT",
-		},
-		{
-			"nft-refused-by-the-kernel", "*mangle\n:ISTIO_T - [0:0]\n-A PREROUTING -j ISTIO_T\n-A ISTIO_T -j TPROXY --on-port 15001\nCOMMIT\n",
-			"iptables-nft-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (Invalid argument): rule in chain ISTIO_T\n", 4, "-A ISTIO_T -j TPROXY --on-port 15001",
-		},
-		{
-			"nft-chain-in-use", "*nat\n-X ISTIO_A\nCOMMIT\n",
-			"iptables-nft-restore v1.8.9 (nf_tables): \nline 2: CHAIN_DEL failed (Device or resource busy): chain ISTIO_A\n", 2, "-X ISTIO_A",
-		},
-		{
-			"nft-unknown-table", "*nat\n:ISTIO_A - [0:0]\nCOMMIT\n*nope\nCOMMIT\n",
-			"iptables-nft-restore v1.8.9 (nf_tables): iptables-nft-restore: line 4 table name 'nope' invalid\nError occurred at line: 4\n" + try, 4, "*nope",
-		},
-		{
-			"nft-no-commit", "*nat\n-A OUTPUT -j ACCEPT\n",
-			"iptables-nft-restore: COMMIT expected at line 3\n", 3, "",
-		},
-		{
-			"legacy-unknown-option", "*nat\n-A ISTIO_A --foo -j RETURN\nCOMMIT\n",
-			"iptables-restore v1.8.9 (legacy): unknown option \"--foo\"\nError occurred at line: 2\n" + try, 2, "-A ISTIO_A --foo -j RETURN",
-		},
-		{
-			"legacy-missing-target", "*nat\n-A ISTIO_A -j ISTIO_NO\nCOMMIT\n",
-			"iptables-restore v1.8.9 (legacy): Couldn't load target `ISTIO_NO':No such file or directory\n\nError occurred at line: 2\n" + try, 2, "-A ISTIO_A -j ISTIO_NO",
-		},
-		{"legacy-no-such-rule", "*nat\n-D OUTPUT -j ACCEPT\nCOMMIT\n", "iptables-restore: line 2 failed\n", 2, "-D OUTPUT -j ACCEPT"},
-		{
-			"legacy-table-refused-by-the-kernel", "*nat\n:ISTIO_L - [0:0]\n-A ISTIO_L -j ISTIO_A\n-A ISTIO_A -j ISTIO_L\nCOMMIT\n",
-			"iptables-restore: line 5 failed\n", 5, "COMMIT",
-		},
-		{
-			"no-line", "*nat\nCOMMIT\n",
-			"iptables-restore v1.8.9 (legacy): can't initialize iptables table `nat': Permission denied (you must be root)\n", 0, "",
-		},
-		{"line-that-is-not-there", "*nat\nCOMMIT\n", "iptables-restore: line 12 failed\n", 0, ""},
-		{"line-zero", "*nat\nCOMMIT\n", "iptables-restore: line 0 failed\n", 0, ""},
-		{"number-too-big", "*nat\nCOMMIT\n", "iptables-restore: line 99999999999999999999 failed\n", 0, ""},
-		{"silent", "*nat\nCOMMIT\n", "", 0, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			p := &process{stdin: tt.script, err: errors.New("exit status 1")}
-			p.stderr = []byte(tt.stderr)
-			e := newRestoreError(IPv4, NFT, p)
-			if e.Line != tt.line || e.Text != tt.text {
-				t.Errorf("want line %d %q, got line %d %q", tt.line, tt.text, e.Line, e.Text)
-			}
-			if strings.Contains(e.Error(), "\n") {
-				t.Errorf("not one line: %q", e.Error())
-			}
-			if !errors.Is(e, p.err) {
-				t.Errorf("want it to wrap %v, got %v", p.err, e)
-			}
-		})
-	}
-}
-
-func TestRestoreErrorText(t *testing.T) {
-	t.Parallel()
-	e := &RestoreError{Family: IPv6, Variant: Legacy, Line: 2, Text: "-A X", Stderr: "line 2 failed", Err: errors.New("exit status 1")}
-	want := `restore rules (ipv6, legacy): line 2 "-A X": exit status 1: line 2 failed`
-	if diff := cmp.Diff(want, e.Error()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	e.Line, e.Text = 0, ""
-	want = `restore rules (ipv6, legacy): exit status 1: line 2 failed`
-	if diff := cmp.Diff(want, e.Error()); diff != "" {
-		t.Errorf("without a line (-want +got):\n%s", diff)
-	}
-	e.Stderr = ""
-	want = `restore rules (ipv6, legacy): exit status 1`
-	if diff := cmp.Diff(want, e.Error()); diff != "" {
-		t.Errorf("without a word of iptables (-want +got):\n%s", diff)
-	}
-}
 
 func shell(script string) *process {
 	return &process{path: "/bin/sh", args: []string{"-c", script}, env: []string{"ONLY=this"}}
@@ -184,5 +91,99 @@ func TestRunAllEndsWithItsContext(t *testing.T) {
 	}
 	if quick.err != nil {
 		t.Errorf("want the quick one to be done, got %v", quick.err)
+	}
+}
+
+// TestTheEndOfTheContextEndsWhatAProgramHasStarted has a program that waits for another.
+func TestTheEndOfTheContextEndsWhatAProgramHasStarted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	fifo := filepath.Join(t.TempDir(), "started")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { // the child of the child holds the pipe until it is killed
+		file, err := os.Open(fifo)
+		if err == nil {
+			cancel()
+			_, err = file.Read(make([]byte, 1))
+		}
+		ended <- err
+	}()
+	p := shell("sleep 60 >" + fifo + " & wait")
+	runAll(ctx, []*process{p})
+	if !errors.Is(p.err, context.Canceled) || !strings.Contains(p.err.Error(), "signal: killed") {
+		t.Errorf("want that it was killed, since the run was cancelled, got %v", p.err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("want the pipe closed without a word")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the child of the child still runs")
+	}
+}
+
+// TestAGroupIsNotKilledOnceItsLeaderIsReaped has a program that leaves a child behind, and
+// a context that ends after it has: what is left in the group stands for a stranger that
+// has got the number.
+func TestAGroupIsNotKilledOnceItsLeaderIsReaped(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	ask, answer := fifo(t), fifo(t)
+	p := shell("{ read word; echo $word; } <" + ask.Name() + " >" + answer.Name() + " &")
+	runAll(ctx, []*process{p}) // does not wait for what the program leaves behind
+	cancel()
+	if runAll(t.Context(), []*process{shell("exit 0")}); p.err != nil { // takes longer than a signal
+		t.Fatal(p.err)
+	}
+	if _, err := ask.WriteString("alive\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len("alive\n"))
+	if _, err := io.ReadFull(answer, got); err != nil {
+		t.Errorf("what was left behind says nothing: %v", err)
+	}
+}
+
+// fifo makes a named pipe on which nobody waits for another to open it.
+func fifo(t *testing.T) *os.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	if err := file.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestAProgramGetsTheFilesThatItIsGiven and no other.
+func TestAProgramGetsTheFilesThatItIsGiven(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var files [2]*os.File
+	for i, name := range []string{"given", "kept"} {
+		file, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		files[i] = file
+	}
+	p := shell("for fd in /proc/$$/fd/*; do echo ${fd##*/} $(readlink $fd); done")
+	p.env, p.files = []string{"PATH=/usr/bin:/bin"}, files[:1]
+	runAll(t.Context(), []*process{p})
+	if text := string(p.stdout); p.err != nil || !strings.Contains(text, "\n3 "+files[0].Name()+"\n") || strings.Contains(text, files[1].Name()) {
+		t.Errorf("want %s as its file 3 and not %s, got %v\n%s", files[0].Name(), files[1].Name(), p.err, text)
 	}
 }

@@ -112,9 +112,10 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			}
 		}
 	}
-	if len(all) > 0 {
-		runAllWhile(ctx, all, look.Meanwhile)
+	if look.Meanwhile != nil {
+		look.Meanwhile()
 	}
+	runAll(ctx, all)
 	for _, read := range reads {
 		read()
 	}
@@ -152,9 +153,7 @@ func newKernel(v Variant, look Look) (*Kernel, error) {
 		if err != nil {
 			return k, err
 		}
-		const name = "XTABLES_LOCKFILE="
-		k.env = slices.DeleteFunc(k.env, func(set string) bool { return strings.HasPrefix(set, name) })
-		k.env = append(k.env, name+pass(lock))
+		k.env = append(k.env, "XTABLES_LOCKFILE="+pass(lock)) // of two values os/exec takes the last
 	}
 	return k, nil
 }
