@@ -39,7 +39,6 @@ func ParseDump(text string) (states [len(Families)]Snapshot, tables int, err err
 				tables++
 			}
 			have.unreadable = append(have.unreadable, p.unreadable...)
-			have.dialect = have.dialect || p.dialect
 		}
 	}
 	return states, tables, nil

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	goiptables "github.com/coreos/go-iptables/iptables"
 )
 
 // lockWait is for how many seconds the legacy variant waits for another program
@@ -159,9 +157,7 @@ func (k *Kernel) holds(what func(Snapshot) bool) bool {
 func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.String() }
 
 // Plan returns the change that makes ours what is wanted, from the state that
-// [Survey] saw. Wanting nothing of a family that is not there is no error. The
-// answer is empty too when iptables prints the rules in a dialect of its own but
-// accepts each of them as there.
+// [Survey] saw. Wanting nothing of a family that is not there is no error.
 func (k *Kernel) Plan(_ context.Context, checked Checked) (Change, error) {
 	want := checked.rules
 	s := &k.sides[want.Family]
@@ -180,15 +176,6 @@ func (k *Kernel) Plan(_ context.Context, checked Checked) (Change, error) {
 	}
 	next := s.have.withOurs(checked.written)
 	script := difference(s.have, next)
-	if script != "" && s.have.dialect {
-		same, err := sameRules(s.have, next, k.accepts(want.Family))
-		if err != nil {
-			return nothing, err
-		}
-		if same {
-			return nothing, nil
-		}
-	}
 	return Change{Family: want.Family, Script: script, Before: s.have, After: next}, nil
 }
 
@@ -280,25 +267,3 @@ func (k *Kernel) newProcess(path string, args ...string) *process {
 }
 
 func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }
-
-// accepts asks iptables itself, by its check command, whether a rule is there. It
-// runs only where iptables is of a version whose text is not known, and not inside
-// another user namespace.
-func (k *Kernel) accepts(f Family) func(table, chain, rule string) (bool, error) {
-	proto := goiptables.ProtocolIPv4
-	if f == IPv6 {
-		proto = goiptables.ProtocolIPv6
-	}
-	program := strings.TrimSuffix(k.side(f).restore, "-restore")
-	return func(table, chain, rule string) (bool, error) {
-		ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(lockWait))
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", program, err)
-		}
-		there, err := ipt.Exists(table, chain, strings.Fields(rule)...)
-		if err != nil {
-			return false, fmt.Errorf("%s: check %q in %s: %w", program, rule, chain, err)
-		}
-		return there, nil
-	}
-}

@@ -15,14 +15,14 @@ func (s Snapshot) With(want Ruleset) Snapshot { return s.withOurs(want.written()
 // withOurs is With for what is ours in the form of a snapshot: our chains, and
 // built-in chains with our jumps.
 func (s Snapshot) withOurs(want []savedTable) Snapshot {
-	out := Snapshot{Family: s.Family, unreadable: s.unreadable, dialect: s.dialect}
+	out := Snapshot{Family: s.Family, unreadable: s.unreadable}
 	old := s.remains()
 	for _, t := range s.tables {
-		out.tables = append(out.tables, t.with(tableOf(want, t.name), old))
+		out.tables = append(out.tables, s.tableWith(t, tableOf(want, t.name), old))
 	}
 	for _, t := range want {
 		if !s.has(t.name) {
-			out.tables = append(out.tables, savedTable{name: t.name}.with(t, old))
+			out.tables = append(out.tables, s.tableWith(savedTable{name: t.name}, t, old))
 		}
 	}
 	return out
@@ -49,7 +49,8 @@ func (s Snapshot) ours() []savedTable {
 	return tables
 }
 
-func (t savedTable) with(want savedTable, old remains) savedTable {
+// tableWith is withOurs for one table of the state.
+func (s Snapshot) tableWith(t, want savedTable, old remains) savedTable {
 	out, wanted := savedTable{name: t.name}, want.index()
 	for _, c := range t.chains {
 		i, keeps := wanted[c.name]
@@ -59,11 +60,11 @@ func (t savedTable) with(want savedTable, old remains) savedTable {
 		}
 		switch {
 		case c.policy != "-":
-			_, others, before := old.split(t.name, c)
-			c.rules = slices.Insert(others, before, rules...)
+			ours, others, before := old.split(t.name, c)
+			c.rules = slices.Insert(others, before, s.asPrinted(t, ours, rules)...)
 		case !Own(c.name):
 		case keeps || t.heldByOthers(c.name):
-			c.rules = rules
+			c.rules = s.asPrinted(t, c.rules, rules)
 		default:
 			continue
 		}
@@ -215,37 +216,4 @@ func writeLine(b *strings.Builder, words ...string) {
 		b.WriteString(w)
 	}
 	b.WriteByte('\n')
-}
-
-// sameRules tells whether two states have the same chains and as many rules in
-// each, and every rule in which they differ is accepted as being there, in words that
-// are not ours: what is in ours is at its place.
-func sameRules(have, next Snapshot, accepts func(table, chain, rule string) (bool, error)) (bool, error) {
-	if len(have.tables) != len(next.tables) {
-		return false, nil
-	}
-	for _, t := range next.tables {
-		old := have.table(t.name)
-		if len(old.chains) != len(t.chains) {
-			return false, nil
-		}
-		for _, c := range t.chains {
-			rules := old.rules(c.name)
-			if len(rules) != len(c.rules) || old.find(c.name) < 0 {
-				return false, nil
-			}
-			for i, rule := range c.rules {
-				switch {
-				case rule == rules[i]:
-					continue
-				case slices.Contains(rules, rule), slices.Contains(c.rules, rules[i]):
-					return false, nil // in our words, at another place
-				}
-				if ok, err := accepts(t.name, c.name, rule); !ok || err != nil {
-					return false, err
-				}
-			}
-		}
-	}
-	return true, nil
 }

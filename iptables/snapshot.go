@@ -14,9 +14,6 @@ type Snapshot struct {
 	// unreadable are tables that iptables-nft-save found but could not print,
 	// since rules that iptables cannot express are in them.
 	unreadable []string
-	// dialect says that a version of iptables printed it whose text has not
-	// been compared with ours.
-	dialect bool
 }
 
 type savedTable struct {
@@ -174,10 +171,6 @@ func (s Snapshot) Rules() int {
 // Unreadable returns the tables that hold what iptables cannot express, so that
 // no rule can be added to them either.
 func (s Snapshot) Unreadable() []string { return slices.Clone(s.unreadable) }
-
-// Dialect tells whether a version of iptables printed the state whose text has not
-// been compared with ours, so that equal rules may read otherwise.
-func (s Snapshot) Dialect() bool { return s.dialect }
 
 // jumpsToOurs tells whether a rule only jumps to one of our chains. Nothing
 // follows the chain of a jump, so the last two words decide; when they are part of

@@ -18,9 +18,6 @@ func (d *drift) family(c iptables.Change, want iptables.Ruleset) {
 	f := familyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []driftLine{}}
 	if c.Script != "" {
 		f.Lines = driftLines(c)
-		if c.Before.Dialect() {
-			d.Doubts = append(d.Doubts, f.Family+": iptables is of another version than 1.8.9, so that lines may differ in words alone")
-		}
 	}
 	d.Families = append(d.Families, f)
 }
