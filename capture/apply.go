@@ -8,9 +8,9 @@ import (
 	"istio-init/iptables"
 )
 
-// A Dataplane is where rules live. Plan reads, Commit writes once.
+// A Dataplane is where rules live. Plan changes nothing, Commit writes once.
 type Dataplane interface {
-	Plan(ctx context.Context, want iptables.Checked) (iptables.Change, error)
+	Plan(want iptables.Ruleset) (iptables.Change, error)
 	Commit(ctx context.Context, changes []iptables.Change) error
 }
 
@@ -18,13 +18,13 @@ type Dataplane interface {
 // returns the changes it took: none when everything was in order, and then
 // nothing was written. All is planned before anything is changed. A family that
 // cannot be looked at is an error only where something is wanted of it, or of none.
-func Apply(ctx context.Context, dp Dataplane, want ...iptables.Checked) ([]iptables.Change, error) {
+func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptables.Change, error) {
 	var changes []iptables.Change
 	var errs []error
-	capturing := slices.ContainsFunc(want, func(c iptables.Checked) bool { return len(c.Rules().Tables) > 0 })
-	for _, c := range want {
-		change, err := dp.Plan(ctx, c)
-		if err != nil && (len(c.Rules().Tables) > 0 || !capturing) {
+	capturing := slices.ContainsFunc(want, func(rs iptables.Ruleset) bool { return len(rs.Tables) > 0 })
+	for _, rs := range want {
+		change, err := dp.Plan(rs)
+		if err != nil && (len(rs.Tables) > 0 || !capturing) {
 			errs = append(errs, err)
 		}
 		if change.Script != "" {
@@ -39,9 +39,9 @@ func Apply(ctx context.Context, dp Dataplane, want ...iptables.Checked) ([]iptab
 
 // Clean removes everything of ours from the dataplane.
 func Clean(ctx context.Context, dp Dataplane) ([]iptables.Change, error) {
-	var none []iptables.Checked
+	var none []iptables.Ruleset
 	for _, f := range iptables.Families {
-		none = append(none, iptables.Nothing(f))
+		none = append(none, iptables.Ruleset{Family: f})
 	}
 	return Apply(ctx, dp, none...)
 }

@@ -17,7 +17,7 @@ var wantOurs = Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
 func TestPlanOfAKernelHasBothStates(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, oursSave, "")
-	change, err := k.Plan(t.Context(), checked(t, wantOurs))
+	change, err := k.Plan(wantOurs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := seen(t, NFT, "", tt.save).Plan(t.Context(), checked(t, tt.want))
+			_, err := seen(t, NFT, "", tt.save).Plan(tt.want)
 			if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("want %q, got %v", tt.err, err)
 			}
@@ -58,11 +58,23 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	}
 }
 
+func TestRulesThatAreNotValidCannotBePlannedWith(t *testing.T) {
+	t.Parallel()
+	bad := Ruleset{Family: IPv6, Tables: []Table{wantOurs.Tables[0], {Name: "no such table"}}}
+	change, err := seen(t, NFT, "", "").Plan(bad)
+	if err == nil || err.Error() != bad.Validate().Error() {
+		t.Errorf("want the error of Validate, got %v", err)
+	}
+	if change.Script != "" || change.Family != IPv6 {
+		t.Errorf("want no change of IPv6, got %+v", change)
+	}
+}
+
 func TestPlanRefusesAStateThatCouldNotBeRead(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, "missing", "")
 	k.sides[IPv4].present = true
-	if _, err := k.Plan(t.Context(), Nothing(IPv4)); !errors.Is(err, exec.ErrNotFound) {
+	if _, err := k.Plan(Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want that it cannot be cleaned, got %v", err)
 	}
 }
@@ -83,7 +95,7 @@ func TestChangeNamesTheTablesItEmptied(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			change, err := seen(t, NFT, tt.save, "").Plan(t.Context(), Nothing(IPv4))
+			change, err := seen(t, NFT, tt.save, "").Plan(Ruleset{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@
 //
 //	Match, targets ── Rule ── Chain ── Table ── Ruleset      the typed rules
 //	                             │
-//	   ParseRule  <── text ──────┤── Check       is it legal, and what is its text
+//	   ParseRule  <── text ──────┤── Validate    is it legal
 //	                             ├── Trace       where does this packet land
 //	   ParseSnapshot ── Snapshot ┴── Plan        what has to change
 //	                                   │

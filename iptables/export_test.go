@@ -1,8 +1,5 @@
 package iptables
 
-// RulesOf and CheckedOf are for the tests that need the kernel or its fake, which
-// import this package and so cannot be in it.
-var (
-	RulesOf   = rulesOf
-	CheckedOf = checked
-)
+// RulesOf is for the tests that need the kernel or its fake, which import this
+// package and so cannot be in it.
+var RulesOf = rulesOf

@@ -39,23 +39,12 @@ type Kernel struct {
 
 // A side is one family of a variant.
 type side struct {
-	find          func()   // its programs; nil: they were looked for, or are of no use
 	save, restore string   // absolute paths
 	present       bool     // it has tables
 	byName        []string // its tables, where the programs cannot list them
 	have          Snapshot
 	err           error // why it cannot be read or written
 	lost          error // why the program failed that reads it
-}
-
-// side returns a family with its programs, which are looked for the first time.
-func (k *Kernel) side(f Family) *side {
-	s := &k.sides[f]
-	if s.find != nil {
-		s.find()
-		s.find = nil
-	}
-	return s
 }
 
 // A Change is what has to be done for one family; nothing when Script is empty.
@@ -158,14 +147,16 @@ func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.Str
 
 // Plan returns the change that makes ours what is wanted, from the state that
 // [Survey] saw. Wanting nothing of a family that is not there is no error.
-func (k *Kernel) Plan(_ context.Context, checked Checked) (Change, error) {
-	want := checked.rules
-	s := &k.sides[want.Family]
+func (k *Kernel) Plan(want Ruleset) (Change, error) {
+	s := k.sides[want.Family]
 	nothing := Change{Family: want.Family, Before: s.have, After: s.have}
+	if err := want.Validate(); err != nil {
+		return nothing, err
+	}
 	if len(want.Tables) == 0 && !s.present {
 		return nothing, nil
 	}
-	if s = k.side(want.Family); s.err != nil {
+	if s.err != nil {
 		return nothing, fmt.Errorf("%s: %w", k.name(want.Family), s.err)
 	}
 	for _, t := range want.Tables {
@@ -174,9 +165,8 @@ func (k *Kernel) Plan(_ context.Context, checked Checked) (Change, error) {
 				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
 		}
 	}
-	next := s.have.withOurs(checked.written)
-	script := difference(s.have, next)
-	return Change{Family: want.Family, Script: script, Before: s.have, After: next}, nil
+	next := s.have.With(want)
+	return Change{Family: want.Family, Script: difference(s.have, next), Before: s.have, After: next}, nil
 }
 
 // Commit makes the changes or none of them. Each table changes as a whole or not
@@ -246,7 +236,7 @@ func (k *Kernel) commit(ctx context.Context, changes []Change) error {
 		if k.variant == Legacy {
 			args = append(args, fmt.Sprintf("--wait=%d", lockWaitIn(ctx)))
 		}
-		p := k.newProcess(k.side(c.Family).restore, args...)
+		p := k.newProcess(k.sides[c.Family].restore, args...)
 		p.stdin, p.mute = c.Script, true
 		processes = append(processes, p)
 	}

@@ -53,7 +53,7 @@ func apply(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]ip
 	k := survey(t, ns, v)
 	var changes []iptables.Change
 	for _, want := range wants {
-		change, err := k.Plan(t.Context(), iptables.CheckedOf(t, want))
+		change, err := k.Plan(want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func checkNothingToDo(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, 
 	t.Helper()
 	k := survey(t, ns, v)
 	for _, want := range wants {
-		change, err := k.Plan(t.Context(), iptables.CheckedOf(t, want))
+		change, err := k.Plan(want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 			}
 		}
 		k := survey(t, ns, v)
-		good, err := k.Plan(t.Context(), iptables.CheckedOf(t, iptables.RulesOf(t, iptables.IPv4, sidecar...)))
+		good, err := k.Plan(iptables.RulesOf(t, iptables.IPv4, sidecar...))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -212,14 +212,11 @@ func addrText(a netip.Addr) string {
 }
 
 // words builds the text of a rule, one space between its words.
-type words struct {
-	b     []byte
-	start int // of the text that is being written; others may stand before it
-}
+type words struct{ b []byte }
 
 func (w *words) add(texts ...string) {
 	for _, t := range texts {
-		if len(w.b) > w.start {
+		if len(w.b) > 0 {
 			w.b = append(w.b, ' ')
 		}
 		w.b = append(w.b, t...)

@@ -98,26 +98,21 @@ func (t savedTable) heldByOthers(chain string) bool {
 	})
 }
 
-// texts returns the texts of rules. They are parts of one, which a chain keeps or
-// loses as a whole.
-func texts(rules []Rule, f Family) []string {
-	out, ends := make([]string, len(rules)), make([]int, len(rules))
-	const most = 64 // bytes that nearly all rules have at the most
-	w := words{b: make([]byte, 0, most*len(rules))}
-	for i := range rules {
-		w.start = len(w.b)
-		if r := &rules[i]; r.Foreign != nil {
-			w.b = append(w.b, r.Foreign.Text...)
-		} else {
-			r.write(&w, f)
+// written returns the rules in the form of a snapshot.
+func (rs Ruleset) written() []savedTable {
+	var tables []savedTable
+	for _, t := range rs.Tables {
+		saved := savedTable{name: t.Name}
+		for _, c := range t.Chains {
+			rules := make([]string, len(c.Rules))
+			for i := range c.Rules {
+				rules[i] = c.Rules[i].Text(rs.Family)
+			}
+			saved.chains = append(saved.chains, savedChain{name: c.Name, policy: "-", rules: rules})
 		}
-		ends[i] = len(w.b)
+		tables = append(tables, saved)
 	}
-	all, start := string(w.b), 0
-	for i, end := range ends {
-		out[i], start = all[start:end], end
-	}
-	return out
+	return tables
 }
 
 // Plan returns the input for iptables-restore --noflush that turns the state

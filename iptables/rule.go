@@ -63,16 +63,11 @@ func (r Rule) Text(f Family) string {
 		return r.Foreign.Text
 	}
 	var w words
-	r.write(&w, f)
-	return string(w.b)
-}
-
-// write appends the text of a rule of ours.
-func (r *Rule) write(w *words, f Family) {
-	r.Match.text(w) //nolint:staticcheck // a Rule has two texts: this is the match's
+	r.Match.text(&w) //nolint:staticcheck // a Rule has two texts: this is the match's
 	if r.Target != nil {
-		r.Target.text(w, f)
+		r.Target.text(&w, f)
 	}
+	return string(w.b)
 }
 
 // A Chain is a list of rules, tried in their order.

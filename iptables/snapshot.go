@@ -70,7 +70,6 @@ func (s Snapshot) String() string {
 	tables := slices.Clone(s.tables)
 	slices.SortFunc(tables, func(x, y savedTable) int { return strings.Compare(x.name, y.name) })
 	for _, t := range tables {
-		b.Grow(t.size())
 		writeLine(&b, "*", t.name)
 		chains := t.sorted()
 		for _, c := range chains {
@@ -84,18 +83,6 @@ func (s Snapshot) String() string {
 		b.WriteString("COMMIT\n")
 	}
 	return b.String()
-}
-
-// size is about how many bytes the text of the table has.
-func (t savedTable) size() int {
-	n := 0
-	for _, c := range t.chains {
-		n += len(c.name) + len(": ACCEPT [0:0]\n")
-		for _, r := range c.rules {
-			n += len(c.name) + len(r) + len("-A  \n")
-		}
-	}
-	return n
 }
 
 // writeRule writes the line that adds a rule; a rule that matches everything and

@@ -1,13 +1,12 @@
 package iptables
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -62,8 +61,6 @@ type Look struct {
 	// our own; nil: it is. Programs are run inside it by nsenter(1): Go cannot
 	// enter one, since its programs have several threads.
 	UserNS *os.File
-	// Meanwhile is called while programs run that are waited for; nil: nothing is.
-	Meanwhile func()
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
 	Caps []uintptr
@@ -82,38 +79,28 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 		kernels[v] = k
 		for _, f := range Families {
 			s := &k.sides[f]
-			s.have = Snapshot{Family: f}
-			switch {
-			case look.No[v] != nil:
-				s.err = look.No[v]
-			case err != nil:
-				s.err = err
-			case len(k.prefix) > 0 && k.prefix[0] == "":
-				s.err = fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
-			default:
-				s.find = func() { s.save, s.restore, s.err = findTools(ctx, v, f) }
+			s.have, s.present = Snapshot{Family: f}, len(look.Tables[v][f]) > 0
+			if s.err = cmp.Or(look.No[v], err); s.err == nil {
+				s.save, s.restore, s.err = findTools(ctx, v, f)
 			}
-			s.present = len(look.Tables[v][f]) > 0
 			switch {
 			case v == Legacy && len(look.LegacyByName) > 0:
 				k.unlisted, s.byName = true, look.LegacyByName
 			case v == Legacy && look.UserNS != nil: // the list may belong to our root
 				k.unlisted, s.byName = true, look.Tables[v][f]
 			}
-			if s.present && k.side(f).err == nil {
-				saves := k.newSaves(f)
-				all = append(all, saves...)
-				reads = append(reads, func() {
-					s.have, s.err = readSaves(f, saves)
-					if len(look.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
-						s.lost = s.err
-					}
-				})
+			if !s.present || s.err != nil {
+				continue
 			}
+			saves := k.newSaves(f)
+			all = append(all, saves...)
+			reads = append(reads, func() {
+				s.have, s.err = readSaves(f, saves)
+				if len(look.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
+					s.lost = s.err
+				}
+			})
 		}
-	}
-	if look.Meanwhile != nil {
-		look.Meanwhile()
 	}
 	runAll(ctx, all)
 	for _, read := range reads {
@@ -146,7 +133,11 @@ func newKernel(v Variant, look Look) (*Kernel, error) {
 		pass(look.Held)
 	}
 	if look.UserNS != nil {
-		k.prefix = []string{lookPath("nsenter"), "--user=" + pass(look.UserNS), "--"}
+		nsenter := lookPath("nsenter")
+		if nsenter == "" {
+			return k, fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
+		}
+		k.prefix = []string{nsenter, "--user=" + pass(look.UserNS), "--"}
 	}
 	if v == Legacy && look.OwnLock { // whatever the administrator says
 		lock, err := memoryFile("xtables.lock")
@@ -161,7 +152,7 @@ func newKernel(v Variant, look Look) (*Kernel, error) {
 // newSaves prepares what prints the state of a family: one program, or one for
 // each table where the program may not find out by itself which there are.
 func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
-	s := k.side(f)
+	s := &k.sides[f]
 	if !k.unlisted {
 		return []*process{k.newProcess(s.save)}
 	}
@@ -201,7 +192,7 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 	usable := func(k *Kernel) error {
 		var errs []error
 		for _, f := range need {
-			if err := k.side(f).err; err != nil {
+			if err := k.sides[f].err; err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", k.name(f), err))
 			}
 		}
@@ -233,80 +224,4 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chos
 		return k, "usable, and no variant holds rules", nil
 	}
 	return nil, "", fmt.Errorf("%w: %w", ErrNoBackend, joinLine(errs))
-}
-
-// childEnv is the whole environment of the programs we start. LC_ALL=C keeps
-// their messages in English; where their extensions and their lock are is for the
-// administrator to say.
-func childEnv() []string {
-	env := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	for _, name := range []string{"XTABLES_LIBDIR", "XTABLES_LOCKFILE"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
-}
-
-// findTools returns the programs of a variant and family by absolute path.
-// Programs that carry the variant in their name are taken first; a plain
-// iptables-restore is taken when it proves to be of the variant.
-func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
-	base := strings.TrimSuffix(f.SaveTool(), "-save")
-	named := base + "-" + v.String()
-	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
-	if save != "" && restore != "" {
-		return save, restore, nil
-	}
-	save, restore = lookPath(base+"-save"), lookPath(base+"-restore")
-	if save == "" || restore == "" {
-		return "", "", fmt.Errorf("neither %s-restore nor %s-restore is installed: %w", named, base, exec.ErrNotFound)
-	}
-	is, err := variantOf(ctx, restore)
-	if err != nil {
-		return "", "", err
-	}
-	if is != v {
-		return "", "", fmt.Errorf("%s-restore is not installed (%s is of the variant %s): %w", named, restore, is, exec.ErrNotFound)
-	}
-	return save, restore, nil
-}
-
-// lookPath finds a program, also where system programs are when PATH does not
-// say so; "" when it is not there.
-func lookPath(name string) string {
-	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin")
-	for _, dir := range dirs {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path
-		}
-	}
-	return ""
-}
-
-// variantOf tells the variant of a plain iptables-restore: by the program its
-// name leads to, as distributions install it, else by its version.
-func variantOf(ctx context.Context, path string) (Variant, error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		for _, v := range Variants {
-			if strings.Contains(filepath.Base(target), v.String()) {
-				return v, nil
-			}
-		}
-	}
-	p := &process{path: path, args: []string{"--version"}, env: childEnv()}
-	runAll(ctx, []*process{p})
-	if p.err != nil {
-		return 0, fmt.Errorf("%s --version: %w: %s", path, p.err, p.stderrText())
-	}
-	// iptables 1.8 prints "iptables-restore v1.8.9 (nf_tables)"; 1.6 and
-	// before have no nft variant and print no variant at all.
-	if bytes.Contains(p.stdout, []byte("nf_tables")) {
-		return NFT, nil
-	}
-	return Legacy, nil
 }

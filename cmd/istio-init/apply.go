@@ -20,9 +20,6 @@ type invocation struct {
 	stdin  io.Reader
 	stdout io.Writer
 	pen    pen // for what people read on stdout
-
-	// rules makes those of the configuration, by family, once it is complete.
-	rules [len(iptables.Families)]func() (iptables.Checked, error)
 }
 
 // runApply installs the rules or previews them.
@@ -112,11 +109,10 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if found.blind != nil {
 		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", errorField(found.blind))
 	}
-	checked, err := inv.wanted()
+	want, err := inv.wanted()
 	if err != nil {
 		return err
 	}
-	want := rulesets(checked)
 	kernel, err := inv.choose(found.kernels, want)
 	if err != nil {
 		return err
@@ -134,7 +130,7 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err := inv.addNeeds(&done, want); err != nil {
 		return err
 	}
-	changes, err := capture.Apply(ctx, kernel, checked...)
+	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
 		inv.removeEmptyTables(kernel, changes, iptables.Change.Made)
 		return explainRefusal(err)

@@ -115,7 +115,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	if err != nil {
 		return err
 	}
-	for _, rs := range rulesets(want) {
+	for _, rs := range want {
 		s := snapshots[rs.Family]
 		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
 		d.warn(rs.Family, s)
@@ -136,7 +136,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		return err
 	}
 	var captured []iptables.Family
-	for _, rs := range rulesets(want) {
+	for _, rs := range want {
 		if len(rs.Tables) > 0 {
 			captured = append(captured, rs.Family)
 		}
@@ -151,9 +151,8 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		}
 	}
 	d.Variant = kernel.Variant().String()
-	for _, checked := range want {
-		rs := checked.Rules()
-		change, err := kernel.Plan(ctx, checked)
+	for _, rs := range want {
+		change, err := kernel.Plan(rs)
 		if err != nil {
 			return err
 		}
@@ -172,7 +171,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
 	}
 	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return d.passthrough(len(want[iptables.IPv6].Rules().Tables) > 0)
+	return d.passthrough(len(want[iptables.IPv6].Tables) > 0)
 }
 
 // warn names the rules of others that may take traffic before ours see it.

@@ -27,7 +27,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.blind))
 	}
 	if inv.set.dryRun {
-		return inv.previewClean(ctx, found)
+		return inv.previewClean(found)
 	}
 	stay := false
 	for _, k := range found.kernels {

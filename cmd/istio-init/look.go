@@ -51,7 +51,7 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	if err != nil {
 		return live{}, err
 	}
-	look.Held, look.Meanwhile = held, inv.ahead
+	look.Held = held
 	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
 	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {

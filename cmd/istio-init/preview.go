@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ func (inv *invocation) preview() error {
 	if inv.set.runValidation {
 		inv.log.Info("nothing validated, as --dry-run says")
 	}
-	var want []iptables.Checked
+	var want []iptables.Ruleset
 	err := netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() (err error) {
 		want, err = inv.wanted()
 		return err
@@ -26,7 +25,7 @@ func (inv *invocation) preview() error {
 		return err
 	}
 	var text strings.Builder
-	for _, rs := range rulesets(want) {
+	for _, rs := range want {
 		if len(rs.Tables) > 0 {
 			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
 		}
@@ -77,11 +76,11 @@ func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
 }
 
 // previewClean prints the changes that would remove what is ours.
-func (inv *invocation) previewClean(ctx context.Context, found live) error {
+func (inv *invocation) previewClean(found live) error {
 	var text strings.Builder
 	for _, k := range found.kernels {
 		for _, f := range iptables.Families {
-			c, err := k.Plan(ctx, iptables.Nothing(f))
+			c, err := k.Plan(iptables.Ruleset{Family: f})
 			if err != nil {
 				return err
 			}

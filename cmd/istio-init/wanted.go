@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -24,9 +23,6 @@ func (inv *invocation) complete() error {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
 	collectSeldom(inv.set.config.Elements())
-	for _, f := range iptables.Families {
-		inv.rules[f] = sync.OnceValues(func() (iptables.Checked, error) { return capture.Rules(inv.set.config, f).Check() })
-	}
 	return nil
 }
 
@@ -44,32 +40,12 @@ func collectSeldom(elements int) {
 	}
 }
 
-// ahead makes the rules while the state of the namespace is waited for. Who takes them
-// is told what is wrong with them.
-func (inv *invocation) ahead() {
-	for _, f := range iptables.Families {
-		if rules := inv.rules[f]; rules != nil && (f == iptables.IPv4 || inv.set.families == familiesDual || inv.set.dualStack) {
-			_, _ = rules()
-		}
-	}
-}
-
 // planned returns the rules that the flags make, for a question about them.
 func (inv *invocation) planned() ([]iptables.Ruleset, error) {
 	if err := inv.complete(); err != nil {
 		return nil, err
 	}
-	want, err := inv.wanted()
-	return rulesets(want), err
-}
-
-// rulesets are the rules that were checked.
-func rulesets(checked []iptables.Checked) []iptables.Ruleset {
-	rules := make([]iptables.Ruleset, 0, len(checked))
-	for _, c := range checked {
-		rules = append(rules, c.Rules())
-	}
-	return rules
+	return inv.wanted()
 }
 
 // families are those that are captured, and what to warn of.
@@ -84,7 +60,7 @@ func (inv *invocation) families() (families []iptables.Family, warnings []string
 
 // wanted returns the rules for both families; for one that is not captured they
 // are none.
-func (inv *invocation) wanted() ([]iptables.Checked, error) {
+func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 	families, warnings, err := inv.families()
 	if err != nil {
 		return nil, err
@@ -92,15 +68,16 @@ func (inv *invocation) wanted() ([]iptables.Checked, error) {
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}
-	want := make([]iptables.Checked, len(iptables.Families))
+	want := make([]iptables.Ruleset, len(iptables.Families))
 	for _, f := range iptables.Families {
-		want[f] = iptables.Nothing(f)
+		want[f].Family = f
 	}
 	for _, f := range families {
-		if want[f], err = inv.rules[f](); err != nil {
+		want[f] = capture.Rules(inv.set.config, f)
+		if err := want[f].Validate(); err != nil {
 			return nil, fmt.Errorf("bug in the rules for %s: %w", f, err)
 		}
-		if len(want[f].Rules().Tables) == 0 && inv.set.config.Mode != capture.None {
+		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
 			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
 		}
 	}

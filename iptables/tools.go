@@ -1,0 +1,87 @@
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// childEnv is the whole environment of the programs we start. LC_ALL=C keeps
+// their messages in English; where their extensions and their lock are is for the
+// administrator to say.
+func childEnv() []string {
+	env := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	for _, name := range []string{"XTABLES_LIBDIR", "XTABLES_LOCKFILE"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// findTools returns the programs of a variant and family by absolute path.
+// Programs that carry the variant in their name are taken first; a plain
+// iptables-restore is taken when it proves to be of the variant.
+func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
+	base := strings.TrimSuffix(f.SaveTool(), "-save")
+	named := base + "-" + v.String()
+	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
+	if save != "" && restore != "" {
+		return save, restore, nil
+	}
+	save, restore = lookPath(base+"-save"), lookPath(base+"-restore")
+	if save == "" || restore == "" {
+		return "", "", fmt.Errorf("neither %s-restore nor %s-restore is installed: %w", named, base, exec.ErrNotFound)
+	}
+	is, err := variantOf(ctx, restore)
+	if err != nil {
+		return "", "", err
+	}
+	if is != v {
+		return "", "", fmt.Errorf("%s-restore is not installed (%s is of the variant %s): %w", named, restore, is, exec.ErrNotFound)
+	}
+	return save, restore, nil
+}
+
+// lookPath finds a program, also where system programs are when PATH does not
+// say so; "" when it is not there.
+func lookPath(name string) string {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin")
+	for _, dir := range dirs {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// variantOf tells the variant of a plain iptables-restore: by the program its
+// name leads to, as distributions install it, else by its version.
+func variantOf(ctx context.Context, path string) (Variant, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		for _, v := range Variants {
+			if strings.Contains(filepath.Base(target), v.String()) {
+				return v, nil
+			}
+		}
+	}
+	p := &process{path: path, args: []string{"--version"}, env: childEnv()}
+	runAll(ctx, []*process{p})
+	if p.err != nil {
+		return 0, fmt.Errorf("%s --version: %w: %s", path, p.err, p.stderrText())
+	}
+	// iptables 1.8 prints "iptables-restore v1.8.9 (nf_tables)"; 1.6 and
+	// before have no nft variant and print no variant at all.
+	if bytes.Contains(p.stdout, []byte("nf_tables")) {
+		return NFT, nil
+	}
+	return Legacy, nil
+}
