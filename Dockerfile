@@ -41,8 +41,7 @@ LABEL org.opencontainers.image.title="istio-init" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.base.name="$BASE_IMAGE"
 COPY --from=files /image/ /
-# One processor is enough for a run, which on a large node would make ready for all that there are.
-ENV PATH=/usr/local/bin:/usr/sbin GOMAXPROCS=1
+ENV PATH=/usr/local/bin:/usr/sbin
 # It changes the packet filter: root, or another user with NET_ADMIN (and NET_RAW for the legacy variant).
 USER 0:0
 ENTRYPOINT ["istio-init"]

@@ -167,13 +167,6 @@ func (c Config) includesLoopback() bool {
 	return slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }
 
-// Elements is how long the lists of prefixes and ports are together.
-func (c Config) Elements() int {
-	n := len(c.OutboundPorts) + len(c.OutboundExcludePorts)
-	n += len(c.InboundPorts.Only) + len(c.InboundPorts.Except)
-	return n + len(c.OutboundPrefixes.Only) + len(c.OutboundPrefixes.Except)
-}
-
 // ofFamily returns the prefixes of one family, in their order.
 func ofFamily(list []netip.Prefix, f iptables.Family) []netip.Prefix {
 	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -52,9 +51,6 @@ const listens = "signals end this run in good order from here on"
 // inNetNS runs an action in the network namespace that was asked for, in bounded
 // time. A signal ends an action that takes long, and not the program.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	// It mostly waits for programs. With more processors the runtime wakes threads for
-	// whatever there is to do, which takes 6 % of the processor time of an apply.
-	runtime.GOMAXPROCS(1)
 	ctx, stop := untilSignal(inv.ctx, func() { inv.log.Debug(listens) })
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, inv.set.timeout)

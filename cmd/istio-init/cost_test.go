@@ -39,7 +39,7 @@ type bench struct {
 
 // imageEnv is the environment that the image gives to all programs in it; see the
 // Dockerfile.
-var imageEnv = []string{"PATH=/usr/local/bin:/usr/sbin", "GOMAXPROCS=1"}
+var imageEnv = []string{"PATH=/usr/local/bin:/usr/sbin"}
 
 // newBench builds the programs. Locks are of files of its own, so that nobody else
 // on the machine is waited for.

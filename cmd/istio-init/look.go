@@ -61,16 +61,11 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	if seen.LegacyHidden {
 		found.blind = look.No[iptables.Legacy]
 	}
-	rules := 0
 	for _, k := range found.kernels {
-		for _, f := range iptables.Families {
-			rules += k.State(f).Rules()
-		}
 		if err := k.Unseen(); err != nil {
 			inv.log.Warn("rules are there that cannot be looked at", namedField("variant", k.Variant()), errorField(err))
 		}
 	}
-	collectSeldom(rules)
 	return found, nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"runtime/debug"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -22,22 +21,7 @@ func (inv *invocation) complete() error {
 	if err := inv.set.config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
-	collectSeldom(inv.set.config.Elements())
 	return nil
-}
-
-// manyElements are as many as take milliseconds to make rules of.
-const manyElements = 500
-
-// collectSeldom has garbage collected less often where there is much to do. Even then
-// a run is short and needs little: with 5,000 prefixes it has 15 MB in memory, and to
-// collect in between takes up to a fifth of its processor time. To say so takes a tenth
-// of a millisecond, as all goroutines are stopped for it.
-func collectSeldom(elements int) {
-	const percent = 400 // of what is in use, by default 100
-	if elements >= manyElements {
-		debug.SetGCPercent(percent)
-	}
 }
 
 // planned returns the rules that the flags make, for a question about them.
