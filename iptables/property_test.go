@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
 )
 
 // cases is how many random cases a property is tried on, for each family.
@@ -118,7 +118,7 @@ func oursOf(rs iptables.Ruleset) []string {
 func ours(save string) []string {
 	var lines []string
 	place := map[string]int{}
-	for _, line := range iptablestest.Ours(save) {
+	for _, line := range fake.Ours(save) {
 		words := strings.SplitN(line, " ", 4)
 		if words[1] != "-A" {
 			continue

@@ -62,13 +62,13 @@ func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *settings) {
 
 func TestThePrintedConfigurationOfAScenarioMeansTheSame(t *testing.T) {
 	compiled := compiledSchema(t)
-	for _, s := range loadScenarios(t) {
-		t.Run(s.name(), func(t *testing.T) {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
 			flags, _ := input{}.given(t)
-			if err := flags.Parse(s.args); err != nil {
+			if err := flags.Parse(s.Args); err != nil {
 				t.Fatal(err)
 			}
-			set, problems := parseSettings(flags.values, s.env, systemAccounts{}, allOptions)
+			set, problems := parseSettings(flags.values, s.LookupEnv, systemAccounts{}, allOptions)
 			if len(problems) > 0 {
 				t.Fatal(problems)
 			}
