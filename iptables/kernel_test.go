@@ -11,15 +11,14 @@ import (
 	"istio-init/iptables"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
+	"istio-init/test/size"
 )
 
-// How many random cases are tried on the kernel, for each variant and family. A
-// case that changes what is there waits for the kernel several times (nft: one
-// RCU grace period for each transaction that deletes).
-const (
-	freshCases  = 40
-	changeCases = 15
-)
+// freshCases and changeCases are how many random cases are tried on the kernel, for
+// each variant and family. A case that changes what is there waits for the kernel
+// several times (nft: one RCU grace period for each transaction that deletes).
+func freshCases() int  { return size.Of(5, 20, 100) }
+func changeCases() int { return size.Of(3, 8, 50) }
 
 // onKernels runs a test on both variants.
 func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
@@ -84,7 +83,7 @@ func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants 
 // TestTheKernelPrintsWhatWePrint is the law that our text is the kernel's.
 func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		for i := range freshCases {
+		for i := range freshCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
 				wants := [...]iptables.Ruleset{generate(i, iptables.IPv4).ruleset(), generate(i, iptables.IPv6).ruleset()}
@@ -104,7 +103,7 @@ func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 // cleans: what is not ours stays the same all the way.
 func TestTheKernelConvergesFromAnyState(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		for i := range changeCases {
+		for i := range changeCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
 				var haves [2]string

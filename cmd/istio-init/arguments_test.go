@@ -13,6 +13,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/test/scenario"
+	"istio-init/test/size"
 )
 
 // parsed is what the program makes of arguments and variables.
@@ -90,8 +91,7 @@ func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
 // TestArgumentsOfRandomRulesMakeThem is for command lines of random values.
 func TestArgumentsOfRandomRulesMakeThem(t *testing.T) {
 	t.Parallel()
-	const lines = 1500
-	for n := range lines {
+	for n := range size.Of(100, 400, 1500) {
 		args, variables := randomLine(rand.New(rand.NewPCG(3, uint64(n))), n%2 == 0)
 		servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}[:1+(n+1)%2]
 		set := parsed(t, args, variables, servers)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"istio-init/test/size"
 )
 
 // printed is what the settings are printed as.
@@ -80,8 +82,8 @@ func TestThePrintedConfigurationOfAScenarioMeansTheSame(t *testing.T) {
 func TestThePrintedConfigurationOfAnySettingsMeansTheSame(t *testing.T) {
 	t.Parallel()
 	compiled := compiledSchema(t)
-	tried := 0
-	for seed := range uint64(1000) {
+	tried, cases := 0, size.Of(60, 200, 1000)
+	for seed := range uint64(cases) {
 		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same ones every time
 		in := input{}
 		for _, o := range fileOptions() {
@@ -100,7 +102,7 @@ func TestThePrintedConfigurationOfAnySettingsMeansTheSame(t *testing.T) {
 			t.Fatalf("of %v", in)
 		}
 	}
-	if tried < 500 {
+	if tried < cases/2 {
 		t.Errorf("only %d settings were right", tried)
 	}
 }
