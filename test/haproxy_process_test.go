@@ -37,8 +37,10 @@ func startHAProxy(t *testing.T, pod *pod.Pod, who flow.Identity, config string) 
 	}
 	defer func() { _ = opened.Close() }()
 
-	// The user may not enter the directory of the file: it gets the file open.
+	// The user may not enter the directory of the file: it gets the file open. Nor may
+	// it enter that of the sources, to which HAProxy would want to come back.
 	cmd := exec.CommandContext(t.Context(), "haproxy", "-db", "-f", "/dev/fd/3")
+	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{opened}
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

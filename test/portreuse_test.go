@@ -42,12 +42,7 @@ const (
 const reusePatience = 10 * time.Second
 
 // reuses is how many connections a test makes: 60,000 with STRESS=1.
-func reuses() int {
-	if os.Getenv("STRESS") == "1" {
-		return 60000
-	}
-	return 3000
-}
+func reuses() int { return rounds(3000, 60000) }
 
 // Not parallel, as it loads the machine and other tests wait in bounded time.
 func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {

@@ -3,7 +3,6 @@ package test
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +11,11 @@ import (
 	"istio-init/test/flow"
 	"istio-init/test/load"
 	"istio-init/test/pod"
+	"istio-init/test/size"
 )
 
-// stress tells that the stress tests run in their long form: make stress.
-func stress() bool { return os.Getenv("STRESS") == "1" }
-
 // rounds is how often a stress test does what it does.
-func rounds(short, long int) int {
-	if stress() {
-		return long
-	}
-	return short
-}
+func rounds(all, stress int) int { return size.Of(all, all, stress) }
 
 // A loadStep is a configuration that captures the connections of the load.
 type loadStep struct {
@@ -143,7 +135,7 @@ func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
 	before := loadSteps[len(loadSteps)-1]
 	run(v, before.line()...)
 	load := startLoad(t, pod, 30*time.Second)
-	atFirst, began, applies := load.Tally(), time.Now(), 0
+	atFirst, applies := load.Tally(), 0
 	for range rounds(2, 40) {
 		for _, step := range loadSteps {
 			if moves {
@@ -159,8 +151,8 @@ func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
 		}
 	}
 	load.Stop()
-	seen, took := load.Tally().Since(atFirst), time.Since(began)
-	t.Logf("%d applies, %.0f connections a second, %s", applies, float64(seen.Total())/took.Seconds(), seen)
+	seen := load.Tally().Since(atFirst)
+	t.Logf("%d applies, %s", applies, seen)
 	if seen.Escaped+seen.Failures() > 0 || seen.Captured == 0 {
 		t.Errorf("connections that were not captured: %s", seen)
 	}
@@ -181,7 +173,7 @@ func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
 			load.Stop()
 			seen := load.Tally()
 			t.Logf("clean, then apply: %s", seen)
-			if stress() && seen.Escaped == 0 {
+			if size.Stress() && seen.Escaped == 0 {
 				t.Error("not one connection escaped: this load shows nothing")
 			}
 		})

@@ -8,12 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/test/size"
 )
 
 // The ways in which a program hangs. Each leaves the number of the process that
@@ -34,7 +34,7 @@ func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
 	for _, v := range iptables.Variants {
 		for _, f := range iptables.Families {
 			for _, what := range []string{"-save", "-restore"} {
-				if !stress() && (f == iptables.IPv4) == (what == "-restore") {
+				if !size.Stress() && (f == iptables.IPv4) == (what == "-restore") {
 					continue // the last step of a restore is the worst one
 				}
 				for name, script := range map[string]string{"itself": hangs, "its-child": childHangs} {
@@ -72,21 +72,29 @@ func (s *site) gone(file string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for range 100 {
-		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) || zombie(pid) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond) // a killed process that is nobody's child tells nobody
+	process, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
 	}
-	s.t.Errorf("process %d is left behind", pid)
-	_ = unix.Kill(pid, unix.SIGKILL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer unix.Close(process)
+	const most = 10_000 // milliseconds
+	ended := []unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}
+	if n, err := ignoringEINTR(func() (int, error) { return unix.Poll(ended, most) }); n != 1 {
+		s.t.Errorf("process %d is left behind (%v)", pid, err)
+		_ = unix.PidfdSendSignal(process, unix.SIGKILL, nil, 0)
+	}
 }
 
-// zombie tells whether a process has ended and is not waited for yet, which is not
-// our duty where it is a child's child.
-func zombie(pid int) bool {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	return err == nil && strings.Contains(string(status), "\nState:\tZ")
+// ignoringEINTR repeats a call that a signal of the runtime has interrupted.
+func ignoringEINTR(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // TestStressAnotherRunThatHoldsTheNamespaceIsNamed holds the lock that a run takes.

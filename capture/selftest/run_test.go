@@ -84,18 +84,14 @@ func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestARunEndsWithItsContext cancels one that waits for what never comes.
+// TestARunEndsWithItsContext cancels one that waits for what never comes. Had it not
+// ended by that, TCP would have given up, and not in time.
 func TestARunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ns := silent(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	start := time.Now()
 	results := prove(ctx, t, ns, sidecar(nil))
-	const most = 30 * time.Second // TCP itself gives up after minutes
-	if took := time.Since(start); took > most {
-		t.Errorf("it took %s", took)
-	}
 	if first := results[0]; first.Outcome != Failed || first.Saw != "came to no port of the proxy in time" {
 		t.Errorf("%s: %s, saw %q", first.Name, first.Outcome, first.Saw)
 	}
