@@ -39,12 +39,12 @@ fuzz: ## each fuzz target for FUZZTIME, a minute by default
 .PHONY: stress
 stress: ## the long form of the tests under load, with faults and with reused ports
 	hack/setup
-	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 60m -v -run 'Stress|Killed|Copies|Pods|PortReuse|Reused' ./cmd/istio-init
+	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 60m -v -run 'Stress|Killed|Copies|Pods|PortReuse|Reused' ./test
 
 .PHONY: mutate
 mutate: ## every rule is needed: without it some connection lands elsewhere
 	hack/setup
-	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./cmd/istio-init
+	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./test
 
 .PHONY: image
 image: ## the image of the init container, called IMAGE, by docker or another BUILDER
@@ -59,7 +59,7 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 bench: ## what it costs, against the least that it could; see docs/benchmarks.md
 	hack/setup
 	$(GO) test -run '^$$' -bench . -benchmem ./iptables ./capture
-	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./cmd/istio-init
+	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
 
 .PHONY: demo
 demo: build ## rules, connections and cleaning, shown in a throw-away namespace

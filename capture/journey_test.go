@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/test/size"
 )
 
 // testSite is a pod that has the first address of each family.
@@ -37,7 +38,8 @@ func testSite(c Config) Site {
 // plain walk through the rules.
 func TestAJourneyBeginsWhereTheWalkLands(t *testing.T) {
 	t.Parallel()
-	const configs, packets = 800, 60
+	const packets = 60
+	configs := size.Of(60, 250, 800)
 	rng := rand.New(rand.NewPCG(7, 11))
 	for range configs {
 		c := randomConfig(rng, false)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/test/size"
 )
 
 // randomPrefix is a prefix of a family, near others often.
@@ -56,7 +57,8 @@ func hasPort(list []iptables.PortRange, port uint16) bool {
 // destination is included.
 func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
 	t.Parallel()
-	const configs, packets = 300, 300
+	const packets = 300
+	configs := size.Of(40, 100, 300)
 	rng := rand.New(rand.NewPCG(6, 20))
 	lengths := []int{0, 1, mostPrefixRules, mostPrefixRules + 1, 60, 300, 1000}
 	for range configs {
@@ -112,7 +114,8 @@ func randomPorts(rng *rand.Rand) []iptables.PortRange {
 func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 21))
-	const configs, packets = 200, 200
+	const packets = 200
+	configs := size.Of(50, 200, 200)
 	for range configs {
 		c := randomConfig(rng, true)
 		c.Generation, c.ExcludeInterfaces, c.VirtualInterfaces = Current, nil, nil

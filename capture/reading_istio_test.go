@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/test/size"
 )
 
 // TestIstiosRulesTellTheConfigurationTheyComeFrom: each rule of Istio's own has a
@@ -12,7 +13,8 @@ import (
 // where Istio's send it.
 func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	t.Parallel()
-	const configs, packets = 1500, 60
+	const packets = 60
+	configs := size.Of(100, 400, 1500)
 	rng := rand.New(rand.NewPCG(11, 20))
 	for n := range configs {
 		c := withoutRepeats(randomConfig(rng, true))
@@ -44,7 +46,7 @@ func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 // ours are different on purpose.
 func TestEveryRuleOfIstiosHasAReason(t *testing.T) {
 	t.Parallel()
-	const configs = 1500
+	configs := size.Of(100, 400, 1500)
 	rng := rand.New(rand.NewPCG(20, 26))
 	for range configs {
 		c := withoutRepeats(randomConfig(rng, false))

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/test/size"
 )
 
 // TestRulesTellTheConfigurationTheyComeFrom: the rules of a random config are read,
@@ -15,7 +16,7 @@ import (
 func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 20))
-	const configs = 4000
+	configs := size.Of(200, 1000, 4000)
 	for n := range configs {
 		c := randomConfig(rng, n%2 == 0)
 		c.Generation = oneOf(rng, Current, Current, Istio1_15, Istio1_0)

@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
+	"istio-init/test/kernel"
 )
 
 // TestDumpsOfBothVariantsAreRead has what iptables 1.8.9 printed in namespaces with
@@ -31,18 +32,18 @@ func TestDumpsOfBothVariantsAreRead(t *testing.T) {
 			if strings.Contains(path, "ipv6") {
 				f = iptables.IPv6
 			}
-			want, s := iptablestest.Plain(string(text)), snapshot(t, f, string(text))
+			want, s := kernel.Plain(string(text)), snapshot(t, f, string(text))
 			if diff := cmp.Diff(want, s.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if rules := strings.Count(want, "\n-A "); s.Rules() != rules {
 				t.Errorf("rules: want %d, got %d", rules, s.Rules())
 			}
-			fake, err := iptablestest.Load(want)
+			k, err := fake.Load(want)
 			if err != nil {
 				t.Fatalf("the fake: %v", err)
 			}
-			if diff := cmp.Diff(want, fake.String()); diff != "" {
+			if diff := cmp.Diff(want, k.String()); diff != "" {
 				t.Errorf("the fake (-want +got):\n%s", diff)
 			}
 		})
@@ -63,7 +64,7 @@ func TestRulesOfOursAreReadFromDumps(t *testing.T) {
 			if strings.Contains(path, "ipv6") {
 				f = iptables.IPv6
 			}
-			for _, line := range iptablestest.Ours(string(text)) {
+			for _, line := range fake.Ours(string(text)) {
 				words := strings.SplitN(line, " ", 4)
 				if len(words) < 4 || words[1] != "-A" {
 					continue

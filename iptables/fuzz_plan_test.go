@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
 )
 
 // FuzzPlan: whatever the namespace holds, the plan is taken, leads to what was
@@ -34,11 +34,11 @@ func FuzzPlan(f *testing.F) {
 		iptables.RulesOf(f, iptables.IPv4, append(sidecar, "mangle PREROUTING -j ISTIO_DROP", "mangle ISTIO_DROP -j DROP")...), {},
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		fake, err := iptablestest.Load(text)
+		k, err := fake.Load(text)
 		if err != nil {
 			return // no kernel has it
 		}
-		have := fake.String()
+		have := k.String()
 		s, err := iptables.ParseSnapshot(iptables.IPv4, have)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, have)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
 )
 
 // A generator makes random rules of the whole vocabulary that the kernel takes.
@@ -245,15 +245,15 @@ func (g generator) ids() iptables.IDRange {
 // mixed. What the fake refuses is left out.
 func (g generator) state(t testing.TB) string {
 	t.Helper()
-	fake, err := iptablestest.Load("")
+	k, err := fake.Load("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	try := func(table, format string, args ...any) {
-		_ = fake.Restore("*" + table + "\n" + fmt.Sprintf(format, args...) + "\nCOMMIT\n")
+		_ = k.Restore("*" + table + "\n" + fmt.Sprintf(format, args...) + "\nCOMMIT\n")
 	}
 	if g.chance(60) {
-		_ = fake.Restore(iptables.Plan(iptables.Snapshot{Family: g.family}, g.ruleset()))
+		_ = k.Restore(iptables.Plan(iptables.Snapshot{Family: g.family}, g.ruleset()))
 	}
 	for _, w := range ways {
 		if g.chance(30) {
@@ -268,7 +268,7 @@ func (g generator) state(t testing.TB) string {
 		}
 		try(w.table, "-A %s %s", pick(g, w.hook, w.foreign), pick(g, foreignRules...))
 	}
-	return fake.String()
+	return k.String()
 }
 
 // What others write, in the form of iptables-save.

@@ -9,16 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
+	"istio-init/test/kernel"
+	"istio-init/test/size"
 )
 
-// How many random cases are tried on the kernel, for each variant and family. A
-// case that changes what is there waits for the kernel several times (nft: one
-// RCU grace period for each transaction that deletes).
-const (
-	freshCases  = 40
-	changeCases = 15
-)
+// freshCases and changeCases are how many random cases are tried on the kernel, for
+// each variant and family. A case that changes what is there waits for the kernel
+// several times (nft: one RCU grace period for each transaction that deletes).
+func freshCases() int  { return size.Of(5, 20, 100) }
+func changeCases() int { return size.Of(3, 8, 50) }
 
 // onKernels runs a test on both variants.
 func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
@@ -27,14 +27,14 @@ func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
 	for _, v := range iptables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
-			iptablestest.RequireVariant(t, v)
+			kernel.NeedVariant(t, v)
 			test(t, v)
 		})
 	}
 }
 
 // survey looks at a variant in a namespace, whatever is there.
-func survey(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant) (k *iptables.Kernel) {
+func survey(t *testing.T, ns *kernel.NetNS, v iptables.Variant) (k *iptables.Kernel) {
 	t.Helper()
 	var look iptables.Look
 	for _, f := range iptables.Families {
@@ -48,7 +48,7 @@ func survey(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant) (k *iptabl
 }
 
 // apply plans both families and commits them together.
-func apply(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
+func apply(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
 	t.Helper()
 	k := survey(t, ns, v)
 	var changes []iptables.Change
@@ -66,7 +66,7 @@ func apply(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]ip
 }
 
 // checkNothingToDo surveys again and plans the same.
-func checkNothingToDo(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) {
+func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) {
 	t.Helper()
 	k := survey(t, ns, v)
 	for _, want := range wants {
@@ -83,9 +83,9 @@ func checkNothingToDo(t *testing.T, ns *iptablestest.NetNS, v iptables.Variant, 
 // TestTheKernelPrintsWhatWePrint is the law that our text is the kernel's.
 func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		for i := range freshCases {
+		for i := range freshCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				ns := iptablestest.NewNetNS(t)
+				ns := kernel.NewNetNS(t)
 				wants := [...]iptables.Ruleset{generate(i, iptables.IPv4).ruleset(), generate(i, iptables.IPv6).ruleset()}
 				apply(t, ns, v, wants)
 				for f, want := range wants {
@@ -103,9 +103,9 @@ func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 // cleans: what is not ours stays the same all the way.
 func TestTheKernelConvergesFromAnyState(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		for i := range changeCases {
+		for i := range changeCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				ns := iptablestest.NewNetNS(t)
+				ns := kernel.NewNetNS(t)
 				var haves [2]string
 				var wants, none [2]iptables.Ruleset
 				for _, f := range iptables.Families {
@@ -125,7 +125,7 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 						}
 					}
 					for _, f := range iptables.Families {
-						if diff := cmp.Diff(iptablestest.Foreign(haves[f]), iptablestest.Foreign(ns.Save(t, v, f))); diff != "" {
+						if diff := cmp.Diff(fake.Foreign(haves[f]), fake.Foreign(ns.Save(t, v, f))); diff != "" {
 							t.Errorf("%s: what is not ours changed (-before +after):\n%s", f, diff)
 						}
 					}
@@ -140,7 +140,7 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 // IPv6 that the kernel refuses: neither family may keep any.
 func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		ns := iptablestest.NewNetNS(t)
+		ns := kernel.NewNetNS(t)
 		before := state(t, ":KUBE - [0:0]", ":ISTIO_OUTPUT - [0:0]", "-A OUTPUT -p udp -j ISTIO_OUTPUT", "-A OUTPUT -j KUBE", "-A ISTIO_OUTPUT -p tcp -j RETURN")
 		for _, f := range iptables.Families {
 			if err := ns.Restore(t, v, f, before); err != nil {
@@ -181,14 +181,14 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 // TestLookingChangesNothing surveys a namespace that no packet filter was used in.
 func TestLookingChangesNothing(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
-		ns := iptablestest.NewNetNS(t)
+		ns := kernel.NewNetNS(t)
 		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: iptables.IPv4}, {Family: iptables.IPv6}})
 		for _, file := range []string{"ip_tables_names", "ip6_tables_names"} {
 			if got := ns.Run(t, "", "cat", "/proc/self/net/"+file); got != "" {
 				t.Errorf("%s: want no table, got %s", file, got)
 			}
 		}
-		iptablestest.Require(t, "nft")
+		kernel.Need(t, "nft")
 		if got := ns.Run(t, "", "nft", "list", "ruleset"); got != "" {
 			t.Errorf("want no nf_tables, got\n%s", got)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
 )
 
 // state returns what iptables-save prints after the lines of iptables-restore,
@@ -21,11 +21,11 @@ func state(t testing.TB, lines ...string) string {
 	if lines[0][0] != '*' {
 		script = "*nat\n" + script
 	}
-	fake, err := iptablestest.Load(script)
+	k, err := fake.Load(script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake.String()
+	return k.String()
 }
 
 func snapshot(t testing.TB, f iptables.Family, save string) iptables.Snapshot {
@@ -199,21 +199,21 @@ func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	t.Helper()
 	before := snapshot(t, want.Family, have)
 	script := iptables.Plan(before, want)
-	fake, err := iptablestest.Load(have)
+	k, err := fake.Load(have)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fake.Restore(script); err != nil {
+	if err := k.Restore(script); err != nil {
 		t.Fatalf("refused: %v\nhave:\n%s\nscript:\n%s", err, have, script)
 	}
-	got := fake.String()
+	got := k.String()
 	if diff := cmp.Diff(after, got); diff != "" {
 		t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 	}
 	if diff := cmp.Diff(before.With(want).String(), got); diff != "" {
 		t.Errorf("after\n%s\n(-With +got):\n%s", script, diff)
 	}
-	if diff := cmp.Diff(iptablestest.Foreign(have), iptablestest.Foreign(got)); diff != "" {
+	if diff := cmp.Diff(fake.Foreign(have), fake.Foreign(got)); diff != "" {
 		t.Errorf("what is not ours changed, by\n%s\n(-before +after):\n%s", script, diff)
 	}
 	if again := iptables.Plan(snapshot(t, want.Family, got), want); again != "" {

@@ -11,11 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
+	"istio-init/test/size"
 )
 
 // cases is how many random cases a property is tried on, for each family.
-const cases = 300
+func cases() int { return size.Of(60, 150, 300) }
 
 // forCases runs a test on random cases of both families; the name of a failing one
 // makes it again: -run 'TestX/ipv6/17'.
@@ -25,7 +26,7 @@ func forCases(t *testing.T, test func(t *testing.T, g generator)) {
 	for _, f := range iptables.Families {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
-			for i := range cases {
+			for i := range cases() {
 				t.Run(fmt.Sprint(i), func(t *testing.T) { test(t, generate(i, f)) })
 			}
 		})
@@ -118,7 +119,7 @@ func oursOf(rs iptables.Ruleset) []string {
 func ours(save string) []string {
 	var lines []string
 	place := map[string]int{}
-	for _, line := range iptablestest.Ours(save) {
+	for _, line := range fake.Ours(save) {
 		words := strings.SplitN(line, " ", 4)
 		if words[1] != "-A" {
 			continue
@@ -147,7 +148,7 @@ func tablesInUse(save string) string {
 // behind the other.
 func TestDumpsOfBothFamiliesAreReadBack(t *testing.T) {
 	t.Parallel()
-	for n := range 500 {
+	for n := range cases() {
 		var want [2]string
 		var text string
 		for i, f := range iptables.Families {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/kernel"
 )
 
 // inChain is a ruleset whose rules a built-in chain jumps to.
@@ -100,7 +100,7 @@ func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
 		for _, tt := range impossible {
 			t.Run(tt.name, func(t *testing.T) {
-				ns := iptablestest.NewNetNS(t)
+				ns := kernel.NewNetNS(t)
 				err := ns.Restore(t, v, iptables.IPv4, iptables.Plan(iptables.Snapshot{}, tt.rs))
 				switch got := ns.Save(t, v, iptables.IPv4); {
 				case err == nil && got == tt.rs.String():
@@ -110,7 +110,7 @@ func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
 				}
 			})
 		}
-		ns := iptablestest.NewNetNS(t)
+		ns := kernel.NewNetNS(t)
 		if err := ns.Restore(t, v, iptables.IPv4, iptables.Plan(iptables.Snapshot{}, mostWords)); err != nil {
 			t.Errorf("as many words as a rule may have: %v", err)
 		}

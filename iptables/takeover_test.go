@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/fake"
 )
 
 const fullMasks = "--nfmask 0xffffffff --ctmask 0xffffffff"
@@ -98,18 +98,18 @@ func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
 				}
 			}
 			have := state(t, all...)
-			fake, err := iptablestest.Load(have)
+			k, err := fake.Load(have)
 			if err != nil {
 				t.Fatal(err)
 			}
 			script := iptables.Plan(snapshot(t, iptables.IPv4, have), iptables.Ruleset{})
-			if err := fake.Restore(script); err != nil {
+			if err := k.Restore(script); err != nil {
 				t.Fatalf("refused: %v\n%s", err, script)
 			}
-			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(fake.String())); diff != "" {
+			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(k.String())); diff != "" {
 				t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 			}
-			if again := iptables.Plan(snapshot(t, iptables.IPv4, fake.String()), iptables.Ruleset{}); again != "" {
+			if again := iptables.Plan(snapshot(t, iptables.IPv4, k.String()), iptables.Ruleset{}); again != "" {
 				t.Errorf("a second plan is not empty:\n%s", again)
 			}
 		})

@@ -83,8 +83,10 @@ const (
 // are empty. Only the first packet of a connection sees nat, also of one that is
 // related to another, at the first hook that has it; the kernel remembers what was
 // decided (net/netfilter/nf_nat_core.c, nf_nat_inet_fn).
-func (rs Ruleset) Trace(p Packet) Walk {
-	budget := maxTried
+func (rs Ruleset) Trace(p Packet) Walk { return rs.trace(p, maxTried) }
+
+// trace is [Ruleset.Trace] that tries so many rules at the most.
+func (rs Ruleset) trace(p Packet, budget int) Walk {
 	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
 	for _, name := range tablesAt(p.Hook) {
 		if name == NAT && (p.NATDone || p.State&(New|Related) == 0) {

@@ -11,12 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/test/kernel"
 )
 
 // in runs a function in a namespace and fails the test with its error.
-func in(t *testing.T, ns *iptablestest.NetNS, fn func() error) {
+func in(t *testing.T, ns *kernel.NetNS, fn func() error) {
 	t.Helper()
 	if err := netutil.InNetNS(ns.Path(), fn); err != nil {
 		t.Fatal(err)
@@ -24,8 +24,8 @@ func in(t *testing.T, ns *iptablestest.NetNS, fn func() error) {
 }
 
 func TestInNetNSLeavesTheCallerWhereItWas(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	here := func() string {
 		link, err := os.Readlink("/proc/thread-self/ns/net")
 		if err != nil {
@@ -61,8 +61,8 @@ func TestNetNSPath(t *testing.T) {
 }
 
 func TestAddrsAreThoseThatOthersReach(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	for _, args := range []string{
 		"link set lo up", "link add eth0 type veth peer name eth1", "link set eth0 up",
 		"addr add 2001:db8::2/64 dev eth0 nodad", "addr add 10.0.0.2/24 dev eth0", "addr add 169.254.1.1/16 dev eth0",
@@ -85,8 +85,8 @@ func TestAddrsAreThoseThatOthersReach(t *testing.T) {
 }
 
 func TestPassthroughComesAndGoesAndStaysWhenItIsAnothers(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
 	before := ns.Run(t, "", "ip", "-6", "addr")
 	in(t, ns, func() error {
@@ -124,9 +124,9 @@ func undoAll(undo netutil.Undo) error {
 }
 
 func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
-	iptablestest.Require(t, "ip")
+	kernel.Need(t, "ip")
 	for _, v6 := range []bool{false, true} {
-		ns := iptablestest.NewNetNS(t)
+		ns := kernel.NewNetNS(t)
 		ns.Run(t, "", "ip", "link", "set", "lo", "up")
 		family := map[bool]string{false: "-4", true: "-6"}[v6]
 		state := func() string {
@@ -158,8 +158,8 @@ func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
 }
 
 func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
 	foreign := []string{"rule add fwmark 0x10 lookup 10", "route add local default dev lo table 10", "rule add fwmark 0x539 lookup 134"}
 	for _, args := range foreign {
@@ -189,8 +189,8 @@ func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
 }
 
 func TestLookingCreatesNothing(t *testing.T) {
-	iptablestest.Require(t, "nft")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "nft")
+	ns := kernel.NewNetNS(t)
 	var seen netutil.Netfilter
 	look := func() { in(t, ns, func() error { seen = netutil.LookAtNetfilter(); return nil }) }
 	look()
@@ -217,8 +217,8 @@ func TestLookingCreatesNothing(t *testing.T) {
 }
 
 func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
-	iptablestest.Require(t)
-	ns, other := iptablestest.NewNetNS(t), iptablestest.NewNetNS(t)
+	kernel.Need(t)
+	ns, other := kernel.NewNetNS(t), kernel.NewNetNS(t)
 	in(t, ns, func() error {
 		lock, err := netutil.LockNetNS(t.Context())
 		if err != nil {
@@ -240,8 +240,8 @@ func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
 }
 
 func TestOwnNamespaceIsNeitherForeignNorAMachine(t *testing.T) {
-	iptablestest.Require(t)
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t)
+	ns := kernel.NewNetNS(t)
 	in(t, ns, func() error {
 		owner, err := netutil.OwnerUserNS()
 		if owner != nil {

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/test/kernel"
 )
 
 func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
-	iptablestest.Require(t, "nft")
-	iptablestest.RequireVariant(t, iptables.NFT)
+	kernel.Need(t, "nft")
+	kernel.NeedVariant(t, iptables.NFT)
 	const base = "add chain ip %s OUTPUT { type filter hook output priority 0; policy accept; }\n"
 	tests := []struct {
 		name, script string
@@ -29,7 +29,7 @@ func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ns := iptablestest.NewNetNS(t)
+			ns := kernel.NewNetNS(t)
 			ns.Run(t, tt.script, "nft", "-f", "-")
 			before := ns.Run(t, "", "nft", "list", "ruleset")
 			in(t, ns, func() error {
@@ -49,8 +49,8 @@ func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
 // TestTablesGoAsAWholeOnlyAsTheyWereSeen removes what iptables-nft made for both
 // families, after something happened in between.
 func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
-	iptablestest.Require(t, "nft")
-	iptablestest.RequireVariant(t, iptables.NFT)
+	kernel.Need(t, "nft")
+	kernel.NeedVariant(t, iptables.NFT)
 	const rules = "*nat\n:ISTIO_A - [0:0]\n:ISTIO_B - [0:0]\n-A OUTPUT -j ISTIO_A\n-A ISTIO_A -p tcp -j ISTIO_B\n-A ISTIO_B -p tcp -j RETURN\nCOMMIT\n"
 	seen := []netutil.NFTTable{{Name: "nat", Chains: []string{"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING", "ISTIO_A", "ISTIO_B"}}}
 	tests := []struct {
@@ -65,7 +65,7 @@ func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ns := iptablestest.NewNetNS(t)
+			ns := kernel.NewNetNS(t)
 			for _, f := range iptables.Families {
 				if err := ns.Restore(t, iptables.NFT, f, rules); err != nil {
 					t.Fatal(err)

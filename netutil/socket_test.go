@@ -10,21 +10,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/test/kernel"
 )
 
 // withLoopback makes a namespace in which lo is up.
-func withLoopback(t *testing.T) *iptablestest.NetNS {
+func withLoopback(t *testing.T) *kernel.NetNS {
 	t.Helper()
-	ns := iptablestest.NewNetNS(t)
+	ns := kernel.NewNetNS(t)
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
 	return ns
 }
 
 func TestSocketsOfAnotherOwnerAreTheirsAlone(t *testing.T) {
 	t.Parallel()
-	iptablestest.Require(t)
+	kernel.Need(t)
 	ids := func() [2]uint32 {
 		p, err := netutil.SocketPowers()
 		if err != nil {

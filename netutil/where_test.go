@@ -7,12 +7,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/test/kernel"
 )
 
 // ip runs ip(8) in a namespace, once for each line.
-func ip(t *testing.T, ns *iptablestest.NetNS, lines ...string) {
+func ip(t *testing.T, ns *kernel.NetNS, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		ns.Run(t, "", "ip", strings.Fields(line)...)
@@ -32,8 +32,8 @@ func routeTo(dst string) (string, error) {
 }
 
 func TestRouteToIsTheWayOfTheKernel(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up", "link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up",
 		"addr add 10.0.0.2/24 dev eth0", "addr add 2001:db8::2/64 dev eth0 nodad",
 		"route add default via 10.0.0.1", "-6 route add default via 2001:db8::1",
@@ -68,8 +68,8 @@ func TestRouteToIsTheWayOfTheKernel(t *testing.T) {
 }
 
 func TestWhereNothingIsSetUpThereIsNoRoute(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t) // lo is down
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t) // lo is down
 	in(t, ns, func() error {
 		for _, dst := range []string{"10.0.0.1", "2001:db8::1"} {
 			if got, err := routeTo(dst); err != nil || got != "none" {
@@ -81,8 +81,8 @@ func TestWhereNothingIsSetUpThereIsNoRoute(t *testing.T) {
 }
 
 func TestRouteToWhereIPv6IsOff(t *testing.T) {
-	iptablestest.Require(t, "ip", "sysctl")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip", "sysctl")
+	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up")
 	ns.Run(t, "", "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.lo.disable_ipv6=1")
 	in(t, ns, func() error {
@@ -103,10 +103,10 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 }
 
 func TestRoutingOfTProxyIsSeen(t *testing.T) {
-	iptablestest.Require(t, "ip")
+	kernel.Need(t, "ip")
 	for _, v6 := range []bool{false, true} {
 		family := map[bool]string{false: "-4 ", true: "-6 "}[v6]
-		ns := iptablestest.NewNetNS(t)
+		ns := kernel.NewNetNS(t)
 		ip(t, ns, "link set lo up", family+"rule add fwmark 0x10 lookup 10", family+"route add local default dev lo table 10")
 		look := func(name string, want netutil.Routing) {
 			t.Helper()
@@ -134,8 +134,8 @@ func TestRoutingOfTProxyIsSeen(t *testing.T) {
 }
 
 func TestPassthroughIsSeenAndWhoseItIs(t *testing.T) {
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up")
 	look := func(name string, wantThere, wantOurs bool) {
 		t.Helper()

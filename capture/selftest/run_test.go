@@ -11,16 +11,16 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/test/kernel"
 )
 
 // silent is a namespace in which packets to outside get no answer, and in which
 // there are the rules of a config, or none.
-func silent(t *testing.T, rules ...iptables.Ruleset) *iptablestest.NetNS {
+func silent(t *testing.T, rules ...iptables.Ruleset) *kernel.NetNS {
 	t.Helper()
-	iptablestest.Require(t, "ip")
-	ns := iptablestest.NewNetNS(t)
+	kernel.Need(t, "ip")
+	ns := kernel.NewNetNS(t)
 	for _, command := range []string{
 		"link set lo up", "link add eth0 type veth peer name eth1", "link set eth1 up", "link set eth0 up", "addr add 10.244.0.2/24 dev eth0",
 		"neigh add 10.244.0.1 lladdr 02:00:00:00:00:01 dev eth0", "route add default via 10.244.0.1",
@@ -36,7 +36,7 @@ func silent(t *testing.T, rules ...iptables.Ruleset) *iptablestest.NetNS {
 }
 
 // prove runs a plan for a config in a namespace.
-func prove(ctx context.Context, t *testing.T, ns *iptablestest.NetNS, c capture.Config) (results []Result) {
+func prove(ctx context.Context, t *testing.T, ns *kernel.NetNS, c capture.Config) (results []Result) {
 	t.Helper()
 	ns.Do(t, func() error {
 		powers, err := netutil.SocketPowers()
@@ -84,18 +84,14 @@ func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestARunEndsWithItsContext cancels one that waits for what never comes.
+// TestARunEndsWithItsContext cancels one that waits for what never comes. Had it not
+// ended by that, TCP would have given up, and not in time.
 func TestARunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ns := silent(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	start := time.Now()
 	results := prove(ctx, t, ns, sidecar(nil))
-	const most = 30 * time.Second // TCP itself gives up after minutes
-	if took := time.Since(start); took > most {
-		t.Errorf("it took %s", took)
-	}
 	if first := results[0]; first.Outcome != Failed || first.Saw != "came to no port of the proxy in time" {
 		t.Errorf("%s: %s, saw %q", first.Name, first.Outcome, first.Saw)
 	}

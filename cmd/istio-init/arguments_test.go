@@ -12,6 +12,8 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/test/scenario"
+	"istio-init/test/size"
 )
 
 // parsed is what the program makes of arguments and variables.
@@ -53,7 +55,7 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 	}
 	c := capture.Configuration(readings...)
 	args, variables := arguments(c, both)
-	again, err := shellWords(shellLine(args))
+	again, err := scenario.Words(shellLine(args))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +74,13 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 
 // TestArgumentsMakeTheRulesThatTheyAreSaidToMake is for what the scenarios have.
 func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
-	for _, s := range loadScenarios(t) {
-		t.Run(s.name(), func(t *testing.T) {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
 			if !s.config.ProxiesInbound() {
 				s.config.TProxyTable = defaultTProxyTable // shows nowhere
 			}
 			rules := []iptables.Ruleset{s.config.Rules(iptables.IPv4), s.config.Rules(iptables.IPv6)}
-			if len(rules[iptables.IPv4].Tables) == 0 || s.name() == "dns-v6-servers-uncaptured" {
+			if len(rules[iptables.IPv4].Tables) == 0 || s.Name() == "dns-v6-servers-uncaptured" {
 				return // nothing is captured; or what is not shows in the rules of the other family
 			}
 			makesTheSame(t, rules)
@@ -89,8 +91,7 @@ func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
 // TestArgumentsOfRandomRulesMakeThem is for command lines of random values.
 func TestArgumentsOfRandomRulesMakeThem(t *testing.T) {
 	t.Parallel()
-	const lines = 1500
-	for n := range lines {
+	for n := range size.Of(100, 400, 1500) {
 		args, variables := randomLine(rand.New(rand.NewPCG(3, uint64(n))), n%2 == 0)
 		servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}[:1+(n+1)%2]
 		set := parsed(t, args, variables, servers)

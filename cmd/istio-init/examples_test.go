@@ -15,7 +15,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.yaml.in/yaml/v3"
 
-	"istio-init/capture/capturetest"
+	"istio-init/test/flow"
+	"istio-init/test/scenario"
 )
 
 const examples = "../../examples/"
@@ -93,7 +94,7 @@ func TestExamplesOfPodsHaveTheRulesOfTheirScenarios(t *testing.T) {
 			}
 			got := haveRulesOf(t, tt.scenario, init.Args, env)
 			for _, c := range pod.Spec.Containers {
-				who := capturetest.Identity{UID: uint32(c.SecurityContext.RunAsUser), GID: uint32(c.SecurityContext.RunAsGroup)}
+				who := flow.Identity{UID: uint32(c.SecurityContext.RunAsUser), GID: uint32(c.SecurityContext.RunAsGroup)}
 				if c.Name == "istio-proxy" && who != got.config.Proxy() {
 					t.Errorf("the proxy is %+v, and the rules are for %+v", who, got.config.Proxy())
 				}
@@ -104,30 +105,25 @@ func TestExamplesOfPodsHaveTheRulesOfTheirScenarios(t *testing.T) {
 
 // haveRulesOf tells whether a command line makes, in an environment and without a
 // warning, the rules of a scenario, as far as it captures the same families.
-func haveRulesOf(t *testing.T, name string, args []string, env string) *scenario {
+func haveRulesOf(t *testing.T, name string, args []string, env string) *parsedScenario {
 	t.Helper()
-	want := loadScenario(t, "../../testdata/scenarios/"+name+".txtar")
+	want := scenario.Load(t, testdata, name)
 	args = commandLine(programName, args)
 	if !slices.Contains(applyNames, args[0]) {
 		t.Fatalf("%s is not the command apply", args[0])
 	}
-	got := &scenario{args: args[1:], archive: &txtar.Archive{Files: []txtar.File{
+	got := parseScenario(t, &scenario.Scenario{Path: name, Args: args[1:], Archive: &txtar.Archive{Files: []txtar.File{
 		{Name: "env", Data: []byte(env)},
-		{Name: "resolv.conf", Data: []byte(want.section("resolv.conf"))},
-	}}}
-	families, err := got.parse()
-	if err != nil {
-		t.Fatal(err)
-	}
+		{Name: "resolv.conf", Data: []byte(want.Section("resolv.conf"))},
+	}}})
 	for _, w := range got.settings.warnings {
 		if !strings.HasPrefix(w, "IPv6 is NOT captured") { // what is meant, where only IPv4 is
 			t.Errorf("a warning: %s", w)
 		}
 	}
-	got.config = capturetest.Config{Config: got.settings.config, Captured: families}
-	for _, f := range families {
+	for _, f := range got.config.Captured {
 		rs := got.config.Rules(f)
-		if diff := cmp.Diff(want.section(f.String()), previewText(rs, got.settings.route(rs))); diff != "" {
+		if diff := cmp.Diff(want.Section(f.String()), previewText(rs, got.settings.route(rs))); diff != "" {
 			t.Errorf("the %s rules are not those of %s (-want +got):\n%s", f, name, diff)
 		}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/test/size"
 )
 
 // hostile are values that no option, or not every one, should take.
@@ -59,16 +63,27 @@ var huge = sync.OnceValue(func() map[string]string {
 	}
 })
 
+// of returns those of a list that an option is tried with: every one with STRESS=1,
+// else another part of them for each option, so that each is tried with some.
+func of[T any](option int, all []T, stride int) (some []T) {
+	for i, v := range all {
+		if (option+i)%stride == 0 {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
 func TestAnyValueGivesAClearErrorOrRulesAndNothingElse(t *testing.T) {
 	t.Parallel()
 	values := hostile()
 	if len(values) < 200 {
 		t.Fatalf("only %d values", len(values))
 	}
-	for _, name := range names() {
+	for n, name := range names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, v := range values {
+			for _, v := range of(n, values, size.Of(11, 5, 1)) {
 				input{name: v}.check(t)
 				// With all else that the option may need to count.
 				in := input{"istio-inbound-ports": "*", "istio-service-cidr": "10.0.0.0/8,fd00::/8", "dry-run": "true"}
@@ -84,14 +99,14 @@ func TestAnyValueGivesAClearErrorOrRulesAndNothingElse(t *testing.T) {
 
 func TestHugeValuesGiveAClearErrorOrRulesAndNothingElse(t *testing.T) {
 	t.Parallel()
-	for _, o := range options {
+	for n, o := range options {
 		name := o.key() // each option once: its variables are read by the same code
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for size, v := range huge() {
-				in := input{name: v}
+			for _, kind := range of(n, slices.Sorted(maps.Keys(huge())), size.Of(11, 3, 1)) {
+				in := input{name: huge()[kind]}
 				if in.check(t); t.Failed() {
-					t.Fatalf("of %s, %s", name, size)
+					t.Fatalf("of %s, %s", name, kind)
 				}
 			}
 		})
@@ -101,7 +116,7 @@ func TestHugeValuesGiveAClearErrorOrRulesAndNothingElse(t *testing.T) {
 // All options at once are no worse than one.
 func TestAnyValueForAllOptionsAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, v := range hostile() {
+	for _, v := range of(0, hostile(), size.Of(5, 1, 1)) {
 		flags, env := input{}, input{}
 		for _, o := range options {
 			if o.long != "" {
@@ -121,10 +136,10 @@ func TestAnyValueForAllOptionsAtOnce(t *testing.T) {
 
 func TestAValueOfAFileIsRightOrWrongAsThatOfAFlag(t *testing.T) {
 	t.Parallel()
-	for _, o := range fileOptions() {
+	for n, o := range fileOptions() {
 		t.Run(o.key(), func(t *testing.T) {
 			t.Parallel()
-			for _, v := range hostile() {
+			for _, v := range of(n, hostile(), size.Of(11, 5, 1)) {
 				if !utf8.ValidString(v) || readable(v) != nil {
 					continue // TestAnyTextOfAFileGivesAClearErrorOrRules has them
 				}
@@ -149,10 +164,10 @@ func TestAValueOfAFileIsRightOrWrongAsThatOfAFlag(t *testing.T) {
 func TestAnyTextOfAFileGivesAClearErrorOrRules(t *testing.T) {
 	t.Parallel()
 	forms := []string{"%s: %s\n", "%s: %q\n", "%s:\n- '%s'\n", "%s: |\n  %s\n", "{\"%s\": [%q]}"}
-	for _, o := range fileOptions() {
+	for n, o := range fileOptions() {
 		t.Run(o.key(), func(t *testing.T) {
 			t.Parallel()
-			for _, v := range hostile() {
+			for _, v := range of(n, hostile(), size.Of(11, 7, 1)) {
 				for _, form := range forms {
 					text := fmt.Sprintf(form, o.key(), v)
 					set, problems := input{}.parseWithFile(t, text)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"istio-init/test/size"
 )
 
 // printed is what the settings are printed as.
@@ -62,13 +64,13 @@ func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *settings) {
 
 func TestThePrintedConfigurationOfAScenarioMeansTheSame(t *testing.T) {
 	compiled := compiledSchema(t)
-	for _, s := range loadScenarios(t) {
-		t.Run(s.name(), func(t *testing.T) {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
 			flags, _ := input{}.given(t)
-			if err := flags.Parse(s.args); err != nil {
+			if err := flags.Parse(s.Args); err != nil {
 				t.Fatal(err)
 			}
-			set, problems := parseSettings(flags.values, s.env, systemAccounts{}, allOptions)
+			set, problems := parseSettings(flags.values, s.LookupEnv, systemAccounts{}, allOptions)
 			if len(problems) > 0 {
 				t.Fatal(problems)
 			}
@@ -80,8 +82,8 @@ func TestThePrintedConfigurationOfAScenarioMeansTheSame(t *testing.T) {
 func TestThePrintedConfigurationOfAnySettingsMeansTheSame(t *testing.T) {
 	t.Parallel()
 	compiled := compiledSchema(t)
-	tried := 0
-	for seed := range uint64(1000) {
+	tried, cases := 0, size.Of(60, 200, 1000)
+	for seed := range uint64(cases) {
 		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same ones every time
 		in := input{}
 		for _, o := range fileOptions() {
@@ -100,7 +102,7 @@ func TestThePrintedConfigurationOfAnySettingsMeansTheSame(t *testing.T) {
 			t.Fatalf("of %v", in)
 		}
 	}
-	if tried < 500 {
+	if tried < cases/2 {
 		t.Errorf("only %d settings were right", tried)
 	}
 }

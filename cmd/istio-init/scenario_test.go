@@ -2,32 +2,33 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	goflag "flag"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/spf13/pflag"
 
-	"istio-init/capture/capturetest"
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/test/flow"
+	"istio-init/test/scenario"
 )
 
-// A scenario is a file of testdata/scenarios; testdata/README.md says what is in
-// one.
-type scenario struct {
-	path     string
-	archive  *txtar.Archive
-	args     []string
+var update = goflag.Bool("update", false, "write what is expected anew: scenarios, the flags of the README, the schema")
+
+const testdata = "../../testdata"
+
+// A parsedScenario is a scenario as the program reads it.
+type parsedScenario struct {
+	*scenario.Scenario
 	settings *settings
-	config   capturetest.Config
-	flows    []capturetest.Flow
+	config   flow.Config
 }
 
 // podAddrs are the addresses of the pod of the truth table.
@@ -36,107 +37,59 @@ var podAddrs = []netutil.Addr{
 	{IP: netip.MustParseAddr("2001:db8:244::2"), Interface: "eth0"},
 }
 
-func loadScenarios(t *testing.T) []*scenario {
+func parseScenarios(t *testing.T) (all []*parsedScenario) {
 	t.Helper()
-	paths, err := filepath.Glob("../../testdata/scenarios/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	var all []*scenario
-	for _, path := range paths {
-		all = append(all, loadScenario(t, path))
+	for _, s := range scenario.All(t, testdata) {
+		all = append(all, parseScenario(t, s))
 	}
 	return all
 }
 
-func loadScenario(t *testing.T, path string) *scenario {
+// parseScenario turns the arguments and the environment into settings, as the program
+// does in the pod of the truth table.
+func parseScenario(t *testing.T, s *scenario.Scenario) *parsedScenario {
 	t.Helper()
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scenario{path: path, archive: archive}
-	if s.args, err = shellWords(s.section("args")); err != nil {
-		t.Fatalf("%s: args: %v", path, err)
-	}
-	families, err := s.parse()
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	s.config = capturetest.Config{Config: s.settings.config, Captured: families}
-	if s.flows, err = capturetest.ParseFlows(s.section("flows")); err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	return s
-}
-
-// parse turns the arguments and the environment into settings, as the program does
-// in the pod of the truth table, and returns the families that it captures.
-func (s *scenario) parse() ([]iptables.Family, error) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	values := defineFlags(flags, options, allOptions)
-	if err := flags.Parse(s.args); err != nil {
-		return nil, fmt.Errorf("args: %w", err)
+	if err := flags.Parse(s.Args); err != nil {
+		t.Fatalf("%s: args: %v", s.Path, err)
 	}
-	var problems []error
-	s.settings, problems = parseSettings(values, s.env, systemAccounts{}, allOptions)
+	settings, problems := parseSettings(values, s.LookupEnv, systemAccounts{}, allOptions)
 	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+		t.Fatalf("%s: %v", s.Path, errors.Join(problems...))
 	}
-	warning, err := s.settings.resolveDNS(func() ([]netip.Addr, error) {
-		return netutil.ParseDNSServers(strings.NewReader(s.section("resolv.conf")))
+	warning, err := settings.resolveDNS(func() ([]netip.Addr, error) {
+		return netutil.ParseDNSServers(strings.NewReader(s.Section("resolv.conf")))
 	})
 	if err != nil {
-		return nil, err
+		t.Fatalf("%s: %v", s.Path, err)
 	}
-	families, warnings := s.settings.decideFamilies(podAddrs, func() bool { return false })
-	s.settings.warnings = append(s.settings.warnings, warnings...)
+	families, warnings := settings.decideFamilies(podAddrs, func() bool { return false })
+	settings.warnings = append(settings.warnings, warnings...)
 	if warning != "" {
-		s.settings.warn("%s", warning)
+		settings.warn("%s", warning)
 	}
-	return families, nil
-}
-
-func (s *scenario) name() string { return strings.TrimSuffix(filepath.Base(s.path), ".txtar") }
-
-// section returns a file of the scenario; "" when it is not there.
-func (s *scenario) section(name string) string {
-	for _, f := range s.archive.Files {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	return ""
-}
-
-// env looks a variable up in the section of that name.
-func (s *scenario) env(name string) (string, bool) {
-	for line := range strings.Lines(s.section("env")) {
-		if value, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
+	return &parsedScenario{s, settings, flow.Config{Config: settings.config, Captured: families}}
 }
 
 // golden compares a section with what it should be, or with -update writes it. A
 // section that is empty need not be there.
-func (s *scenario) golden(t *testing.T, name, got string) {
+func (s *parsedScenario) golden(t *testing.T, name, got string) {
 	t.Helper()
 	if *update {
-		s.archive.Files = append(s.without(name), txtar.File{Name: name, Data: []byte(got)})
+		s.Archive.Files = append(s.without(name), txtar.File{Name: name, Data: []byte(got)})
 		if got == "" {
-			s.archive.Files = s.without(name)
+			s.Archive.Files = s.without(name)
 		}
 		return
 	}
-	if diff := cmp.Diff(s.section(name), got); diff != "" {
+	if diff := cmp.Diff(s.Section(name), got); diff != "" {
 		t.Errorf("section %s (-want +got; -update writes it anew):\n%s", name, diff)
 	}
 }
 
-func (s *scenario) without(name string) (files []txtar.File) {
-	for _, f := range s.archive.Files {
+func (s *parsedScenario) without(name string) (files []txtar.File) {
+	for _, f := range s.Archive.Files {
 		if f.Name != name {
 			files = append(files, f)
 		}
@@ -145,9 +98,9 @@ func (s *scenario) without(name string) (files []txtar.File) {
 }
 
 func TestScenarioRulesAreTheGoldens(t *testing.T) {
-	for _, s := range loadScenarios(t) {
-		t.Run(s.name(), func(t *testing.T) {
-			if strings.TrimSpace(string(s.archive.Comment)) == "" {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
+			if strings.TrimSpace(string(s.Archive.Comment)) == "" {
 				t.Error("the first line has to say why the scenario is there")
 			}
 			if err := s.settings.config.Validate(); err != nil {
@@ -163,7 +116,7 @@ func TestScenarioRulesAreTheGoldens(t *testing.T) {
 				checkParses(t, rs)
 			}
 			if *update {
-				if err := os.WriteFile(s.path, txtar.Format(s.archive), 0o644); err != nil {
+				if err := os.WriteFile(s.Path, txtar.Format(s.Archive), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -189,19 +142,19 @@ func checkParses(t *testing.T, rs iptables.Ruleset) {
 }
 
 func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
-	for _, s := range loadScenarios(t) {
-		t.Run(s.name(), func(t *testing.T) {
-			if len(s.flows) == 0 {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
+			if len(s.Flows) == 0 {
 				t.Error("there are no flows")
 			}
-			for _, flow := range s.flows {
-				for _, family := range flow.In(s.config.Captured) {
-					got := capturetest.Predict(s.config, flow, family)
-					if got.Outcome != flow.Outcome {
-						t.Errorf("%s (%s): by the rules it is %s", flow.Line, family, got)
+			for _, fl := range s.Flows {
+				for _, family := range fl.In(s.config.Captured) {
+					got := flow.Predict(s.config, fl, family)
+					if got.Outcome != fl.Outcome {
+						t.Errorf("%s (%s): by the rules it is %s", fl.Line, family, got)
 					}
 					if d := got.Leg.Decided; d == nil || d.Reason == "" || d.Others || got.Leg.Uncertain {
-						t.Errorf("%s (%s): the reason for it is %+v", flow.Line, family, d)
+						t.Errorf("%s (%s): the reason for it is %+v", fl.Line, family, d)
 					}
 				}
 			}
@@ -209,33 +162,38 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 	}
 }
 
-// shellWords splits a command line as a shell does, with the quotes that published
-// commands have.
-func shellWords(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	inWord, quote := false, rune(0)
-	for _, c := range line + "\n" {
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(c)
-		case c == '\'' || c == '"':
-			inWord, quote = true, c
-		case unicode.IsSpace(c):
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
+// TestScenarioGoldensTellWhatAPodHasToKnow: tests on the kernel take the ports, the
+// ids and the mode of the proxy, the DNS servers and the families from the golden
+// rules. They are those of the arguments, wherever a rule shows them.
+func TestScenarioGoldensTellWhatAPodHasToKnow(t *testing.T) {
+	for _, s := range parseScenarios(t) {
+		t.Run(s.Name(), func(t *testing.T) {
+			if *update {
+				t.Skip("the goldens are being written")
 			}
-			inWord = false
-		default:
-			inWord = true
-			word.WriteRune(c)
-		}
+			want, got := s.config, s.Config(t)
+			if diff := cmp.Diff(want.Captured, got.Captured); diff != "" {
+				t.Errorf("captured families (-of the arguments +of the goldens):\n%s", diff)
+			}
+			if want.Mode == capture.None {
+				return
+			}
+			want.ApplyDefaults()
+			type known struct {
+				Proxy                  flow.Identity
+				ProxyPort, InboundPort uint16
+				Mark                   uint32
+				DNS                    bool
+			}
+			of := func(c flow.Config) known {
+				dns := c.DNS.All || slices.ContainsFunc(c.DNS.Servers, func(server netip.Addr) bool {
+					return slices.ContainsFunc(c.Captured, func(f iptables.Family) bool { return f.Has(server) })
+				})
+				return known{c.Proxy(), c.ProxyPort, c.InboundPort, c.TProxyMark, dns}
+			}
+			if diff := cmp.Diff(of(want), of(got)); diff != "" {
+				t.Errorf("(-of the arguments +of the goldens):\n%s", diff)
+			}
+		})
 	}
-	if quote != 0 {
-		return nil, errors.New("a quote is not closed")
-	}
-	return words, nil
 }

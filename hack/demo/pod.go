@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture/capturetest"
+	netpod "istio-init/test/pod"
 )
 
 // A pod is the pod of the truth table, and the program that is shown in it.
 type pod struct {
-	*capturetest.Pod
+	*netpod.Pod
 	stage   *stage
 	program string
 }

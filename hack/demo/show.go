@@ -5,8 +5,9 @@ import (
 	"fmt"
 
 	"istio-init/capture"
-	"istio-init/capture/capturetest"
 	"istio-init/iptables"
+	"istio-init/test/flow"
+	netpod "istio-init/test/pod"
 )
 
 // published is the command of an injected pod, as it stands in Istio's documents.
@@ -16,9 +17,9 @@ var published = []string{
 }
 
 // standIn is what the tiny proxy has to know of it: the ports and the ids.
-func standIn() capturetest.Config {
+func standIn() flow.Config {
 	proxy := []iptables.IDRange{{Lo: 1337, Hi: 1337}}
-	return capturetest.Config{
+	return flow.Config{
 		Config: capture.Config{
 			Mode: capture.Redirect, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,
 			ProxyUIDs: proxy, ProxyGIDs: proxy,
@@ -53,11 +54,11 @@ ISTIO_DUAL_STACK is set as Istio sets it for a pod with both families; else IPv4
 // show is the whole of it.
 func show(s *stage, path string) error {
 	fmt.Print(introduction)
-	flows, err := capturetest.ParseFlows(expected)
+	flows, err := flow.Parse(expected)
 	if err != nil {
 		return err
 	}
-	p := &pod{Pod: capturetest.NewPod(s, standIn()), stage: s, program: path}
+	p := &pod{Pod: netpod.New(s, standIn()), stage: s, program: path}
 	before := p.state()
 
 	title("What the published command would install")

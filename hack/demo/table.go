@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"istio-init/capture/capturetest"
 	"istio-init/iptables"
+	"istio-init/test/flow"
 )
 
 // who are the names of flows as a table has them.
@@ -14,7 +14,7 @@ var who = map[string]string{"app": "app (uid 1000)", "proxy": "proxy (uid 1337)"
 
 // connect makes the connections of flows, shows where they landed, and tells
 // whether that is where they had to.
-func (p *pod) connect(flows []capturetest.Flow) bool {
+func (p *pod) connect(flows []flow.Flow) bool {
 	asExpected := true
 	rows := [][]string{{"WHO", "TO", "LANDED", "ORIGINAL DESTINATION"}}
 	for _, family := range iptables.Families {
@@ -45,7 +45,7 @@ func originalDst(said string) string {
 }
 
 // connectDirect makes the connections again, which all have to be direct now.
-func (p *pod) connectDirect(flows []capturetest.Flow) bool {
+func (p *pod) connectDirect(flows []flow.Flow) bool {
 	made, direct := 0, 0
 	for _, f := range flows {
 		for _, family := range f.In(iptables.Families[:]) {

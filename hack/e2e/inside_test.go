@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/kernel"
 )
 
 // insideScript runs the program of the image inside the image, and notes every file
@@ -76,7 +76,7 @@ func runBesideOthers(t *testing.T, program string) {
 	}
 	for _, v := range iptables.Variants {
 		for _, rules := range others {
-			ns := iptablestest.NewNetNS(t)
+			ns := kernel.NewNetNS(t)
 			for _, f := range iptables.Families {
 				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-restore", 1))
 			}
@@ -104,7 +104,7 @@ func (r root) traced(t *testing.T, traces string) string {
 func runTests(t *testing.T, program string, names ...string) {
 	t.Helper()
 	tests := "^(" + strings.Join(names, "|") + ")$"
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-short", "-timeout", "10m", "-run", tests, "./cmd/istio-init")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-short", "-timeout", "10m", "-run", tests, "./test")
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "TEST_PROGRAM="+program, "KERNEL_TESTS=require")
 	if err := run(cmd); err != nil {

@@ -10,14 +10,14 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/kernel"
 )
 
 // A pod is one of testdata, played by podman, and a peer that it is linked to.
 type pod struct {
 	name, mode string
 	variant    iptables.Variant
-	peer       *iptablestest.NetNS
+	peer       *kernel.NetNS
 	netns      string // of the pod
 }
 
@@ -25,7 +25,7 @@ type pod struct {
 // returns once podman says that it runs: the init containers have ended well.
 func play(t *testing.T, mode string, v iptables.Variant) *pod {
 	t.Helper()
-	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: iptablestest.NewNetNS(t)}
+	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: kernel.NewNetNS(t)}
 	text, err := os.ReadFile("testdata/" + strings.ToLower(mode) + ".yaml")
 	if err != nil {
 		t.Fatal(err)

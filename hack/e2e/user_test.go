@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
-	"istio-init/iptables/iptablestest"
+	"istio-init/test/kernel"
 )
 
 // A userCase is how user 1337 comes to its capabilities.
@@ -76,7 +76,7 @@ func byPodman(t *testing.T, caps ...string) (with, without func(args ...string) 
 // byFile runs the program with no capability but those that its file gives it, of
 // those that it may have.
 func byFile(t *testing.T, caps ...string) (with, without func(args ...string) (string, error)) {
-	root, ns := unpackedImage(t), iptablestest.NewNetNS(t)
+	root, ns := unpackedImage(t), kernel.NewNetNS(t)
 	bounded := func(caps ...string) func(args ...string) (string, error) {
 		// The first three are for chroot(1).
 		may := "-all,+sys_chroot,+setuid,+setgid"

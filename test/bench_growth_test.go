@@ -1,0 +1,58 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"istio-init/iptables"
+)
+
+// A grown is a configuration with a list of n elements.
+type grown struct {
+	flag    string
+	sizes   []int
+	element func(i int) string
+	others  []string // flags without which the list means nothing
+}
+
+// grownLists are all lists that may be long. No two elements can be told by one
+// rule: every second prefix, and every second port.
+var grownLists = []grown{
+	{"-x", []int{10, 100, 1000, 5000}, prefixOf, []string{"-i", "*", "-b", "*"}},
+	{"-i", []int{10, 100, 1000, 5000}, prefixOf, []string{"-b", "*"}},
+	{"-o", []int{10, 100, 500, 5000}, portOf, []string{"-i", "*", "-b", "*"}},
+	{"-d", []int{10, 100, 500, 5000}, portOf, []string{"-i", "*", "-b", "*"}},
+	{"-b", []int{10, 100, 500, 5000}, portOf, []string{"-i", "*"}},
+	{"-q", []int{10, 100, 500, 5000}, portOf, []string{"-b", "*"}},
+}
+
+func prefixOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", i/128, i%128*2) }
+
+func portOf(i int) string { return fmt.Sprint(20000 + 2*i) }
+
+// line is the command line with elements of the list from that one on.
+func (g grown) line(v iptables.Variant, from, n int) []string {
+	var elements []string
+	for i := range n {
+		elements = append(elements, g.element(from+i))
+	}
+	line := append([]string{applyCommand, "-u", "1337", "--ip-family", "ipv4", g.flag, strings.Join(elements, ",")}, g.others...)
+	return in(v, line)
+}
+
+// BenchmarkGrowth has lists of rising length. The changed configuration has one
+// element less and one more.
+func BenchmarkGrowth(b *testing.B) {
+	s := newBench(b)
+	for _, v := range iptables.Variants {
+		for _, g := range grownLists {
+			for _, n := range g.sizes {
+				b.Run(fmt.Sprintf("%s/%s/n=%d", v, strings.TrimPrefix(g.flag, "-"), n), func(b *testing.B) {
+					s.in(b).live(life{v, slices.Clone(iptables.Families[:1]), g.line(v, 0, n), g.line(v, 1, n)})
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"istio-init/iptables"
+	"istio-init/test/kernel"
+)
+
+// An action is something that is done to a namespace, by the program and by the
+// least that could do it: a program that does nothing, and the tools of iptables
+// with the same text.
+type action struct {
+	name        string
+	ours, floor []step
+}
+
+// A life is what is done to one namespace after the other: rules come, are asked
+// for again, change and go.
+type life struct {
+	variant  iptables.Variant
+	families []iptables.Family
+	first    []string // the line of the first configuration
+	then     []string // of the changed one
+}
+
+// rules are those of a line, for some families.
+func (s *bench) rules(line []string, families []iptables.Family) (sets []iptables.Ruleset) {
+	s.b.Helper()
+	rules := rulesOf(s.b, line)
+	for _, f := range families {
+		sets = append(sets, rules[f])
+	}
+	return sets
+}
+
+// restores are the bare restores that turn rules into others, by family; nil are
+// none.
+func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
+	s.b.Helper()
+	args := []string{"--noflush"}
+	if l.variant == iptables.Legacy {
+		args = append(args, "--wait=20") // for the other family
+	}
+	for i, f := range l.families {
+		state, next := iptables.Snapshot{Family: f}, iptables.Ruleset{Family: f}
+		if have != nil {
+			state = state.With(have[i])
+		}
+		if want != nil {
+			next = want[i]
+		}
+		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, next))})
+	}
+	return at
+}
+
+// actions prepares the actions of a life.
+func (s *bench) actions(l life) []action {
+	s.b.Helper()
+	first, then := s.rules(l.first, l.families), s.rules(l.then, l.families)
+	idle, saves := step{{path: s.idle}}, step{}
+	for _, f := range l.families {
+		saves = append(saves, command{path: strings.Replace(tool(l.variant, f), "-restore", "-save", 1)})
+	}
+	ours := func(args ...string) []step { return []step{{{path: s.ours, args: args}}} }
+	clean := []step{idle, saves}
+	for _, r := range s.restores(l, then, nil) { // iptables-nft cannot do both at once
+		clean = append(clean, step{r})
+	}
+	return []action{
+		{"apply", ours(l.first...), []step{idle, s.restores(l, nil, first)}},
+		{"again", ours(l.first...), []step{idle, saves}},
+		{"check", ours(append([]string{"check"}, l.first[1:]...)...), []step{idle, saves}},
+		{"change", ours(l.then...), []step{idle, saves, s.restores(l, first, then)}},
+		{"clean", ours(cleanCommand), clean},
+	}
+}
+
+// live measures the actions of a life in turn with their floor.
+func (s *bench) live(l life) {
+	actions := s.actions(l)
+	costs := make([]pair, len(actions))
+	for s.b.Loop() {
+		mine, its := kernel.NewNetNS(s.b), kernel.NewNetNS(s.b)
+		for i, a := range actions {
+			costs[i].add(func() cost { return s.run(mine, a.ours...) }, func() cost { return s.run(its, a.floor...) })
+		}
+	}
+	ns, peak := kernel.NewNetNS(s.b), 0.0
+	for i, a := range actions {
+		costs[i].report(s.b, a.name+"-")
+		peak = max(peak, s.peak(ns, a.ours[0][0]))
+	}
+	s.b.ReportMetric(peak, "peak-MB")
+}
+
+// BenchmarkLife has the default configuration of a sidecar, in namespaces that
+// nothing was done to, and a change of a few ports.
+func BenchmarkLife(b *testing.B) {
+	s := newBench(b)
+	for _, v := range iptables.Variants {
+		for n, family := range []string{"ipv4", "dual"} {
+			b.Run(fmt.Sprintf("%s/%s", v, family), func(b *testing.B) {
+				line := append([]string{applyCommand}, sidecar[1:]...)
+				line = append(line, "--ip-family", family)
+				if v == iptables.Legacy {
+					line = in(v, line)
+				}
+				s.in(b).live(life{v, iptables.Families[:n+1], line, append(slices.Clone(line), "-o", "9000", "-d", "15090,15021")})
+			})
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// withDNS are the flags for a set of rules with look-ups.
+var withDNS = flags("-m REDIRECT -i * -b * -d 15020 --redirect-dns --capture-all-dns --drop-invalid")
+
+// A mutation is what somebody may have done to the rules of one family.
+type mutation struct {
+	name, text string // as iptables-save prints it then
+	table      string
+	missing    string // the rule that check has to call missing; "" for none
+	unexpected string // the rule or, with a colon before it, the chain that should not stand
+}
+
+// mutations are each rule deleted, each pair of neighbours swapped, each rule
+// doubled, and a rule and a chain of somebody else among ours.
+func mutations(save string) []mutation {
+	lines := strings.SplitAfter(save, "\n")
+	with := func(at, gone int, instead ...string) string {
+		return strings.Join(slices.Concat(lines[:at], instead, lines[at+gone:]), "")
+	}
+	var all []mutation
+	add := func(m mutation) { all = append(all, m) }
+	table, begun := "", map[string]bool{}
+	for i, line := range lines {
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = strings.TrimSpace(name)
+			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXTRA - [0:0]\n"), table, "", ":ISTIO_EXTRA"})
+		}
+		chain, rule := ruleOf(line)
+		if chain == "" {
+			continue
+		}
+		add(mutation{fmt.Sprint(i, " deleted"), with(i, 1), table, rule, ""})
+		add(mutation{fmt.Sprint(i, " doubled"), with(i, 0, line), table, "", rule})
+		if nextChain, next := ruleOf(lines[i+1]); nextChain == chain && next != rule {
+			add(mutation{fmt.Sprint(i, " swapped"), with(i, 2, lines[i+1], line), table, "", ""})
+		}
+		if at := table + " " + chain; iptables.Own(chain) && !begun[at] {
+			begun[at] = true
+			add(mutation{fmt.Sprint(i, " foreign"), with(i, 0, "-A "+chain+" -p tcp -m tcp --dport 7 -j RETURN\n"), table, "", "-p tcp -m tcp --dport 7 -j RETURN"})
+		}
+	}
+	return all
+}
+
+// ruleOf reads a line "-A CHAIN RULE"; the chain is "" for another.
+func ruleOf(line string) (chain, rule string) {
+	rest, ok := strings.CutPrefix(line, "-A ")
+	if !ok {
+		return "", ""
+	}
+	chain, rule, _ = strings.Cut(strings.TrimSuffix(rest, "\n"), " ")
+	return chain, rule
+}
+
+// TestCheckSeesEveryDrift changes the rules in all ways and asks; put back, they are
+// in order.
+func TestCheckSeesEveryDrift(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	for _, tt := range []struct {
+		name string
+		v    iptables.Variant
+		f    iptables.Family
+		args []string
+	}{
+		{"redirect-nft", iptables.NFT, iptables.IPv4, asRedirect},
+		{"redirect-legacy", iptables.Legacy, iptables.IPv6, asRedirect},
+		{"tproxy-nft", iptables.NFT, iptables.IPv6, asTProxy},
+		{"dns-nft", iptables.NFT, iptables.IPv4, withDNS},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.exits(0, in(tt.v, tt.args)...)
+			check := append([]string{"check", "--output", "json"}, tt.args[1:]...)
+			before := s.state()
+			s.exits(0, check...)
+			restore := func(text string) error {
+				_, err := s.Try(t, text, tool(tt.v, tt.f))
+				return err
+			}
+			save := s.Save(t, tt.v, tt.f)
+			for i, m := range mutations(save) {
+				if i%rounds(2, 1) != 0 { // what is done to a rule has three kinds, so that each is among them
+					continue
+				}
+				if err := restore(m.text); err != nil {
+					t.Fatalf("%s: %v\n%s", m.name, err, m.text)
+				}
+				answer, code := s.run(check...)
+				if code != exitDrifted {
+					t.Fatalf("%s: exit code %d, want 1\n%s\n%s", m.name, code, answer, m.text)
+				}
+				m.isNamed(t, answer, tt.f)
+			}
+			if err := restore(save); err != nil {
+				t.Fatal(err)
+			}
+			s.exits(0, check...)
+			if diff := cmp.Diff(before, s.state()); diff != "" {
+				t.Errorf("put back (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A driftLine is a line of the answer.
+type driftLine struct{ Op, Table, Chain, Rule, Reason string }
+
+// isNamed looks for what a mutation did in the answer.
+func (m mutation) isNamed(t *testing.T, answer string, f iptables.Family) {
+	t.Helper()
+	var d struct {
+		InOrder  bool `json:"in_order"`
+		Families []struct{ Lines []driftLine }
+		Besides  []string
+	}
+	if err := json.Unmarshal([]byte(answer), &d); err != nil {
+		t.Fatalf("%s: %v\n%s", m.name, err, answer)
+	}
+	says := func(op string, is func(driftLine) bool) bool {
+		return slices.ContainsFunc(d.Families[f].Lines, func(l driftLine) bool { return l.Op == op && l.Table == m.table && is(l) })
+	}
+	other := iptables.Families[1-f]
+	switch chain, isChain := strings.CutPrefix(m.unexpected, ":"); {
+	case d.InOrder, len(d.Besides) > 0, len(d.Families[other].Lines) > 0:
+		t.Errorf("%s: want rules of %s alone to have drifted:\n%s", m.name, f, answer)
+	case m.missing != "" && !says("missing", func(l driftLine) bool { return l.Rule == m.missing && l.Reason != "" }):
+		t.Errorf("%s: %q is not called missing, with its reason:\n%s", m.name, m.missing, answer)
+	case isChain && !says("unexpected", func(l driftLine) bool { return l.Rule == "" && l.Chain == chain }),
+		m.unexpected != "" && !isChain && !says("unexpected", func(l driftLine) bool { return l.Rule == m.unexpected }):
+		t.Errorf("%s: %q is not called unexpected:\n%s", m.name, m.unexpected, answer)
+	}
+}
+
+// TestOtherWordsForTheSameRulesAreNoDrift is about a version of iptables of another
+// text.
+func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
+	t.Parallel()
+	pod := newWatched(t)
+	args := append(slices.Clone(sidecar[1:]), "--ip-family", "ipv4", "--force-iptables-binary", "nft")
+	pod.run(append([]string{applyCommand}, args...)...)
+	pod.wrap("iptables-nft-save", `$real "$@" | sed -e '/^# Generated/s/ v[0-9.]*/ v1.99.0/' -e 's/-p tcp -m tcp --dport/-p 6 -m tcp --dport/'`)
+	if answer, _ := pod.run(append([]string{"check"}, args...)...); !strings.Contains(answer, "in order: ") {
+		t.Errorf("other words are called drift:\n%s", answer)
+	}
+	swap := "iptables-nft -t nat -D ISTIO_OUTPUT 1 && iptables-nft -t nat -A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN"
+	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "exec", pod.netns, "sh", "-ec", swap).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if log, _ := pod.run(append([]string{applyCommand}, args...)...); !strings.Contains(log, "rules applied") {
+		t.Errorf("another order is taken for other words:\n%s", log)
+	}
+	if answer, _ := pod.run("trace", "--from", "10.0.0.9", "--to", "127.0.0.1:15021", "--in", "eth0"); !strings.Contains(answer, "not captured, because port 15021 is excluded by -d") {
+		t.Errorf("other words are not understood:\n%s", answer)
+	}
+}
+
+// TestWhatIstioLeftIsUnderstood: each rule of the chains of every release has a
+// reason, and nothing is thought to be missing that is there.
+func TestWhatIstioLeftIsUnderstood(t *testing.T) {
+	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+		s := newSite(t)
+		g.in(s, v)
+		for _, f := range iptables.Families {
+			snapshot, err := iptables.ParseSnapshot(f, s.Save(t, v, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rs := snapshot.Ruleset()
+			reading := capture.Read(rs)
+			for _, table := range rs.Tables {
+				for _, chain := range table.Chains {
+					for i, r := range chain.Rules {
+						if iptables.Own(chain.Name) && reading.Reason(capture.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
+						}
+					}
+				}
+			}
+		}
+		before := s.rules()
+		answer := s.exits(0, "check")
+		if problems := strings.Contains(answer, "problem: "); problems != slices.Contains([]string{"guardrails", "lost-its-jumps"}, g.name) {
+			t.Errorf("problems are seen: %t\n%s", problems, answer)
+		}
+		s.exits(1, append([]string{"check"}, flags("-i 192.0.2.0/24 -b 7")[1:]...)...)
+		s.exits(0, "trace", "--to", "127.0.0.1:80")
+		if diff := cmp.Diff(before, s.rules()); diff != "" {
+			t.Errorf("looking changed (-before +after):\n%s", diff)
+		}
+	})
+}

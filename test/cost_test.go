@@ -1,0 +1,216 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"istio-init/netutil"
+	"istio-init/test/kernel"
+)
+
+// A command is one run of a program.
+type command struct {
+	path  string
+	args  []string
+	stdin string // a file; "": nothing is read
+}
+
+// A step is commands that are started at the same time.
+type step []command
+
+// A cost is what steps took: the time until their last program ended, and the
+// processor time of all that they started.
+type cost struct{ wall, cpu time.Duration }
+
+// A bench is where commands are measured, with the programs that they are compared
+// to.
+type bench struct {
+	b                *testing.B
+	ours, idle, bare string
+	env              []string
+	said             *os.File // by programs that fail
+}
+
+// imageEnv is the environment that the image gives to all programs in it; see the
+// Dockerfile.
+var imageEnv = []string{"PATH=/usr/local/bin:/usr/sbin"}
+
+// newBench builds the programs. Locks are of files of its own, so that nobody else
+// on the machine is waited for.
+func newBench(b *testing.B) *bench {
+	b.Helper()
+	kernel.Need(b)
+	dir := b.TempDir()
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { said.Close() })
+	return &bench{
+		b: b, ours: released(b, "."), idle: released(b, "../hack/bench/idle"), bare: released(b, "../hack/bench/bare"),
+		env:  append(slices.Clone(imageEnv), "XTABLES_LOCKFILE="+filepath.Join(dir, "lock")),
+		said: said,
+	}
+}
+
+// in is the same for a part of the benchmark.
+func (s *bench) in(b *testing.B) *bench {
+	part := *s
+	part.b = b
+	return &part
+}
+
+// released builds a program as make build builds ours, and copies it as who installs
+// it does: the linker has written it page by page, and by such pages it is read.
+func released(t testing.TB, dir string) string {
+	t.Helper()
+	linked, path := filepath.Join(t.TempDir(), "linked"), filepath.Join(t.TempDir(), "program")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, dir)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	program, err := os.ReadFile(linked)
+	if err == nil {
+		err = os.WriteFile(path, program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// file writes a text where a command can read it.
+func (s *bench) file(text string) string {
+	s.b.Helper()
+	path := filepath.Join(s.b.TempDir(), "text")
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		s.b.Fatal(err)
+	}
+	return path
+}
+
+// start starts commands in a namespace.
+func (s *bench) start(ns *kernel.NetNS, commands step) (running []*exec.Cmd, began time.Time) {
+	s.b.Helper()
+	for _, c := range commands {
+		cmd := exec.Command(c.path, c.args...)
+		cmd.Env, cmd.Stderr = s.env, s.said
+		if c.stdin != "" {
+			file, err := os.Open(c.stdin)
+			if err != nil {
+				s.b.Fatal(err)
+			}
+			defer file.Close()
+			cmd.Stdin = file
+		}
+		running = append(running, cmd)
+	}
+	err := netutil.InNetNS(ns.Path(), func() error {
+		began = time.Now()
+		for _, cmd := range running {
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	return running, began
+}
+
+// wait waits for commands, all of which have to succeed, and returns their
+// processor time.
+func (s *bench) wait(running []*exec.Cmd) (cpu time.Duration) {
+	s.b.Helper()
+	for _, cmd := range running {
+		if err := cmd.Wait(); err != nil {
+			said, _ := os.ReadFile(s.said.Name())
+			s.b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, said)
+		}
+		cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return cpu
+}
+
+// run runs steps one after the other and returns what they cost.
+func (s *bench) run(ns *kernel.NetNS, steps ...step) (sum cost) {
+	s.b.Helper()
+	for _, commands := range steps {
+		running, began := s.start(ns, commands)
+		sum.cpu += s.wait(running)
+		sum.wall += time.Since(began)
+	}
+	return sum
+}
+
+// peak returns the resident memory, in MB, of the largest process of a step.
+func (s *bench) peak(ns *kernel.NetNS, c command) float64 {
+	s.b.Helper()
+	line := slices.Concat([]string{os.DevNull, c.path}, c.args)
+	var out []byte
+	ns.Do(s.b, func() (err error) {
+		cmd := exec.Command(s.bare, line...)
+		cmd.Env = s.env
+		out, err = cmd.Output()
+		return err
+	})
+	lines := strings.Fields(string(out))
+	kb, err := strconv.Atoi(lines[len(lines)-1])
+	if err != nil {
+		s.b.Fatalf("%v: %s", err, out)
+	}
+	return float64(kb) / 1000
+}
+
+// A sample is what one thing cost, again and again.
+type sample []cost
+
+// A pair is what ours and its floor cost.
+type pair struct{ ours, floor sample }
+
+// add measures both once more, in turns the one and the other first: what runs
+// second finds caches warm.
+func (p *pair) add(ours, floor func() cost) {
+	if len(p.ours)%2 == 0 {
+		p.ours = append(p.ours, ours())
+		p.floor = append(p.floor, floor())
+		return
+	}
+	p.floor = append(p.floor, floor())
+	p.ours = append(p.ours, ours())
+}
+
+// median returns the median of each part.
+func (s sample) median() cost {
+	of := func(part func(cost) time.Duration) time.Duration {
+		var all []time.Duration
+		for _, c := range s {
+			all = append(all, part(c))
+		}
+		return median(all)
+	}
+	return cost{of(func(c cost) time.Duration { return c.wall }), of(func(c cost) time.Duration { return c.cpu })}
+}
+
+func median(all []time.Duration) time.Duration {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
+}
+
+// report reports what ours cost, and how often that is what the floor did.
+func (p *pair) report(b *testing.B, prefix string) {
+	o, f := p.ours.median(), p.floor.median()
+	b.ReportMetric(0, "ns/op") // a round means nothing
+	b.ReportMetric(o.wall.Seconds()*1000, prefix+"ms")
+	b.ReportMetric(o.wall.Seconds()/f.wall.Seconds(), prefix+"of-the-floor")
+	b.ReportMetric(o.cpu.Seconds()/f.cpu.Seconds(), prefix+"cpu-of-the-floor")
+}

@@ -1,0 +1,154 @@
+package flow
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// A Config is what a pod needs to know of a configuration to be built for it.
+type Config struct {
+	capture.Config
+	Captured []iptables.Family
+}
+
+// ApplyDefaults gives Istio's default to what a pod has to know and is not given:
+// the ports and the ids of the proxy.
+func (c *Config) ApplyDefaults() {
+	c.ProxyPort = cmp.Or(c.ProxyPort, 15001)
+	c.InboundPort = cmp.Or(c.InboundPort, 15006)
+	for _, ids := range []*[]iptables.IDRange{&c.ProxyUIDs, &c.ProxyGIDs} {
+		if len(*ids) == 0 {
+			*ids = []iptables.IDRange{iptables.ID(1337)}
+		}
+	}
+}
+
+// Proxy returns who the proxy is: the first of its ids; in mode TPROXY it is
+// root with that group, as Istio deploys it.
+func (c Config) Proxy() Identity {
+	proxy := Identity{c.ProxyUIDs[0].Lo, c.ProxyGIDs[0].Lo}
+	if c.Mode == capture.TProxy {
+		proxy.UID = 0
+	}
+	return proxy
+}
+
+// Rules returns the rules of a family; none when it is not captured.
+func (c Config) Rules(f iptables.Family) iptables.Ruleset {
+	if !slices.Contains(c.Captured, f) {
+		return iptables.Ruleset{Family: f}
+	}
+	return capture.Rules(c.Config, f)
+}
+
+// A Prediction is the outcome of a flow by the typed rules, and why.
+type Prediction struct {
+	Outcome string
+	Leg     capture.Leg // the connection of the flow itself
+}
+
+// String lists the rules that took the packet.
+func (p Prediction) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, by", p.Outcome)
+	for _, stage := range p.Leg.Stages {
+		for _, s := range stage.Steps {
+			fmt.Fprintf(&b, "\n  %s %s %s rule %d: %s", stage.Hook, s.Table, s.Chain, s.Index+1, s.Rule.Text(iptables.IPv4))
+		}
+	}
+	return b.String()
+}
+
+// Predict walks the first packet of a flow through the rules of a configuration.
+func Predict(c Config, f Flow, family iptables.Family) Prediction {
+	return PredictBy(c, c.Rules(family), f)
+}
+
+// PredictBy walks the first packet of a flow through rules, in their family,
+// which need not be those of the configuration.
+func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
+	leg := capture.Read(rules).Journey(c.Config, c.site(), f.Connection(c, rules.Family))[0]
+	return Prediction{f.OutcomeAt(leg.Landing.String(), leg.Port), leg}
+}
+
+// site is the pod of the network.
+func (c Config) site() capture.Site {
+	proxy := c.Proxy()
+	return capture.Site{
+		Proxy: iptables.Owner{UID: proxy.UID, GID: proxy.GID},
+		Route: func(dst netip.Addr) (string, netip.Addr) {
+			device := Device(dst)
+			return device, source(dst, device)
+		},
+	}
+}
+
+// Connection is a flow as the rules meet it.
+func (f Flow) Connection(c Config, family iptables.Family) capture.Connection {
+	to := capture.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
+	if f.Stray {
+		to.State = iptables.Invalid
+	}
+	if who, inside := f.Identity(c.Proxy()); inside {
+		to.Owner = &iptables.Owner{UID: who.UID, GID: who.GID}
+		return to
+	}
+	from := hosts[f.Who][family]
+	to.Src, to.In = netip.AddrPortFrom(from, 0), Device(from)
+	return to
+}
+
+// OutcomeAt says in the words of a flow where its connection lands, from the name
+// of the landing and the port of the proxy there.
+func (f Flow) OutcomeAt(landing string, port uint16) string {
+	switch {
+	case landing == capture.Dropped.String():
+		return "timeout"
+	case f.Stray:
+		return "refused" // whoever gets it has no connection that it fits
+	case landing == capture.Direct.String():
+		return "direct"
+	}
+	return fmt.Sprintf("proxy %d", port)
+}
+
+// Device returns the interface of the pod by which a destination is reached.
+func Device(dst netip.Addr) string {
+	for _, local := range []string{"pod", "pod2"} {
+		if slices.Contains(asSlice(hosts[local]), dst) {
+			return "lo"
+		}
+	}
+	switch {
+	case dst.IsLoopback():
+		return "lo"
+	case slices.Contains(asSlice(hosts["vm"]), dst):
+		return "eth1"
+	}
+	return "eth0"
+}
+
+// source returns the source address that the kernel picks.
+func source(dst netip.Addr, device string) netip.Addr {
+	family := iptables.IPv4
+	if dst.Is6() {
+		family = iptables.IPv6
+	}
+	switch {
+	case dst.IsLoopback():
+		return family.Localhost()
+	case device == "lo":
+		return dst
+	case device == "eth1":
+		return hosts["pod2"][family]
+	}
+	return hosts["pod"][family]
+}
+
+func asSlice(a [2]netip.Addr) []netip.Addr { return a[:] }

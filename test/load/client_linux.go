@@ -1,0 +1,133 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"istio-init/test/flow"
+	"istio-init/test/pod"
+)
+
+// A client is a socket that blocks, which is as fast as it goes.
+type client struct{ fd int }
+
+// connectOnce connects, hears who is there and ends the connection. resent tells
+// whether a packet was lost.
+func (l *Load) connectOnce(r Route, n int) (says byte, resent bool, err error) {
+	c, err := l.dial(r, n)
+	if err != nil {
+		return 0, false, err
+	}
+	defer c.close()
+	if says, err = c.hear(); err != nil {
+		return 0, false, err
+	}
+	info, err := unix.GetsockoptTCPInfo(c.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, false, fmt.Errorf("getsockopt: %w", err)
+	}
+	return says, info.Total_retrans > 0, nil
+}
+
+// dial makes the connection of that number, which has a port of its own. It will
+// end by a reset, which frees the port at once.
+func (l *Load) dial(r Route, n int) (c client, err error) {
+	family, to := sockaddr(r.To)
+	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return c, fmt.Errorf("socket: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	patience := unix.NsecToTimeval(l.patience.Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience), // connect(2) too
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
+	if err != nil {
+		return c, fmt.Errorf("setsockopt: %w", err)
+	}
+	if r.From.IsValid() {
+		const first, ports = 2000, 60000
+		_, from := sockaddr(netip.AddrPortFrom(r.From, uint16(first+n%ports)))
+		if err := unix.Bind(c.fd, from); err != nil {
+			return c, fmt.Errorf("bind: %w", err)
+		}
+	}
+	if err := again(func() error { return unix.Connect(c.fd, to) }); err != nil {
+		return c, fmt.Errorf("connect: %w", err)
+	}
+	return c, nil
+}
+
+func (c client) close() { _ = unix.Close(c.fd) }
+
+// hear reads one byte.
+func (c client) hear() (byte, error) {
+	var buf [1]byte
+	var n int
+	err := again(func() (err error) { n, err = unix.Read(c.fd, buf[:]); return err })
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read: %w", err)
+	}
+	return buf[0], nil
+}
+
+// ask sends a byte and reads one.
+func (c client) ask() (byte, error) {
+	if _, err := unix.Write(c.fd, []byte{'?'}); err != nil {
+		return 0, fmt.Errorf("write: %w", err)
+	}
+	return c.hear()
+}
+
+// again repeats a system call that a signal of the Go runtime interrupted.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func sockaddr(dst netip.AddrPort) (family int, to unix.Sockaddr) {
+	if dst.Addr().Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Addr: dst.Addr().As4(), Port: int(dst.Port())}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Addr: dst.Addr().As16(), Port: int(dst.Port())}
+}
+
+// Latencies makes connections one after the other, as a user of the namespace, and
+// returns how long the kernel took for each.
+func Latencies(node *pod.Node, who flow.Identity, dst netip.AddrPort, times int) (took []time.Duration, err error) {
+	family, to := sockaddr(dst)
+	err = node.As(who, func() error {
+		for range times {
+			fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("socket: %w", err)
+			}
+			c := client{fd}
+			reset := unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			began := time.Now()
+			err = errors.Join(reset, again(func() error { return unix.Connect(c.fd, to) }))
+			took = append(took, time.Since(began))
+			c.close()
+			if err != nil {
+				return fmt.Errorf("connect to %s: %w", dst, err)
+			}
+		}
+		return nil
+	})
+	return took, err
+}

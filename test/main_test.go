@@ -1,0 +1,100 @@
+package test
+
+import (
+	goflag "flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"istio-init/test/kernel"
+)
+
+var update = goflag.Bool("update", false, "write what is expected anew: scripts, and outputs in documents")
+
+const (
+	top      = "../" // of the repository
+	testdata = top + "testdata"
+)
+
+// What the program is called, and its commands.
+const (
+	programName  = "istio-init"
+	applyCommand = "apply"
+	cleanCommand = "clean"
+)
+
+// istiosNames are the names of Istio's programs, which it answers to.
+var istiosNames = []string{"istio-iptables", "istio-iptables-go", "istio-iptables.sh", "istio-clean-iptables", "pilot-agent"}
+
+// Its exit codes.
+const (
+	exitDone     = 0
+	exitDrifted  = 1
+	exitUnknown  = 2
+	exitUnproved = 126
+)
+
+// built is the path of the program.
+var built string
+
+// TestMain builds the program once, as "make build" does, unless TEST_PROGRAM names
+// one. It is first in PATH, under every name that it answers to. Other users may
+// enter its directory, whoever owns the sources.
+func TestMain(m *testing.M) {
+	goflag.Parse()
+	dir, err := install()
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code) //nolint:forbidigo // as testing does
+}
+
+func install() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", programName); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return dir, err
+	}
+	linked := filepath.Join(dir, programName)
+	if built = os.Getenv("TEST_PROGRAM"); built == "" {
+		if built, err = linked, build(linked, top+"cmd/istio-init"); err != nil {
+			return dir, err
+		}
+	} else if err := os.Symlink(built, linked); err != nil {
+		return dir, err
+	}
+	for _, name := range istiosNames {
+		if err := os.Symlink(programName, filepath.Join(dir, name)); err != nil {
+			return dir, err
+		}
+	}
+	return dir, os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// build builds a program as it is released.
+func build(path, source string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", source, err, out)
+	}
+	return nil
+}
+
+// needed are the programs by which the tests work and look.
+var needed = []string{
+	"ip", "nft", "iptables-nft-restore", "ip6tables-nft-restore", "iptables-legacy-restore", "ip6tables-legacy-restore", "unshare", "setpriv", "mount",
+}
+
+// needKernel skips a test on a machine that cannot run it.
+func needKernel(t testing.TB, more ...string) {
+	t.Helper()
+	kernel.Need(t, append(needed, more...)...)
+}

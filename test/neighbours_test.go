@@ -1,0 +1,206 @@
+package test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"istio-init/iptables"
+)
+
+// neighbours are the rules of others in a namespace, for both families, from the
+// sections of testdata/neighbours/rules.txtar.
+type neighbours map[string][2]string
+
+// otherAddresses makes rules for IPv4 such for IPv6.
+var otherAddresses = strings.NewReplacer("127.0.0.0/8", "::1/128", "127.0.0.1/32", "::1/128", "172.17.0.0/16", "fd17::/64",
+	"172.17.0.2:80", "[fd17::2]:80", "172.30.0.5/32", "fd30::5/128", "172.30.1.7/32", "fd30::1:7/128", "172.30.1.7:6443", "[fd30::1:7]:6443",
+	"172.30.9.1/32", "fd30::9:1/128", "172.30.0.0/16", "fd30::/64", "172.30.1.9:443", "[fd30::1:9]:443", "-p icmp ", "-p ipv6-icmp ")
+
+func loadNeighbours(t *testing.T) neighbours {
+	t.Helper()
+	archive, err := txtar.ParseFile(testdata + "/neighbours/rules.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := neighbours{}
+	for _, f := range archive.Files {
+		n[f.Name] = [2]string{string(f.Data), otherAddresses.Replace(string(f.Data))}
+	}
+	return n
+}
+
+// moveIn puts a section into a namespace, with its counters.
+func (n neighbours) moveIn(s *site, v iptables.Variant, section string) {
+	s.t.Helper()
+	for _, f := range iptables.Families {
+		s.Run(s.t, n[section][f], tool(v, f), "--noflush", "--counters")
+	}
+}
+
+// warnings are the lines with which a run warns, sorted.
+func (n neighbours) warnings() []string {
+	var lines []string
+	for _, f := range iptables.Families {
+		for rule := range strings.Lines(n["warned"][f]) {
+			lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %s}`, f, strconv.Quote(strings.TrimSpace(rule))))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// ourLine is a line of iptables-save -c that is ours. What reads like it in a
+// comment ends in a quote.
+var ourLine = regexp.MustCompile(`(?m)^(:ISTIO_.*|\[\d+:\d+\] -A ISTIO_.*|\[\d+:\d+\] -A \S+ (\S.* )?-[jg] ISTIO_\w+)\n`)
+
+// foreign is what others have, byte for byte, with the counters of their rules.
+// Those of policies are not theirs to keep: iptables-legacy sets them to zero
+// whenever anybody adds a rule to the table (1.8.9, seen of a plain -A).
+func (s *site) foreign(v iptables.Variant) string {
+	s.t.Helper()
+	var text strings.Builder
+	for _, f := range iptables.Families {
+		save := s.Run(s.t, "", strings.Replace(tool(v, f), "restore", "save", 1), "-c")
+		text.WriteString(heldText(ourLine.ReplaceAllString(save, "")))
+	}
+	return text.String()
+}
+
+// TestTheRulesOfOthersStayByteForByte changes through all that there is.
+func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	steps := []struct {
+		name string
+		args []string
+	}{
+		{"again", asRedirect},
+		{"tproxy", asTProxy},
+		{"other-tproxy", asOther},
+		{"dns", flags("-m REDIRECT -i * -b * --redirect-dns --capture-all-dns")},
+		{"virtual-and-excluded", flags("-m REDIRECT -i 10.0.0.0/8 -b 80 -k eth1 -c net1")},
+		{"one-family", append(flags("-m REDIRECT -i * -b *"), "--ip-family", "ipv4")},
+		{"none", flags("-m NONE")},
+		{"back", asRedirect},
+		{"clean", []string{cleanCommand}},
+	}
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			n, s := loadNeighbours(t), newSite(t)
+			n.moveIn(s, v, "before")
+			s.sh(fmt.Sprintf(`for tool in iptables-%s ip6tables-%[1]s; do
+				$tool -t nat -A OUTPUT -p udp -m comment --comment "$(printf 'two lines\n-A OUTPUT -j ISTIO_OUTPUT')" -j RETURN
+			done`, v))
+			before := s.foreign(v)
+			s.exits(0, asRedirect...)
+			if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
+				t.Fatalf("the first run changed (-before +after):\n%s", diff)
+			}
+			n.moveIn(s, v, "after")
+			before = s.foreign(v)
+			for _, step := range steps {
+				s.exits(0, step.args...)
+				if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
+					t.Fatalf("%s changed (-before +after):\n%s", step.name, diff)
+				}
+			}
+			for _, f := range iptables.Families {
+				if left := ourLine.FindString(s.Run(t, "", strings.Replace(tool(v, f), "restore", "save", 1), "-c")); left != "" {
+					t.Errorf("after clean there is still %s", left)
+				}
+			}
+		})
+	}
+}
+
+// TestTheRulesOfOthersStayWhileOursMove puts others into the variant that ours
+// leave and into the one that they come to.
+func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			n, s := loadNeighbours(t), newSite(t)
+			both := func() string { return s.foreign(iptables.NFT) + s.foreign(iptables.Legacy) }
+			for _, each := range iptables.Variants {
+				n.moveIn(s, each, "before")
+			}
+			before := both()
+			for _, args := range [][]string{in(v, asTProxy), in(otherVariant(v), asRedirect), in(v, asOther), {cleanCommand}} {
+				s.exits(0, args...)
+				if diff := cmp.Diff(before, both()); diff != "" {
+					t.Fatalf("%s changed (-before +after):\n%s", strings.Join(args, " "), diff)
+				}
+			}
+		})
+	}
+}
+
+// TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf holds the warnings against
+// the list, all of them and no others, on every run. Look-ups over UDP are captured
+// too.
+func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			n, s := loadNeighbours(t), newSite(t)
+			args := flags("-m REDIRECT -i * -b * --redirect-dns --capture-all-dns --drop-invalid")
+			n.moveIn(s, v, "before")
+			for _, run := range []string{"first", "second"} {
+				log := s.exits(0, args...)
+				if diff := cmp.Diff(n.warnings(), warned(log)); diff != "" {
+					t.Errorf("%s run warns (-want +got):\n%s", run, diff)
+				}
+			}
+			n.moveIn(s, v, "after")
+			if diff := cmp.Diff(n.warnings(), warned(s.exits(0, args...))); diff != "" {
+				t.Errorf("with rules behind ours, and before them for other traffic (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCleanNamesWhatItCannotRemove is about a chain of ours that a rule of
+// somebody else jumps to.
+func TestCleanNamesWhatItCannotRemove(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		for _, f := range iptables.Families {
+			t.Run(fmt.Sprintf("%s-%s", v, f), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.exits(0, in(v, asRedirect)...)
+				s.restore(v, f, "*nat\n:THEIRS - [0:0]\n-A THEIRS -p tcp -m tcp --dport 80 -j ISTIO_REDIRECT\nCOMMIT\n")
+				says := fmt.Sprintf(`error\t%s %s: .*: nat ISTIO_REDIRECT\n`, f, v)
+				for range 2 { // what stays, stays named
+					if log := s.exits(1, cleanCommand); !regexp.MustCompile(says).MatchString(log) {
+						t.Errorf("the log does not say %s:\n%s", says, log)
+					}
+				}
+				want := "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n" +
+					":ISTIO_REDIRECT -\n:THEIRS -\n-A THEIRS -p tcp -m tcp --dport 80 -j ISTIO_REDIRECT\nCOMMIT\n"
+				if diff := cmp.Diff(want, heldText(s.Save(t, v, f))); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				s.exits(0, asRedirect...) // a run finds its chain again
+				s.restore(v, f, "*nat\n-F THEIRS\n-X THEIRS\nCOMMIT\n")
+				s.exits(0, cleanCommand)
+				if left := heldText(s.Save(t, v, f)); left != "" {
+					t.Errorf("once nobody holds it, clean leaves\n%s", left)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package pod
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"istio-init/iptables"
+	"istio-init/test/flow"
+)
+
+// serveUDP answers each packet with what answer makes of it.
+func (p *Pod) serveUDP(t TB, node *Node, who flow.Identity, addr netip.AddrPort, answer func(local netip.AddrPort, packet string) string) {
+	t.Helper()
+	e := endpoint{node, iptables.UDP, addr}
+	if !p.once(e) {
+		return
+	}
+	var conn *net.UDPConn
+	err := node.As(who, func() (err error) {
+		conn, err = net.ListenUDP(network("udp", addr), net.UDPAddrFromAddrPort(addr))
+		return err
+	})
+	if err != nil {
+		t.Fatalf("listen on %s: %v", e, err)
+	}
+	p.closes = append(p.closes, conn.Close)
+	p.wg.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteToUDPAddrPort([]byte(answer(addr, string(buf[:n]))), from)
+		}
+	})
+}
+
+func answerEnd(local netip.AddrPort, packet string) string {
+	return fmt.Sprintf("end %s - %s", local, packet)
+}
+
+// answerAgent is what the agent does with a look-up: it asks its own server,
+// whose answer may come from the same address and port that the app asked.
+func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
+	family := iptables.IPv4
+	if local.Addr().Is6() {
+		family = iptables.IPv6
+	}
+	answer := fmt.Sprintf("via %d -\n", agentPort)
+	server := p.upstreamDNS(family)
+	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet)
+	if err != nil {
+		return answer + err.Error()
+	}
+	return answer + reply
+}
+
+// upstreamDNS is the server that the agent asks: the first of those captured.
+func (p *Pod) upstreamDNS(f iptables.Family) netip.Addr {
+	for _, s := range p.config.DNS.Servers {
+		if f.Has(s) {
+			return s
+		}
+	}
+	return flow.Addr("ext", f)
+}
+
+// askUDP sends a packet as a user of a node, from an address and a port if they
+// are given, and returns the answer, which has to come from the address that was
+// asked.
+func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string) (answer string, err error) {
+	err = node.As(who, func() error {
+		var local *net.UDPAddr
+		if from != (netip.AddrPort{}) {
+			local = net.UDPAddrFromAddrPort(from)
+		}
+		var conn *net.UDPConn
+		if err := whileInUse(func() (err error) {
+			conn, err = net.DialUDP(network("udp", dst), local, net.UDPAddrFromAddrPort(dst))
+			return err
+		}); err != nil {
+			return err
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, packet); err != nil {
+			return err
+		}
+		buf := make([]byte, 2048)
+		n, err := conn.Read(buf)
+		answer = string(buf[:n])
+		return err
+	})
+	return answer, err
+}

@@ -1,0 +1,212 @@
+package pod
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+	"istio-init/test/flow"
+)
+
+// The servers speak lines. The client sends a token. Each proxy on the way
+// answers "via PORT ORIGINAL-DESTINATION", the end "end LOCAL-ADDRESS
+// REMOTE-ADDRESS TOKEN". So the client sees who had the connection, and that its
+// own words came back.
+
+// patience bounds every wait in the truth table; nothing waits so long unless
+// something is broken.
+const patience = 2 * time.Second
+
+// maxHops is how many connections one socket of the proxy takes at the same
+// time; a loop is cut there.
+const maxHops = 32
+
+type handler func(*Pod, *net.TCPConn) error
+
+// serveTCP listens as a user and handles each connection in a goroutine of its
+// own. The sockets of accepted connections are the user's too.
+func (p *Pod) serveTCP(t TB, node *Node, who flow.Identity, addr netip.AddrPort, transparent bool, handle handler) {
+	t.Helper()
+	e := endpoint{node, iptables.TCP, addr}
+	if !p.once(e) {
+		return
+	}
+	var listener *net.TCPListener
+	err := node.As(who, func() (err error) {
+		listener, err = netutil.Socket{Transparent: transparent}.ListenTCP(context.Background(), addr)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("listen on %s: %v", e, err)
+	}
+	p.closes = append(p.closes, listener.Close)
+	p.wg.Go(func() {
+		// The accepting thread keeps the user's credentials, as the sockets
+		// that it accepts get them.
+		_ = node.As(who, func() error {
+			var open atomic.Int32
+			for {
+				conn, err := listener.AcceptTCP()
+				if err != nil {
+					return err
+				}
+				p.wg.Go(func() {
+					defer conn.Close()
+					defer open.Add(-1)
+					if open.Add(1) > maxHops {
+						return
+					}
+					_ = conn.SetDeadline(time.Now().Add(patience))
+					_ = handle(p, conn) // the client sees what is missing
+				})
+			}
+		})
+	})
+}
+
+// handleEnd answers a client that has arrived.
+func (p *Pod) handleEnd(conn *net.TCPConn) error { return p.answer(conn, unmap(conn.LocalAddr())) }
+
+// answer ends a conversation that was meant for dst.
+func (p *Pod) answer(conn *net.TCPConn, dst netip.AddrPort) error {
+	token, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(conn, "end %s %s %s", dst, conn.RemoteAddr(), token)
+	return err
+}
+
+// handleOutbound is what the proxy does with a connection of the pod: it asks for
+// the original destination and goes there itself.
+func (p *Pod) handleOutbound(conn *net.TCPConn) error {
+	dst, err := netutil.OriginalDst(conn)
+	if err != nil {
+		return err
+	}
+	h := hop{port: unmap(conn.LocalAddr()).Port(), dst: dst, to: dst}
+	if p.config.InboundPort == p.config.ProxyPort && flow.Device(dst.Addr()) == "lo" {
+		h.to = atLocalhost(dst)
+	}
+	return p.proxy(conn, h)
+}
+
+// atLocalhost is where a proxy that has one port for both ways, as in Istio 1.0,
+// sends what is for the pod.
+func atLocalhost(dst netip.AddrPort) netip.AddrPort {
+	family := iptables.IPv4
+	if dst.Addr().Is6() {
+		family = iptables.IPv6
+	}
+	return netip.AddrPortFrom(family.Localhost(), dst.Port())
+}
+
+// handleInbound is what the proxy does with a connection from outside: it goes to
+// the app, from the passthrough address, or in mode TPROXY from the client's.
+func (p *Pod) handleInbound(conn *net.TCPConn) error {
+	port := p.config.InboundPort
+	if local := unmap(conn.LocalAddr()); p.config.Mode == capture.TProxy && local.Port() != port {
+		return p.proxy(conn, hop{port, local, local, unmap(conn.RemoteAddr()).Addr(), p.config.TProxyMark})
+	}
+	dst, err := netutil.OriginalDst(conn)
+	if err != nil {
+		return err
+	}
+	from := netip.MustParseAddr("127.0.0.6")
+	if dst.Addr().Is6() {
+		from = netutil.PassthroughV6
+	}
+	return p.proxy(conn, hop{port: port, dst: dst, to: dst, from: from})
+}
+
+// A hop is what the proxy does with a connection.
+type hop struct {
+	port    uint16         // where the proxy took it
+	dst, to netip.AddrPort // where it was to go, and where it goes
+	from    netip.Addr     // the source of an inbound one; not valid for an outbound one
+	mark    uint32
+}
+
+// proxy connects to a destination as the proxy, from an address if one is given,
+// and hands the conversation on.
+func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
+	if _, err := fmt.Fprintf(conn, "via %d %s\n", h.port, h.dst); err != nil {
+		return err
+	}
+	local := flow.Device(h.dst.Addr()) == "lo"
+	if local && p.isProxyPort(h.dst.Port()) || !local && h.from.IsValid() {
+		// Its own port, where going on would lead back here, or inbound and
+		// not for the pod, which has no way on. Envoy refuses, too.
+		return p.answer(conn, h.dst)
+	}
+	upstream, err := dialTCP(p.Pod, p.config.Proxy(), h.to, netip.AddrPortFrom(h.from, 0), h.mark)
+	if err != nil {
+		return err
+	}
+	defer upstream.Close()
+	_ = upstream.SetDeadline(time.Now().Add(patience))
+	token, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(upstream, token); err != nil {
+		return err
+	}
+	_, err = io.Copy(conn, upstream)
+	return err
+}
+
+// dialTCP connects as a user of a node, from an address and a port if they are
+// given.
+func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
+	err = node.As(who, func() error {
+		d := net.Dialer{Timeout: patience, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
+		if from != (netip.AddrPort{}) {
+			d.LocalAddr = net.TCPAddrFromAddrPort(from)
+		}
+		return whileInUse(func() error {
+			c, err := d.Dial(network("tcp", dst), dst.String())
+			if err != nil {
+				return err
+			}
+			conn = c.(*net.TCPConn)
+			return nil
+		})
+	})
+	return conn, err
+}
+
+// whileInUse tries until the port that is asked for is free. One of a flow before
+// may not be at once: a child that is being started holds all sockets of this
+// process until it has become its program.
+func whileInUse(try func() error) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if err := try(); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// network returns the name of a protocol for one family alone.
+func network(proto string, a netip.AddrPort) string {
+	if a.Addr().Is4() {
+		return proto + "4"
+	}
+	return proto + "6"
+}
+
+func unmap(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

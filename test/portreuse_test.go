@@ -1,0 +1,153 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"istio-init/iptables"
+	"istio-init/test/flow"
+	"istio-init/test/pod"
+)
+
+// A peer that makes many connections uses its ports again while the pod's conntrack
+// still knows the connections before. With the SYN of such a connection conntrack
+// begins anew if the old one was closed by FIN, or if its last packet was a reset of
+// the peer (nf_conntrack_proto_tcp.c, nf_conntrack_tcp_packet, "reopen a
+// closed/aborted connection"). It does not after a reset of the pod, or when a packet
+// of the pod crossed the reset of the peer: then the SYN counts as a part of the old
+// connection, as ESTABLISHED. A rule that takes ESTABLISHED packets past TPROXY sends
+// it past the proxy: to the app, or where only the proxy listens, as here, to nobody,
+// who refuses it. That is a reset of the pod again, so all that follow are refused.
+
+// endings are the ways in which the connection before ended.
+var endings = []byte{closedByProxy, resetByPeer, resetByProxy}
+
+const (
+	closedByProxy = 'c'
+	resetByPeer   = 'p'
+	resetByProxy  = 'r'
+)
+
+// reusePatience bounds every wait for one connection.
+const reusePatience = 10 * time.Second
+
+// reuses is how many connections a test makes: 60,000 with STRESS=1.
+func reuses() int { return rounds(3000, 60000) }
+
+// Not parallel, as it loads the machine and other tests wait in bounded time.
+func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			pod := reusePod(t, v)
+			if got := reusePorts(pod, reuses()); got[landed] != reuses() {
+				t.Errorf("of %d connections by %d source ports: %v; want all of them at the proxy", reuses(), reusers*portsEach, got)
+			}
+		})
+	}
+}
+
+// TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN shows that the test above
+// can see what it looks for.
+func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			pod := reusePod(t, v)
+			for _, f := range iptables.Families {
+				divertSYNs(t, pod, v, f)
+			}
+			got := reusePorts(pod, reuses())
+			t.Logf("of %d connections: %v", reuses(), got)
+			if got[unix.ECONNREFUSED.Error()] == 0 {
+				t.Errorf("of %d connections none was refused: %v", reuses(), got)
+			}
+		})
+	}
+}
+
+// divertSYNs takes the condition out of the rules, as Istio has them.
+func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f iptables.Family) {
+	t.Helper()
+	const condition = " -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
+	save := strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-save", 1)
+	rules, stderr, err := pod.Run(t.Context(), save, "-t", "mangle")
+	if err != nil {
+		t.Fatalf("%s: %v: %s", save, err, stderr)
+	}
+	if n := strings.Count(rules, condition); n != 1 {
+		t.Fatalf("%d rules have%s, want 1:\n%s", n, condition, rules)
+	}
+	file := filepath.Join(t.TempDir(), "mangle")
+	if err := os.WriteFile(file, []byte(strings.Replace(rules, condition, "", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	restore := strings.Replace(save, "-save", "-restore", 1)
+	if _, stderr, err := pod.Run(t.Context(), restore, file); err != nil {
+		t.Fatalf("%s: %v: %s", restore, err, stderr)
+	}
+}
+
+// reusePod makes a pod in mode TPROXY whose proxy answers by itself. No app
+// listens: what goes past the proxy is refused.
+func reusePod(t *testing.T, v iptables.Variant) *pod.Pod {
+	t.Helper()
+	pod := pod.New(t, flow.Config{})
+	applyIn(t, pod, v, "TPROXY")
+	proxy := flow.Identity{GID: 1337}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	for _, f := range iptables.Families {
+		listener := pod.Pod.Listen(t, proxy, netip.AddrPortFrom(f.Any(), 15006), true)
+		serving.Go(func() {
+			_ = pod.Pod.As(proxy, func() error {
+				for {
+					conn, err := listener.AcceptTCP()
+					if err != nil {
+						return err
+					}
+					serving.Go(func() {
+						defer conn.Close()
+						_ = conn.SetDeadline(time.Now().Add(reusePatience))
+						_ = answerAndEnd(conn)
+					})
+				}
+			})
+		})
+	}
+	return pod
+}
+
+// answerAndEnd is what the proxy does: it is told how the connection will end, says
+// which connection it has, and ends it.
+func answerAndEnd(conn *net.TCPConn) error {
+	ending := make([]byte, 1)
+	if _, err := io.ReadFull(conn, ending); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(conn, conn.LocalAddr(), conn.RemoteAddr()); err != nil {
+		return err
+	}
+	switch ending[0] {
+	case closedByProxy:
+		return nil
+	case resetByPeer:
+		_, err := conn.Read(ending)
+		return err
+	}
+	// The peer has read the answer once it says so.
+	if _, err := io.ReadFull(conn, ending); err != nil {
+		return err
+	}
+	return conn.SetLinger(0)
+}

@@ -1,0 +1,227 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// A watched is a network namespace with a PATH of its own, in which every program
+// that has to do with the packet filter leaves its name when it is started.
+type watched struct {
+	t        *testing.T
+	netns    string
+	wrappers string // first in PATH
+	started  string // file: a line for each process
+}
+
+// newWatched makes one that is gone when the test ends.
+func newWatched(t *testing.T) *watched {
+	t.Helper()
+	needKernel(t)
+	name, err := newNetNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deleteNetNS(name); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := t.TempDir()
+	p := &watched{t: t, netns: name, wrappers: filepath.Join(dir, "bin"), started: filepath.Join(dir, "started")}
+	if err := os.Mkdir(p.wrappers, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wrap puts a shell script in front of a program. In it $real is the program;
+// the environment of the script is what ours gives to its children.
+func (p *watched) wrap(program, script string) {
+	p.t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return // not installed, so it cannot be started
+	}
+	text := fmt.Sprintf("#!/bin/sh\nreal=%s\n%s\n", path, script)
+	if err := os.WriteFile(filepath.Join(p.wrappers, program), []byte(text), 0o777); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// count wraps whatever could be started.
+func (p *watched) count() {
+	p.t.Helper()
+	programs := []string{"nft", "ip", "sh", "modprobe", "conntrack", "nsenter", "sysctl"}
+	for _, family := range []string{"iptables", "ip6tables"} {
+		for _, variant := range []string{"", "-nft", "-legacy"} {
+			for _, what := range []string{"", "-save", "-restore", "-apply"} {
+				programs = append(programs, family+variant+what)
+			}
+		}
+	}
+	for _, program := range programs {
+		p.wrap(program, fmt.Sprintf("echo %s >>%s\nexec $real \"$@\"", program, p.started))
+	}
+}
+
+// run runs the program in the pod and returns its log, and the names of the
+// processes that it started, sorted.
+func (p *watched) run(args ...string) (log string, started []string) {
+	p.t.Helper()
+	if err := os.WriteFile(p.started, nil, 0o666); err != nil {
+		p.t.Fatal(err)
+	}
+	program, err := exec.LookPath(programName)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ip, err := exec.LookPath("ip")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(p.t.Context(), ip, append([]string{"netns", "exec", p.netns, program}, args...)...)
+	cmd.Env = []string{"PATH=" + p.wrappers + ":/usr/sbin:/usr/bin:/sbin:/bin"}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, out)
+	}
+	names, err := os.ReadFile(p.started)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	started = strings.Fields(string(names))
+	slices.Sort(started)
+	return string(out), started
+}
+
+// sidecar are the flags of the published command, and other of another one.
+var (
+	sidecar = []string{
+		"istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT",
+		"-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020",
+	}
+	other = []string{"istio-iptables", "-u", "1337", "-i", "10.0.0.0/8,fd00::/8", "-b", "80", "--drop-invalid"}
+)
+
+func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
+	for _, variant := range []string{"nft", "legacy"} {
+		for _, family := range []string{"ipv4", "dual"} {
+			t.Run(variant+"-"+family, func(t *testing.T) {
+				t.Parallel()
+				pod := newWatched(t)
+				pod.count()
+				with := func(flags []string) []string {
+					return append(slices.Clone(flags), "--ip-family", family, "--force-iptables-binary", variant)
+				}
+				// programs are one of each kind for each family, sorted.
+				programs := func(kinds ...string) []string {
+					var names []string
+					for _, tool := range []string{"ip6tables", "iptables"} {
+						for _, kind := range kinds {
+							if tool == "iptables" || family == "dual" {
+								names = append(names, tool+"-"+variant+"-"+kind)
+							}
+						}
+					}
+					slices.Sort(names)
+					return names
+				}
+				// Tables of nf_tables that hold nothing of others go without a process.
+				clean := programs("save", "restore")
+				if variant == "nft" {
+					clean = programs("save")
+				}
+				steps := []struct {
+					name string
+					args []string
+					want []string
+				}{
+					{"clean-of-nothing", []string{"clean"}, nil},
+					{"check-of-nothing", []string{"check"}, nil},
+					{"trace-of-nothing", []string{"trace", "--to", "127.0.0.1:80"}, nil},
+					{"fresh-apply", with(sidecar), programs("restore")},
+					{"nothing-to-do", with(sidecar), programs("save")},
+					{"check", append([]string{"check"}, with(sidecar)[1:]...), programs("save")},
+					{"check-what-stands", []string{"check"}, programs("save")},
+					{"trace", []string{"trace", "--to", "127.0.0.1:80"}, programs("save")},
+					{"trace-planned", append([]string{"trace", "--to", "127.0.0.1:80"}, with(sidecar)[1:]...), nil},
+					{"asked-to-force", with(append(sidecar, "--force-apply", "--reconcile")), programs("save")},
+					{"changed", with(other), programs("save", "restore")},
+					{"preview", append(with(sidecar), "--dry-run"), nil},
+					{"skip", append(with(sidecar), "--skip-rule-apply"), nil},
+					{"clean", []string{"clean"}, clean},
+				}
+				for _, step := range steps {
+					log, started := pod.run(step.args...)
+					if diff := cmp.Diff(step.want, started, cmpopts.EquateEmpty()); diff != "" {
+						t.Errorf("%s: processes (-want +got):\n%s%s", step.name, diff, log)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Rules of both variants are in one namespace when something else than this
+// program changed the variant between two runs.
+func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
+	t.Parallel()
+	pod := newWatched(t)
+	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
+	script := "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
+	for _, tool := range []string{"iptables-legacy-restore", "ip6tables-legacy-restore"} {
+		cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", pod.netns, tool, "--noflush")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", tool, err, out)
+		}
+	}
+	pod.count()
+	log, started := pod.run("clean")
+	want := []string{
+		"ip6tables-legacy-restore", "ip6tables-legacy-save", "ip6tables-nft-save",
+		"iptables-legacy-restore", "iptables-legacy-save", "iptables-nft-save",
+	}
+	if diff := cmp.Diff(want, started); diff != "" {
+		t.Errorf("processes (-want +got):\n%s%s", diff, log)
+	}
+}
+
+// Another version of iptables may print a rule in other words than 1.8.9, of
+// which our text is. That is no difference, and must not be written over and
+// over.
+func TestOtherWordsForTheSameRulesAreNoDifference(t *testing.T) {
+	for _, tool := range []string{"iptables-nft-save", "iptables-legacy-save"} {
+		t.Run(tool, func(t *testing.T) {
+			t.Parallel()
+			variant := strings.Split(tool, "-")[1]
+			pod := newWatched(t)
+			flags := append(slices.Clone(sidecar), "--ip-family", "ipv4", "--force-iptables-binary", variant)
+			pod.run(flags...)
+			pod.wrap(tool, `$real "$@" | sed -e '/^# Generated/s/ v[0-9.]*/ v1.99.0/' -e 's/-p tcp -m tcp --dport/-p 6 -m tcp --dport/'`)
+
+			log, _ := pod.run(flags...)
+			if !strings.Contains(log, "nothing written") || strings.Contains(log, "applied") {
+				t.Errorf("a second run wrote:\n%s", log)
+			}
+			// What really differs is still seen.
+			log, _ = pod.run(append(flags, "-d", "15090,15021")...)
+			if !strings.Contains(log, "rules applied") {
+				t.Errorf("a run with another configuration wrote nothing:\n%s", log)
+			}
+			log, _ = pod.run("clean")
+			if !strings.Contains(log, "rules removed") {
+				t.Errorf("clean removed nothing:\n%s", log)
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/test/flow"
+)
+
+// A sight is what a namespace holds at one moment, in parts that change as a whole.
+type sight struct {
+	tables map[place]string
+	routes [len(iptables.Families)]string
+	addrs  string
+}
+
+// A place is where a table is.
+type place struct {
+	variant iptables.Variant
+	family  iptables.Family
+	table   string
+}
+
+func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.variant, p.table) }
+
+// see reads what the namespace holds. A table that holds nothing is not there.
+func (s *site) see() sight {
+	s.t.Helper()
+	now := sight{tables: map[place]string{}}
+	for _, v := range iptables.Variants {
+		for _, f := range iptables.Families {
+			for table := range strings.SplitAfterSeq(heldText(s.Save(s.t, v, f)), "COMMIT\n") {
+				if name, _, ok := strings.Cut(strings.TrimPrefix(table, "*"), "\n"); ok {
+					now.tables[place{v, f, name}] = table
+				}
+			}
+		}
+	}
+	for f, flag := range []string{"-4", "-6"} {
+		routes := s.sh("ip " + flag + " rule; ip " + flag + " route show table all type local default")
+		now.routes[f] = rulePriority.ReplaceAllString(routes, "") // of the kernel's choice
+	}
+	now.addrs = s.sh("ip addr show dev lo")
+	return now
+}
+
+var rulePriority = regexp.MustCompile(`(?m)^\d+:\t`)
+
+// String is the whole of it, for a comparison.
+func (now sight) String() string {
+	var b strings.Builder
+	for _, p := range slices.SortedFunc(maps.Keys(now.tables), func(p, q place) int { return strings.Compare(p.String(), q.String()) }) {
+		fmt.Fprintf(&b, "== %s\n%s", p, now.tables[p])
+	}
+	return b.String() + strings.Join(now.routes[:], "") + now.addrs
+}
+
+// judgedFlows are the connections by which a state is judged: each kind that one of
+// the configurations treats in its own way.
+var judgedFlows = []string{
+	"app -> ext:80", "app -> ext:9000", "app -> ext:53", "app -> udp ext:53", "app -> 10.9.0.1:80", "app -> 2001:db8:9::1:80",
+	"app -> pod:8080", "app -> localhost:8080", "1337:1337 -> ext:80", "1337:1337 -> pod:8080", "root -> ext:80",
+	"peer -> pod:8080", "peer -> pod:9090", "peer -> pod:15020", "peer -> pod:15090", "peer -> stray pod:8080",
+}
+
+// A verdict is where a connection lands in a state.
+type verdict struct {
+	flow    flow.Flow
+	family  iptables.Family
+	outcome string
+}
+
+// judge walks the flows through the rules of a state. Where both variants hold
+// rules, what one of them captures is captured.
+func (now sight) judge(t *testing.T, c flow.Config) []verdict {
+	t.Helper()
+	flows, err := flow.Parse(strings.Join(judgedFlows, " = direct\n") + " = direct\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var verdicts []verdict
+	for _, fl := range flows {
+		for _, f := range fl.In(iptables.Families[:]) {
+			var outcome string
+			for _, v := range iptables.Variants {
+				if got := flow.PredictBy(c, now.ruleset(t, v, f), fl).Outcome; outcome == "" || got != "direct" {
+					outcome = got
+				}
+			}
+			verdicts = append(verdicts, verdict{fl, f, outcome})
+		}
+	}
+	return verdicts
+}
+
+// ruleset reads the rules of a variant and family back into their types.
+func (now sight) ruleset(t *testing.T, v iptables.Variant, f iptables.Family) iptables.Ruleset {
+	t.Helper()
+	rs := iptables.Ruleset{Family: f}
+	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.NAT} {
+		table := iptables.Table{Name: name}
+		for line := range strings.Lines(now.tables[place{v, f, name}]) {
+			rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "-A ")
+			if !ok {
+				continue
+			}
+			chain, text, _ := strings.Cut(rest, " ")
+			rule, err := iptables.ParseRule(f, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(table.Chains, func(c iptables.Chain) bool { return c.Name == chain })
+			if at < 0 {
+				at, table.Chains = len(table.Chains), append(table.Chains, iptables.Chain{Name: chain})
+			}
+			table.Chains[at].Rules = append(table.Chains[at].Rules, rule)
+		}
+		rs.Tables = append(rs.Tables, table)
+	}
+	return rs
+}
+
+// between tells what is wrong with a state that a change was left in: each of its
+// tables has to be the one before or the one after, each connection has to land
+// where it did before or will after, what TPROXY marks has to have its route, and
+// where IPv6 is captured the proxy has to have its source address.
+func (now sight) between(t *testing.T, before, after sight, was, will flow.Config) (wrong []string) {
+	t.Helper()
+	for p, text := range now.tables {
+		if text != before.tables[p] && text != after.tables[p] {
+			wrong = append(wrong, fmt.Sprintf("%s is neither that before nor that after:\n%s", p, text))
+		}
+	}
+	for p := range before.tables {
+		if now.tables[p] == "" && after.tables[p] != "" {
+			wrong = append(wrong, fmt.Sprintf("%s is gone", p))
+		}
+	}
+	old, next := before.judge(t, was), after.judge(t, will)
+	for i, v := range now.judge(t, will) {
+		if v.outcome != old[i].outcome && v.outcome != next[i].outcome {
+			wrong = append(wrong, fmt.Sprintf("%s (%s): %s; before %s, after %s", v.flow.Line, v.family, v.outcome, old[i].outcome, next[i].outcome))
+		}
+	}
+	return append(append(wrong, now.unrouted()...), now.unbound()...)
+}
+
+// unbound tells of rules for IPv6 while the proxy has no address from which to
+// connect to the app.
+func (now sight) unbound() (wrong []string) {
+	for p, text := range now.tables {
+		if p.family == iptables.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
+			wrong = append(wrong, fmt.Sprintf("%s captures, and ::6 is not on lo:\n%s", p, now.addrs))
+		}
+	}
+	return wrong
+}
+
+var tproxyMark = regexp.MustCompile(`-j TPROXY .*--tproxy-mark (0x[0-9a-f]+)/`)
+
+// unrouted tells of packets that TPROXY marks and no route takes to the proxy.
+func (now sight) unrouted() (wrong []string) {
+	for p, text := range now.tables {
+		for _, m := range tproxyMark.FindAllStringSubmatch(text, -1) {
+			rule := regexp.MustCompile(`fwmark ` + m[1] + ` lookup (\d+)`).FindStringSubmatch(now.routes[p.family])
+			if rule == nil {
+				wrong = append(wrong, fmt.Sprintf("%s marks packets %s, and no policy rule takes them:\n%s", p, m[1], now.routes[p.family]))
+			} else if !strings.Contains(now.routes[p.family], "local default dev lo table "+rule[1]+" ") {
+				wrong = append(wrong, fmt.Sprintf("%s marks packets %s, and table %s has no route:\n%s", p, m[1], rule[1], now.routes[p.family]))
+			}
+		}
+	}
+	return wrong
+}
+
+// configOf is the configuration of a command line, by the rules that the program
+// would make; both families are captured.
+func configOf(t testing.TB, line []string) flow.Config {
+	t.Helper()
+	if len(line) == 0 || line[0] == cleanCommand {
+		line = in(iptables.NFT, flags("-b 80"))
+	}
+	var readings []*capture.Reading
+	for _, rs := range rulesOf(t, line) {
+		readings = append(readings, capture.Read(rs))
+	}
+	c := flow.Config{Config: capture.Configuration(readings...), Captured: iptables.Families[:]}
+	c.ApplyDefaults()
+	return c
+}
+
+// rulesOf are the rules of a command line, as the program previews them.
+func rulesOf(t testing.TB, line []string) (rules [len(iptables.Families)]iptables.Ruleset) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), built, append(slices.Clone(line), "--dry-run")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	states, _, err := iptables.ParseDump(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range iptables.Families {
+		rules[f] = states[f].Ruleset()
+	}
+	return rules
+}

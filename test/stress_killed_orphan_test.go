@@ -1,0 +1,120 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+)
+
+// TestKilledProgramsChildrenDoNotMeetTheNextRun kills the program alone before each
+// of its calls (without STRESS=1 every third), lets what it has started stand still, and starts the same command
+// again. Only then do the children go on: their script is for a state that is no
+// more.
+func TestKilledProgramsChildrenDoNotMeetTheNextRun(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		for _, change := range killedChanges[:rounds(1, 3)] {
+			t.Run(v.String()+"/"+change.name, func(t *testing.T) {
+				t.Parallel()
+				k := newKilling(t, v, change.from, change.to, false)
+				n, step := 1, rounds(3, 1)
+				for k.orphanedAt(n) {
+					n += step
+				}
+				t.Logf("killed before every %d. call, up to %d", step, n-step)
+			})
+		}
+	}
+}
+
+// orphanedAt kills the program at its n-th call, and tells whether it has that many.
+func (k *killing) orphanedAt(n int) bool {
+	k.t.Helper()
+	k.exits(0, k.from...)
+	var next nextRun
+	tr := &tracer{n: n, victims: programOnly, during: func() { next.start(k) }}
+	cmd := exec.Command(built, k.to...)
+	cmd.Env = k.env
+	if _, _, err := tr.run(k.Path(), cmd); err != nil {
+		k.t.Fatal(err)
+	}
+	if tr.killed == "" {
+		return false
+	}
+	if next.err == nil {
+		next.err = <-next.ended
+	}
+	if next.err != nil {
+		k.t.Errorf("killed %s: the next run, begun before its children ended: %v\n%s", tr.killed, next.err, next.said.String())
+	}
+	if diff := cmp.Diff(k.after.String(), k.see().String()); diff != "" {
+		k.t.Errorf("killed %s: after the next run, begun before its children ended (-want +got):\n%s", tr.killed, diff)
+	}
+	return true
+}
+
+// A nextRun is a run that begins while children of the one before stand still.
+type nextRun struct {
+	said  strings.Builder
+	ended chan error
+	err   error
+}
+
+// start starts the run and returns once it has ended, or waits for a lock.
+func (r *nextRun) start(k *killing) {
+	cmd := exec.Command(built, append(k.to, "--network-namespace", k.Path())...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = k.env, &r.said, &r.said
+	r.ended = make(chan error, 1)
+	go func() { r.ended <- cmd.Run() }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-r.ended:
+			r.ended <- err
+			return
+		case <-ctx.Done():
+			r.err = fmt.Errorf("neither ends nor waits for a lock: %w", ctx.Err())
+			return
+		case <-tick.C: // nothing tells when somebody begins to wait for a lock
+			if k.waitsForLock() {
+				return
+			}
+		}
+	}
+}
+
+// waitsForLock tells whether a process in the namespace waits for a lock
+// (proc_locks(5): a line with an arrow is somebody who waits).
+func (k *killing) waitsForLock() bool {
+	here, err := os.Stat(k.Path())
+	if err != nil {
+		return false
+	}
+	locks, _ := os.ReadFile("/proc/locks")
+	for line := range strings.Lines(string(locks)) {
+		words := strings.Fields(line)
+		if len(words) < 6 || words[1] != "->" {
+			continue
+		}
+		if tasks, err := os.ReadDir("/proc/" + words[5] + "/task"); err == nil {
+			for _, task := range tasks {
+				net, err := os.Stat("/proc/" + words[5] + "/task/" + task.Name() + "/ns/net")
+				if err == nil && os.SameFile(net, here) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

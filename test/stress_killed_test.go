@@ -1,0 +1,146 @@
+package test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+)
+
+// Configurations to be killed between, besides those of the failing steps.
+var (
+	asLists     = flags("-m REDIRECT -i * -x 10.9.0.0/16,2001:db8:9::/48 -b * -d 15020 -o 9000,9001 --drop-invalid")
+	asDNS       = flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns")
+	asPorts     = flags("-m TPROXY -i * -b 8080,9090 --drop-invalid")
+	asV4Only    = flags("-m REDIRECT -i * -b * --ip-family ipv4")
+	asClean     = []string{cleanCommand}
+	asNothing   []string
+	changesKept = 8 // a run has at least so many calls that matter
+)
+
+// killedChanges are the runs that are killed: from one configuration to another.
+var killedChanges = []struct {
+	name     string
+	from, to []string
+	moves    bool // the first one is in the other variant
+}{
+	{name: "redirect-to-tproxy", from: asRedirect, to: asPorts},
+	{name: "tproxy-to-redirect", from: asPorts, to: asLists},
+	{name: "nothing-to-redirect", from: asNothing, to: asRedirect},
+	{name: "nothing-to-tproxy", from: asNothing, to: asOther},
+	{name: "lists", from: asRedirect, to: asLists},
+	{name: "dns-on", from: asRedirect, to: asDNS},
+	{name: "dns-off", from: asDNS, to: asRedirect},
+	{name: "mark", from: asPorts, to: asOther},
+	{name: "other-variant", from: asTProxy, to: asRedirect, moves: true},
+	{name: "ipv6-on", from: asV4Only, to: asRedirect},
+	{name: "ipv6-off", from: asOther, to: asV4Only},
+	{name: "clean", from: asLists, to: asClean},
+	{name: "clean-tproxy", from: asTProxy, to: asClean},
+}
+
+// TestKilledAnywhereNothingEscapesAndTheNextRunMends kills a run before each of its
+// calls that matter; without STRESS=1 one change, before every third.
+func TestKilledAnywhereNothingEscapesAndTheNextRunMends(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		for _, change := range killedChanges[:rounds(1, len(killedChanges))] {
+			for _, who := range []victims{everybody, childOnly, programOnly, asked} {
+				t.Run(strings.Join([]string{v.String(), change.name, strings.ReplaceAll(who.String(), " ", "-")}, "/"), func(t *testing.T) {
+					t.Parallel()
+					k := newKilling(t, v, change.from, change.to, change.moves)
+					n, step := 1+int(who), rounds(3, 1)
+					for k.killedAt(n, who) {
+						n += step
+					}
+					t.Logf("killed before every %d. call, up to %d", step, n-step)
+					if n < changesKept && who != childOnly {
+						t.Errorf("a whole run has less than %d calls that matter", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A killing is a run that is killed over and over.
+type killing struct {
+	*site
+	from, to      []string
+	before, after sight
+}
+
+func newKilling(t *testing.T, v iptables.Variant, from, to []string, moves bool) *killing {
+	k := &killing{site: newSite(t), from: asClean, to: to}
+	if from != nil {
+		k.from = in(v, from)
+	}
+	if moves {
+		k.from = in(otherVariant(v), from)
+	}
+	if to[0] != cleanCommand {
+		k.to = in(v, to)
+	}
+	k.exits(0, k.from...)
+	k.before = k.see()
+	k.exits(0, k.to...)
+	k.after = k.see()
+	if k.before.String() == k.after.String() {
+		t.Fatal("the run changes nothing")
+	}
+	return k
+}
+
+// killedAt kills the run at its n-th call and looks at what is there then, and after
+// the same command again. It tells whether the run has that many calls.
+func (k *killing) killedAt(n int, who victims) bool {
+	k.t.Helper()
+	k.exits(0, k.from...)
+	if diff := cmp.Diff(k.before.String(), k.see().String()); diff != "" {
+		k.t.Fatalf("cannot begin anew (-before +now):\n%s", diff)
+	}
+	tr := &tracer{n: n, victims: who}
+	cmd := exec.Command(built, slices.Concat(k.to, []string{"--log_output_level", "debug"})...)
+	cmd.Env = k.env
+	exit, said, err := tr.run(k.Path(), cmd)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if tr.killed == "" {
+		if exit != 0 {
+			k.t.Errorf("a run that was not killed: exit code %d\n%s", exit, said)
+		}
+		return false
+	}
+	left := k.see()
+	for _, wrong := range left.between(k.t, k.before, k.after, configOf(k.t, k.from), configOf(k.t, k.to)) {
+		k.t.Errorf("killed %s: %s\n%s", tr.killed, wrong, said)
+	}
+	if who == childOnly || who == asked {
+		k.checkRollback(tr.killed, exit, left, said)
+	}
+	k.exits(0, k.to...)
+	if diff := cmp.Diff(k.after.String(), k.see().String()); diff != "" {
+		k.t.Errorf("killed %s: the same command again (-want +got):\n%s", tr.killed, diff)
+	}
+	return true
+}
+
+// checkRollback sees that a run that lost a child, or was asked to end, has done all of its work or has
+// left everything as it was. Clean does what it can.
+func (k *killing) checkRollback(where string, exit int, left sight, output string) {
+	k.t.Helper()
+	want := k.before
+	if exit == 0 || exit == -1 { // -1: asked when all was done and it listened no more
+		want = k.after
+	} else if k.to[0] == cleanCommand {
+		return
+	}
+	if diff := cmp.Diff(want.String(), left.String()); diff != "" {
+		k.t.Errorf("killed %s: exit code %d, and (-want +got):\n%s\n%s", where, exit, diff, output)
+	}
+}

@@ -1,0 +1,181 @@
+package test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"istio-init/iptables"
+	"istio-init/test/flow"
+	"istio-init/test/load"
+	"istio-init/test/pod"
+	"istio-init/test/size"
+)
+
+// rounds is how often a stress test does what it does.
+func rounds(all, stress int) int { return size.Of(all, all, stress) }
+
+// A loadStep is a configuration that captures the connections of the load.
+type loadStep struct {
+	name string
+	args string
+}
+
+// loadSteps are applied one after the other, and then from the start. Each change
+// that a pod can see is there both ways: nothing, lists, drop-invalid, DNS, the
+// mode, and several at a time.
+var loadSteps = []loadStep{
+	{"redirect", "-d 15090,15021,15020"},
+	{"the same again", "-d 15090,15021,15020"},
+	{"other lists", "-d 15020 -o 9000,9001 -x 10.9.0.0/16,2001:db8:f::/48"},
+	{"included lists", "-b 8080,9090 -i 198.51.100.0/24,2001:db8:e::/48 -q 80"},
+	{"drop-invalid", "--drop-invalid"},
+	{"tproxy", "-m TPROXY"},
+	{"tproxy, other lists", "-m TPROXY -d 15020 -o 9000 --drop-invalid"},
+	{"tproxy, dns", "-m TPROXY --redirect-dns --capture-all-dns"},
+	{"redirect, dns", "--redirect-dns --capture-all-dns --drop-invalid"},
+	{"redirect", ""},
+	{"tproxy of another mark", "-m TPROXY -t 2000 -r 200"},
+	{"tproxy", "-m TPROXY -b 8080"},
+}
+
+// line is the whole command line of a step.
+func (s loadStep) line() []string {
+	args := append([]string{applyCommand, "-u", "1337", "-g", "1337", "--ip-family", "dual"}, strings.Fields(s.args)...)
+	for _, all := range []string{"-b", "-i"} {
+		if !strings.Contains(s.args, all+" ") {
+			args = append(args, all, "*")
+		}
+	}
+	return args
+}
+
+// The servers of the load, by what they say.
+const (
+	sayOutbound = 'o' // the proxy
+	sayInbound  = 'i' // the proxy
+	sayOutside  = 'e' // a server outside
+	sayApp      = 'a' // the app
+)
+
+// startLoad starts clients in the pod and outside, and all that may take their
+// connections. The proxy's sockets are transparent in both modes: between two
+// tables of one change both may be in force.
+func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
+	t.Helper()
+	app, proxy, root := flow.Identity{UID: 1000, GID: 1000}, flow.Identity{UID: 1337, GID: 1337}, flow.Identity{}
+	running := load.New(t, patience)
+	for _, f := range iptables.Families {
+		ext := flow.Addr("ext", f)
+		pod.Reach(t, ext)
+		running.Serve(t, pod.Peer, root, netip.AddrPortFrom(ext, 80), false, sayOutside)
+		running.Serve(t, pod.Pod, app, netip.AddrPortFrom(f.Any(), 8080), false, sayApp)
+		running.Serve(t, pod.Pod, proxy, netip.AddrPortFrom(f.Any(), 15001), true, sayOutbound)
+		running.Serve(t, pod.Pod, proxy, netip.AddrPortFrom(f.Any(), 15006), true, sayInbound)
+	}
+	const clients = 3
+	for n := range clients {
+		var out, in []load.Route
+		for _, f := range iptables.Families {
+			out = append(out, load.Route{To: netip.AddrPortFrom(flow.Addr("ext", f), 80)})
+			for m := range 2 {
+				from := netip.MustParseAddr(fmt.Sprintf([]string{"10.8.%d.%d", "2001:db8:8::%d:%d"}[f], n, m+1))
+				pod.Reach(t, from)
+				in = append(in, load.Route{From: from, To: netip.AddrPortFrom(flow.Addr("pod", f), 8080)})
+			}
+		}
+		running.Connect(pod.Pod, app, sayOutbound, out...)
+		running.Connect(pod.Peer, root, sayInbound, in...)
+	}
+	return running
+}
+
+// newLoadPod returns a pod and how the program is run in it.
+func newLoadPod(t *testing.T) (*pod.Pod, func(v iptables.Variant, args ...string)) {
+	pod := pod.New(t, flow.Config{})
+	return pod, func(v iptables.Variant, args ...string) {
+		t.Helper()
+		args = in(v, args)
+		if _, stderr, err := pod.Run(t.Context(), built, args...); err != nil {
+			t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
+		}
+	}
+}
+
+// tproxy tells whether inbound connections are captured in that mode.
+func (s loadStep) tproxy() bool { return strings.Contains(s.args, "TPROXY") }
+
+// variantAfter is where a step is applied, after another one. When the rules move
+// from one variant to the other, both are in force for a while. With TPROXY in both,
+// Istio's rules take what the other variant has marked for a connection of the proxy
+// to the app and remember the mark, and the answers to the peer stay in the pod: so
+// it does not move between those.
+func variantAfter(v iptables.Variant, before, step loadStep) iptables.Variant {
+	if before.tproxy() && step.tproxy() {
+		return v
+	}
+	return otherVariant(v)
+}
+
+// TestStressNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each
+// of the configurations captures all of the connections, and so does every moment in
+// between, also when the rules move from one variant to the other.
+func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) { changeUnderLoad(t, v, false) })
+	}
+	t.Run("from-one-to-the-other", func(t *testing.T) { changeUnderLoad(t, iptables.NFT, true) })
+}
+
+func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
+	pod, run := newLoadPod(t)
+	before := loadSteps[len(loadSteps)-1]
+	run(v, before.line()...)
+	load := startLoad(t, pod, 30*time.Second)
+	atFirst, applies := load.Tally(), 0
+	for range rounds(2, 40) {
+		for _, step := range loadSteps {
+			if moves {
+				v = variantAfter(v, before, step)
+			}
+			start := load.Tally()
+			run(v, step.line()...)
+			if seen := load.Tally().Since(start); seen.Escaped+seen.Failures() > 0 {
+				t.Logf("while the rules of %q became those of %q, %s: %s", before.name, step.name, v, seen)
+			}
+			before = step
+			applies++
+		}
+	}
+	load.Stop()
+	seen := load.Tally().Since(atFirst)
+	t.Logf("%d applies, %s", applies, seen)
+	if seen.Escaped+seen.Failures() > 0 || seen.Captured == 0 {
+		t.Errorf("connections that were not captured: %s", seen)
+	}
+}
+
+// TestStressCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
+func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			pod, run := newLoadPod(t)
+			run(v, loadSteps[0].line()...)
+			load := startLoad(t, pod, time.Second) // some hang, as what had redirected them went
+			for range rounds(2, 10) {
+				run(v, cleanCommand)
+				run(v, loadSteps[0].line()...)
+			}
+			load.Stop()
+			seen := load.Tally()
+			t.Logf("clean, then apply: %s", seen)
+			if size.Stress() && seen.Escaped == 0 {
+				t.Error("not one connection escaped: this load shows nothing")
+			}
+		})
+	}
+}

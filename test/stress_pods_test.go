@@ -1,0 +1,206 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"istio-init/iptables"
+	"istio-init/test/kernel"
+)
+
+// manyPods is how many pods begin on a node at once.
+const manyPods = 50
+
+// commonLock is the file that all users of iptables-legacy lock by default.
+const commonLock = "/run/xtables.lock"
+
+// A node is where pods are set up from: a common lock file of its own, which
+// somebody holds.
+type node struct {
+	t        testing.TB
+	lockFile string
+	program  string // ours
+}
+
+// newNode makes a node whose lock is held until the test ends.
+func newNode(t testing.TB) *node {
+	t.Helper()
+	common, err := os.OpenFile(commonLock, os.O_CREATE, 0o600) // to have a place to mount on
+	if err != nil {
+		t.Fatal(err)
+	}
+	common.Close()
+	n := &node{t: t, lockFile: filepath.Join(t.TempDir(), "xtables.lock"), program: programName}
+	file, err := os.Create(n.lockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// command prepares a run of a program on the node.
+func (n *node) command(program string, args ...string) *exec.Cmd {
+	n.t.Helper()
+	program, err := exec.LookPath(program)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	const mountAndRun = `mount --bind "$1" ` + commonLock + ` && shift && exec "$@"`
+	cmd := exec.Command("/bin/sh", append([]string{"-c", mountAndRun, "sh", n.lockFile, program}, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	return cmd
+}
+
+// setUp sets pods up, at most so many at a time; all have to succeed.
+func (n *node) setUp(pods []*kernel.NetNS, atOnce int, line ...string) {
+	n.t.Helper()
+	n.forEach(pods, atOnce, func(pod *kernel.NetNS) *exec.Cmd {
+		return n.command(n.program, append(slices.Clone(line), "--cni-mode", "--network-namespace", pod.Path())...)
+	})
+}
+
+// forEach runs a program for each pod, at most so many at a time; all have to
+// succeed.
+func (n *node) forEach(pods []*kernel.NetNS, atOnce int, command func(*kernel.NetNS) *exec.Cmd) {
+	n.t.Helper()
+	slots := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i, pod := range pods {
+		cmd := command(pod)
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				n.t.Errorf("pod %d: %v\n%s", i, err, out)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func newPods(t testing.TB, n int) []*kernel.NetNS {
+	pods := make([]*kernel.NetNS, n)
+	for i := range pods {
+		pods[i] = kernel.NewNetNS(t)
+	}
+	return pods
+}
+
+// TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode starts a run for each of many pods
+// at the same time, from outside, while somebody holds the lock of the node.
+func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
+	needKernel(t)
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			node, pods := newNode(t), newPods(t, rounds(manyPods/5, manyPods))
+			reference := newSite(t)
+			reference.exits(0, in(v, asRedirect)...)
+			node.setUp(pods, len(pods), in(v, asRedirect)...)
+			for i, pod := range pods {
+				for _, f := range iptables.Families {
+					if diff := cmp.Diff(reference.Save(t, v, f), pod.Save(t, v, f)); diff != "" {
+						t.Errorf("pod %d, %s (-want +got):\n%s", i, f, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTheLockOfTheNodeIsNamedWhenItCannotBeHad is the same without --cni-mode: the
+// lock is waited for, in bounded time.
+func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
+	needKernel(t)
+	t.Parallel()
+	node, pod := newNode(t), kernel.NewNetNS(t)
+	line := append(in(iptables.Legacy, asRedirect), "--network-namespace", pod.Path(), "--timeout", "2s")
+	out, err := node.command(node.program, line...).CombinedOutput()
+	if err == nil {
+		t.Fatalf("succeeded without the lock:\n%s", out)
+	}
+	if !regexp.MustCompile(`error\t.*(?i:xtables).*lock`).Match(out) {
+		t.Errorf("the error does not name the lock:\n%s", out)
+	}
+	for _, f := range iptables.Families {
+		if held := heldText(pod.Save(t, iptables.Legacy, f)); held != "" {
+			t.Errorf("%s rules are there:\n%s", f, held)
+		}
+	}
+	// --cni-mode has a lock of its own.
+	node.setUp([]*kernel.NetNS{pod}, 1, line...)
+}
+
+// bareTools restores what the program would, by the tools of a variant alone: one
+// after the other, each with a lock of the pod's.
+const bareTools = `export XTABLES_LOCKFILE=/proc/self/ns/net
+"$1" --noflush <"$3" && "$2" --noflush <"$4"`
+
+// withTools returns how pods are set up by the tools alone, to the rules of a line.
+func (n *node) withTools(v iptables.Variant, line []string) func(*kernel.NetNS) *exec.Cmd {
+	n.t.Helper()
+	reference, dir := kernel.NewNetNS(n.t), n.t.TempDir()
+	n.setUp([]*kernel.NetNS{reference}, 1, line...)
+	var files []string
+	for _, f := range iptables.Families {
+		file := filepath.Join(dir, f.String())
+		if err := os.WriteFile(file, []byte(reference.Save(n.t, v, f)), 0o666); err != nil {
+			n.t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	return func(pod *kernel.NetNS) *exec.Cmd {
+		return n.command("nsenter", append([]string{
+			"--net=" + pod.Path(), "/bin/sh", "-c", bareTools, "sh", tool(v, iptables.IPv4), tool(v, iptables.IPv6),
+		}, files...)...)
+	}
+}
+
+// BenchmarkPods sets new pods up at once, one after the other, and at once by the
+// tools alone. "times-quicker" is how much sooner they are done at once than one
+// after the other, "of-the-tools" how much longer the program takes than the tools.
+// The ways take turns, so that what else the machine does is shared by all.
+func BenchmarkPods(b *testing.B) {
+	kernel.Need(b, "nsenter")
+	for _, v := range iptables.Variants {
+		b.Run(v.String(), func(b *testing.B) {
+			node, line := newNode(b), in(v, asRedirect)
+			node.program = released(b, ".")
+			tools := node.withTools(v, line)
+			var oneByOne, atOnce, byTools time.Duration
+			ways := []struct {
+				took *time.Duration
+				do   func(pods []*kernel.NetNS)
+			}{
+				{&oneByOne, func(pods []*kernel.NetNS) { node.setUp(pods, 1, line...) }},
+				{&atOnce, func(pods []*kernel.NetNS) { node.setUp(pods, len(pods), line...) }},
+				{&byTools, func(pods []*kernel.NetNS) { node.forEach(pods, len(pods), tools) }},
+			}
+			for b.Loop() {
+				for _, way := range ways {
+					pods := newPods(b, manyPods)
+					began := time.Now()
+					way.do(pods)
+					*way.took += time.Since(began)
+				}
+			}
+			b.ReportMetric(atOnce.Seconds()*1000/float64(b.N*manyPods), "ms/pod")
+			b.ReportMetric(oneByOne.Seconds()/atOnce.Seconds(), "times-quicker")
+			b.ReportMetric(atOnce.Seconds()/byTools.Seconds(), "of-the-tools")
+		})
+	}
+}

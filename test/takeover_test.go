@@ -1,0 +1,253 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/tools/txtar"
+
+	"istio-init/iptables"
+)
+
+// A generation is what one of Istio's tools leaves in a namespace, in the form in
+// which it gives it to iptables-restore: testdata/takeover. Its sections are
+//
+//	ipv4, both          the rules, for IPv4 or for both families
+//	kept, ipv6-kept     what stays; that of ipv6-kept is also put there
+//	before              commands: policy routing and addresses
+//	warned              the rules that a run warns of
+type generation struct {
+	name     string
+	sections map[string]string
+}
+
+// toIPv6 makes what Istio writes for IPv4 what it writes for IPv6.
+var toIPv6 = strings.NewReplacer("127.0.0.1/32", "::1/128", "127.0.0.6/32", "::6/128",
+	"10.96.0.10/32", "2001:db8::53/128", "10.0.0.0/8", "fd00::/8", "10.9.0.0/16", "fd09::/16")
+
+// asWritten are the flags for the rules that Istio would write now.
+var asWritten = flags("-p 15001 -z 15006 -m REDIRECT -i * -b * -d 15090,15021,15020")
+
+func generations(t *testing.T) []generation {
+	t.Helper()
+	paths, err := filepath.Glob(testdata + "/takeover/*.txtar")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no generations: %v", err)
+	}
+	var all []generation
+	for _, path := range paths {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := generation{strings.TrimSuffix(filepath.Base(path), ".txtar"), map[string]string{}}
+		for _, f := range archive.Files {
+			g.sections[f.Name] = string(f.Data)
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// in puts into a namespace what Istio's tool wrote there.
+func (g generation) in(s *site, v iptables.Variant) {
+	s.t.Helper()
+	s.restore(v, iptables.IPv4, g.sections["ipv4"]+g.sections["both"])
+	s.restore(v, iptables.IPv6, toIPv6.Replace(g.sections["both"])+g.sections["ipv6-kept"])
+	s.sh(g.sections["before"])
+}
+
+// keptIn puts into a namespace what stays of it.
+func (g generation) keptIn(s *site, v iptables.Variant) {
+	s.t.Helper()
+	s.restore(v, iptables.IPv4, g.sections["kept"])
+	s.restore(v, iptables.IPv6, g.sections["kept"]+g.sections["ipv6-kept"])
+}
+
+// warnings are the lines with which a run in the same variant warns, sorted.
+func (g generation) warnings() []string {
+	var lines []string
+	for _, f := range iptables.Families {
+		for rule := range strings.Lines(g.sections["warned"]) {
+			lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %q}`, f, strings.TrimSpace(rule)))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (s *site) restore(v iptables.Variant, f iptables.Family, script string) {
+	s.t.Helper()
+	if err := s.Restore(s.t, v, f, script); err != nil {
+		s.t.Fatalf("%v\n%s", err, script)
+	}
+}
+
+var inTheWay = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
+
+// warned are the rules of others of which a log warns, sorted.
+func warned(log string) []string {
+	var lines []string
+	for _, m := range inTheWay.FindAllStringSubmatch(log, -1) {
+		lines = append(lines, m[1])
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// onGenerations runs a test on everything that Istio may have left, in parallel.
+func onGenerations(t *testing.T, test func(t *testing.T, g generation, v iptables.Variant)) {
+	t.Helper()
+	t.Parallel()
+	needKernel(t)
+	for _, g := range generations(t) {
+		for _, v := range iptables.Variants {
+			t.Run(g.name+"/"+v.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, g, v)
+			})
+		}
+	}
+}
+
+// TestApplyTurnsWhatIstioLeftIntoOurs compares with the same run where nothing but
+// what stays was there.
+func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
+	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+		fresh, s := newSite(t), newSite(t)
+		g.keptIn(fresh, v)
+		fresh.exits(0, in(v, asWritten)...)
+
+		g.in(s, v)
+		log := s.exits(0, asWritten...)
+		if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
+			t.Errorf("(-what a fresh run makes +what came out):\n%s\n%s", diff, log)
+		}
+		if diff := cmp.Diff(g.warnings(), warned(log), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("rules that are warned of (-want +got):\n%s", diff)
+		}
+		log = s.exits(0, asWritten...)
+		if n := strings.Count(log, "rules in order, nothing written"); n != len(iptables.Families) {
+			t.Errorf("a second run found %d families in order:\n%s", n, log)
+		}
+	})
+}
+
+func TestCleanRemovesWhatIstioLeft(t *testing.T) {
+	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+		fresh, s := newSite(t), newSite(t)
+		g.keptIn(fresh, v)
+		g.in(s, v)
+		log := s.exits(0, cleanCommand)
+		if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
+			t.Errorf("(-want +got):\n%s\n%s", diff, log)
+		}
+		log = s.exits(0, cleanCommand)
+		if n := strings.Count(log, "nothing to remove"); n != len(iptables.Variants) {
+			t.Errorf("a second run found nothing in %d variants:\n%s", n, log)
+		}
+	})
+}
+
+// TestApplyMovesWhatIstioLeftInTheOtherVariant shows that nothing is redirected
+// twice.
+func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
+	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+		fresh, s := newSite(t), newSite(t)
+		g.keptIn(fresh, otherVariant(v))
+		fresh.exits(0, in(v, asWritten)...)
+
+		g.in(s, otherVariant(v))
+		log := s.exits(0, in(v, asWritten)...)
+		if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
+			t.Errorf("(-what a fresh run makes +what came out):\n%s\n%s", diff, log)
+		}
+	})
+}
+
+// TestOurRulesMoveToTheVariantThatIsAskedFor goes there and back, in each mode.
+func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
+		for _, v := range iptables.Variants {
+			t.Run(fmt.Sprintf("%s-%d", v, i), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.exits(0, in(v, config)...)
+				before := s.state()
+				s.exits(0, in(otherVariant(v), config)...)
+				for _, f := range iptables.Families {
+					if text := s.Save(t, v, f); strings.Contains(text, iptables.OwnPrefix) {
+						t.Errorf("after the move %s %s holds\n%s", f, v, text)
+					}
+				}
+				s.exits(0, config...) // not forced: stays
+				if text := s.Save(t, otherVariant(v), iptables.IPv6); !strings.Contains(text, iptables.OwnPrefix) {
+					t.Errorf("a run that is not told the variant left it: ipv6 %s holds\n%s", otherVariant(v), text)
+				}
+				s.exits(0, in(v, config)...)
+				if diff := cmp.Diff(before, s.state()); diff != "" {
+					t.Errorf("there and back (-before +after):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// native are the tables of istio-iptables --native-nftables, in mode TPROXY with
+// DNS, so that there is one of each.
+const native = `
+table inet istio-proxy-nat {
+	chain prerouting { type nat hook prerouting priority dstnat; policy accept; meta l4proto tcp counter jump istio-inbound; }
+	chain output { type nat hook output priority -100; policy accept; counter jump istio-output; }
+	chain istio-inbound { tcp dport 15008 counter return; meta l4proto tcp counter jump istio-in-redirect; }
+	chain istio-redirect { meta l4proto tcp counter redirect to :15001; }
+	chain istio-in-redirect { meta l4proto tcp counter redirect to :15006; }
+	chain istio-output { meta skuid 1337 counter return; ip daddr 127.0.0.1 counter return; counter jump istio-redirect; }
+}
+table inet istio-proxy-mangle {
+	chain prerouting { type filter hook prerouting priority -150; policy accept; meta l4proto tcp counter jump istio-inbound; }
+	chain output { type route hook output priority -150; policy accept; meta mark 1337 counter ct mark set mark; }
+	chain istio-inbound { meta l4proto tcp counter jump istio-tproxy; }
+	chain istio-tproxy { meta l4proto tcp ip daddr != 127.0.0.1/32 tproxy ip to :15006 meta mark set 1337 counter accept; }
+}
+table inet istio-proxy-raw {
+	chain output { type filter hook output priority -300; policy accept; udp dport 53 meta skuid 1337 counter ct zone set 1; }
+}
+`
+
+// theirs is a table of somebody else.
+const theirs = `
+table inet proxy {
+	chain output { type nat hook output priority -100; policy accept; tcp dport 8888 redirect to :9999; }
+}
+`
+
+func TestIstiosNativeTablesGo(t *testing.T) {
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		for _, args := range [][]string{in(v, asWritten), {cleanCommand}} {
+			t.Run(v.String()+"-"+args[0], func(t *testing.T) {
+				t.Parallel()
+				fresh, s := newSite(t), newSite(t)
+				fresh.Run(t, theirs, "nft", "-f", "-")
+				fresh.exits(0, args...)
+				s.Run(t, theirs+native, "nft", "-f", "-")
+				s.sh("ip rule add fwmark 1337 lookup 133; ip route add local default dev lo table 133")
+				log := s.exits(0, args...)
+				if diff := cmp.Diff(fresh.sh("nft list tables | sort"), s.sh("nft list tables | sort")); diff != "" {
+					t.Errorf("tables of nft (-want +got):\n%s\n%s", diff, log)
+				}
+				if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
+					t.Errorf("(-want +got):\n%s\n%s", diff, log)
+				}
+			})
+		}
+	}
+}
