@@ -253,7 +253,7 @@ func childEnv() []string {
 // Programs that carry the variant in their name are taken first; a plain
 // iptables-restore is taken when it proves to be of the variant.
 func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
-	base := strings.TrimSuffix(f.SaveTool(), "-save")
+	base := strings.TrimSuffix(SaveTool(f), "-save")
 	named := base + "-" + v.String()
 	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
 	if save != "" && restore != "" {

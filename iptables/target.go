@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+
+	"istio-init/netutil/inet"
 )
 
 // A Target is what a rule does with the packets it takes. The set is closed.
@@ -160,7 +162,7 @@ func (t Redirect) act(p *Packet) next {
 	p.RedirectedTo = t.Port
 	addr := p.Dst.Addr()
 	if p.Hook == Output {
-		addr = familyOf(addr).Localhost()
+		addr = inet.Of(addr).Localhost()
 	}
 	p.Dst = netip.AddrPortFrom(addr, t.Port)
 	return next{verdict: Accept}

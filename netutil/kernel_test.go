@@ -13,6 +13,7 @@ import (
 
 	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // in runs a function in a namespace and fails the test with its error.
@@ -125,27 +126,27 @@ func undoAll(undo netutil.Undo) error {
 
 func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
 	iptablestest.Require(t, "ip")
-	for _, v6 := range []bool{false, true} {
+	for _, f := range inet.Families {
 		ns := iptablestest.NewNetNS(t)
 		ns.Run(t, "", "ip", "link", "set", "lo", "up")
-		family := map[bool]string{false: "-4", true: "-6"}[v6]
+		family := map[inet.Family]string{inet.IPv4: "-4", inet.IPv6: "-6"}[f]
 		state := func() string {
 			return ns.Run(t, "", "ip", family, "rule") + ns.Run(t, "", "ip", family, "route", "show", "table", "all", "type", "local", "default")
 		}
 		before := state()
 		route := netutil.TProxyRoute{Mark: 0x7d0, Table: 2000}
 		in(t, ns, func() error {
-			if undo, err := netutil.AddTProxyRoute(v6, route); err != nil || undo == nil {
+			if undo, err := netutil.AddTProxyRoute(f, route); err != nil || undo == nil {
 				t.Errorf("want it added, got %v", err)
 			}
 			once := state()
-			if undo, err := netutil.AddTProxyRoute(v6, route); err != nil || undo != nil || state() != once {
+			if undo, err := netutil.AddTProxyRoute(f, route); err != nil || undo != nil || state() != once {
 				t.Errorf("want nothing to do, got %v:\n%s", err, state())
 			}
 			if !strings.Contains(once, "fwmark 0x7d0 lookup 2000") || !strings.Contains(once, "local default dev lo table 2000") {
 				t.Errorf("got %s", once)
 			}
-			undo, err := netutil.RemoveTProxyRoutes(v6, netutil.TProxyRoute{})
+			undo, err := netutil.RemoveTProxyRoutes(f, netutil.TProxyRoute{})
 			if err != nil || undo == nil || state() != before {
 				t.Errorf("want all of it removed, got %v:\n%s", err, state())
 			}
@@ -171,16 +172,16 @@ func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
 	}
 	ns.Run(t, "", "ip", "route", "add", "local", "default", "dev", "lo", "table", "133")
 	in(t, ns, func() error {
-		if undo, err := netutil.AddTProxyRoute(false, netutil.IstioTProxyRoute); err != nil || undo != nil {
+		if undo, err := netutil.AddTProxyRoute(inet.IPv4, netutil.IstioTProxyRoute); err != nil || undo != nil {
 			t.Errorf("want Istio's route to do, got %v", err)
 		}
-		if _, err := netutil.RemoveTProxyRoutes(false, netutil.IstioTProxyRoute); err != nil {
+		if _, err := netutil.RemoveTProxyRoutes(inet.IPv4, netutil.IstioTProxyRoute); err != nil {
 			t.Error(err)
 		}
 		if rules := ns.Run(t, "", "ip", "rule"); strings.Count(rules, "lookup 133") != 1 {
 			t.Errorf("want one rule to stay, got %s", rules)
 		}
-		_, err := netutil.RemoveTProxyRoutes(false, netutil.TProxyRoute{})
+		_, err := netutil.RemoveTProxyRoutes(inet.IPv4, netutil.TProxyRoute{})
 		return err
 	})
 	if after := ns.Run(t, "", "ip", "rule") + ns.Run(t, "", "ip", "route", "show", "table", "all"); after != before {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"istio-init/netutil/inet"
 )
 
 // A TProxyRoute delivers packets with a mark to this machine whatever their
@@ -25,9 +27,9 @@ var IstioTProxyRoute = TProxyRoute{Mark: 1337, Table: 133}
 const routeProtocol = 133
 
 // Commands returns the route in the syntax of ip-rule(8) and ip-route(8).
-func (r TProxyRoute) Commands(v6 bool) []string {
+func (r TProxyRoute) Commands(f inet.Family) []string {
 	ip := "ip"
-	if v6 {
+	if f == inet.IPv6 {
 		ip = "ip -6"
 	}
 	return []string{
@@ -38,24 +40,24 @@ func (r TProxyRoute) Commands(v6 bool) []string {
 
 // AddTProxyRoute adds what is missing of a route in one family. The route comes
 // before the rule that leads to it, so that no packet finds an empty table.
-func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
-	routes, err := tproxyRoutes(v6)
+func AddTProxyRoute(f inet.Family, r TProxyRoute) (Undo, error) {
+	routes, err := tproxyRoutes(f)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := tproxyRules(f)
 	if err != nil {
 		return nil, err
 	}
 	var undo Undo
 	if !contains(routes, r.Table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
-		route, err := newTProxyRoute(v6, r.Table)
+		route, err := newTProxyRoute(f, r.Table)
 		if err != nil {
 			return nil, err
 		}
 		switch err := netlink.RouteAdd(route); {
 		case errors.Is(err, unix.EEXIST):
-			if err := routeIsThere(v6, r.Table); err != nil {
+			if err := routeIsThere(f, r.Table); err != nil {
 				return nil, err
 			}
 		case err != nil:
@@ -66,7 +68,7 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 	}
 	if !contains(rules, r, ruleRoute) {
 		rule := netlink.NewRule()
-		rule.Family, rule.Mark, rule.Table, rule.Protocol = netlinkFamily(v6), r.Mark, int(r.Table), routeProtocol
+		rule.Family, rule.Mark, rule.Table, rule.Protocol = addressFamilies[f], r.Mark, int(r.Table), routeProtocol
 		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
 			return undo, fmt.Errorf("add rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", r.Mark, r.Table, err)
 		}
@@ -77,8 +79,8 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 
 // routeIsThere tells a route that another run was quicker to add from one that
 // somebody else has in its place.
-func routeIsThere(v6 bool, table uint32) error {
-	routes, err := tproxyRoutes(v6)
+func routeIsThere(f inet.Family, table uint32) error {
+	routes, err := tproxyRoutes(f)
 	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
 		err = fmt.Errorf("table %d has another default route: remove it, or use another table (--istio-inbound-tproxy-route-table)", table)
 	}
@@ -88,11 +90,11 @@ func routeIsThere(v6 bool, table uint32) error {
 // RemoveTProxyRoutes removes what is ours in one family but for one route that
 // is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
 // rule with every run.
-func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
-	if there, err := hasTProxyRoute(v6); err != nil || !there {
+func RemoveTProxyRoutes(f inet.Family, keep TProxyRoute) (Undo, error) {
+	if there, err := hasTProxyRoute(f); err != nil || !there {
 		return nil, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := tproxyRules(f)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
 		}
 		undo = undo.then(func() error { return netlink.RuleAdd(&rule) })
 	}
-	routes, err := tproxyRoutes(v6)
+	routes, err := tproxyRoutes(f)
 	if err != nil {
 		return undo, err
 	}
@@ -140,15 +142,14 @@ func deleteRoute(route *netlink.Route) error {
 }
 
 // TProxyFamilies tells in which families a policy rule or route is ours, or Istio's,
-// of both at the cost of one. The indexes are 0 for IPv4 and 1 for IPv6; a family that
-// is not there has none.
-func TProxyFamilies() (there [2]bool, err error) {
+// of both at the cost of one. A family that is not there has none.
+func TProxyFamilies() (there inet.PerFamily[bool], err error) {
 	rules, err := listed(unix.RTM_GETRULE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
 		return there, fmt.Errorf("list policy rules: %w", err)
 	}
 	mark := func(o object, ours bool) {
-		if i := slices.Index(routeFamilies[:], o.fixed[0]); i >= 0 && ours {
+		if i := slices.Index(addressFamilies[:], int(o.fixed[0])); i >= 0 && ours {
 			there[i] = true
 		}
 	}
@@ -169,14 +170,14 @@ func TProxyFamilies() (there [2]bool, err error) {
 }
 
 // tproxyRules lists the policy rules that are ours.
-func tproxyRules(v6 bool) ([]netlink.Rule, error) {
-	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(netlinkFamily(v6)) })
+func tproxyRules(f inet.Family) ([]netlink.Rule, error) {
+	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(addressFamilies[f]) })
 	if err != nil {
 		return nil, fmt.Errorf("list policy rules: %w", err)
 	}
 	var ours []netlink.Rule
 	for _, rule := range all {
-		rule.Family = netlinkFamily(v6)
+		rule.Family = addressFamilies[f]
 		if rule.Protocol == routeProtocol || ruleRoute(rule) == IstioTProxyRoute {
 			ours = append(ours, rule)
 		}
@@ -185,9 +186,9 @@ func tproxyRules(v6 bool) ([]netlink.Rule, error) {
 }
 
 // tproxyRoutes lists the local default routes that are ours, of all tables.
-func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
+func tproxyRoutes(f inet.Family) ([]netlink.Route, error) {
 	all, err := complete(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlinkFamily(v6), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		return netlink.RouteListFiltered(addressFamilies[f], &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -207,17 +208,14 @@ func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
 	return ours, nil
 }
 
-func newTProxyRoute(v6 bool, table uint32) (*netlink.Route, error) {
+func newTProxyRoute(f inet.Family, table uint32) (*netlink.Route, error) {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("find the loopback interface: %w", err)
 	}
-	everything := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
-	if v6 {
-		everything = &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
-	}
+	everything := &net.IPNet{IP: f.Any().AsSlice(), Mask: net.CIDRMask(0, f.Bits())}
 	return &netlink.Route{
-		Family: netlinkFamily(v6), Dst: everything, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
+		Family: addressFamilies[f], Dst: everything, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
 		Scope: unix.RT_SCOPE_HOST, Table: int(table), Protocol: routeProtocol,
 	}, nil
 }
@@ -227,23 +225,13 @@ func ruleRoute(rule netlink.Rule) TProxyRoute {
 	return TProxyRoute{Mark: rule.Mark, Table: uint32(rule.Table)}
 }
 
-// routeFamilies are the address families of IPv4 and IPv6.
-var routeFamilies = [2]uint8{unix.AF_INET, unix.AF_INET6}
-
-func netlinkFamily(v6 bool) int {
-	if v6 {
-		return netlink.FAMILY_V6
-	}
-	return netlink.FAMILY_V4
-}
+// addressFamilies are the families as the kernel numbers them (socket(2)).
+var addressFamilies = inet.PerFamily[int]{unix.AF_INET, unix.AF_INET6}
 
 // hasTProxyRoute is [TProxyFamilies] for one family.
-func hasTProxyRoute(v6 bool) (bool, error) {
+func hasTProxyRoute(f inet.Family) (bool, error) {
 	there, err := TProxyFamilies()
-	if v6 {
-		return there[1], err
-	}
-	return there[0], err
+	return there[f], err
 }
 
 // contains tells whether one of the items has the key.

@@ -1,5 +1,7 @@
 package netutil
 
+import "istio-init/netutil/inet"
+
 // A Routing is what of the policy routing for TPROXY stands in one family.
 type Routing struct {
 	Rules  []TProxyRoute // policy rules, in their order, repeated ones too
@@ -8,16 +10,16 @@ type Routing struct {
 
 // LookAtTProxyRoutes returns what is ours, or Istio's, of one family. A family
 // that is not there has none.
-func LookAtTProxyRoutes(v6 bool) (Routing, error) {
+func LookAtTProxyRoutes(f inet.Family) (Routing, error) {
 	var r Routing
-	if there, err := hasTProxyRoute(v6); err != nil || !there {
+	if there, err := hasTProxyRoute(f); err != nil || !there {
 		return r, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := tproxyRules(f)
 	if err != nil {
 		return r, err
 	}
-	routes, err := tproxyRoutes(v6)
+	routes, err := tproxyRoutes(f)
 	if err != nil {
 		return r, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"istio-init/iptables/iptablestest"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // ip runs ip(8) in a namespace, once for each line.
@@ -94,7 +95,7 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 		if there, ours, err := netutil.LookAtPassthroughV6(); there || ours || err != nil {
 			t.Errorf("::6 is said to be there: %t, %t, %v", there, ours, err)
 		}
-		got, err := netutil.LookAtTProxyRoutes(true)
+		got, err := netutil.LookAtTProxyRoutes(inet.IPv6)
 		if diff := cmp.Diff(netutil.Routing{}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -104,14 +105,14 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 
 func TestRoutingOfTProxyIsSeen(t *testing.T) {
 	iptablestest.Require(t, "ip")
-	for _, v6 := range []bool{false, true} {
-		family := map[bool]string{false: "-4 ", true: "-6 "}[v6]
+	for _, f := range inet.Families {
+		family := map[inet.Family]string{inet.IPv4: "-4 ", inet.IPv6: "-6 "}[f]
 		ns := iptablestest.NewNetNS(t)
 		ip(t, ns, "link set lo up", family+"rule add fwmark 0x10 lookup 10", family+"route add local default dev lo table 10")
 		look := func(name string, want netutil.Routing) {
 			t.Helper()
 			in(t, ns, func() error {
-				got, err := netutil.LookAtTProxyRoutes(v6)
+				got, err := netutil.LookAtTProxyRoutes(f)
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s%s (-want +got):\n%s", family, name, diff)
 				}
@@ -126,7 +127,7 @@ func TestRoutingOfTProxyIsSeen(t *testing.T) {
 		look("Istio's", netutil.Routing{Rules: []netutil.TProxyRoute{istio, istio}, Tables: []uint32{133}})
 		other := netutil.TProxyRoute{Mark: 7, Table: 200}
 		in(t, ns, func() error {
-			_, err := netutil.AddTProxyRoute(v6, other)
+			_, err := netutil.AddTProxyRoute(f, other)
 			return err
 		})
 		look("and ours", netutil.Routing{Rules: []netutil.TProxyRoute{other, istio, istio}, Tables: []uint32{133, 200}})

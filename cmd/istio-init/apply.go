@@ -239,7 +239,7 @@ func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 	if route == (netutil.TProxyRoute{}) {
 		return nil
 	}
-	undo, err := netutil.AddTProxyRoute(rs.Family == iptables.IPv6, route)
+	undo, err := netutil.AddTProxyRoute(rs.Family, route)
 	done.push(undo)
 	if err != nil {
 		return fmt.Errorf("policy routing (%s), for mode TPROXY: %w", rs.Family, err)
@@ -263,7 +263,7 @@ func (inv *invocation) removeRoutes(done *undoStack, keep map[iptables.Family]ne
 		if !ok || !there[f] {
 			continue
 		}
-		undo, err := netutil.RemoveTProxyRoutes(f == iptables.IPv6, route)
+		undo, err := netutil.RemoveTProxyRoutes(f, route)
 		done.push(undo)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("policy routing (%s): %w", f, err))

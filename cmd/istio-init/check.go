@@ -184,7 +184,7 @@ func (d *drift) warn(f iptables.Family, s iptables.Snapshot) {
 
 // routes compares the policy routing of mode TPROXY.
 func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
-	have, err := netutil.LookAtTProxyRoutes(f == iptables.IPv6)
+	have, err := netutil.LookAtTProxyRoutes(f)
 	if err != nil {
 		return err
 	}

@@ -166,14 +166,13 @@ func (m *mutant) tells(pod *capturetest.Pod, family iptables.Family) string {
 // install puts rules into the pod as they are, and what goes with them.
 func install(t *testing.T, pod *capturetest.Pod, rs iptables.Ruleset, route netutil.TProxyRoute) {
 	t.Helper()
-	v6 := rs.Family == iptables.IPv6
 	pod.Pod.Do(t, func() error {
-		restore := exec.Command(strings.Replace(rs.Family.SaveTool(), "-save", "-nft-restore", 1))
+		restore := exec.Command(strings.Replace(iptables.SaveTool(rs.Family), "-save", "-nft-restore", 1))
 		restore.Stdin = strings.NewReader(rs.String())
 		if out, err := restore.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", restore.Path, err, out)
 		}
-		if v6 {
+		if rs.Family == iptables.IPv6 {
 			if _, err := netutil.AddPassthroughV6(); err != nil {
 				return err
 			}
@@ -181,7 +180,7 @@ func install(t *testing.T, pod *capturetest.Pod, rs iptables.Ruleset, route netu
 		if route == (netutil.TProxyRoute{}) {
 			return nil
 		}
-		_, err := netutil.AddTProxyRoute(v6, route)
+		_, err := netutil.AddTProxyRoute(rs.Family, route)
 		return err
 	})
 }

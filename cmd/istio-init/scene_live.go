@@ -121,7 +121,7 @@ func (sc *scene) lookAtRoutes() error {
 		if !r.Captures() || !sc.config.ProxiesInbound() {
 			continue
 		}
-		have, err := netutil.LookAtTProxyRoutes(r.Rules.Family == iptables.IPv6)
+		have, err := netutil.LookAtTProxyRoutes(r.Rules.Family)
 		if err != nil {
 			return err
 		}

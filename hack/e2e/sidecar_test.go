@@ -123,7 +123,7 @@ func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
 	for _, f := range iptables.Families {
-		p.inside(t, rule, strings.Replace(f.SaveTool(), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
+		p.inside(t, rule, strings.Replace(iptables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
 	}
 }
 
