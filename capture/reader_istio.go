@@ -37,7 +37,7 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 			marks.excluded = append(marks.excluded, r.Out.Val)
 		}
 	}
-	marks.guarded = !slices.ContainsFunc([]string{"INPUT", "FORWARD", iptables.Output}, func(chain string) bool {
+	marks.guarded = !slices.ContainsFunc(iptables.BuiltinChains(iptables.Filter), func(chain string) bool {
 		rules := filter.Chain(chain).Rules
 		return len(rules) < 2 || !isGuardrail(rules[0], rules[1]) && !isGuardrail(rules[1], rules[0])
 	})
