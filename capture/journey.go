@@ -281,7 +281,7 @@ func (t traveller) next(leg Leg) *Connection {
 		if t.c.Mode == TProxy {
 			to.Src, to.Mark = netip.AddrPortFrom(leg.Src.Addr(), 0), t.c.TProxyMark
 		} else {
-			to.Src = netip.AddrPortFrom(Passthrough(t.Rules.Family).Addr(), 0)
+			to.Src = netip.AddrPortFrom(Passthrough(t.Rules.Family), 0)
 		}
 		return &to
 	}

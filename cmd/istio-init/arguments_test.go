@@ -75,7 +75,7 @@ func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
 	for _, s := range loadScenarios(t) {
 		t.Run(s.name(), func(t *testing.T) {
 			if !s.config.ProxiesInbound() {
-				s.config.TProxyTable = defaultTProxyTable // shows nowhere
+				s.config.TProxyTable = capture.DefaultTProxyTable // shows nowhere
 			}
 			rules := []iptables.Ruleset{s.config.Rules(iptables.IPv4), s.config.Rules(iptables.IPv6)}
 			if len(rules[iptables.IPv4].Tables) == 0 || s.name() == "dns-v6-servers-uncaptured" {
