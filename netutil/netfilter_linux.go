@@ -25,22 +25,20 @@ type Netfilter struct {
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
 	// nothing stands against it.
 	NoNFT, NoLegacy error
-	// Native are the tables that Istio makes with --native-nftables.
+	// Native are the tables of the family inet that were asked for.
 	Native []string
 	// Generation is the state of nf_tables that was seen, whose number rises with
 	// every change; zero where there are no tables.
 	Generation uint32
 }
 
-// nativeTable starts the names of Istio's own tables, which are of the family inet.
-const nativeTable = "istio-proxy-"
-
 // nftFamilies are the families as netfilter numbers them (linux/netfilter.h).
 var nftFamilies = inet.PerFamily[uint8]{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
 
-// LookAtNetfilter reads which tables exist. Reading creates none (measured: a
-// listing by iptables-legacy does).
-func LookAtNetfilter() Netfilter {
+// LookAtNetfilter reads which tables exist; native starts the names of those that
+// are listed of the family inet. Reading creates none (measured: a listing by
+// iptables-legacy does).
+func LookAtNetfilter(native string) Netfilter {
 	var n Netfilter
 	for i, file := range [...]string{"ip_tables_names", "ip6_tables_names"} {
 		// thread-self: /proc/net is that of the process, whose main thread
@@ -66,7 +64,7 @@ func LookAtNetfilter() Netfilter {
 		if i := slices.Index(nftFamilies[:], t.family); i >= 0 {
 			n.NFT[i] = append(n.NFT[i], name)
 		}
-		if t.family == unix.NFPROTO_INET && strings.HasPrefix(name, nativeTable) {
+		if t.family == unix.NFPROTO_INET && strings.HasPrefix(name, native) {
 			n.Native = append(n.Native, name)
 		}
 	}

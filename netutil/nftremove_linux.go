@@ -84,7 +84,7 @@ func RemoveNFTTables(tables inet.PerFamily[[]NFTTable], generation uint32) error
 	return nil
 }
 
-// RemoveNativeTables removes tables of Istio's own with all that is in them, in
+// RemoveNativeTables removes tables of the family inet with all that is in them, in
 // one transaction. One that is gone already makes it fail with nothing changed.
 func RemoveNativeTables(names []string) error {
 	var batch nftBatch

@@ -17,9 +17,10 @@ import (
 // route "local default dev lo". The zero value is none.
 type TProxyRoute struct{ Mark, Table uint32 }
 
-// IstioTProxyRoute is the one Istio makes by default. No other program has it,
-// so it is known as the mesh's whoever made it.
-var IstioTProxyRoute = TProxyRoute{Mark: 1337, Table: 133}
+// TProxyRoutes is the policy routing for TPROXY of the namespace: all rules and
+// routes that this program made, and a route that is known as the mesh's whoever made
+// it.
+type TProxyRoutes struct{ Known TProxyRoute }
 
 // routeProtocol marks rules and routes as made by us (rtnetlink(7),
 // rtm_protocol; the number is assigned to nobody), so that they are found again
@@ -38,14 +39,14 @@ func (r TProxyRoute) Commands(f inet.Family) []string {
 	}
 }
 
-// AddTProxyRoute adds what is missing of a route in one family. The route comes
+// Add adds what is missing of a route in one family. The route comes
 // before the rule that leads to it, so that no packet finds an empty table.
-func AddTProxyRoute(f inet.Family, r TProxyRoute) (Undo, error) {
-	routes, err := tproxyRoutes(f)
+func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
+	routes, err := t.routes(f)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := tproxyRules(f)
+	rules, err := t.rules(f)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func AddTProxyRoute(f inet.Family, r TProxyRoute) (Undo, error) {
 		}
 		switch err := netlink.RouteAdd(route); {
 		case errors.Is(err, unix.EEXIST):
-			if err := routeIsThere(f, r.Table); err != nil {
+			if err := t.routeIsThere(f, r.Table); err != nil {
 				return nil, err
 			}
 		case err != nil:
@@ -79,22 +80,22 @@ func AddTProxyRoute(f inet.Family, r TProxyRoute) (Undo, error) {
 
 // routeIsThere tells a route that another run was quicker to add from one that
 // somebody else has in its place.
-func routeIsThere(f inet.Family, table uint32) error {
-	routes, err := tproxyRoutes(f)
+func (t TProxyRoutes) routeIsThere(f inet.Family, table uint32) error {
+	routes, err := t.routes(f)
 	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
 		err = fmt.Errorf("table %d has another default route: remove it, or use another table (--istio-inbound-tproxy-route-table)", table)
 	}
 	return err
 }
 
-// RemoveTProxyRoutes removes what is ours in one family but for one route that
-// is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
+// Remove removes what is ours in one family but for one route that is to stay
+// (zero: none). Of the one that stays, copies go: Istio adds a policy
 // rule with every run.
-func RemoveTProxyRoutes(f inet.Family, keep TProxyRoute) (Undo, error) {
-	if there, err := hasTProxyRoute(f); err != nil || !there {
+func (t TProxyRoutes) Remove(f inet.Family, keep TProxyRoute) (Undo, error) {
+	if there, err := t.in(f); err != nil || !there {
 		return nil, err
 	}
-	rules, err := tproxyRules(f)
+	rules, err := t.rules(f)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func RemoveTProxyRoutes(f inet.Family, keep TProxyRoute) (Undo, error) {
 		}
 		undo = undo.then(func() error { return netlink.RuleAdd(&rule) })
 	}
-	routes, err := tproxyRoutes(f)
+	routes, err := t.routes(f)
 	if err != nil {
 		return undo, err
 	}
@@ -141,9 +142,9 @@ func deleteRoute(route *netlink.Route) error {
 	return nil
 }
 
-// TProxyFamilies tells in which families a policy rule or route is ours, or Istio's,
-// of both at the cost of one. A family that is not there has none.
-func TProxyFamilies() (there inet.PerFamily[bool], err error) {
+// Families tells in which families a policy rule or route is ours, of both at the
+// cost of one. A family that is not there has none.
+func (t TProxyRoutes) Families() (there inet.PerFamily[bool], err error) {
 	rules, err := listed(unix.RTM_GETRULE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
 		return there, fmt.Errorf("list policy rules: %w", err)
@@ -156,7 +157,7 @@ func TProxyFamilies() (there inet.PerFamily[bool], err error) {
 	for _, o := range rules {
 		protocol := o.attr(unix.FRA_PROTOCOL)
 		mark(o, len(protocol) == 1 && protocol[0] == routeProtocol ||
-			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == IstioTProxyRoute)
+			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == t.Known)
 	}
 	routes, err := listed(unix.RTM_GETROUTE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
@@ -164,13 +165,13 @@ func TProxyFamilies() (there inet.PerFamily[bool], err error) {
 	}
 	for _, o := range routes { // the fixed part is struct rtmsg of rtnetlink(7)
 		length, protocol, kind := o.fixed[1], o.fixed[5], o.fixed[7]
-		mark(o, length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == IstioTProxyRoute.Table))
+		mark(o, length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == t.Known.Table))
 	}
 	return there, nil
 }
 
-// tproxyRules lists the policy rules that are ours.
-func tproxyRules(f inet.Family) ([]netlink.Rule, error) {
+// rules lists the policy rules that are ours.
+func (t TProxyRoutes) rules(f inet.Family) ([]netlink.Rule, error) {
 	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(addressFamilies[f]) })
 	if err != nil {
 		return nil, fmt.Errorf("list policy rules: %w", err)
@@ -178,15 +179,15 @@ func tproxyRules(f inet.Family) ([]netlink.Rule, error) {
 	var ours []netlink.Rule
 	for _, rule := range all {
 		rule.Family = addressFamilies[f]
-		if rule.Protocol == routeProtocol || ruleRoute(rule) == IstioTProxyRoute {
+		if rule.Protocol == routeProtocol || ruleRoute(rule) == t.Known {
 			ours = append(ours, rule)
 		}
 	}
 	return ours, nil
 }
 
-// tproxyRoutes lists the local default routes that are ours, of all tables.
-func tproxyRoutes(f inet.Family) ([]netlink.Route, error) {
+// routes lists the local default routes that are ours, of all tables.
+func (t TProxyRoutes) routes(f inet.Family) ([]netlink.Route, error) {
 	all, err := complete(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(addressFamilies[f], &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	})
@@ -201,7 +202,7 @@ func tproxyRoutes(f inet.Family) ([]netlink.Route, error) {
 			everything = ones == 0
 		}
 		if everything && route.Type == unix.RTN_LOCAL &&
-			(route.Protocol == routeProtocol || uint32(route.Table) == IstioTProxyRoute.Table) {
+			(route.Protocol == routeProtocol || uint32(route.Table) == t.Known.Table) {
 			ours = append(ours, route)
 		}
 	}
@@ -228,9 +229,9 @@ func ruleRoute(rule netlink.Rule) TProxyRoute {
 // addressFamilies are the families as the kernel numbers them (socket(2)).
 var addressFamilies = inet.PerFamily[int]{unix.AF_INET, unix.AF_INET6}
 
-// hasTProxyRoute is [TProxyFamilies] for one family.
-func hasTProxyRoute(f inet.Family) (bool, error) {
-	there, err := TProxyFamilies()
+// in is Families for one family.
+func (t TProxyRoutes) in(f inet.Family) (bool, error) {
+	there, err := t.Families()
 	return there[f], err
 }
 

@@ -45,8 +45,8 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	errs = append(errs,
 		inv.removeRoutes(&done, map[iptables.Family]netutil.TProxyRoute{iptables.IPv4: {}, iptables.IPv6: {}}),
 		inv.passthroughV6(&done, false))
-	if stays, err := netutil.HasPassthroughV6(); err == nil && stays {
-		inv.log.Warn(netutil.PassthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
+	if stays, _, err := netutil.FindLoopbackAddr(passthroughV6); err == nil && stays {
+		inv.log.Warn(passthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,6 @@ import (
 
 	"istio-init/capture/capturetest"
 	"istio-init/iptables"
-	"istio-init/netutil"
 )
 
 // HAProxy stands for every proxy that is not ours: it knows nothing of this
@@ -108,7 +107,7 @@ func TestHAProxyServesARedirectedPod(t *testing.T) {
 			pod := capturetest.NewPod(t, capturetest.Config{})
 			startHAProxy(t, pod, capturetest.Identity{UID: 1337, GID: 1337}, haproxyOutbound+haproxyRedirect)
 			applyIn(t, pod, v, "REDIRECT")
-			passthrough := [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netutil.PassthroughV6}
+			passthrough := [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
 			for _, f := range iptables.Families {
 				exchange(t, pod, requests(pod, f, passthrough[f]))
 			}

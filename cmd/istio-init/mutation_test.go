@@ -173,14 +173,14 @@ func install(t *testing.T, pod *capturetest.Pod, rs iptables.Ruleset, route netu
 			return fmt.Errorf("%s: %w: %s", restore.Path, err, out)
 		}
 		if rs.Family == iptables.IPv6 {
-			if _, err := netutil.AddPassthroughV6(); err != nil {
+			if _, err := netutil.AddLoopbackAddr(passthroughV6); err != nil {
 				return err
 			}
 		}
 		if route == (netutil.TProxyRoute{}) {
 			return nil
 		}
-		_, err := netutil.AddTProxyRoute(rs.Family, route)
+		_, err := tproxyRoutes.Add(rs.Family, route)
 		return err
 	})
 }

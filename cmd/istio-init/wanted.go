@@ -74,7 +74,7 @@ func rulesets(checked []iptables.Checked) []iptables.Ruleset {
 
 // families are those that are captured, and what to warn of.
 func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
-	addrs, err := netutil.Addrs()
+	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return nil, nil, err
 	}
