@@ -20,44 +20,19 @@ const (
 	None                 // nothing is captured, in or out
 )
 
-var modeNames = [...]string{"REDIRECT", "TPROXY", "NONE"}
+// ModeNames are Istio's names of the modes, in their order.
+var ModeNames = [...]string{"REDIRECT", "TPROXY", "NONE"}
 
 // String returns Istio's name of the mode.
-func (m Mode) String() string { return modeNames[m] }
+func (m Mode) String() string { return ModeNames[m] }
 
 // UnmarshalText takes Istio's names in any case; "" is REDIRECT.
 func (m *Mode) UnmarshalText(text []byte) error {
-	i := slices.Index(modeNames[:], strings.ToUpper(string(text)))
+	i := slices.Index(ModeNames[:], strings.ToUpper(string(text)))
 	if i < 0 && len(text) > 0 {
 		return errors.New("is not a mode")
 	}
 	*m = Mode(max(i, 0))
-	return nil
-}
-
-// A Generation is the Istio release whose rules are wanted, line for line. The
-// zero value is the current one.
-type Generation uint8
-
-// The generations, newest first.
-const (
-	Current Generation = iota
-	Istio1_15
-	Istio1_0
-)
-
-var generationNames = [...]string{"current", "1.15", "1.0"}
-
-// String returns the form that UnmarshalText takes.
-func (g Generation) String() string { return generationNames[g] }
-
-// UnmarshalText takes "current", "1.15" or "1.0".
-func (g *Generation) UnmarshalText(text []byte) error {
-	i := slices.Index(generationNames[:], string(text))
-	if i < 0 {
-		return errors.New("is not current, 1.15 or 1.0")
-	}
-	*g = Generation(i)
 	return nil
 }
 
@@ -113,15 +88,6 @@ type DNS struct {
 // Captures tells whether any look-up is captured.
 func (d DNS) Captures() bool { return d.All || len(d.Servers) > 0 }
 
-// SelfCallMark marks the proxy's calls to its own pod in mode TProxy, so that
-// they are captured on their way in (Istio's constant; it does not follow the
-// mark of captured packets).
-const SelfCallMark = 1338
-
-// MaxOwnerGroups is how many groups can be told apart: one rule has to name all
-// (Istio's own bound).
-const MaxOwnerGroups = 64
-
 // Validate tells all that is wrong with a config, joined.
 func (c Config) Validate() error {
 	var errs []error
@@ -138,8 +104,8 @@ func (c Config) Validate() error {
 	check(max(len(c.OwnerGroups.Only), len(c.OwnerGroups.Except)) > MaxOwnerGroups, "more than %d owner groups", MaxOwnerGroups)
 	check(c.LoopbackV4.IsValid() && (!c.LoopbackV4.Addr().Is4() || !c.LoopbackV4.Addr().IsLoopback() || c.LoopbackV4.Bits() < 8),
 		"%s is not a part of 127.0.0.0/8", c.LoopbackV4)
-	check(int(c.Generation) >= len(generationNames), "generation %d does not exist", c.Generation)
-	check(int(c.Mode) >= len(modeNames), "mode %d does not exist", c.Mode)
+	check(int(c.Generation) >= len(GenerationNames), "generation %d does not exist", c.Generation)
+	check(int(c.Mode) >= len(ModeNames), "mode %d does not exist", c.Mode)
 	if c.Mode == TProxy {
 		check(c.TProxyMark == 0, "the mark of captured packets is 0, which every packet has")
 		check(c.TProxyMark == SelfCallMark, "the mark of captured packets is %d, which marks the proxy's own calls", SelfCallMark)

@@ -39,7 +39,7 @@ func (t traveller) capturedBy(leg Leg) *Decision {
 		for i, s := range slices.Backward(stage.Steps) {
 			switch s.Rule.Target.(type) {
 			case iptables.Redirect, iptables.TProxy:
-				if i > 0 && jumpsTo(stage.Steps[i-1].Rule, s.Chain) && iptables.Own(s.Chain) && s.Chain != chainOutputDNS {
+				if i > 0 && jumpsTo(stage.Steps[i-1].Rule, s.Chain) && iptables.Own(s.Chain) && s.Chain != ChainOutputDNS {
 					return t.decided(stage.Steps[i-1])
 				}
 				return t.decided(s)
@@ -104,16 +104,16 @@ func (t traveller) notTaken(leg Leg) string {
 		return "UDP other than look-ups that are captured is left alone"
 	case leg.Proto != iptables.TCP:
 		return "only TCP and look-ups are captured"
-	case leg.Owner == nil && entered(chainInbound):
+	case leg.Owner == nil && entered(ChainInbound):
 		return fmt.Sprintf("port %d is not included by -b", leg.Dst.Port())
 	case leg.Owner == nil:
 		return "no connection that comes in is captured: -b names no port"
-	case entered(chainOutput) && t.c.manyGroups() && !entered(chainOutputGroup):
+	case entered(ChainOutput) && t.c.manyGroups() && !entered(ChainOutputGroup):
 		return noneOfTheGroups
-	case entered(chainOutput) && t.c.OutboundPrefixes.Empty() && len(t.c.OutboundPorts) == 0:
+	case entered(ChainOutput) && t.c.OutboundPrefixes.Empty() && len(t.c.OutboundPorts) == 0:
 		return "no connection to elsewhere is captured: -i and -q name nothing"
-	case entered(chainOutput):
+	case entered(ChainOutput):
 		return fmt.Sprintf("%s is not included by -i, nor port %d by -q", leg.Dst.Addr(), leg.Dst.Port())
 	}
-	return "no rule leads what leaves the pod to " + chainOutput
+	return "no rule leads what leaves the pod to " + ChainOutput
 }

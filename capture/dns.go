@@ -6,21 +6,6 @@ import (
 	"istio-init/iptables"
 )
 
-// Ports of DNS capture: where look-ups go, and where the agent takes them, on
-// localhost (Istio's constant).
-const (
-	DNSPort      = 53
-	DNSProxyPort = 15053
-)
-
-// Conntrack zones of DNS capture: Istio's constants. A look-up and the one the
-// agent makes for it may have equal addresses and ports, so they are kept in zones
-// of their own: 1 between the agent and the server, 2 between the app and the agent.
-const (
-	upstreamZone = 1
-	appZone      = 2
-)
-
 // dnsServers are the conditions on the address of the servers whose look-ups are
 // captured: one without a condition for all, one for each of the family, or none.
 func dnsServers(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
@@ -30,7 +15,7 @@ func dnsServers(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
 	var conds []iptables.Cond[netip.Prefix]
 	for _, server := range c.DNS.Servers {
 		if f.Has(server) {
-			conds = append(conds, iptables.Is(netip.PrefixFrom(server, server.BitLen())))
+			conds = append(conds, iptables.Is(host(server)))
 		}
 	}
 	return conds
@@ -71,10 +56,10 @@ func rawTable(c Config, f iptables.Family) iptables.Table {
 		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone))
 	}
 	if len(in) > 0 {
-		t.chain(iptables.Prerouting, when(match{}, jump(chainInbound)))
-		t.chain(chainInbound, in...)
+		t.chain(iptables.Prerouting, when(match{}, jump(ChainInbound)))
+		t.chain(ChainInbound, in...)
 	}
-	t.chain(iptables.Output, when(match{}, jump(chainOutputDNS)))
-	t.chain(chainOutputDNS, out...)
+	t.chain(iptables.Output, when(match{}, jump(ChainOutputDNS)))
+	t.chain(ChainOutputDNS, out...)
 	return iptables.Table(t)
 }

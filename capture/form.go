@@ -70,7 +70,7 @@ func targetName(t iptables.Target) string {
 
 // listName is the name of a chain without the number of a branch.
 func listName(chain string) string {
-	for _, root := range []string{chainExclude, chainInclude} {
+	for _, root := range []string{ChainExclude, ChainInclude} {
 		if number, ok := strings.CutPrefix(chain, root+"_"); ok && strings.Trim(number, "0123456789") == "" {
 			return root
 		}

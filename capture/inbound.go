@@ -6,16 +6,13 @@ import (
 	"istio-init/iptables"
 )
 
-// sshPort was left alone by the generation 1.0, whatever was asked for.
-const sshPort = 22
-
 // inbound are the rules for TCP connections that come into the pod.
 func inbound(c Config, f iptables.Family) []rule {
 	var rules []rule
 	// From a virtual machine: not inbound, but outbound where it is captured.
-	to, captured := destinations(c, f), jump(chainRedirect)
+	to, captured := destinations(c, f), jump(ChainRedirect)
 	if c.includeTree(f) {
-		to, captured = []iptables.Cond[netip.Prefix]{{}}, jump(chainInclude)
+		to, captured = []iptables.Cond[netip.Prefix]{{}}, jump(ChainInclude)
 	}
 	for _, dst := range to {
 		for _, in := range c.VirtualInterfaces {
@@ -36,10 +33,10 @@ func inbound(c Config, f iptables.Family) []rule {
 	case !c.redirectsInbound():
 	case c.InboundPorts.All:
 		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
-		rules = append(rules, when(tcp, jump(chainInRedirect)))
+		rules = append(rules, when(tcp, jump(ChainInRedirect)))
 	default:
 		for _, ports := range c.packed(c.InboundPorts.Only) {
-			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(chainInRedirect)))
+			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(ChainInRedirect)))
 		}
 	}
 	return rules

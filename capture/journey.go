@@ -194,14 +194,14 @@ func (t traveller) goesOut(leg *Leg, p iptables.Packet, device string) iptables.
 	p.Out = device
 	p, ok := t.hook(leg, p, iptables.Output)
 	if ok {
-		p, ok = t.hook(leg, p, "POSTROUTING")
+		p, ok = t.hook(leg, p, iptables.Postrouting)
 	}
 	if !ok || p.Out != "lo" {
 		return p
 	}
 	p.In, p.Out, p.Owner, p.NATDone = "lo", "", nil, true
 	if p, ok = t.hook(leg, p, iptables.Prerouting); ok {
-		p, _ = t.hook(leg, p, "INPUT")
+		p, _ = t.hook(leg, p, iptables.Input)
 	}
 	return p
 }
@@ -216,16 +216,16 @@ func (t traveller) comesIn(leg *Leg, p iptables.Packet, device string) iptables.
 	out, _ := t.site.Route(p.Dst.Addr())
 	if out == "lo" || p.RedirectedTo != 0 || p.TProxiedTo != 0 {
 		p.NATDone = true
-		p, _ = t.hook(leg, p, "INPUT")
+		p, _ = t.hook(leg, p, iptables.Input)
 		return p
 	}
 	if p.Out = out; out == "" {
 		leg.noRoute()
 		return p
 	}
-	if p, ok = t.hook(leg, p, "FORWARD"); ok {
+	if p, ok = t.hook(leg, p, iptables.Forward); ok {
 		p.In = ""
-		p, _ = t.hook(leg, p, "POSTROUTING")
+		p, _ = t.hook(leg, p, iptables.Postrouting)
 	}
 	return p
 }
@@ -281,7 +281,7 @@ func (t traveller) next(leg Leg) *Connection {
 		if t.c.Mode == TProxy {
 			to.Src, to.Mark = netip.AddrPortFrom(leg.Src.Addr(), 0), t.c.TProxyMark
 		} else {
-			to.Src = netip.AddrPortFrom(Passthrough(t.Rules.Family).Addr(), 0)
+			to.Src = netip.AddrPortFrom(Passthrough(t.Rules.Family), 0)
 		}
 		return &to
 	}

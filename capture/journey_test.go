@@ -17,7 +17,7 @@ func testSite(c Config) Site {
 	own := []netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8::2")}
 	site := Site{Route: func(dst netip.Addr) (string, netip.Addr) {
 		switch {
-		case dst.IsLoopback() || dst == Passthrough(iptables.IPv6).Addr():
+		case dst.IsLoopback() || dst == Passthrough(iptables.IPv6):
 			return "lo", dst
 		case dst == own[0] || dst == own[1]:
 			return "lo", dst

@@ -160,7 +160,7 @@ func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
 		if most > 2*mostBranches+1 {
 			t.Errorf("%s: a chain has %d rules", f, most)
 		}
-		if depth := treeDepth(prefixChains(c.merged(f), f), chainExclude); depth > 6 {
+		if depth := treeDepth(prefixChains(c.merged(f), f), ChainExclude); depth > 6 {
 			t.Errorf("%s: the tree is %d chains deep", f, depth)
 		}
 	}
@@ -170,7 +170,7 @@ func treeDepth(chains []iptables.Chain, name string) int {
 	deepest := 0
 	for _, c := range chains {
 		for _, r := range c.Rules {
-			if to, ok := r.Target.(iptables.Goto); ok && c.Name == name && to.Chain != chainOutputApp {
+			if to, ok := r.Target.(iptables.Goto); ok && c.Name == name && to.Chain != ChainOutputApp {
 				deepest = max(deepest, treeDepth(chains, to.Chain))
 			}
 		}

@@ -21,7 +21,7 @@ func output(c Config, f iptables.Family) []rule {
 	rules = append(rules, fromProxy(c, f)...)
 	if c.manyGroups() {
 		for _, gid := range c.OwnerGroups.Only {
-			rules = append(rules, when(byGID(iptables.Is(gid)), jump(chainOutputGroup)))
+			rules = append(rules, when(byGID(iptables.Is(gid)), jump(ChainOutputGroup)))
 		}
 		return rules
 	}
@@ -35,14 +35,14 @@ func fromApp(c Config, f iptables.Family) []rule {
 	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// Name look-ups, also those of a server on localhost.
 	if len(dnsServers(c, f)) > 0 {
-		to(match{}, jump(chainOutputDNS))
+		to(match{}, jump(ChainOutputDNS))
 	}
 	// App to itself by localhost: local.
 	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return)
 	// To an excluded destination, before any inclusion.
 	excluded, tree := c.prefixRules(c.OutboundPrefixes.Except, f)
 	if tree {
-		to(match{}, iptables.Goto{Chain: chainExclude})
+		to(match{}, iptables.Goto{Chain: ChainExclude})
 		return rules
 	}
 	for _, dst := range excluded {
@@ -58,15 +58,15 @@ func included(c Config, f iptables.Family) []rule {
 	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// To an included port, wherever it is.
 	for _, ports := range c.packed(c.OutboundPorts) {
-		to(ofProto(iptables.TCP, ports), jump(chainRedirect))
+		to(ofProto(iptables.TCP, ports), jump(ChainRedirect))
 	}
 	if c.includeTree(f) {
-		to(match{}, iptables.Goto{Chain: chainInclude})
+		to(match{}, iptables.Goto{Chain: ChainInclude})
 		return rules
 	}
 	// To an included destination.
 	for _, dst := range destinations(c, f) {
-		to(match{Dst: dst}, jump(chainRedirect))
+		to(match{Dst: dst}, jump(ChainRedirect))
 	}
 	if c.Generation != Current && len(ofFamily(c.OutboundPrefixes.Only, f)) > 0 {
 		to(match{}, iptables.Return)
@@ -101,13 +101,13 @@ func (c Config) includeTree(f iptables.Family) bool {
 func prefixChains(c Config, f iptables.Family) []iptables.Chain {
 	var chains []iptables.Chain
 	if prefixes, tree := c.prefixRules(c.OutboundPrefixes.Except, f); tree {
-		t := prefixTree{root: chainExclude, leaf: iptables.Return, rest: iptables.Goto{Chain: chainOutputApp}}
+		t := prefixTree{root: ChainExclude, leaf: iptables.Return, rest: iptables.Goto{Chain: ChainOutputApp}}
 		t.grow(prefixes)
-		chains = append(t.chains, iptables.Chain{Name: chainOutputApp, Rules: included(c, f)})
+		chains = append(t.chains, iptables.Chain{Name: ChainOutputApp, Rules: included(c, f)})
 	}
 	if c.includeTree(f) {
 		prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
-		t := prefixTree{root: chainInclude, leaf: jump(chainRedirect)}
+		t := prefixTree{root: ChainInclude, leaf: jump(ChainRedirect)}
 		t.grow(prefixes)
 		chains = append(chains, t.chains...)
 	}
@@ -121,7 +121,7 @@ func fromProxy(c Config, f iptables.Family) []rule {
 		return fromProxy1_0(c, f)
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
-	rules := []rule{when(match{Src: iptables.Is(Passthrough(f)), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
+	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(f))), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
 	rules = append(rules, fromOwners(c, f, byUID, c.ProxyUIDs)...)
 	return append(rules, fromOwners(c, f, byGID, c.ProxyGIDs)...)
 }
@@ -149,7 +149,7 @@ func fromOwners(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRa
 		// is the door itself, and to DNS, which the agent has seen.
 		self := by(iptables.Is(id))
 		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
-		again = append(again, when(notDoor(c, self), jump(chainInRedirect)))
+		again = append(again, when(notDoor(c, self), jump(ChainInRedirect)))
 		// Proxy to anywhere else: out.
 		out = append(out, when(by(iptables.Is(id)), iptables.Return))
 	}
@@ -189,7 +189,7 @@ func notDoor(c Config, self match) match {
 // fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself
 // by pod address goes out by the proxy, whoever calls.
 func fromProxy1_0(c Config, f iptables.Family) []rule {
-	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(chainRedirect))}
+	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect))}
 	for _, uid := range c.ProxyUIDs {
 		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return))
 	}

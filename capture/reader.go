@@ -32,22 +32,22 @@ type owners struct{ uids, gids []iptables.IDRange }
 
 // forms say for each of our chains what its rules mean, by their form.
 var forms = map[string]func(*reader, string, rule) string{
-	"nat " + chainOutput:      (*reader).natOutput,
-	"nat " + chainOutputApp:   (*reader).natOutput,
-	"nat " + chainExclude:     (*reader).natOutput,
-	"nat " + chainInclude:     (*reader).natOutput,
-	"nat " + chainOutputGroup: (*reader).natOutput,
-	"nat " + chainOutputDNS:   (*reader).lookups,
-	"nat " + chainInbound:     (*reader).natInbound,
-	"nat " + chainInRedirect:  (*reader).redirect,
-	"nat " + chainRedirect:    (*reader).redirect,
-	"mangle " + chainInbound:  (*reader).mangleInbound,
-	"mangle " + chainDivert:   (*reader).divert,
-	"mangle " + chainTProxy:   (*reader).tproxy,
-	"mangle " + chainOutput:   (*reader).mangleOutput,
-	"mangle " + chainDrop:     (*reader).drop,
-	"raw " + chainInbound:     (*reader).zones,
-	"raw " + chainOutputDNS:   (*reader).zones,
+	"nat " + ChainOutput:      (*reader).natOutput,
+	"nat " + ChainOutputApp:   (*reader).natOutput,
+	"nat " + ChainExclude:     (*reader).natOutput,
+	"nat " + ChainInclude:     (*reader).natOutput,
+	"nat " + ChainOutputGroup: (*reader).natOutput,
+	"nat " + ChainOutputDNS:   (*reader).lookups,
+	"nat " + ChainInbound:     (*reader).natInbound,
+	"nat " + ChainInRedirect:  (*reader).redirect,
+	"nat " + ChainRedirect:    (*reader).redirect,
+	"mangle " + ChainInbound:  (*reader).mangleInbound,
+	"mangle " + ChainDivert:   (*reader).divert,
+	"mangle " + ChainTProxy:   (*reader).tproxy,
+	"mangle " + ChainOutput:   (*reader).mangleOutput,
+	"mangle " + ChainDrop:     (*reader).drop,
+	"raw " + ChainInbound:     (*reader).zones,
+	"raw " + ChainOutputDNS:   (*reader).zones,
 }
 
 // builtin reads a rule of a built-in chain: a jump to ours, or what Istio itself
@@ -58,21 +58,21 @@ func (r *reader) builtin(form string, rule rule) string {
 		return r.istios(form, rule)
 	}
 	switch r.chain + ": " + form {
-	case "nat PREROUTING: tcp ISTIO_INBOUND", "mangle PREROUTING: tcp ISTIO_INBOUND":
+	case "nat PREROUTING: tcp " + ChainInbound, "mangle PREROUTING: tcp " + ChainInbound:
 		return "TCP that comes in is looked at"
-	case "nat OUTPUT: ISTIO_OUTPUT":
+	case "nat OUTPUT: " + ChainOutput:
 		if !r.dns { // else the older generations have it too
 			r.c.Generation = Current
 		}
 		return "what leaves a socket of the pod is looked at"
-	case "nat OUTPUT: tcp ISTIO_OUTPUT", "mangle OUTPUT: tcp ISTIO_OUTPUT":
+	case "nat OUTPUT: tcp " + ChainOutput, "mangle OUTPUT: tcp " + ChainOutput:
 		return "TCP that leaves a socket of the pod is looked at"
-	case "mangle PREROUTING: state ISTIO_DROP":
+	case "mangle PREROUTING: state " + ChainDrop:
 		r.c.DropInvalid = true
 		return "what fits no connection is dropped (--drop-invalid)"
-	case "raw PREROUTING: ISTIO_INBOUND", "raw OUTPUT: ISTIO_OUTPUT_DNS":
+	case "raw PREROUTING: " + ChainInbound, "raw OUTPUT: " + ChainOutputDNS:
 		return "look-ups get conntrack zones of their own (--redirect-dns)"
-	case "nat PREROUTING: i ISTIO_REDIRECT", "nat PREROUTING: d i ISTIO_REDIRECT":
+	case "nat PREROUTING: i " + ChainRedirect, "nat PREROUTING: d i " + ChainRedirect:
 		return r.natInbound(form, rule)
 	}
 	return ""
@@ -98,25 +98,25 @@ func (r *reader) natOutput(form string, rule rule) string {
 		return "the proxy connects to the app on behalf of a peer"
 	case "d RETURN", "RETURN":
 		return r.leftAlone(rule)
-	case "tcp dport ISTIO_REDIRECT", "tcp dports ISTIO_REDIRECT":
+	case "tcp dport " + ChainRedirect, "tcp dports " + ChainRedirect:
 		r.captured = true
 		r.c.OutboundPorts = append(r.c.OutboundPorts, destinationPorts(rule.Match)...)
 		return portsAre(rule, "included by -q")
-	case "d ISTIO_REDIRECT":
+	case "d " + ChainRedirect:
 		r.include(rule.Dst.Val)
 		return fmt.Sprintf("%s is included by -i", rule.Dst.Val)
-	case "ISTIO_REDIRECT":
+	case ChainRedirect:
 		if o := &r.c.OutboundPrefixes; !o.All && len(o.Only) == 0 {
 			o.All, r.captured = true, true
 		} else {
 			r.include(r.anywhere())
 		}
 		return "every destination is included by -i"
-	case "goto ISTIO_EXCLUDE", "d goto ISTIO_EXCLUDE", "goto ISTIO_INCLUDE", "d goto ISTIO_INCLUDE", "goto ISTIO_OUTPUT_APP":
+	case "goto " + ChainExclude, "d goto " + ChainExclude, "goto " + ChainInclude, "d goto " + ChainInclude, "goto " + ChainOutputApp:
 		return listed(form, rule)
-	case "ISTIO_OUTPUT_DNS":
+	case ChainOutputDNS:
 		return "look-ups are looked at (--redirect-dns)"
-	case "gid ISTIO_OUTPUT_GROUP":
+	case "gid " + ChainOutputGroup:
 		r.c.OwnerGroups.All, r.c.OwnerGroups.Only = false, append(r.c.OwnerGroups.Only, rule.GIDs[0].Val)
 		return fmt.Sprintf("group %s is one of ISTIO_OUTBOUND_OWNER_GROUPS", rule.GIDs[0].Val)
 	case "!gid RETURN":
@@ -175,13 +175,13 @@ func (r *reader) leftAlone(rule rule) string {
 // listed says what a rule of a long list is for.
 func listed(form string, rule rule) string {
 	switch form {
-	case "goto ISTIO_EXCLUDE":
+	case "goto " + ChainExclude:
 		return "the destinations that -x excludes are many: they are looked up"
-	case "goto ISTIO_INCLUDE":
+	case "goto " + ChainInclude:
 		return "the destinations that -i includes are many: they are looked up"
-	case "d goto ISTIO_EXCLUDE":
+	case "d goto " + ChainExclude:
 		return fmt.Sprintf("of %s some are excluded by -x", rule.Dst.Val)
-	case "d goto ISTIO_INCLUDE":
+	case "d goto " + ChainInclude:
 		return fmt.Sprintf("of %s some are included by -i", rule.Dst.Val)
 	}
 	return "no destination that -x excludes"
@@ -195,14 +195,14 @@ const (
 // fromProxy reads the rules that keep the proxy's own traffic out of the proxy.
 func (r *reader) fromProxy(form string, rule rule) string {
 	switch form {
-	case "!d o tcp !dport uid ISTIO_IN_REDIRECT", "!d o tcp !dport gid ISTIO_IN_REDIRECT",
-		"!d o tcp !dports uid ISTIO_IN_REDIRECT", "!d o tcp !dports gid ISTIO_IN_REDIRECT",
-		"!d o uid ISTIO_IN_REDIRECT", "!d o gid ISTIO_IN_REDIRECT":
+	case "!d o tcp !dport uid " + ChainInRedirect, "!d o tcp !dport gid " + ChainInRedirect,
+		"!d o tcp !dports uid " + ChainInRedirect, "!d o tcp !dports gid " + ChainInRedirect,
+		"!d o uid " + ChainInRedirect, "!d o gid " + ChainInRedirect:
 		r.selfCall(rule)
 		return "the proxy calls its own pod: in by the front door"
 	case "o !uid RETURN", "o !gid RETURN", "o tcp !dport !uid RETURN", "o tcp !dport !gid RETURN", "o tcp !dport RETURN":
 		return localCall
-	case "!d o ISTIO_REDIRECT":
+	case "!d o " + ChainRedirect:
 		r.proxied, r.c.Generation = true, Istio1_0
 		return "the pod calls itself: out by the proxy"
 	case "uid RETURN":
@@ -247,7 +247,7 @@ func (r *reader) redirect(form string, rule rule) string {
 		return ""
 	}
 	port := rule.Target.(iptables.Redirect).Port
-	if r.chain == "nat "+chainRedirect {
+	if r.chain == "nat "+ChainRedirect {
 		r.c.ProxyPort = port
 		return fmt.Sprintf("to the proxy's outbound port %d", port)
 	}

@@ -11,7 +11,7 @@ import (
 // natInbound reads the rules for connections that come in.
 func (r *reader) natInbound(form string, rule rule) string {
 	switch form {
-	case "i ISTIO_REDIRECT", "d i ISTIO_REDIRECT", "i ISTIO_INCLUDE":
+	case "i " + ChainRedirect, "d i " + ChainRedirect, "i " + ChainInclude:
 		if !slices.Contains(r.c.VirtualInterfaces, rule.In.Val) {
 			r.c.VirtualInterfaces = append(r.c.VirtualInterfaces, rule.In.Val)
 		}
@@ -24,7 +24,7 @@ func (r *reader) natInbound(form string, rule rule) string {
 		r.left++
 		return r.leftLink(rule.In.Val, r.left <= r.leaves-len(r.c.ExcludeInterfaces))
 	}
-	return r.inboundPort(form, rule, chainInRedirect)
+	return r.inboundPort(form, rule, ChainInRedirect)
 }
 
 // leftLink reads a rule that leaves an interface alone: of a virtual machine, or
@@ -72,10 +72,10 @@ func (r *reader) isTunnel(port iptables.PortRange) bool {
 	switch {
 	case !port.Single():
 		return false
-	case r.chain == "nat "+chainInbound: // from 1.7 on; until then it was that of SSH
+	case r.chain == "nat "+ChainInbound: // from 1.7 on; until then it was that of SSH
 		return port.Lo != sshPort || r.c.Generation == Istio1_0
 	}
-	return port.Lo == cmp.Or(r.c.TunnelPort, defaultTunnelPort)
+	return port.Lo == cmp.Or(r.c.TunnelPort, DefaultTunnelPort)
 }
 
 // lookups reads the rules that redirect look-ups.
@@ -125,14 +125,14 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 		return "the proxy connects to the app on behalf of a peer"
 	case "i tcp !mark RETURN":
 		return localCall
-	case "tcp state ISTIO_DIVERT", "tcp !syn state ISTIO_DIVERT", "tcp dport state ISTIO_DIVERT", "tcp dport !syn state ISTIO_DIVERT",
-		"tcp dports state ISTIO_DIVERT", "tcp !syn dports state ISTIO_DIVERT":
+	case "tcp state " + ChainDivert, "tcp !syn state " + ChainDivert, "tcp dport state " + ChainDivert, "tcp dport !syn state " + ChainDivert,
+		"tcp dports state " + ChainDivert, "tcp !syn dports state " + ChainDivert:
 		return "a packet of a connection that the proxy may have"
 	}
-	if form == "foreign" && jumpsTo(rule, chainDivert) { // -m socket, in 1.0
+	if form == "foreign" && jumpsTo(rule, ChainDivert) { // -m socket, in 1.0
 		return "a packet of a connection that the proxy may have"
 	}
-	return r.inboundPort(form, rule, chainTProxy)
+	return r.inboundPort(form, rule, ChainTProxy)
 }
 
 // divert reads the rules for packets of connections that the proxy has.

@@ -19,25 +19,25 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 	var in []iptables.Interface
 	nat, filter := rs.Table(iptables.NAT), rs.Table(iptables.Filter)
 	for _, r := range nat.Chain(iptables.Prerouting).Rules {
-		if jumpsTo(r, chainInbound) {
+		if jumpsTo(r, ChainInbound) {
 			break
 		}
 		switch form(r) {
 		case "i RETURN":
 			in = append(in, r.In.Val)
-		case "i ISTIO_REDIRECT", "d i ISTIO_REDIRECT":
+		case "i " + ChainRedirect, "d i " + ChainRedirect:
 			marks.virtuals = append(marks.virtuals, r.In.Val)
 		}
 	}
 	for _, r := range nat.Chain(iptables.Output).Rules {
-		if jumpsTo(r, chainOutput) {
+		if jumpsTo(r, ChainOutput) {
 			break
 		}
 		if form(r) == "o RETURN" && slices.Contains(in, r.Out.Val) {
 			marks.excluded = append(marks.excluded, r.Out.Val)
 		}
 	}
-	marks.guarded = !slices.ContainsFunc([]string{"INPUT", "FORWARD", iptables.Output}, func(chain string) bool {
+	marks.guarded = !slices.ContainsFunc(iptables.BuiltinChains(iptables.Filter), func(chain string) bool {
 		rules := filter.Chain(chain).Rules
 		return len(rules) < 2 || !isGuardrail(rules[0], rules[1]) && !isGuardrail(rules[1], rules[0])
 	})

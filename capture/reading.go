@@ -42,27 +42,27 @@ func (r *Reading) Captures() bool {
 // Read understands the rules of one family.
 func Read(rs iptables.Ruleset) *Reading {
 	r := &Reading{Rules: rs, reasons: map[Place]string{}}
-	r.config = Config{Generation: Istio1_15, TProxyTable: defaultTProxyTable, OwnerGroups: Scope[iptables.IDRange]{All: true}}
+	r.config = Config{Generation: Istio1_15, TProxyTable: DefaultTProxyTable, OwnerGroups: Scope[iptables.IDRange]{All: true}}
 	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual machines' only in the other chains.
-	for _, chain := range []string{chainOutput, chainOutputGroup} {
+	for _, chain := range []string{ChainOutput, ChainOutputGroup} {
 		r.chain(iptables.NAT, chain)
 	}
-	for _, root := range []string{chainExclude, chainOutputApp, chainInclude} {
+	for _, root := range []string{ChainExclude, ChainOutputApp, ChainInclude} {
 		for _, c := range rs.Table(iptables.NAT).Chains {
 			if listName(c.Name) == root {
 				r.chain(iptables.NAT, c.Name)
 			}
 		}
 	}
-	for _, chain := range []string{chainOutputDNS, chainInbound, chainInRedirect, chainRedirect} {
+	for _, chain := range []string{ChainOutputDNS, ChainInbound, ChainInRedirect, ChainRedirect} {
 		r.chain(iptables.NAT, chain)
 	}
-	for _, chain := range []string{chainInbound, chainDivert, chainTProxy, chainOutput, chainDrop} {
+	for _, chain := range []string{ChainInbound, ChainDivert, ChainTProxy, ChainOutput, ChainDrop} {
 		r.chain(iptables.Mangle, chain)
 	}
-	for _, chain := range []string{chainInbound, chainOutputDNS} {
+	for _, chain := range []string{ChainInbound, ChainOutputDNS} {
 		r.chain(iptables.Raw, chain)
 	}
 	for _, t := range rs.Tables {
@@ -79,7 +79,7 @@ func Read(rs iptables.Ruleset) *Reading {
 // the table raw has rules for them in every one.
 func capturesLookups(rs iptables.Ruleset) bool {
 	raw := rs.Table(iptables.Raw)
-	return len(raw.Chain(chainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
+	return len(raw.Chain(ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
 }
 
 // chain reads one chain.
@@ -122,17 +122,10 @@ func Configuration(readings ...*Reading) Config {
 	if c.Generation == Istio1_0 && c.InboundPort == 0 {
 		c.InboundPort = c.ProxyPort
 	}
-	c.TunnelPort = cmp.Or(c.TunnelPort, defaultTunnelPort)
-	c.TProxyMark = cmp.Or(c.TProxyMark, defaultTProxyMark)
+	c.TunnelPort = cmp.Or(c.TunnelPort, DefaultTunnelPort)
+	c.TProxyMark = cmp.Or(c.TProxyMark, DefaultTProxyMark)
 	return c
 }
-
-// Istio's defaults, for what rules need not show.
-const (
-	defaultTunnelPort  = 15008
-	defaultTProxyMark  = 1337
-	defaultTProxyTable = 133
-)
 
 // with adds what the rules of another family say.
 func (c Config) with(other Config) Config {

@@ -6,24 +6,6 @@ import (
 	"istio-init/iptables"
 )
 
-// The chains, by Istio's names, which its tools and its users look for.
-const (
-	chainInbound    = "ISTIO_INBOUND"
-	chainInRedirect = "ISTIO_IN_REDIRECT"
-	chainOutput     = "ISTIO_OUTPUT"
-	chainRedirect   = "ISTIO_REDIRECT"
-	chainOutputDNS  = "ISTIO_OUTPUT_DNS"
-	chainDivert     = "ISTIO_DIVERT"
-	chainTProxy     = "ISTIO_TPROXY"
-	chainDrop       = "ISTIO_DROP"
-
-	// Ours, for long lists.
-	chainOutputGroup = "ISTIO_OUTPUT_GROUP" // of owner groups
-	chainExclude     = "ISTIO_EXCLUDE"      // of destinations; its branches are numbered
-	chainOutputApp   = "ISTIO_OUTPUT_APP"   // what follows them
-	chainInclude     = "ISTIO_INCLUDE"      // of destinations; its branches are numbered
-)
-
 // The names of iptables that the rules are written in.
 type (
 	rule  = iptables.Rule
@@ -35,14 +17,8 @@ func when(m match, do iptables.Target) rule { return rule{Match: m, Target: do} 
 
 func jump(chain string) iptables.Target { return iptables.Jump{Chain: chain} }
 
-// Passthrough is the source address of the proxy's inbound connections to the
-// app: Istio's constant for each family.
-func Passthrough(f iptables.Family) netip.Prefix {
-	if f == iptables.IPv6 {
-		return netip.MustParsePrefix("::6/128")
-	}
-	return netip.MustParsePrefix("127.0.0.6/32")
-}
+// host returns the prefix that holds one address.
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // Rules returns the rules of a valid config for one family. There are none in
 // mode None, and none for IPv6 in the generation 1.0, which did not capture it.
@@ -77,20 +53,20 @@ var tcp = match{Proto: iptables.TCP}
 func natTable(c Config, f iptables.Family) iptables.Table {
 	t := table{Name: iptables.NAT}
 	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
-		t.chain(iptables.Prerouting, when(tcp, jump(chainInbound)))
+		t.chain(iptables.Prerouting, when(tcp, jump(ChainInbound)))
 	}
-	t.chain(iptables.Output, when(outputHook(c), jump(chainOutput)))
-	t.chain(chainInbound, inbound(c, f)...)
-	t.chain(chainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
-	t.chain(chainOutput, output(c, f)...)
+	t.chain(iptables.Output, when(outputHook(c), jump(ChainOutput)))
+	t.chain(ChainInbound, inbound(c, f)...)
+	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
+	t.chain(ChainOutput, output(c, f)...)
 	if c.manyGroups() {
-		t.chain(chainOutputGroup, fromApp(c, f)...)
+		t.chain(ChainOutputGroup, fromApp(c, f)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c, f)...)
 	if dns := lookups(c, f); len(dns) > 0 {
-		t.chain(chainOutputDNS, dns...)
+		t.chain(ChainOutputDNS, dns...)
 	}
-	t.chain(chainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}))
+	t.chain(ChainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}))
 	return iptables.Table(t)
 }
 
@@ -116,20 +92,20 @@ func mangleTable(c Config, f iptables.Family) iptables.Table {
 	t := table{Name: iptables.Mangle}
 	var prerouting []rule
 	if c.DropInvalid {
-		prerouting = append(prerouting, when(match{State: iptables.Is(iptables.Invalid)}, jump(chainDrop)))
+		prerouting = append(prerouting, when(match{State: iptables.Is(iptables.Invalid)}, jump(ChainDrop)))
 	}
 	if !c.ProxiesInbound() {
 		t.chain(iptables.Prerouting, prerouting...)
 	} else {
-		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(chainInbound)))...)
-		t.chain(iptables.Output, when(tcp, jump(chainOutput)))
-		t.chain(chainInbound, tproxyInbound(c, f)...)
-		t.chain(chainDivert, divert(c)...)
-		t.chain(chainTProxy, tproxy(c, f)...)
-		t.chain(chainOutput, tproxyOutput(c, f)...)
+		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(ChainInbound)))...)
+		t.chain(iptables.Output, when(tcp, jump(ChainOutput)))
+		t.chain(ChainInbound, tproxyInbound(c, f)...)
+		t.chain(ChainDivert, divert(c)...)
+		t.chain(ChainTProxy, tproxy(c, f)...)
+		t.chain(ChainOutput, tproxyOutput(c, f)...)
 	}
 	if c.DropInvalid {
-		t.chain(chainDrop, drop(c)...)
+		t.chain(ChainDrop, drop(c)...)
 	}
 	return iptables.Table(t)
 }

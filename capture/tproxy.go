@@ -34,7 +34,7 @@ func tproxyInbound(c Config, f iptables.Family) []rule {
 	rules = append(rules, when(proxied, iptables.SaveMark{}), when(proxied, iptables.Return))
 	lo := iptables.Is(loopbackInterface)
 	rules = append(rules,
-		when(match{Src: iptables.Is(Passthrough(f)), In: lo, Proto: iptables.TCP}, iptables.Return),
+		when(match{Src: iptables.Is(host(Passthrough(f))), In: lo, Proto: iptables.TCP}, iptables.Return),
 		// App to itself: local. The proxy to its own pod goes on, by its mark.
 		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return),
 		// HBONE ends in the proxy by itself.
@@ -55,7 +55,7 @@ func tproxyInbound(c Config, f iptables.Family) []rule {
 func toProxy(m match) []rule {
 	known := m
 	known.SYN, known.State = iptables.Not(true), iptables.Is(iptables.Related|iptables.Established)
-	return []rule{when(known, jump(chainDivert)), when(m, jump(chainTProxy))}
+	return []rule{when(known, jump(ChainDivert)), when(m, jump(ChainTProxy))}
 }
 
 // divert are the rules for packets of a connection that the proxy has.

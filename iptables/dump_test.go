@@ -102,7 +102,7 @@ func FuzzParseDump(f *testing.F) {
 		var printed string
 		for _, s := range states {
 			for _, table := range s.tables { // each below its program, as that prints it
-				printed += "# " + s.Family.SaveTool() + "\n" + Snapshot{Family: s.Family, tables: []savedTable{table}}.String()
+				printed += "# " + SaveTool(s.Family) + "\n" + Snapshot{Family: s.Family, tables: []savedTable{table}}.String()
 			}
 			for _, rs := range []Ruleset{s.Ruleset()} { // what is read can be asked
 				rs.Trace(outbound)

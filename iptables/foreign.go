@@ -204,7 +204,7 @@ func (f *Foreign) effect() effect {
 	}
 	name, _, _ := strings.Cut(f.Target, " ")
 	switch {
-	case name == "" || slices.Contains(continues, name):
+	case name == "" || slices.Contains(nonTerminating, name):
 		return goesOn
 	case slices.Contains([]string{"SNAT", "MASQUERADE", "NOTRACK"}, name):
 		return accepts

@@ -80,7 +80,7 @@ func (s Snapshot) tableWith(t, want savedTable, old remains) savedTable {
 			out.chains = append(out.chains, c)
 		}
 	}
-	for _, name := range builtinChains(t.name) { // the kernel makes a table with all of them
+	for _, name := range BuiltinChains(t.name) { // the kernel makes a table with all of them
 		add(savedChain{name, "ACCEPT", want.rules(name)})
 	}
 	for _, c := range want.chains {
@@ -133,8 +133,8 @@ func Plan(have Snapshot, want Ruleset) string { return difference(have, have.Wit
 func difference(have, next Snapshot) string {
 	var gaining, losing strings.Builder
 	gone := have.remains()
-	for _, builtin := range builtins {
-		old, t := have.table(builtin.table), next.table(builtin.table)
+	for _, table := range Tables {
+		old, t := have.table(table), next.table(table)
 		if losesJump(old, t) {
 			tableDifference(&losing, old, t, gone)
 		} else {

@@ -5,47 +5,8 @@ import (
 	"strings"
 )
 
-// The tables that the rules use, by their kernel names.
-const (
-	Raw    = "raw"
-	Mangle = "mangle"
-	NAT    = "nat"
-	Filter = "filter"
-)
-
 // OwnPrefix starts the name of every chain that is ours.
 const OwnPrefix = "ISTIO_"
-
-// The built-in chains where the rules hook in.
-const (
-	Prerouting = "PREROUTING"
-	Output     = "OUTPUT"
-)
-
-// builtins are the built-in chains of each table, in the order in which
-// iptables-save prints them; tables stand in the order in which one hook calls
-// them (net/netfilter: raw -300, mangle -150, nat -100, filter 0, security 50).
-var builtins = []struct {
-	table  string
-	chains []string
-}{
-	{Raw, []string{Prerouting, Output}},
-	{Mangle, []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}},
-	{NAT, []string{Prerouting, "INPUT", Output, "POSTROUTING"}},
-	{Filter, []string{"INPUT", "FORWARD", Output}},
-	{"security", []string{"INPUT", "FORWARD", Output}},
-}
-
-// builtinChains returns the built-in chains of a table; none for a table that
-// the kernel does not have.
-func builtinChains(table string) []string {
-	for _, b := range builtins {
-		if b.table == table {
-			return b.chains
-		}
-	}
-	return nil
-}
 
 // Own tells whether a chain of that name is ours.
 func Own(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }

@@ -101,10 +101,10 @@ func writeRule(b *strings.Builder, chain, rule string) {
 // sorted returns the chains in the order in which iptables-save prints them.
 func (t savedTable) sorted() []savedChain {
 	rank := func(c savedChain) int {
-		if i := slices.Index(builtinChains(t.name), c.name); i >= 0 {
+		if i := slices.Index(BuiltinChains(t.name), c.name); i >= 0 {
 			return i
 		}
-		return len(builtinChains(t.name))
+		return len(BuiltinChains(t.name))
 	}
 	chains := slices.Clone(t.chains)
 	slices.SortStableFunc(chains, func(x, y savedChain) int {

@@ -88,7 +88,7 @@ func (s Snapshot) hasChain(prefix string) bool {
 // front of a pod that has Istio's chains. A part of them proves nothing.
 func (r remains) guardrails(t savedTable) {
 	drops := []string{"-p tcp -j DROP", "-p udp -j DROP"}
-	chains := builtinChains(Filter)
+	chains := BuiltinChains(Filter)
 	for _, chain := range chains {
 		rules := t.rules(chain)
 		if len(rules) < 2 || !slices.Contains(rules[:2], drops[0]) || !slices.Contains(rules[:2], drops[1]) {
@@ -131,7 +131,7 @@ func (r remains) lookups(t savedTable) {
 
 // zones are the conntrack zones of DNS of before 1.25.
 func (r remains) zones(t savedTable) {
-	for _, chain := range builtinChains(Raw) {
+	for _, chain := range BuiltinChains(Raw) {
 		for _, rule := range t.rules(chain) {
 			if lookupZone.matches(rule) {
 				r.add(Raw, chain, rule)
@@ -213,13 +213,6 @@ func (s Snapshot) InTheWay() []string {
 	return lines
 }
 
-// continues are the targets after which a packet goes on to the next rule
-// (iptables-extensions(8)).
-var continues = []string{
-	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
-	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG", "ECN", "HMARK",
-}
-
 // takes tells whether a rule, or one of a chain that it jumps to, may end the way
 // of a TCP packet in the table, or of a look-up over UDP where those are captured.
 func (t savedTable) takes(rule string, lookups bool, depth int) bool {
@@ -232,7 +225,7 @@ func (t savedTable) takes(rule string, lookups bool, depth int) bool {
 			return false
 		}
 	}
-	if at < 0 || at+1 >= len(words) || slices.Contains(continues, words[at+1]) {
+	if at < 0 || at+1 >= len(words) || slices.Contains(nonTerminating, words[at+1]) {
 		return false
 	}
 	i := t.find(words[at+1])

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+
+	"istio-init/netutil/inet"
 )
 
 // A Target is what a rule does with the packets it takes. The set is closed.
@@ -34,6 +36,23 @@ func nextChain(t Target) (chain string, ok bool) {
 		return t.Chain, true
 	}
 	return "", false
+}
+
+// nonTerminating are the targets, known here or not, after which a packet goes on
+// to the next rule (iptables-extensions(8)).
+var nonTerminating = []string{
+	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
+	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG", "ECN", "HMARK",
+}
+
+// Terminates reports whether a packet does not go on to the next rule after a
+// target, except by returning from a chain. A nil target does nothing.
+func Terminates(t Target) bool {
+	switch t.(type) {
+	case nil, SetMark, SaveMark, RestoreMark, Zone:
+		return false
+	}
+	return true
 }
 
 // A Verdict ends something: the chain or the way of the packet.
@@ -125,16 +144,14 @@ func (v Verdict) legalIn(table string) bool {
 	return v >= Return && v <= Drop && (v != Drop || table != NAT)
 }
 
-var anywhere = []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}
-
-func (Jump) legalAt() []string        { return anywhere }
-func (Goto) legalAt() []string        { return anywhere }
-func (Verdict) legalAt() []string     { return anywhere }
+func (Jump) legalAt() []string        { return Hooks }
+func (Goto) legalAt() []string        { return Hooks }
+func (Verdict) legalAt() []string     { return Hooks }
 func (Redirect) legalAt() []string    { return []string{Prerouting, Output} }
 func (TProxy) legalAt() []string      { return []string{Prerouting} }
-func (SetMark) legalAt() []string     { return anywhere }
-func (SaveMark) legalAt() []string    { return anywhere }
-func (RestoreMark) legalAt() []string { return anywhere }
+func (SetMark) legalAt() []string     { return Hooks }
+func (SaveMark) legalAt() []string    { return Hooks }
+func (RestoreMark) legalAt() []string { return Hooks }
 func (Zone) legalAt() []string        { return []string{Prerouting, Output} }
 
 func (t Jump) act(*Packet) next      { return next{jump: t.Chain} }
@@ -160,7 +177,7 @@ func (t Redirect) act(p *Packet) next {
 	p.RedirectedTo = t.Port
 	addr := p.Dst.Addr()
 	if p.Hook == Output {
-		addr = familyOf(addr).Localhost()
+		addr = inet.Of(addr).Localhost()
 	}
 	p.Dst = netip.AddrPortFrom(addr, t.Port)
 	return next{verdict: Accept}

@@ -27,7 +27,7 @@ func childEnv() []string {
 // Programs that carry the variant in their name are taken first; a plain
 // iptables-restore is taken when it proves to be of the variant.
 func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
-	base := strings.TrimSuffix(f.SaveTool(), "-save")
+	base := strings.TrimSuffix(SaveTool(f), "-save")
 	named := base + "-" + v.String()
 	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
 	if save != "" && restore != "" {
@@ -84,4 +84,12 @@ func variantOf(ctx context.Context, path string) (Variant, error) {
 		return NFT, nil
 	}
 	return Legacy, nil
+}
+
+// SaveTool returns the name of the program that prints the rules of a family.
+func SaveTool(f Family) string {
+	if f == IPv6 {
+		return "ip6tables-save"
+	}
+	return "iptables-save"
 }

@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"net/netip"
-	"slices"
 )
 
 // An Owner is the process side of a packet that a local socket sent.
@@ -88,7 +87,7 @@ func (rs Ruleset) Trace(p Packet) Walk { return rs.trace(p, maxTried) }
 // trace is [Ruleset.Trace] that tries so many rules at the most.
 func (rs Ruleset) trace(p Packet, budget int) Walk {
 	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
-	for _, name := range tablesAt(p.Hook) {
+	for _, name := range TablesAt(p.Hook) {
 		if name == NAT && (p.NATDone || p.State&(New|Related) == 0) {
 			continue
 		}
@@ -127,22 +126,6 @@ func (rs Ruleset) TraceSent(p Packet) Walk {
 	in := rs.Trace(p)
 	in.Steps = append(out.Steps, in.Steps...)
 	return in
-}
-
-// tablesAt returns the tables that a hook calls, in its order. At INPUT nat comes
-// last: there it changes sources (linux/netfilter_ipv4.h, NF_IP_PRI_NAT_SRC).
-func tablesAt(hook string) []string {
-	var names, last []string
-	for _, b := range builtins {
-		switch {
-		case !slices.Contains(b.chains, hook):
-		case b.table == NAT && hook == "INPUT":
-			last = append(last, b.table)
-		default:
-			names = append(names, b.table)
-		}
-	}
-	return append(names, last...)
 }
 
 // chain walks one chain and returns the verdict that ends the table, or Return

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // rulesOf makes a ruleset of lines "TABLE CHAIN RULE". A chain without rules is a
@@ -197,7 +199,7 @@ func TestTraceChangesThePacket(t *testing.T) {
 			for _, r := range tt.rules {
 				lines = append(lines, tt.table+" ISTIO_A "+r)
 			}
-			want, got := tt.packet, rulesOf(t, familyOf(tt.packet.Dst.Addr()), lines...).Trace(tt.packet)
+			want, got := tt.packet, rulesOf(t, inet.Of(tt.packet.Dst.Addr()), lines...).Trace(tt.packet)
 			tt.want(&want)
 			if diff := cmp.Diff(want, got.Packet, compareAddrs); diff != "" {
 				t.Errorf("by %s (-want +got):\n%s", way(got), diff)

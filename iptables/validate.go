@@ -35,7 +35,7 @@ func (rs Ruleset) Validate() error {
 }
 
 func (t Table) validate(f Family) error {
-	if builtinChains(t.Name) == nil {
+	if BuiltinChains(t.Name) == nil {
 		return fmt.Errorf("table %q: no such table", t.Name)
 	}
 	var errs []error
@@ -69,7 +69,7 @@ func (t Table) validate(f Family) error {
 
 func (t Table) validateName(name string) error {
 	switch {
-	case slices.Contains(builtinChains(t.Name), name):
+	case slices.Contains(BuiltinChains(t.Name), name):
 		return nil
 	case !Own(name):
 		return fmt.Errorf("table %s: chain %q is neither built in nor ours (%s...)", t.Name, name, OwnPrefix)
@@ -84,7 +84,7 @@ func (t Table) validateName(name string) error {
 // hooksOf returns the built-in chains from which each chain is reached.
 func (t Table) hooksOf() map[string][]string {
 	hooks := map[string][]string{}
-	for _, hook := range builtinChains(t.Name) {
+	for _, hook := range BuiltinChains(t.Name) {
 		todo := []string{hook}
 		for len(todo) > 0 {
 			name := todo[0]
@@ -125,11 +125,11 @@ func (t Table) validateRule(f Family, chain string, hooks []string, known map[st
 		return fmt.Errorf("the target is not allowed in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.Proto == 0 && needsPorts(r.Target):
 		return errors.New("the target needs -p tcp or -p udp")
-	case len(r.UIDs)+len(r.GIDs) > 0 && !only(Output, "POSTROUTING"):
+	case len(r.UIDs)+len(r.GIDs) > 0 && !only(Output, Postrouting):
 		return fmt.Errorf("-m owner is not allowed in a chain reached from %s", strings.Join(hooks, ", "))
-	case r.In.Set && !only(Prerouting, "INPUT", "FORWARD"):
+	case r.In.Set && !only(Prerouting, Input, Forward):
 		return fmt.Errorf("-i means nothing in a chain reached from %s", strings.Join(hooks, ", "))
-	case r.Out.Set && !only(Output, "FORWARD", "POSTROUTING"):
+	case r.Out.Set && !only(Output, Forward, Postrouting):
 		return fmt.Errorf("-o means nothing in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.long() && 2+len(strings.Fields(r.Text(f))) > maxWords: // with "-A CHAIN"
 		return fmt.Errorf("has more than %d words", maxWords)

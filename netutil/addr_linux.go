@@ -12,12 +12,9 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-)
 
-// PassthroughV6 is the source address from which a sidecar connects to its own
-// application over IPv6, as 127.0.0.6 over IPv4. Unlike that one it belongs to no
-// loopback prefix, so the loopback interface has to be given it.
-var PassthroughV6 = netip.MustParseAddr("::6")
+	"istio-init/netutil/inet"
+)
 
 // An Addr is an address of the namespace.
 type Addr struct {
@@ -26,9 +23,9 @@ type Addr struct {
 }
 
 // Addrs returns the addresses by which others can reach the namespace: those
-// that are neither loopback nor link-local nor [PassthroughV6], in the order of
-// the kernel, IPv4 first.
-func Addrs() ([]Addr, error) {
+// that are neither loopback nor link-local nor the excepted one, in the order of the
+// kernel, IPv4 first.
+func Addrs(except netip.Addr) ([]Addr, error) {
 	list, err := addresses(unix.AF_UNSPEC)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
@@ -37,7 +34,7 @@ func Addrs() ([]Addr, error) {
 	var names map[int]string
 	for _, a := range list {
 		ip := a.ip
-		if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == PassthroughV6 {
+		if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == except {
 			continue
 		}
 		if names == nil {
@@ -75,48 +72,48 @@ func IPv6Off() bool {
 	return err != nil || strings.TrimSpace(string(value)) == "1"
 }
 
-// AddPassthroughV6 gives the loopback interface [PassthroughV6], unless it has it.
-// The address is added as deprecated (preferred lifetime 0), so that the kernel
-// never picks it as a source on its own (RFC 6724, rule 3); binding to it works as
-// ever. That also marks it as added by us.
-func AddPassthroughV6() (Undo, error) {
-	_, found, err := passthroughV6()
+// AddLoopbackAddr gives the loopback interface an IPv6 address, unless it has it. The
+// address is added as deprecated (preferred lifetime 0), so that the kernel never
+// picks it as a source on its own (RFC 6724, rule 3); binding to it works as ever.
+// That also marks it as added by us.
+func AddLoopbackAddr(a netip.Addr) (Undo, error) {
+	_, found, err := findAddr(a)
 	if err != nil || found {
 		return nil, err
 	}
-	switch err := addPassthroughV6(); {
+	switch err := addAddr(a); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", PassthroughV6, err)
+		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", a, err)
 	}
-	return func() error { return changePassthroughV6(unix.RTM_DELADDR, 0) }, nil
+	return func() error { return changeAddr(a, unix.RTM_DELADDR, 0) }, nil
 }
 
-// RemovePassthroughV6 takes away what [AddPassthroughV6] added. The address as
-// somebody else added it stays.
-func RemovePassthroughV6() (Undo, error) {
-	addr, found, err := passthroughV6()
+// RemoveLoopbackAddr takes away what [AddLoopbackAddr] added. The address as somebody
+// else added it stays.
+func RemoveLoopbackAddr(a netip.Addr) (Undo, error) {
+	addr, found, err := findAddr(a)
 	if err != nil || !found || !addr.deprecated() {
 		return nil, err
 	}
-	switch err := changePassthroughV6(unix.RTM_DELADDR, 0); {
+	switch err := changeAddr(a, unix.RTM_DELADDR, 0); {
 	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", PassthroughV6, err)
+		return nil, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", a, err)
 	}
 	return func() error {
-		_, err := AddPassthroughV6()
+		_, err := AddLoopbackAddr(a)
 		return err
 	}, nil
 }
 
-// addPassthroughV6 adds the address as one that is never picked and that nobody
-// else can have, so that it can be used at once.
-func addPassthroughV6() error {
+// addAddr adds an address as one that is never picked and that nobody else can have,
+// so that it can be used at once.
+func addAddr(a netip.Addr) error {
 	lifetimes := nl.IfaCacheInfo{IfaCacheinfo: unix.IfaCacheinfo{Valid: math.MaxUint32}} // preferred: 0
-	return changePassthroughV6(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+	return changeAddr(a, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 		nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD)), nl.NewRtAttr(unix.IFA_CACHEINFO, lifetimes.Serialize()))
 }
 
@@ -124,35 +121,29 @@ func addPassthroughV6() error {
 // (include/net/flow.h, LOOPBACK_IFINDEX).
 const loopback = 1
 
-// changePassthroughV6 adds or deletes the address on the loopback interface.
-func changePassthroughV6(command, flags int, attrs ...*nl.RtAttr) error {
+// changeAddr adds or deletes an IPv6 address on the loopback interface.
+func changeAddr(a netip.Addr, command, flags int, attrs ...*nl.RtAttr) error {
 	req := nl.NewNetlinkRequest(command, flags|unix.NLM_F_ACK)
 	head := nl.NewIfAddrmsg(unix.AF_INET6)
-	head.Index, head.Prefixlen = loopback, 128
+	head.Index, head.Prefixlen = loopback, uint8(inet.IPv6.Bits())
 	req.AddData(head)
-	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, PassthroughV6.AsSlice()))
-	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, PassthroughV6.AsSlice()))
-	for _, a := range attrs {
-		req.AddData(a)
+	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, a.AsSlice()))
+	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, a.AsSlice()))
+	for _, attr := range attrs {
+		req.AddData(attr)
 	}
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 
-// HasPassthroughV6 tells whether [PassthroughV6] is there, whoever added it.
-func HasPassthroughV6() (bool, error) {
-	_, found, err := passthroughV6()
-	return found, err
-}
-
-// passthroughV6 finds the address on the loopback interface.
-func passthroughV6() (addr address, found bool, err error) {
+// findAddr finds an IPv6 address of the namespace.
+func findAddr(ip netip.Addr) (addr address, found bool, err error) {
 	list, err := addresses(unix.AF_INET6)
 	if err != nil {
 		return addr, false, fmt.Errorf("list IPv6 addresses: %w", err)
 	}
 	for _, a := range list {
-		if a.ip == PassthroughV6 {
+		if a.ip == ip {
 			return a, true, nil
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -60,6 +61,12 @@ func TestNetNSPath(t *testing.T) {
 	}
 }
 
+// What Istio's rules need besides themselves.
+var (
+	passthrough = netip.MustParseAddr("::6")
+	routes      = netutil.TProxyRoutes{Known: netutil.TProxyRoute{Mark: 1337, Table: 133}}
+)
+
 func TestAddrsAreThoseThatOthersReach(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
@@ -70,10 +77,10 @@ func TestAddrsAreThoseThatOthersReach(t *testing.T) {
 		ns.Run(t, "", "ip", strings.Fields(args)...)
 	}
 	in(t, ns, func() error {
-		if _, err := netutil.AddPassthroughV6(); err != nil {
+		if _, err := netutil.AddLoopbackAddr(passthrough); err != nil {
 			return err
 		}
-		got, err := netutil.Addrs()
+		got, err := netutil.Addrs(passthrough)
 		want := []netutil.Addr{
 			{IP: netip.MustParseAddr("10.0.0.2"), Interface: "eth0"}, {IP: netip.MustParseAddr("2001:db8::2"), Interface: "eth0"},
 		}
@@ -90,14 +97,14 @@ func TestPassthroughComesAndGoesAndStaysWhenItIsAnothers(t *testing.T) {
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
 	before := ns.Run(t, "", "ip", "-6", "addr")
 	in(t, ns, func() error {
-		undo, err := netutil.AddPassthroughV6()
+		undo, err := netutil.AddLoopbackAddr(passthrough)
 		if err != nil || undo == nil {
 			t.Errorf("first: want it added, got %v", err)
 		}
-		if again, err := netutil.AddPassthroughV6(); err != nil || again != nil {
+		if again, err := netutil.AddLoopbackAddr(passthrough); err != nil || again != nil {
 			t.Errorf("again: want nothing to do, got %v", err)
 		}
-		if removed, err := netutil.RemovePassthroughV6(); err != nil || removed == nil {
+		if removed, err := netutil.RemoveLoopbackAddr(passthrough); err != nil || removed == nil {
 			t.Errorf("want it removed, got %v", err)
 		}
 		return undoAll(undo)
@@ -107,7 +114,7 @@ func TestPassthroughComesAndGoesAndStaysWhenItIsAnothers(t *testing.T) {
 	}
 	ns.Run(t, "", "ip", "-6", "addr", "add", "::6/128", "dev", "lo")
 	in(t, ns, func() error {
-		if removed, err := netutil.RemovePassthroughV6(); err != nil || removed != nil {
+		if removed, err := netutil.RemoveLoopbackAddr(passthrough); err != nil || removed != nil {
 			t.Errorf("somebody else's: want it to stay, got %v", err)
 		}
 		return nil
@@ -125,27 +132,27 @@ func undoAll(undo netutil.Undo) error {
 
 func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
 	kernel.Need(t, "ip")
-	for _, v6 := range []bool{false, true} {
+	for _, f := range inet.Families {
 		ns := kernel.NewNetNS(t)
 		ns.Run(t, "", "ip", "link", "set", "lo", "up")
-		family := map[bool]string{false: "-4", true: "-6"}[v6]
+		family := map[inet.Family]string{inet.IPv4: "-4", inet.IPv6: "-6"}[f]
 		state := func() string {
 			return ns.Run(t, "", "ip", family, "rule") + ns.Run(t, "", "ip", family, "route", "show", "table", "all", "type", "local", "default")
 		}
 		before := state()
 		route := netutil.TProxyRoute{Mark: 0x7d0, Table: 2000}
 		in(t, ns, func() error {
-			if undo, err := netutil.AddTProxyRoute(v6, route); err != nil || undo == nil {
+			if undo, err := routes.Add(f, route); err != nil || undo == nil {
 				t.Errorf("want it added, got %v", err)
 			}
 			once := state()
-			if undo, err := netutil.AddTProxyRoute(v6, route); err != nil || undo != nil || state() != once {
+			if undo, err := routes.Add(f, route); err != nil || undo != nil || state() != once {
 				t.Errorf("want nothing to do, got %v:\n%s", err, state())
 			}
 			if !strings.Contains(once, "fwmark 0x7d0 lookup 2000") || !strings.Contains(once, "local default dev lo table 2000") {
 				t.Errorf("got %s", once)
 			}
-			undo, err := netutil.RemoveTProxyRoutes(v6, netutil.TProxyRoute{})
+			undo, err := routes.Remove(f, netutil.TProxyRoute{})
 			if err != nil || undo == nil || state() != before {
 				t.Errorf("want all of it removed, got %v:\n%s", err, state())
 			}
@@ -171,16 +178,16 @@ func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
 	}
 	ns.Run(t, "", "ip", "route", "add", "local", "default", "dev", "lo", "table", "133")
 	in(t, ns, func() error {
-		if undo, err := netutil.AddTProxyRoute(false, netutil.IstioTProxyRoute); err != nil || undo != nil {
+		if undo, err := routes.Add(inet.IPv4, routes.Known); err != nil || undo != nil {
 			t.Errorf("want Istio's route to do, got %v", err)
 		}
-		if _, err := netutil.RemoveTProxyRoutes(false, netutil.IstioTProxyRoute); err != nil {
+		if _, err := routes.Remove(inet.IPv4, routes.Known); err != nil {
 			t.Error(err)
 		}
 		if rules := ns.Run(t, "", "ip", "rule"); strings.Count(rules, "lookup 133") != 1 {
 			t.Errorf("want one rule to stay, got %s", rules)
 		}
-		_, err := netutil.RemoveTProxyRoutes(false, netutil.TProxyRoute{})
+		_, err := routes.Remove(inet.IPv4, netutil.TProxyRoute{})
 		return err
 	})
 	if after := ns.Run(t, "", "ip", "rule") + ns.Run(t, "", "ip", "route", "show", "table", "all"); after != before {
@@ -192,7 +199,7 @@ func TestLookingCreatesNothing(t *testing.T) {
 	kernel.Need(t, "nft")
 	ns := kernel.NewNetNS(t)
 	var seen netutil.Netfilter
-	look := func() { in(t, ns, func() error { seen = netutil.LookAtNetfilter(); return nil }) }
+	look := func() { in(t, ns, func() error { seen = netutil.LookAtNetfilter("istio-proxy-"); return nil }) }
 	look()
 	if seen.NoNFT != nil || seen.NoLegacy != nil || len(seen.NFT[0])+len(seen.NFT[1])+len(seen.Legacy[0])+len(seen.Legacy[1]) > 0 {
 		t.Errorf("a new namespace: got %+v", seen)

@@ -10,36 +10,37 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"istio-init/netutil/inet"
 )
 
 // Netfilter is what can be seen of the namespace's packet filter without a
-// process and without changing it. The indexes are 0 for IPv4 and 1 for IPv6.
+// process and without changing it.
 type Netfilter struct {
-	Legacy [2][]string // tables that xtables has set up here
-	NFT    [2][]string // tables of nf_tables, whoever made them
+	Legacy inet.PerFamily[[]string] // tables that xtables has set up here
+	NFT    inet.PerFamily[[]string] // tables of nf_tables, whoever made them
 	// LegacyHidden says that the tables of xtables may not be listed, which
 	// only root may.
 	LegacyHidden bool
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
 	// nothing stands against it.
 	NoNFT, NoLegacy error
-	// Native are the tables that Istio makes with --native-nftables.
+	// Native are the tables of the family inet that were asked for.
 	Native []string
 	// Generation is the state of nf_tables that was seen, whose number rises with
 	// every change; zero where there are no tables.
 	Generation uint32
 }
 
-// nativeTable starts the names of Istio's own tables, which are of the family inet.
-const nativeTable = "istio-proxy-"
+// nftFamilies are the families as netfilter numbers them (linux/netfilter.h).
+var nftFamilies = inet.PerFamily[uint8]{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
 
-var nftFamilies = [2]uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
-
-// LookAtNetfilter reads which tables exist. Reading creates none (measured: a
-// listing by iptables-legacy does).
-func LookAtNetfilter() Netfilter {
+// LookAtNetfilter reads which tables exist; native starts the names of those that
+// are listed of the family inet. Reading creates none (measured: a listing by
+// iptables-legacy does).
+func LookAtNetfilter(native string) Netfilter {
 	var n Netfilter
-	for i, file := range [2]string{"ip_tables_names", "ip6_tables_names"} {
+	for i, file := range [...]string{"ip_tables_names", "ip6_tables_names"} {
 		// thread-self: /proc/net is that of the process, whose main thread
 		// may be in another namespace. A file that is not there is a variant
 		// that is not in use here.
@@ -63,7 +64,7 @@ func LookAtNetfilter() Netfilter {
 		if i := slices.Index(nftFamilies[:], t.family); i >= 0 {
 			n.NFT[i] = append(n.NFT[i], name)
 		}
-		if t.family == unix.NFPROTO_INET && strings.HasPrefix(name, nativeTable) {
+		if t.family == unix.NFPROTO_INET && strings.HasPrefix(name, native) {
 			n.Native = append(n.Native, name)
 		}
 	}
@@ -136,12 +137,8 @@ func (o nftObject) attr(kind int) []byte { return attribute(o.attrs, kind) }
 func (o nftObject) text(kind int) string { return cString(o.attr(kind)) }
 
 // NFTChains returns the chains of a table of nf_tables whose names start so.
-func NFTChains(v6 bool, table, prefix string) ([]string, error) {
-	family := nftFamilies[0]
-	if v6 {
-		family = nftFamilies[1]
-	}
-	found, err := nftDump(unix.NFT_MSG_GETCHAIN, family)
+func NFTChains(f inet.Family, table, prefix string) ([]string, error) {
+	found, err := nftDump(unix.NFT_MSG_GETCHAIN, nftFamilies[f])
 	if err != nil {
 		return nil, fmt.Errorf("list nf_tables chains: %w", err)
 	}

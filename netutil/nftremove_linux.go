@@ -9,26 +9,27 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"istio-init/netutil/inet"
 )
 
 // nfAccept is the policy ACCEPT (linux/netfilter.h, NF_ACCEPT).
 const nfAccept = 1
 
-// RemoveEmptyNFTTables removes those of the tables, by family index and name,
-// that hold nothing but empty built-in chains with policy ACCEPT, which is how
+// RemoveEmptyNFTTables removes those of the tables, by family and name, that hold nothing but empty built-in chains with policy ACCEPT, which is how
 // iptables-nft leaves a table. The kernel itself refuses when anything is in
 // them, so a rule that is added meanwhile is never lost. It returns how many
 // tables went.
-func RemoveEmptyNFTTables(tables [2][]string) (removed int, err error) {
+func RemoveEmptyNFTTables(tables inet.PerFamily[[]string]) (removed int, err error) {
 	var batches []nftBatch
-	for i, family := range nftFamilies {
-		for _, name := range tables[i] {
-			chains, err := emptyBaseChains(family, name)
+	for _, f := range inet.Families {
+		for _, name := range tables[f] {
+			chains, err := emptyBaseChains(f, name)
 			if err != nil {
 				return 0, err
 			}
 			if chains != nil {
-				batches = append(batches, deletion(family, NFTTable{name, chains}))
+				batches = append(batches, deletion(f, NFTTable{name, chains}))
 			}
 		}
 	}
@@ -55,26 +56,26 @@ type NFTTable struct {
 }
 
 // RemoveNFTTables removes tables with their chains and all rules in those, of both
-// families (by index) in one transaction, if nothing in nf_tables has changed since
+// families in one transaction, if nothing in nf_tables has changed since
 // the generation that [LookAtNetfilter] saw. So nobody loses what was not looked
 // at: with ERESTART, and with EBUSY where a table holds something else besides, it
 // fails and nothing is changed.
-func RemoveNFTTables(tables [2][]NFTTable, generation uint32) error {
+func RemoveNFTTables(tables inet.PerFamily[[]NFTTable], generation uint32) error {
 	if generation == 0 {
 		return errors.New("delete nf_tables tables: their state is not known")
 	}
 	var batch nftBatch
-	for i, family := range nftFamilies {
-		for _, t := range tables[i] {
-			there, err := NFTChains(family == unix.NFPROTO_IPV6, t.Name, "")
+	for _, f := range inet.Families {
+		for _, t := range tables[f] {
+			there, err := NFTChains(f, t.Name, "")
 			if err != nil {
 				return err
 			}
 			// iptables prints built-in chains also where they are not there yet.
 			chains := slices.DeleteFunc(there, func(c string) bool { return !slices.Contains(t.Chains, c) })
-			flush := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELRULE, family, 0)
+			flush := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELRULE, nftFamilies[f], 0)
 			flush.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated(t.Name)))
-			batch = append(append(batch, flush), deletion(family, NFTTable{t.Name, chains})...)
+			batch = append(append(batch, flush), deletion(f, NFTTable{t.Name, chains})...)
 		}
 	}
 	if err := nftCommit(batch, generation); err != nil {
@@ -83,7 +84,7 @@ func RemoveNFTTables(tables [2][]NFTTable, generation uint32) error {
 	return nil
 }
 
-// RemoveNativeTables removes tables of Istio's own with all that is in them, in
+// RemoveNativeTables removes tables of the family inet with all that is in them, in
 // one transaction. One that is gone already makes it fail with nothing changed.
 func RemoveNativeTables(names []string) error {
 	var batch nftBatch
@@ -100,8 +101,8 @@ func RemoveNativeTables(names []string) error {
 
 // emptyBaseChains returns the chains of a table when all of them are base chains
 // with policy ACCEPT, else nil.
-func emptyBaseChains(family uint8, table string) ([]string, error) {
-	found, err := nftDump(unix.NFT_MSG_GETCHAIN, family)
+func emptyBaseChains(f inet.Family, table string) ([]string, error) {
+	found, err := nftDump(unix.NFT_MSG_GETCHAIN, nftFamilies[f])
 	if err != nil {
 		return nil, fmt.Errorf("list nf_tables chains: %w", err)
 	}
@@ -125,15 +126,15 @@ type nftBatch []*nl.NetlinkRequest
 // deletion deletes chains without rules and then their table. NLM_F_NONREC makes
 // the kernel refuse with EBUSY what is not empty (net/netfilter/nf_tables_api.c,
 // nf_tables_delchain and nf_tables_deltable).
-func deletion(family uint8, t NFTTable) nftBatch {
+func deletion(f inet.Family, t NFTTable) nftBatch {
 	var batch nftBatch
 	for _, chain := range t.Chains {
-		req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELCHAIN, family, unix.NLM_F_NONREC)
+		req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELCHAIN, nftFamilies[f], unix.NLM_F_NONREC)
 		req.AddData(nl.NewRtAttr(unix.NFTA_CHAIN_TABLE, nl.ZeroTerminated(t.Name)))
 		req.AddData(nl.NewRtAttr(unix.NFTA_CHAIN_NAME, nl.ZeroTerminated(chain)))
 		batch = append(batch, req)
 	}
-	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELTABLE, family, unix.NLM_F_NONREC)
+	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_DELTABLE, nftFamilies[f], unix.NLM_F_NONREC)
 	req.AddData(nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(t.Name)))
 	return append(batch, req)
 }

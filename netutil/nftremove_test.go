@@ -72,7 +72,7 @@ func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
 				}
 			}
 			var look netutil.Netfilter
-			in(t, ns, func() error { look = netutil.LookAtNetfilter(); return nil })
+			in(t, ns, func() error { look = netutil.LookAtNetfilter(""); return nil })
 			if tt.then != "" {
 				ns.Run(t, tt.then, "nft", "-f", "-")
 			}

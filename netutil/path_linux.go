@@ -42,26 +42,26 @@ func PathTo(dst netip.Addr) (Path, error) {
 	return Path{}, fmt.Errorf("no route to %s: none that leads to one machine", dst)
 }
 
-// AwaitPassthroughV6 waits until packets for [PassthroughV6] are taken, where it is an
-// address of the namespace. One that was just added can be bound to at once; its
-// local route the kernel adds later, in a worker that the whole machine shares
-// (addrconf_dad_work in net/ipv6/addrconf.c). The error is that of the context, or
-// says that the namespace cannot be looked at.
-func AwaitPassthroughV6(ctx context.Context) error {
-	found, err := HasPassthroughV6()
+// AwaitLoopbackAddr waits until packets for an IPv6 address are taken, where it is one
+// of the namespace. One that was just added can be bound to at once; its local route
+// the kernel adds later, in a worker that the whole machine shares (addrconf_dad_work
+// in net/ipv6/addrconf.c). The error is that of the context, or says that the
+// namespace cannot be looked at.
+func AwaitLoopbackAddr(ctx context.Context, a netip.Addr) error {
+	_, found, err := findAddr(a)
 	if err != nil || !found {
 		return err
 	}
 	tick := time.NewTicker(time.Millisecond) // nothing tells when it is there
 	defer tick.Stop()
 	for {
-		routes, err := netlink.RouteGet(PassthroughV6.AsSlice())
+		routes, err := netlink.RouteGet(a.AsSlice())
 		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the route to %s: %w", PassthroughV6, ctx.Err())
+			return fmt.Errorf("wait for the route to %s: %w", a, ctx.Err())
 		case <-tick.C:
 		}
 	}

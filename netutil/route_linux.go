@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"istio-init/netutil/inet"
 )
 
 // A TProxyRoute delivers packets with a mark to this machine whatever their
@@ -15,9 +17,10 @@ import (
 // route "local default dev lo". The zero value is none.
 type TProxyRoute struct{ Mark, Table uint32 }
 
-// IstioTProxyRoute is the one Istio makes by default. No other program has it,
-// so it is known as the mesh's whoever made it.
-var IstioTProxyRoute = TProxyRoute{Mark: 1337, Table: 133}
+// TProxyRoutes is the policy routing for TPROXY of the namespace: all rules and
+// routes that this program made, and a route that is known as the mesh's whoever made
+// it.
+type TProxyRoutes struct{ Known TProxyRoute }
 
 // routeProtocol marks rules and routes as made by us (rtnetlink(7),
 // rtm_protocol; the number is assigned to nobody), so that they are found again
@@ -25,9 +28,9 @@ var IstioTProxyRoute = TProxyRoute{Mark: 1337, Table: 133}
 const routeProtocol = 133
 
 // Commands returns the route in the syntax of ip-rule(8) and ip-route(8).
-func (r TProxyRoute) Commands(v6 bool) []string {
+func (r TProxyRoute) Commands(f inet.Family) []string {
 	ip := "ip"
-	if v6 {
+	if f == inet.IPv6 {
 		ip = "ip -6"
 	}
 	return []string{
@@ -36,26 +39,26 @@ func (r TProxyRoute) Commands(v6 bool) []string {
 	}
 }
 
-// AddTProxyRoute adds what is missing of a route in one family. The route comes
+// Add adds what is missing of a route in one family. The route comes
 // before the rule that leads to it, so that no packet finds an empty table.
-func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
-	routes, err := tproxyRoutes(v6)
+func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
+	routes, err := t.routes(f)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := t.rules(f)
 	if err != nil {
 		return nil, err
 	}
 	var undo Undo
 	if !contains(routes, r.Table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
-		route, err := newTProxyRoute(v6, r.Table)
+		route, err := newTProxyRoute(f, r.Table)
 		if err != nil {
 			return nil, err
 		}
 		switch err := netlink.RouteAdd(route); {
 		case errors.Is(err, unix.EEXIST):
-			if err := routeIsThere(v6, r.Table); err != nil {
+			if err := t.routeIsThere(f, r.Table); err != nil {
 				return nil, err
 			}
 		case err != nil:
@@ -66,7 +69,7 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 	}
 	if !contains(rules, r, ruleRoute) {
 		rule := netlink.NewRule()
-		rule.Family, rule.Mark, rule.Table, rule.Protocol = netlinkFamily(v6), r.Mark, int(r.Table), routeProtocol
+		rule.Family, rule.Mark, rule.Table, rule.Protocol = addressFamilies[f], r.Mark, int(r.Table), routeProtocol
 		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
 			return undo, fmt.Errorf("add rule fwmark %#x lookup %d (needs CAP_NET_ADMIN): %w", r.Mark, r.Table, err)
 		}
@@ -77,22 +80,22 @@ func AddTProxyRoute(v6 bool, r TProxyRoute) (Undo, error) {
 
 // routeIsThere tells a route that another run was quicker to add from one that
 // somebody else has in its place.
-func routeIsThere(v6 bool, table uint32) error {
-	routes, err := tproxyRoutes(v6)
+func (t TProxyRoutes) routeIsThere(f inet.Family, table uint32) error {
+	routes, err := t.routes(f)
 	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
 		err = fmt.Errorf("table %d has another default route: remove it, or use another table (--istio-inbound-tproxy-route-table)", table)
 	}
 	return err
 }
 
-// RemoveTProxyRoutes removes what is ours in one family but for one route that
-// is to stay (zero: none). Of the one that stays, copies go: Istio adds a policy
+// Remove removes what is ours in one family but for one route that is to stay
+// (zero: none). Of the one that stays, copies go: Istio adds a policy
 // rule with every run.
-func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
-	if there, err := hasTProxyRoute(v6); err != nil || !there {
+func (t TProxyRoutes) Remove(f inet.Family, keep TProxyRoute) (Undo, error) {
+	if there, err := t.in(f); err != nil || !there {
 		return nil, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := t.rules(f)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +111,7 @@ func RemoveTProxyRoutes(v6 bool, keep TProxyRoute) (Undo, error) {
 		}
 		undo = undo.then(func() error { return netlink.RuleAdd(&rule) })
 	}
-	routes, err := tproxyRoutes(v6)
+	routes, err := t.routes(f)
 	if err != nil {
 		return undo, err
 	}
@@ -139,23 +142,22 @@ func deleteRoute(route *netlink.Route) error {
 	return nil
 }
 
-// TProxyFamilies tells in which families a policy rule or route is ours, or Istio's,
-// of both at the cost of one. The indexes are 0 for IPv4 and 1 for IPv6; a family that
-// is not there has none.
-func TProxyFamilies() (there [2]bool, err error) {
+// Families tells in which families a policy rule or route is ours, of both at the
+// cost of one. A family that is not there has none.
+func (t TProxyRoutes) Families() (there inet.PerFamily[bool], err error) {
 	rules, err := listed(unix.RTM_GETRULE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
 		return there, fmt.Errorf("list policy rules: %w", err)
 	}
 	mark := func(o object, ours bool) {
-		if i := slices.Index(routeFamilies[:], o.fixed[0]); i >= 0 && ours {
+		if i := slices.Index(addressFamilies[:], int(o.fixed[0])); i >= 0 && ours {
 			there[i] = true
 		}
 	}
 	for _, o := range rules {
 		protocol := o.attr(unix.FRA_PROTOCOL)
 		mark(o, len(protocol) == 1 && protocol[0] == routeProtocol ||
-			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == IstioTProxyRoute)
+			(TProxyRoute{o.number(unix.FRA_FWMARK), o.number(unix.FRA_TABLE)}) == t.Known)
 	}
 	routes, err := listed(unix.RTM_GETROUTE, unix.AF_UNSPEC, unix.SizeofRtMsg)
 	if err != nil {
@@ -163,31 +165,31 @@ func TProxyFamilies() (there [2]bool, err error) {
 	}
 	for _, o := range routes { // the fixed part is struct rtmsg of rtnetlink(7)
 		length, protocol, kind := o.fixed[1], o.fixed[5], o.fixed[7]
-		mark(o, length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == IstioTProxyRoute.Table))
+		mark(o, length == 0 && kind == unix.RTN_LOCAL && (protocol == routeProtocol || o.number(unix.RTA_TABLE) == t.Known.Table))
 	}
 	return there, nil
 }
 
-// tproxyRules lists the policy rules that are ours.
-func tproxyRules(v6 bool) ([]netlink.Rule, error) {
-	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(netlinkFamily(v6)) })
+// rules lists the policy rules that are ours.
+func (t TProxyRoutes) rules(f inet.Family) ([]netlink.Rule, error) {
+	all, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(addressFamilies[f]) })
 	if err != nil {
 		return nil, fmt.Errorf("list policy rules: %w", err)
 	}
 	var ours []netlink.Rule
 	for _, rule := range all {
-		rule.Family = netlinkFamily(v6)
-		if rule.Protocol == routeProtocol || ruleRoute(rule) == IstioTProxyRoute {
+		rule.Family = addressFamilies[f]
+		if rule.Protocol == routeProtocol || ruleRoute(rule) == t.Known {
 			ours = append(ours, rule)
 		}
 	}
 	return ours, nil
 }
 
-// tproxyRoutes lists the local default routes that are ours, of all tables.
-func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
+// routes lists the local default routes that are ours, of all tables.
+func (t TProxyRoutes) routes(f inet.Family) ([]netlink.Route, error) {
 	all, err := complete(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlinkFamily(v6), &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		return netlink.RouteListFiltered(addressFamilies[f], &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -200,24 +202,21 @@ func tproxyRoutes(v6 bool) ([]netlink.Route, error) {
 			everything = ones == 0
 		}
 		if everything && route.Type == unix.RTN_LOCAL &&
-			(route.Protocol == routeProtocol || uint32(route.Table) == IstioTProxyRoute.Table) {
+			(route.Protocol == routeProtocol || uint32(route.Table) == t.Known.Table) {
 			ours = append(ours, route)
 		}
 	}
 	return ours, nil
 }
 
-func newTProxyRoute(v6 bool, table uint32) (*netlink.Route, error) {
+func newTProxyRoute(f inet.Family, table uint32) (*netlink.Route, error) {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return nil, fmt.Errorf("find the loopback interface: %w", err)
 	}
-	everything := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
-	if v6 {
-		everything = &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
-	}
+	everything := &net.IPNet{IP: f.Any().AsSlice(), Mask: net.CIDRMask(0, f.Bits())}
 	return &netlink.Route{
-		Family: netlinkFamily(v6), Dst: everything, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
+		Family: addressFamilies[f], Dst: everything, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL,
 		Scope: unix.RT_SCOPE_HOST, Table: int(table), Protocol: routeProtocol,
 	}, nil
 }
@@ -227,23 +226,13 @@ func ruleRoute(rule netlink.Rule) TProxyRoute {
 	return TProxyRoute{Mark: rule.Mark, Table: uint32(rule.Table)}
 }
 
-// routeFamilies are the address families of IPv4 and IPv6.
-var routeFamilies = [2]uint8{unix.AF_INET, unix.AF_INET6}
+// addressFamilies are the families as the kernel numbers them (socket(2)).
+var addressFamilies = inet.PerFamily[int]{unix.AF_INET, unix.AF_INET6}
 
-func netlinkFamily(v6 bool) int {
-	if v6 {
-		return netlink.FAMILY_V6
-	}
-	return netlink.FAMILY_V4
-}
-
-// hasTProxyRoute is [TProxyFamilies] for one family.
-func hasTProxyRoute(v6 bool) (bool, error) {
-	there, err := TProxyFamilies()
-	if v6 {
-		return there[1], err
-	}
-	return there[0], err
+// in is Families for one family.
+func (t TProxyRoutes) in(f inet.Family) (bool, error) {
+	there, err := t.Families()
+	return there[f], err
 }
 
 // contains tells whether one of the items has the key.

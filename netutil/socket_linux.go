@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"istio-init/netutil/inet"
 )
 
 // A Socket is what is asked of a socket besides its addresses. The zero value
@@ -27,7 +29,11 @@ type Socket struct {
 func (s Socket) Control(network, _ string, raw syscall.RawConn) error {
 	var err error
 	if controlErr := raw.Control(func(fd uintptr) {
-		err = s.set(int(fd), strings.HasSuffix(network, "6"))
+		f := inet.IPv4
+		if strings.HasSuffix(network, "6") {
+			f = inet.IPv6
+		}
+		err = s.set(int(fd), f)
 	}); controlErr != nil {
 		return controlErr
 	}
@@ -35,9 +41,9 @@ func (s Socket) Control(network, _ string, raw syscall.RawConn) error {
 }
 
 // set sets the options of a socket of a family.
-func (s Socket) set(fd int, v6 bool) error {
+func (s Socket) set(fd int, f inet.Family) error {
 	level, transparent, hops := unix.SOL_IP, unix.IP_TRANSPARENT, unix.IP_TTL
-	if v6 {
+	if f == inet.IPv6 {
 		level, transparent, hops = unix.SOL_IPV6, unix.IPV6_TRANSPARENT, unix.IPV6_UNICAST_HOPS
 	}
 	var errs []error
@@ -91,15 +97,11 @@ type Conn struct{ *os.File }
 // is sent, which UDP has none of. A source that is not valid is the kernel's choice.
 // The order of the first packets is that of the calls.
 func (s Socket) Connect(proto string, from netip.Addr, to netip.AddrPort) (*Conn, error) {
-	v6, kind := to.Addr().Is6(), unix.SOCK_STREAM
+	kind := unix.SOCK_STREAM
 	if proto == "udp" {
 		kind = unix.SOCK_DGRAM
 	}
-	family := unix.AF_INET
-	if v6 {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(addressFamilies[inet.Of(to.Addr())], kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("make a socket", err)
 	}
@@ -111,7 +113,7 @@ func (s Socket) Connect(proto string, from netip.Addr, to netip.AddrPort) (*Conn
 }
 
 func (s Socket) connect(fd int, from netip.Addr, to netip.AddrPort) error {
-	if err := s.set(fd, to.Addr().Is6()); err != nil {
+	if err := s.set(fd, inet.Of(to.Addr())); err != nil {
 		return err
 	}
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {

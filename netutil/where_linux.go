@@ -1,23 +1,28 @@
 package netutil
 
+import (
+	"net/netip"
+
+	"istio-init/netutil/inet"
+)
+
 // A Routing is what of the policy routing for TPROXY stands in one family.
 type Routing struct {
 	Rules  []TProxyRoute // policy rules, in their order, repeated ones too
 	Tables []uint32      // tables with a local default route
 }
 
-// LookAtTProxyRoutes returns what is ours, or Istio's, of one family. A family
-// that is not there has none.
-func LookAtTProxyRoutes(v6 bool) (Routing, error) {
+// List returns what is ours in one family. A family that is not there has none.
+func (t TProxyRoutes) List(f inet.Family) (Routing, error) {
 	var r Routing
-	if there, err := hasTProxyRoute(v6); err != nil || !there {
+	if there, err := t.in(f); err != nil || !there {
 		return r, err
 	}
-	rules, err := tproxyRules(v6)
+	rules, err := t.rules(f)
 	if err != nil {
 		return r, err
 	}
-	routes, err := tproxyRoutes(v6)
+	routes, err := t.routes(f)
 	if err != nil {
 		return r, err
 	}
@@ -30,9 +35,9 @@ func LookAtTProxyRoutes(v6 bool) (Routing, error) {
 	return r, nil
 }
 
-// LookAtPassthroughV6 tells whether [PassthroughV6] is there, and whether it is as
-// [AddPassthroughV6] adds it.
-func LookAtPassthroughV6() (there, ours bool, err error) {
-	addr, there, err := passthroughV6()
-	return there, there && addr.deprecated(), err
+// FindLoopbackAddr tells whether the loopback interface has an IPv6 address, and
+// whether it is as [AddLoopbackAddr] adds it.
+func FindLoopbackAddr(a netip.Addr) (found, ours bool, err error) {
+	addr, found, err := findAddr(a)
+	return found, found && addr.deprecated(), err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -91,10 +92,10 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 				t.Errorf("to %s want none, got %q (%v)", dst, got, err)
 			}
 		}
-		if there, ours, err := netutil.LookAtPassthroughV6(); there || ours || err != nil {
+		if there, ours, err := netutil.FindLoopbackAddr(passthrough); there || ours || err != nil {
 			t.Errorf("::6 is said to be there: %t, %t, %v", there, ours, err)
 		}
-		got, err := netutil.LookAtTProxyRoutes(true)
+		got, err := routes.List(inet.IPv6)
 		if diff := cmp.Diff(netutil.Routing{}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -104,14 +105,14 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 
 func TestRoutingOfTProxyIsSeen(t *testing.T) {
 	kernel.Need(t, "ip")
-	for _, v6 := range []bool{false, true} {
-		family := map[bool]string{false: "-4 ", true: "-6 "}[v6]
+	for _, f := range inet.Families {
+		family := map[inet.Family]string{inet.IPv4: "-4 ", inet.IPv6: "-6 "}[f]
 		ns := kernel.NewNetNS(t)
 		ip(t, ns, "link set lo up", family+"rule add fwmark 0x10 lookup 10", family+"route add local default dev lo table 10")
 		look := func(name string, want netutil.Routing) {
 			t.Helper()
 			in(t, ns, func() error {
-				got, err := netutil.LookAtTProxyRoutes(v6)
+				got, err := routes.List(f)
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s%s (-want +got):\n%s", family, name, diff)
 				}
@@ -119,14 +120,14 @@ func TestRoutingOfTProxyIsSeen(t *testing.T) {
 			})
 		}
 		look("of others", netutil.Routing{})
-		istio := netutil.IstioTProxyRoute
+		istio := routes.Known
 		ip(t, ns, family+"rule add fwmark 1337 lookup 133 priority 100", family+"rule add fwmark 1337 lookup 133 priority 99")
 		look("rules without the route", netutil.Routing{Rules: []netutil.TProxyRoute{istio, istio}})
 		ip(t, ns, family+"route add local default dev lo table 133")
 		look("Istio's", netutil.Routing{Rules: []netutil.TProxyRoute{istio, istio}, Tables: []uint32{133}})
 		other := netutil.TProxyRoute{Mark: 7, Table: 200}
 		in(t, ns, func() error {
-			_, err := netutil.AddTProxyRoute(v6, other)
+			_, err := routes.Add(f, other)
 			return err
 		})
 		look("and ours", netutil.Routing{Rules: []netutil.TProxyRoute{other, istio, istio}, Tables: []uint32{133, 200}})
@@ -140,7 +141,7 @@ func TestPassthroughIsSeenAndWhoseItIs(t *testing.T) {
 	look := func(name string, wantThere, wantOurs bool) {
 		t.Helper()
 		in(t, ns, func() error {
-			if there, ours, err := netutil.LookAtPassthroughV6(); there != wantThere || ours != wantOurs || err != nil {
+			if there, ours, err := netutil.FindLoopbackAddr(passthrough); there != wantThere || ours != wantOurs || err != nil {
 				t.Errorf("%s: want %t, %t, got %t, %t (%v)", name, wantThere, wantOurs, there, ours, err)
 			}
 			return nil
@@ -148,7 +149,7 @@ func TestPassthroughIsSeenAndWhoseItIs(t *testing.T) {
 	}
 	look("nothing", false, false)
 	in(t, ns, func() error {
-		_, err := netutil.AddPassthroughV6()
+		_, err := netutil.AddLoopbackAddr(passthrough)
 		return err
 	})
 	look("ours", true, true)

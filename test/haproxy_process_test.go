@@ -116,7 +116,7 @@ func restoreIn(t *testing.T, pod *pod.Pod, v iptables.Variant, f iptables.Family
 	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	name := strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-restore", 1)
+	name := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1)
 	if _, stderr, err := pod.Run(t.Context(), name, "--noflush", file); err != nil {
 		t.Fatalf("%s: %v: %s\n%s", name, err, stderr, script)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
-	"istio-init/netutil"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -109,7 +108,7 @@ func TestHAProxyServesARedirectedPod(t *testing.T) {
 			pod := pod.New(t, flow.Config{})
 			startHAProxy(t, pod, flow.Identity{UID: 1337, GID: 1337}, haproxyOutbound+haproxyRedirect)
 			applyIn(t, pod, v, "REDIRECT")
-			passthrough := [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netutil.PassthroughV6}
+			passthrough := [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
 			for _, f := range iptables.Families {
 				exchange(t, pod, requests(pod, f, passthrough[f]))
 			}

@@ -80,7 +80,7 @@ func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f iptables.Family) {
 	t.Helper()
 	const condition = " -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
-	save := strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-save", 1)
+	save := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
 	rules, stderr, err := pod.Run(t.Context(), save, "-t", "mangle")
 	if err != nil {
 		t.Fatalf("%s: %v: %s", save, err, stderr)

@@ -37,7 +37,7 @@ const (
 
 // tool names the restore program of a variant and family.
 func tool(v iptables.Variant, f iptables.Family) string {
-	return strings.TrimSuffix(f.SaveTool(), "save") + v.String() + "-restore"
+	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-restore"
 }
 
 // otherVariant is the one of the two that it is not.

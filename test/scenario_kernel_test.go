@@ -144,7 +144,7 @@ func traceArgs(c capture.Connection) []string {
 func saveBoth(t *testing.T, pod *pod.Pod, v iptables.Variant) (texts [3]string) {
 	t.Helper()
 	for _, f := range iptables.Families {
-		name := strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-save", 1)
+		name := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
 		stdout, stderr, err := pod.Run(t.Context(), name)
 		if err != nil {
 			t.Fatalf("%s: %v: %s", name, err, stderr)

@@ -131,7 +131,7 @@ func newNeighbour(s *site, v iptables.Variant) *neighbour {
 
 // do runs iptables for the nat table; it has to succeed.
 func (n *neighbour) do(f iptables.Family, what string) {
-	name := strings.TrimSuffix(f.SaveTool(), "-save") + "-" + n.variant.String()
+	name := strings.TrimSuffix(iptables.SaveTool(f), "-save") + "-" + n.variant.String()
 	if out, err := runIn(n.Path(), n.env, name, append([]string{"-w", "-t", "nat"}, strings.Fields(what)...)...); err != nil {
 		n.t.Errorf("another program: %s %s: %v: %s", name, what, err, out)
 	}

@@ -183,10 +183,4 @@ func catchesAll(r row) bool {
 }
 
 // ends tells whether a rule is the last one for the packets that it takes.
-func ends(r row) bool {
-	switch r.rule.Target.(type) {
-	case iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.Zone, nil:
-		return false
-	}
-	return true
-}
+func ends(r row) bool { return iptables.Terminates(r.rule.Target) }

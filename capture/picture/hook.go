@@ -7,60 +7,43 @@ import (
 	"istio-init/iptables"
 )
 
-// A hook is where the kernel looks at packets, and the tables that it asks, in
-// its order (linux/netfilter_ipv4.h, NF_IP_PRI_*): nat comes last where it changes
-// sources.
+// A hook is one of the kernel's, and the tables that it calls, in its order.
 type hook struct {
 	name, what string
 	tables     []string
 }
 
 const (
-	input       = "INPUT"
-	forward     = "FORWARD"
-	postrouting = "POSTROUTING"
-	security    = "security"
+	input       = iptables.Input
+	forward     = iptables.Forward
+	postrouting = iptables.Postrouting
 )
 
-// hooks are all of them, in the order in which a packet that comes in meets them,
-// and then one that goes out.
+// hooks are all of them, in the order of [iptables.Hooks].
 var hooks = []hook{
-	{iptables.Prerouting, "what comes in, also by lo", []string{iptables.Raw, iptables.Mangle, iptables.NAT}},
-	{input, "what is for a socket of the pod", []string{iptables.Mangle, iptables.Filter, security, iptables.NAT}},
-	{forward, "what only passes through the pod", []string{iptables.Mangle, iptables.Filter, security}},
-	{iptables.Output, "what leaves a socket of the pod", []string{iptables.Raw, iptables.Mangle, iptables.NAT, iptables.Filter, security}},
-	{postrouting, "what goes out, also by lo", []string{iptables.Mangle, iptables.NAT}},
+	newHook(iptables.Prerouting, "what comes in, also by lo"),
+	newHook(iptables.Input, "what is for a socket of the pod"),
+	newHook(iptables.Forward, "what only passes through the pod"),
+	newHook(iptables.Output, "what leaves a socket of the pod"),
+	newHook(iptables.Postrouting, "what goes out, also by lo"),
 }
 
-// tableNames are the tables in the order in which a hook asks them.
-var tableNames = []string{iptables.Raw, iptables.Mangle, iptables.NAT, iptables.Filter, security}
+func newHook(name, what string) hook { return hook{name, what, iptables.TablesAt(name)} }
 
 // calls tells whether a hook calls the chain of its name in a table.
 func (h hook) calls(table string) bool { return slices.Contains(h.tables, table) }
 
 // builtin returns the place of a built-in chain among those of its table, as
 // iptables-save orders them; -1 for any other chain.
-func builtin(table, chain string) int {
-	n := 0
-	for _, h := range hooks {
-		switch {
-		case !h.calls(table):
-		case h.name == chain:
-			return n
-		default:
-			n++
-		}
-	}
-	return -1
-}
+func builtin(table, chain string) int { return slices.Index(iptables.BuiltinChains(table), chain) }
 
 // compareTables orders tables as hooks ask them, and unknown ones behind.
 func compareTables(x, y string) int {
 	rank := func(name string) int {
-		if i := slices.Index(tableNames, name); i >= 0 {
+		if i := slices.Index(iptables.Tables, name); i >= 0 {
 			return i
 		}
-		return len(tableNames)
+		return len(iptables.Tables)
 	}
 	return cmp.Or(rank(x)-rank(y), cmp.Compare(x, y))
 }

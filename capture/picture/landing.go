@@ -8,14 +8,6 @@ import (
 	"istio-init/iptables"
 )
 
-// The chains whose meaning is in their names, and the port of the agent: Istio's.
-const (
-	inboundChain  = "ISTIO_IN_REDIRECT"
-	outboundChain = "ISTIO_REDIRECT"
-	divertChain   = "ISTIO_DIVERT"
-	agentPort     = 15053
-)
-
 // A way is what becomes of packets, and by that how they are drawn.
 type way uint8
 
@@ -45,7 +37,7 @@ func (s *sheet) end(c *chain, r row) (_ end, ok bool) {
 		switch {
 		case t == iptables.Drop:
 			return end{landing: capture.Dropped}, true
-		case t == iptables.Accept && c.name == divertChain:
+		case t == iptables.Accept && c.name == capture.ChainDivert:
 			return end{capture.Inbound, s.config.InboundPort}, true
 		}
 		return end{landing: capture.Direct}, true
@@ -59,11 +51,11 @@ func (s *sheet) end(c *chain, r row) (_ end, ok bool) {
 // redirect tells what listens on the port of a REDIRECT.
 func (s *sheet) redirect(c *chain, port uint16) capture.Landing {
 	switch {
-	case c.name == inboundChain:
+	case c.name == capture.ChainInRedirect:
 		return capture.Inbound
-	case c.name == outboundChain:
+	case c.name == capture.ChainRedirect:
 		return capture.Outbound
-	case port == agentPort:
+	case port == capture.DNSProxyPort:
 		return capture.Lookup
 	case s.captures && port == s.config.ProxyPort:
 		return capture.Outbound

@@ -90,7 +90,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "# " + f.SaveTool() + "\n" + s.String()
+		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
 		if diff := cmp.Diff(want, Draw(Save, Style{}, capture.Read(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

@@ -15,7 +15,7 @@ func drawSave(readings []*capture.Reading) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {
-			fmt.Fprintf(&b, "# %s\n", r.Rules.Family.SaveTool())
+			fmt.Fprintf(&b, "# %s\n", iptables.SaveTool(r.Rules.Family))
 			saveRules(&b, r.Rules)
 		}
 	}

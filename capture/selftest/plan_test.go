@@ -21,7 +21,7 @@ func pod(f iptables.Family, change func(*Site)) Site {
 		Addr:   own,
 		Powers: netutil.Powers{SetUID: true, SetGID: true, Raw: true},
 		PathTo: func(a netip.Addr) (netutil.Path, error) {
-			if a.IsLoopback() || a == own || a == netutil.PassthroughV6 {
+			if a.IsLoopback() || a == own || a == capture.Passthrough(iptables.IPv6) {
 				return netutil.Path{Interface: "lo", Src: a}, nil
 			}
 			return netutil.Path{Interface: "eth0", Src: own}, nil
@@ -235,7 +235,7 @@ proxy (user 1337) to its own pod: 1337:1337 -> tcp 10.244.0.2:15002 = port 15006
 		name: "no-address-and-no-route", family: iptables.IPv6,
 		here: func(s *Site) {
 			s.Addr, s.PathTo = netip.Addr{}, func(a netip.Addr) (netutil.Path, error) {
-				if a.IsLoopback() || a == netutil.PassthroughV6 {
+				if a.IsLoopback() || a == capture.Passthrough(iptables.IPv6) {
 					return netutil.Path{Interface: "lo", Src: a}, nil
 				}
 				return netutil.Path{}, errors.New("no route")

@@ -124,7 +124,7 @@ func (r *run) begin(a *attempt) {
 		return err
 	})
 	switch {
-	case errors.Is(err, syscall.EADDRNOTAVAIL) && a.probe.From == capture.Passthrough(a.probe.Family).Addr():
+	case errors.Is(err, syscall.EADDRNOTAVAIL) && a.probe.From == capture.Passthrough(a.probe.Family):
 		a.seen.err = err // then an inbound connection fails, too
 	case err != nil:
 		a.seen.unmade = err

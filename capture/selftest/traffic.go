@@ -83,7 +83,7 @@ func (p *planner) toItself(port uint16) Probe {
 	if p.here.Addr.IsValid() {
 		return tcp(p.here.Addr, port)
 	}
-	probe := tcp(capture.Passthrough(p.f).Addr(), port)
+	probe := tcp(capture.Passthrough(p.f), port)
 	probe.From = p.f.Localhost()
 	return probe
 }
@@ -109,7 +109,7 @@ func (p *planner) inside() {
 	if p.c.Generation != capture.Istio1_0 {
 		p.add(proxy, "proxy to the tunnel port of its own pod", p.toItself(p.c.TunnelPort))
 		step := p.toItself(p.port)
-		step.From = capture.Passthrough(p.f).Addr()
+		step.From = capture.Passthrough(p.f)
 		if p.f == iptables.IPv6 { // in IPv4 it is one by itself
 			step.Hint = step.From.String() + " is not an address of lo"
 		}

@@ -35,9 +35,6 @@ func (systemAccounts) gid(name string) (string, error) {
 	return g.Gid, nil
 }
 
-// defaultProxyUID is the proxy's user where none is given (Istio's constant).
-const defaultProxyUID = "1337"
-
 // parseIDs parses a list of ids, ranges of them and names; kind is what a name
 // is of.
 func parseIDs(v, kind string, lookup func(string) (string, error)) ([]iptables.IDRange, error) {
@@ -100,7 +97,7 @@ func (s *settings) deriveUID(uid *setting) {
 		return
 	}
 	var follows []string
-	uid.text, uid.from = defaultProxyUID, origin{}
+	uid.text, uid.from = strconv.Itoa(capture.DefaultProxyID), origin{}
 	if number, err := s.accounts.uid(s.envoyUser); err == nil {
 		uid.text = number
 		follows = append(follows, "ENVOY_USER")

@@ -9,6 +9,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // An invocation is one run of a command.
@@ -239,13 +240,20 @@ func (u *undoStack) undo() error {
 	return errors.Join(errs...)
 }
 
+// tproxyRoutes is the policy routing of mode TPROXY. No other program has the route
+// that Istio makes by default, so it is known as the mesh's whoever made it.
+var tproxyRoutes = netutil.TProxyRoutes{Known: netutil.TProxyRoute{Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}}
+
+// passthroughV6 is the source address of inbound IPv6 connections.
+var passthroughV6 = capture.Passthrough(inet.IPv6)
+
 // addRoute adds the policy routing that the rules of a family need.
 func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 	route := inv.set.route(rs)
 	if route == (netutil.TProxyRoute{}) {
 		return nil
 	}
-	undo, err := netutil.AddTProxyRoute(rs.Family == iptables.IPv6, route)
+	undo, err := tproxyRoutes.Add(rs.Family, route)
 	done.push(undo)
 	if err != nil {
 		return fmt.Errorf("policy routing (%s), for mode TPROXY: %w", rs.Family, err)
@@ -259,7 +267,7 @@ func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 // removeRoutes takes away the policy routing of earlier runs from some families, but for
 // one route of each that is to stay (zero: none).
 func (inv *invocation) removeRoutes(done *undoStack, keep map[iptables.Family]netutil.TProxyRoute) error {
-	there, err := netutil.TProxyFamilies()
+	there, err := tproxyRoutes.Families()
 	if err != nil {
 		return fmt.Errorf("policy routing: %w", err)
 	}
@@ -269,7 +277,7 @@ func (inv *invocation) removeRoutes(done *undoStack, keep map[iptables.Family]ne
 		if !ok || !there[f] {
 			continue
 		}
-		undo, err := netutil.RemoveTProxyRoutes(f == iptables.IPv6, route)
+		undo, err := tproxyRoutes.Remove(f, route)
 		done.push(undo)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("policy routing (%s): %w", f, err))
@@ -282,14 +290,14 @@ func (inv *invocation) removeRoutes(done *undoStack, keep map[iptables.Family]ne
 
 // passthroughV6 sees to the source address of inbound IPv6 connections.
 func (inv *invocation) passthroughV6(done *undoStack, wanted bool) error {
-	change, what := netutil.RemovePassthroughV6, "removed from lo"
+	change, what := netutil.RemoveLoopbackAddr, "removed from lo"
 	if wanted {
-		change, what = netutil.AddPassthroughV6, "added to lo"
+		change, what = netutil.AddLoopbackAddr, "added to lo"
 	}
-	undo, err := change()
+	undo, err := change(passthroughV6)
 	done.push(undo)
 	if err == nil && undo != nil {
-		inv.log.Info(netutil.PassthroughV6.String() + "/128 " + what)
+		inv.log.Info(passthroughV6.String() + "/128 " + what)
 	}
 	return err
 }

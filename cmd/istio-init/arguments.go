@@ -22,7 +22,7 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 	}
 	port("-p", c.ProxyPort, 0)
 	port("-z", c.InboundPort, 0)
-	port("-e", c.TunnelPort, defaultTunnelPort)
+	port("-e", c.TunnelPort, capture.DefaultTunnelPort)
 	uids, gids := commaList(c.ProxyUIDs), commaList(c.ProxyGIDs)
 	if uids != "" {
 		add("-u", uids)
@@ -45,10 +45,10 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 			add(o.flag, o.value)
 		}
 	}
-	if c.Mode == capture.TProxy && c.TProxyMark != defaultTProxyMark {
+	if c.Mode == capture.TProxy && c.TProxyMark != capture.DefaultTProxyMark {
 		add("-t", fmt.Sprintf("%#x", c.TProxyMark))
 	}
-	if c.Mode == capture.TProxy && c.TProxyTable != defaultTProxyTable {
+	if c.Mode == capture.TProxy && c.TProxyTable != capture.DefaultTProxyTable {
 		add("-r", strconv.FormatUint(uint64(c.TProxyTable), 10))
 	}
 	args = append(args, switches(c)...)
@@ -57,13 +57,6 @@ func arguments(c capture.Config, both bool) (args, variables []string) {
 	}
 	return args, environment(c)
 }
-
-// Istio's defaults, which arguments leave out.
-const (
-	defaultTunnelPort  = 15008
-	defaultTProxyMark  = 1337
-	defaultTProxyTable = 133
-)
 
 // switches are the arguments that turn something on.
 func switches(c capture.Config) []string {

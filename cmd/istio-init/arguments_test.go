@@ -77,7 +77,7 @@ func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
 	for _, s := range parseScenarios(t) {
 		t.Run(s.Name(), func(t *testing.T) {
 			if !s.config.ProxiesInbound() {
-				s.config.TProxyTable = defaultTProxyTable // shows nowhere
+				s.config.TProxyTable = capture.DefaultTProxyTable // shows nowhere
 			}
 			rules := []iptables.Ruleset{s.config.Rules(iptables.IPv4), s.config.Rules(iptables.IPv6)}
 			if len(rules[iptables.IPv4].Tables) == 0 || s.Name() == "dns-v6-servers-uncaptured" {

@@ -183,7 +183,7 @@ func (d *drift) warn(f iptables.Family, s iptables.Snapshot) {
 
 // routes compares the policy routing of mode TPROXY.
 func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
-	have, err := netutil.LookAtTProxyRoutes(f == iptables.IPv6)
+	have, err := tproxyRoutes.List(f)
 	if err != nil {
 		return err
 	}
@@ -227,14 +227,14 @@ func (d *drift) passthrough(wanted bool) error {
 	if netutil.IPv6Off() && !wanted {
 		return nil
 	}
-	there, ours, err := netutil.LookAtPassthroughV6()
+	there, ours, err := netutil.FindLoopbackAddr(passthroughV6)
 	switch {
 	case err != nil:
 		return err
 	case wanted && !there:
 		d.Besides = append(d.Besides, noPassthrough())
 	case !wanted && ours:
-		d.besides("%s/128 on lo is of an earlier run", netutil.PassthroughV6)
+		d.besides("%s/128 on lo is of an earlier run", passthroughV6)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // runClean removes what is ours, of both variants and families.
@@ -44,8 +45,8 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	errs = append(errs,
 		inv.removeRoutes(&done, map[iptables.Family]netutil.TProxyRoute{iptables.IPv4: {}, iptables.IPv6: {}}),
 		inv.passthroughV6(&done, false))
-	if stays, err := netutil.HasPassthroughV6(); err == nil && stays {
-		inv.log.Warn(netutil.PassthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
+	if stays, _, err := netutil.FindLoopbackAddr(passthroughV6); err == nil && stays {
+		inv.log.Warn(passthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
 	}
 	return errors.Join(errs...)
 }
@@ -65,7 +66,7 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, gene
 	}
 	for _, c := range changes {
 		after[c.Family] = c.After
-		inv.log.DebugText("script for "+c.Family.SaveTool(), func() string { return c.Script })
+		inv.log.DebugText("script for "+iptables.SaveTool(c.Family), func() string { return c.Script })
 		inv.reportTaken(c)
 		inv.log.Info("rules removed", namedField("family", c.Family), namedField("variant", k.Variant()))
 		inv.log.DebugText("Final iptables state ("+familyTitle(c.Family)+")", c.After.String)
@@ -100,7 +101,7 @@ type remover struct {
 
 // Commit makes the changes or none of them.
 func (r *remover) Commit(ctx context.Context, changes []iptables.Change) error {
-	var tables [len(iptables.Families)][]netutil.NFTTable
+	var tables inet.PerFamily[[]netutil.NFTTable]
 	r.whole = r.Variant() == iptables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.Whole() })
 	if r.whole {
 		for _, c := range changes {
@@ -123,7 +124,7 @@ func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []ipta
 	if kernel.Variant() != iptables.NFT {
 		return
 	}
-	var names [len(iptables.Families)][]string
+	var names inet.PerFamily[[]string]
 	for _, c := range changes {
 		names[c.Family] = which(c)
 	}
@@ -153,7 +154,7 @@ func (inv *invocation) unreadable(k *iptables.Kernel) error {
 	var errs []error
 	for _, f := range iptables.Families {
 		for _, table := range k.State(f).Unreadable() {
-			ours, err := netutil.NFTChains(f == iptables.IPv6, table, iptables.OwnPrefix)
+			ours, err := netutil.NFTChains(f, table, iptables.OwnPrefix)
 			if err == nil && len(ours) > 0 {
 				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
 					f, table, strings.Join(ours, ", "))

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
@@ -46,9 +47,9 @@ var (
 	formLinks      = form{text: "a comma list of interface names of up to 15 bytes, with a + at the end for all that start so", list: true, number: "number", pattern: patternLink}
 	formNumber     = form{text: "a number 1-4294967295, decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
 	formLoopback   = form{text: "a CIDR within 127.0.0.0/8", pattern: patternLoopback}
-	formMode       = choice(patternMode, "REDIRECT", "TPROXY", "NONE")
+	formMode       = choice(patternMode, capture.ModeNames[:]...)
 	formFamilies   = choice("", "auto", "ipv4", "dual")
-	formGeneration = choice("", "current", "1.15", "1.0")
+	formGeneration = choice("", capture.GenerationNames[:]...)
 	formVariant    = choice("", "legacy", "nft")
 	formDuration   = form{text: "a duration such as 30s", pattern: patternDuration}
 	formWait       = form{text: "a duration such as 5s", pattern: patternDuration}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
 )
@@ -43,7 +44,7 @@ func (l live) hidden(f iptables.Family) bool {
 
 // survey looks at the namespace. What cannot be looked at is warned of.
 func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) {
-	seen := netutil.LookAtNetfilter()
+	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix)
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return live{}, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
 	}

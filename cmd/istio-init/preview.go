@@ -27,7 +27,7 @@ func (inv *invocation) preview() error {
 	var text strings.Builder
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", rs.Family.SaveTool(), previewText(rs, inv.set.route(rs)))
+			fmt.Fprintf(&text, "# %s\n%s", iptables.SaveTool(rs.Family), previewText(rs, inv.set.route(rs)))
 		}
 	}
 	return inv.answer(text.String())
@@ -47,7 +47,7 @@ func (inv *invocation) answer(text string) error {
 func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
 	text := rs.String()
 	if route != (netutil.TProxyRoute{}) {
-		for _, command := range route.Commands(rs.Family == iptables.IPv6) {
+		for _, command := range route.Commands(rs.Family) {
 			text += "# " + command + "\n"
 		}
 	}
@@ -86,7 +86,7 @@ func (inv *invocation) previewClean(found live) error {
 			}
 			if c.Script != "" {
 				fmt.Fprintf(&text, "# input for %s --noflush, variant %s\n%s",
-					strings.Replace(f.SaveTool(), "-save", "-restore", 1), k.Variant(), c.Script)
+					strings.Replace(iptables.SaveTool(f), "-save", "-restore", 1), k.Variant(), c.Script)
 			}
 		}
 	}

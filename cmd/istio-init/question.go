@@ -10,6 +10,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A question is one connection, as trace is asked of it. What is zero was not said.
@@ -229,7 +230,7 @@ func (q question) outside(sc *scene) bool {
 // source is that of its connections to the app, else an app.
 func (q question) owner(c capture.Config) *iptables.Owner {
 	if q.uid == nil && q.gid == nil {
-		if slices.Contains(passthroughs, q.from.addr) {
+		if isPassthrough(q.from.addr) {
 			proxy := proxyOwner(c)
 			return &proxy
 		}
@@ -245,8 +246,9 @@ func (q question) owner(c capture.Config) *iptables.Owner {
 	return o
 }
 
-// passthroughs are the source addresses of the proxy's connections to the app.
-var passthroughs = []netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
+// isPassthrough reports whether an address is the source of the proxy's connections
+// to the app.
+func isPassthrough(a netip.Addr) bool { return a == capture.Passthrough(inet.Of(a)) }
 
 // proxyOwner is as whom the proxy connects: in mode TPROXY it is root, as Istio
 // deploys it, and known by its group.

@@ -26,7 +26,7 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 		switch {
 		case ok:
 			inv.reportTaken(c)
-			inv.log.DebugText("script for "+rs.Family.SaveTool(), func() string { return c.Script })
+			inv.log.DebugText("script for "+iptables.SaveTool(rs.Family), func() string { return c.Script })
 			inv.log.Info("rules applied", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
 				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
 			inv.log.Info("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())

@@ -170,7 +170,7 @@ type dump = [len(iptables.Families)]iptables.Snapshot
 
 // isOwn tells whether an address is the pod's.
 func (sc *scene) isOwn(a netip.Addr) bool {
-	return a.IsLoopback() || slices.Contains(passthroughs, a) || slices.Contains(sc.own, a)
+	return a.IsLoopback() || isPassthrough(a) || slices.Contains(sc.own, a)
 }
 
 // takeForOwn takes an address for the pod's, where the addresses of the pod are not

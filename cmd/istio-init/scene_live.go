@@ -96,7 +96,7 @@ func unprintable(s iptables.Snapshot) []string {
 
 // lookAround takes the addresses and the routes of the namespace.
 func (inv *invocation) lookAround(sc *scene) error {
-	addrs, err := netutil.Addrs()
+	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (sc *scene) lookAtRoutes() error {
 		if !r.Captures() || !sc.config.ProxiesInbound() {
 			continue
 		}
-		have, err := netutil.LookAtTProxyRoutes(r.Rules.Family == iptables.IPv6)
+		have, err := tproxyRoutes.List(r.Rules.Family)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (sc *scene) lookAtRoutes() error {
 	if !sc.readings[iptables.IPv6].Captures() {
 		return nil
 	}
-	there, _, err := netutil.LookAtPassthroughV6()
+	there, _, err := netutil.FindLoopbackAddr(passthroughV6)
 	if err == nil && !there {
 		sc.problems = append(sc.problems, noPassthrough())
 	}
@@ -144,5 +144,5 @@ func (sc *scene) lookAtRoutes() error {
 // noPassthrough says what it means that the source address of inbound IPv6
 // connections is missing.
 func noPassthrough() string {
-	return netutil.PassthroughV6.String() + "/128 is missing on lo: the proxy cannot connect to the app over IPv6"
+	return passthroughV6.String() + "/128 is missing on lo: the proxy cannot connect to the app over IPv6"
 }

@@ -1,25 +1,31 @@
 package main
 
+import (
+	"strconv"
+
+	"istio-init/capture"
+)
+
 // options is the option table. Names, aliases and defaults are Istio's.
 var options = []*option{
 	{
-		long: "envoy-port", short: "p", env: []string{"ENVOY_PORT"}, def: "15001", form: formPort,
+		long: "envoy-port", short: "p", env: []string{"ENVOY_PORT"}, def: strconv.Itoa(capture.DefaultProxyPort), form: formPort,
 		help: "port of the proxy for outbound connections",
 		set:  port(func(s *settings) *uint16 { return &s.config.ProxyPort }),
 	},
 	{
-		long: "inbound-capture-port", short: "z", env: []string{"INBOUND_CAPTURE_PORT"}, def: "15006", form: formPort,
+		long: "inbound-capture-port", short: "z", env: []string{"INBOUND_CAPTURE_PORT"}, def: strconv.Itoa(capture.DefaultInboundPort), form: formPort,
 		help: "port of the proxy for inbound connections",
 		set:  port(func(s *settings) *uint16 { return &s.config.InboundPort }),
 	},
 	{
-		long: "inbound-tunnel-port", short: "e", env: []string{"INBOUND_TUNNEL_PORT"}, def: "15008", form: formPort,
+		long: "inbound-tunnel-port", short: "e", env: []string{"INBOUND_TUNNEL_PORT"}, def: strconv.Itoa(capture.DefaultTunnelPort), form: formPort,
 		help: "port of the proxy for HBONE tunnels, never redirected",
 		set:  port(func(s *settings) *uint16 { return &s.config.TunnelPort }),
 	},
 	{
 		long: "proxy-uid", short: "u", env: []string{"PROXY_UID"}, form: formIDs,
-		help: "users whose traffic is the proxy's own; by default the user that ENVOY_USER names, else 1337",
+		help: "users whose traffic is the proxy's own; by default the user that ENVOY_USER names, else " + strconv.Itoa(capture.DefaultProxyID),
 		set:  resolved,
 	},
 	{
@@ -73,12 +79,12 @@ var options = []*option{
 		set:  links(func(s *settings) *linkList { return &s.config.VirtualInterfaces }),
 	},
 	{
-		long: "istio-inbound-tproxy-mark", short: "t", env: []string{"ISTIO_INBOUND_TPROXY_MARK"}, def: "1337", form: formNumber,
+		long: "istio-inbound-tproxy-mark", short: "t", env: []string{"ISTIO_INBOUND_TPROXY_MARK"}, def: strconv.Itoa(capture.DefaultTProxyMark), form: formNumber,
 		help: "mark of inbound packets in TPROXY mode",
 		set:  number(func(s *settings) *uint32 { return &s.config.TProxyMark }),
 	},
 	{
-		long: "istio-inbound-tproxy-route-table", short: "r", env: []string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, def: "133", form: formNumber,
+		long: "istio-inbound-tproxy-route-table", short: "r", env: []string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, def: strconv.Itoa(capture.DefaultTProxyTable), form: formNumber,
 		help: "routing table of inbound packets in TPROXY mode",
 		set:  routeTable,
 	},
@@ -108,7 +114,7 @@ var options = []*option{
 		set:  ipFamily,
 	},
 	{
-		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: "current", form: formGeneration,
+		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: capture.Current.String(), form: formGeneration,
 		help: "the Istio release whose rules are wanted, line for line",
 		set:  text(func(s *settings) textUnmarshaler { return &s.config.Generation }),
 	},
@@ -129,7 +135,7 @@ var options = []*option{
 		set:  loopback,
 	},
 	{
-		env: []string{"ENVOY_USER"}, def: "istio-proxy", form: formUser,
+		env: []string{"ENVOY_USER"}, def: capture.DefaultProxyUser, form: formUser,
 		help: "user of the proxy, where --proxy-uid is not given",
 		set:  func(s *settings, v string) error { s.envoyUser = v; return nil },
 	},
@@ -199,7 +205,7 @@ var options = []*option{
 		set:  flag(func(s *settings) *bool { return &s.runValidation }),
 	},
 	{
-		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: "15002", form: formPort, group: groupApply,
+		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: strconv.Itoa(capture.DefaultProbePort), form: formPort, group: groupApply,
 		help: "port that the validation connects to where no other is meant",
 		set:  port(func(s *settings) *uint16 { return &s.probePort }),
 	},

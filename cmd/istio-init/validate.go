@@ -55,13 +55,13 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 			inv.log.Warn(w)
 		}
 	}
-	addrs, addrsErr := netutil.Addrs()
+	addrs, addrsErr := netutil.Addrs(passthroughV6)
 	powers, powersErr := netutil.SocketPowers()
 	if err := errors.Join(addrsErr, powersErr); err != nil {
 		return nil, err
 	}
 	if slices.Contains(families, iptables.IPv6) { // the run may just have added it
-		if err := netutil.AwaitPassthroughV6(ctx); err != nil {
+		if err := netutil.AwaitLoopbackAddr(ctx, passthroughV6); err != nil {
 			return nil, err
 		}
 	}

@@ -34,7 +34,7 @@ func (inv *invocation) planned() ([]iptables.Ruleset, error) {
 
 // families are those that are captured, and what to warn of.
 func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
-	addrs, err := netutil.Addrs()
+	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return nil, nil, err
 	}

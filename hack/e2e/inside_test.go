@@ -78,7 +78,7 @@ func runBesideOthers(t *testing.T, program string) {
 		for _, rules := range others {
 			ns := kernel.NewNetNS(t)
 			for _, f := range iptables.Families {
-				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(f.SaveTool(), "-save", "-"+v.String()+"-restore", 1))
+				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1))
 			}
 			ns.Run(t, "", program, "apply", "-u", "1337", "-i", "*", "-b", "*", "--ip-family", "dual", "--force-iptables-binary", v.String())
 			ns.Run(t, "", program, "clean")

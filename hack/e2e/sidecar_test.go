@@ -123,7 +123,7 @@ func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
 	for _, f := range iptables.Families {
-		p.inside(t, rule, strings.Replace(f.SaveTool(), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
+		p.inside(t, rule, strings.Replace(iptables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
 	}
 }
 
@@ -164,7 +164,7 @@ var (
 	podAddr     = [...]netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8:244::2")}
 	peerAddr    = [...]netip.Addr{netip.MustParseAddr("10.244.0.1"), netip.MustParseAddr("2001:db8:244::1")}
 	outside     = [...]netip.Addr{netip.MustParseAddr("198.51.100.10"), netip.MustParseAddr("2001:db8:e::10")}
-	passthrough = [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netutil.PassthroughV6}
+	passthrough = [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
 )
 
 // serveOutside serves HTTP beyond the peer.

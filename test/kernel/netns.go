@@ -223,7 +223,7 @@ func Plain(save string) string {
 
 // program names the tool that saves or restores.
 func program(v iptables.Variant, f iptables.Family, what string) string {
-	return strings.TrimSuffix(f.SaveTool(), "save") + v.String() + "-" + what
+	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-" + what
 }
 
 // find returns the path of a program, also of a system program where PATH leaves

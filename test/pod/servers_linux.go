@@ -125,7 +125,7 @@ func (p *Pod) handleInbound(conn *net.TCPConn) error {
 	}
 	from := netip.MustParseAddr("127.0.0.6")
 	if dst.Addr().Is6() {
-		from = netutil.PassthroughV6
+		from = netip.MustParseAddr("::6")
 	}
 	return p.proxy(conn, hop{port: port, dst: dst, to: dst, from: from})
 }
