@@ -62,8 +62,8 @@ bench: ## what it costs, against the least that it could; see docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./cmd/istio-init
 
 .PHONY: demo
-demo: build ## rules, connections and cleaning, shown in a throw-away namespace
-	$(GO) run ./hack/demo
+demo: build ## preview, apply, check, trace, validate, connect and clean in a network namespace of its own
+	hack/demo
 
 .PHONY: cover
 cover: ## how much of the code the tests run, in bin/cover.html
