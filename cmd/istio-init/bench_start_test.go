@@ -4,24 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"istio-init/iptables/iptablestest"
 )
-
-// BenchmarkStart is what does nothing but answer.
-func BenchmarkStart(b *testing.B) {
-	all := newBench(b)
-	for _, line := range [][]string{{"--help"}, {"version"}, append([]string{"--dry-run"}, sidecar[1:]...)} {
-		b.Run(line[0], func(b *testing.B) {
-			s, ns := all.in(b), iptablestest.NewNetNS(b)
-			var costs pair
-			for b.Loop() {
-				costs.add(func() cost { return s.run(ns, step{{path: s.ours, args: line}}) }, func() cost { return s.run(ns, step{{path: s.idle}}) })
-			}
-			costs.report(b, "")
-		})
-	}
-}
 
 // mostBytes is how large the program may be.
 const mostBytes = 7_000_000
