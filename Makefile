@@ -30,6 +30,8 @@ test: ## everything there is to prove; as root also on the kernel, with what tha
 lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
 	$(GO) vet ./...
 	$(GOLANGCI) run
+	$(GO) vet -C hack/dist ./...
+	cd hack/dist && $(CURDIR)/$(GOLANGCI) run
 	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not in the form of gofumpt: $$unformatted"; exit 1; }
 
 .PHONY: fuzz
@@ -62,8 +64,8 @@ bench: ## what it costs, against the least that it could; see docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
 
 .PHONY: demo
-demo: build ## rules, connections and cleaning, shown in a throw-away namespace
-	$(GO) run ./hack/demo
+demo: build ## preview, apply, check, trace, validate, connect and clean in a network namespace of its own
+	hack/demo
 
 .PHONY: cover
 cover: ## how much of the code the tests run, in bin/cover.html
@@ -74,7 +76,7 @@ cover: ## how much of the code the tests run, in bin/cover.html
 
 .PHONY: dist
 dist: ## tarballs, lists of modules and checksums in bin/dist
-	$(GO) run ./hack/dist $(DIST)
+	$(GO) run -C hack/dist . $(DIST)
 
 .PHONY: dist-check
 dist-check: ## what is released is the same wherever it is built

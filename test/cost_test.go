@@ -155,16 +155,14 @@ func (s *bench) run(ns *kernel.NetNS, steps ...step) (sum cost) {
 // peak returns the resident memory, in MB, of the largest process of a step.
 func (s *bench) peak(ns *kernel.NetNS, c command) float64 {
 	s.b.Helper()
-	line := slices.Concat([]string{os.DevNull, c.path}, c.args)
 	var out []byte
 	ns.Do(s.b, func() (err error) {
-		cmd := exec.Command(s.bare, line...)
+		cmd := exec.Command(s.bare, append([]string{c.path}, c.args...)...)
 		cmd.Env = s.env
 		out, err = cmd.Output()
 		return err
 	})
-	lines := strings.Fields(string(out))
-	kb, err := strconv.Atoi(lines[len(lines)-1])
+	kb, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil {
 		s.b.Fatalf("%v: %s", err, out)
 	}

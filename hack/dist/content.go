@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -59,7 +60,7 @@ func (r release) common(ctx context.Context, here string) ([]file, error) {
 		}
 		files = append(files, file{name: "completions/" + shell + "/" + name, data: []byte(script)})
 	}
-	pages, err := manPages(r, tell)
+	pages, err := r.manPages(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +73,31 @@ func (r release) common(ctx context.Context, here string) ([]file, error) {
 		files = append(files, some...)
 	}
 	return files, nil
+}
+
+// manPages has a test of the program write them, which knows its commands: package
+// main cannot be imported.
+func (r release) manPages(ctx context.Context) (files []file, err error) {
+	dir, err := os.MkdirTemp("", "man")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cmd := exec.CommandContext(ctx, "go", "test", "-ldflags", "-X istio-init/cmd/istio-init.release="+r.version,
+		"-run", "^TestManPagesHaveEveryFlag$", "./cmd/"+program, "-args", "-man", dir)
+	cmd.Env = append(os.Environ(), "TZ=UTC", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
+	if _, err := output(cmd); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		page, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name: "man/" + entry.Name(), data: page})
+	}
+	return files, err
 }
 
 // filesOf reads a file, or all files of a folder.

@@ -123,3 +123,16 @@ func TestTheBinarySaysItsVersion(t *testing.T) {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 }
+
+func TestManPagesNameTheRelease(t *testing.T) {
+	pages, err := some.manPages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		if page.name == "man/istio-init-apply.8" && bytes.Contains(page.data, []byte(`"8" "Nov 2023" "istio-init v1.2.3"`)) {
+			return
+		}
+	}
+	t.Error("none of apply with the time and the version of the release")
+}

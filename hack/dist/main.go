@@ -2,7 +2,8 @@
 // of the modules in its binary, and the SHA-256 sums of them all. The same sources,
 // version, time and release of Go always make the same bytes.
 //
-// Run it from the top of the repository: make dist.
+// Run it by make dist. It has a module of its own, so that what it needs is nothing that
+// the program needs, and works in the top folder of the repository: go run -C hack/dist .
 package main
 
 import (
@@ -51,6 +52,9 @@ func run() error {
 	if flag.NArg() > 0 || !isFileName(r.version) {
 		return fmt.Errorf("-version %q: it is needed, and is part of the name of a file", r.version)
 	}
+	if err := os.Chdir("../.."); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return r.make(ctx)
@@ -87,7 +91,7 @@ func (r release) make(ctx context.Context) (err error) {
 	}
 	sums := ""
 	for _, arch := range architectures {
-		files, err := r.files(ctx, arch, filepath.Join(temp, arch), common)
+		files, err := r.files(ctx, arch, filepath.Join(temp, arch, program), common)
 		if err != nil {
 			return fmt.Errorf("%s: %w", arch, err)
 		}
@@ -110,7 +114,7 @@ func (r release) files(ctx context.Context, arch, binary string, common []file) 
 	if err != nil {
 		return nil, err
 	}
-	list, err := r.moduleList(binary, data)
+	list, err := r.moduleList(binary)
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"istio-init/test/flow"
-	"istio-init/test/pod"
 )
 
 // A client is a socket that blocks, which is as fast as it goes.
@@ -105,29 +101,4 @@ func sockaddr(dst netip.AddrPort) (family int, to unix.Sockaddr) {
 		return unix.AF_INET, &unix.SockaddrInet4{Addr: dst.Addr().As4(), Port: int(dst.Port())}
 	}
 	return unix.AF_INET6, &unix.SockaddrInet6{Addr: dst.Addr().As16(), Port: int(dst.Port())}
-}
-
-// Latencies makes connections one after the other, as a user of the namespace, and
-// returns how long the kernel took for each.
-func Latencies(node *pod.Node, who flow.Identity, dst netip.AddrPort, times int) (took []time.Duration, err error) {
-	family, to := sockaddr(dst)
-	err = node.As(who, func() error {
-		for range times {
-			fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("socket: %w", err)
-			}
-			c := client{fd}
-			reset := unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-			began := time.Now()
-			err = errors.Join(reset, again(func() error { return unix.Connect(c.fd, to) }))
-			took = append(took, time.Since(began))
-			c.close()
-			if err != nil {
-				return fmt.Errorf("connect to %s: %w", dst, err)
-			}
-		}
-		return nil
-	})
-	return took, err
 }

@@ -1,55 +1,22 @@
-// Command bare runs programs at the same time and waits for them, as little as a
-// Go program can do:
-//
-//	bare FILE PROGRAM ARGUMENT... [, FILE PROGRAM ARGUMENT...]
-//
-// Each reads its file. What it prints is the largest resident memory of one of
-// them, or of what they started, in KB.
+// Command bare runs a program and prints the largest resident memory, in KB, of that
+// program and of those it starts. The benchmarks start it in their place: Linux counts
+// for a child what its parent had in memory, and this program has little.
 package main
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"syscall"
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-}
-
-func run(words []string) error {
-	var running []*exec.Cmd
-	for len(words) > 1 {
-		end := slices.Index(words, ",")
-		if end < 0 {
-			end = len(words)
-		}
-		cmd := exec.Command(words[1], words[2:end]...)
-		file, err := os.Open(words[0])
-		if err != nil {
-			return err
-		}
-		cmd.Stdin, cmd.Stderr = file, os.Stderr
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		running = append(running, cmd)
-		words = words[min(end+1, len(words)):]
-	}
-	for _, cmd := range running {
-		if err := cmd.Wait(); err != nil {
-			return fmt.Errorf("%s: %w", cmd.Path, err)
-		}
-	}
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage); err != nil {
-		return err
-	}
-	_, err := fmt.Println(usage.Maxrss)
-	return err
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage) // of the program and all that it waited for
+	fmt.Println(usage.Maxrss)
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// licenseFile is what files are called that have to go with a copy of a module.
+var licenseFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([-.](txt|md|apache|mit|bsd))?$`)
+
+// licenseTexts are the licenses of the modules in a binary and of the standard
+// library, which ask to go with every copy.
+func licenseTexts(ctx context.Context, binary string) ([]byte, error) {
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	root, err := output(exec.CommandContext(ctx, "go", "env", "GOROOT"))
+	if err != nil {
+		return nil, err
+	}
+	text, err := licenseText("the standard library of Go "+info.GoVersion, strings.TrimSpace(root))
+	if err != nil {
+		return nil, err
+	}
+	for _, module := range info.Deps {
+		folder, err := output(exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module.Path))
+		if err != nil {
+			return nil, err
+		}
+		more, err := licenseText(module.Path+" "+module.Version, strings.TrimSpace(folder))
+		if err != nil {
+			return nil, err
+		}
+		text += more
+	}
+	return []byte(text), nil
+}
+
+// licenseText is what the license files of a folder say.
+func licenseText(name, folder string) (string, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return "", fmt.Errorf("license of %s: %w", name, err)
+	}
+	text := ""
+	for _, entry := range entries { // sorted by name
+		if entry.IsDir() || !licenseFile.MatchString(entry.Name()) {
+			continue
+		}
+		said, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return "", fmt.Errorf("license of %s: %w", name, err)
+		}
+		text += fmt.Sprintf("==== %s: %s\n\n%s\n\n", name, entry.Name(), strings.TrimRight(string(said), "\n"))
+	}
+	if text == "" {
+		return "", fmt.Errorf("license of %s: there is none in %s", name, folder)
+	}
+	return text, nil
+}

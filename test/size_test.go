@@ -1,0 +1,20 @@
+package test
+
+import (
+	"os"
+	"testing"
+)
+
+// mostBytes is how large the program may be.
+const mostBytes = 7_000_000
+
+func TestTheProgramIsSmall(t *testing.T) {
+	t.Parallel()
+	info, err := os.Stat(released(t, "."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > mostBytes {
+		t.Errorf("%d bytes, want at most %d", info.Size(), mostBytes)
+	}
+}
