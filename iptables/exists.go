@@ -19,11 +19,8 @@ func (k *Kernel) Identify(ctx context.Context, want Ruleset) (unasked []Unreadab
 	if len(rules) == 0 {
 		return nil, nil
 	}
-	program, why := strings.TrimSuffix(s.restore, "-restore"), k.unaskable
-	if _, err := os.Stat(program); err != nil && why == "" {
-		why = program + " is not installed"
-	}
-	if why != "" {
+	program := strings.TrimSuffix(s.restore, "-restore")
+	if why := k.cannotAsk(want.Family, program); why != "" {
 		for i := range rules {
 			rules[i].Unasked = why
 		}
@@ -35,6 +32,22 @@ func (k *Kernel) Identify(ctx context.Context, want Ruleset) (unasked []Unreadab
 	}
 	s.have.same = same
 	return nil, nil
+}
+
+// cannotAsk is why the check command is of no use; "": it is of use.
+func (k *Kernel) cannotAsk(f Family, program string) string {
+	if k.unaskable != "" {
+		return k.unaskable
+	}
+	// In 1.8.8 and 1.8.9 it compares no value of a match or a target ("ip6tables: Fix
+	// checking existence of rule", 1.8.10).
+	if k.variant == Legacy && f == IPv6 {
+		return "ip6tables-legacy may take a rule with other values for the same"
+	}
+	if _, err := os.Stat(program); err != nil {
+		return program + " is not installed"
+	}
+	return ""
 }
 
 // existing returns the wanted rules that are there, by the text of the unreadable rule

@@ -84,15 +84,18 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 		name    string
 		variant Variant
 		look    Look
+		family  Family
 		missing bool
 		want    string // "" for asked
 	}{
-		{"as-root", NFT, Look{}, false, ""},
-		{"with-raised-capabilities", NFT, Look{Caps: []uintptr{12}}, false, "capabilities"},
-		{"in-another-user-namespace", NFT, Look{UserNS: file}, false, "another user namespace"},
-		{"nft-with-another-lock", NFT, Look{OwnLock: true}, false, ""},
-		{"legacy-with-another-lock", Legacy, Look{OwnLock: true}, false, "a lock file"},
-		{"without-the-program", NFT, Look{}, true, "is not installed"},
+		{"as-root", NFT, Look{}, IPv4, false, ""},
+		{"with-raised-capabilities", NFT, Look{Caps: []uintptr{12}}, IPv4, false, "capabilities"},
+		{"in-another-user-namespace", NFT, Look{UserNS: file}, IPv4, false, "another user namespace"},
+		{"nft-with-another-lock", NFT, Look{OwnLock: true}, IPv4, false, ""},
+		{"legacy-with-another-lock", Legacy, Look{OwnLock: true}, IPv4, false, "a lock file"},
+		{"legacy", Legacy, Look{}, IPv4, false, ""},
+		{"legacy-ipv6", Legacy, Look{}, IPv6, false, "other values"},
+		{"without-the-program", NFT, Look{}, IPv4, true, "is not installed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,8 +110,10 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			as.sides = k.sides
-			unasked, err := as.Identify(t.Context(), wantOurs)
+			as.sides[tt.family] = k.sides[IPv4]
+			as.sides[tt.family].have.Family = tt.family
+			want := Ruleset{Family: tt.family, Tables: wantOurs.Tables}
+			unasked, err := as.Identify(t.Context(), want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +129,7 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 			if _, err := os.Stat(asked); err == nil {
 				t.Error("iptables was asked")
 			}
-			if change, err := as.Plan(wantOurs); err != nil || change.Script == "" {
+			if change, err := as.Plan(want); err != nil || change.Script == "" {
 				t.Errorf("want a change, got %q, %v", change.Script, err)
 			}
 		})
