@@ -16,7 +16,8 @@
 //     Everybody else's rules are never rewritten, reordered, repeated or
 //     removed.
 //   - Looking changes nothing. [Survey] starts iptables-save where there is
-//     something to read and never a program that writes.
+//     something to read, [Kernel.Identify] iptables -C where a rule is not
+//     understood, and never a program that writes.
 //
 // # Where what is
 //
@@ -26,10 +27,10 @@
 //	                             ├── Trace       where does this packet land
 //	   ParseSnapshot ── Snapshot ┴── Plan        what has to change
 //	                                   │
-//	   Survey ── Kernel.Commit  <──────┘         what starts programs
+//	   Survey, Identify, Commit <──────┘         what starts programs
 //
-// Everything but [Survey] and [Kernel] is pure: values in, values out, safe
-// from any goroutine. Those two start processes, which inherit the network
-// namespace of the thread they are called on; call them from the goroutine that
-// entered the namespace.
+// Everything but [Survey] and what takes a context of [Kernel] is pure: values
+// in, values out, safe from any goroutine. Those start processes, which inherit
+// the network namespace of the thread they are called on; call them from the
+// goroutine that entered the namespace.
 package iptables

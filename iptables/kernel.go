@@ -25,16 +25,18 @@ func lockWaitIn(ctx context.Context) int {
 }
 
 // A Kernel is the live state of one variant, as [Survey] saw it, and the way to
-// change it. Its methods start processes: call them from the goroutine that
-// entered the namespace.
+// change it. Its methods that take a context start processes: call them from the
+// goroutine that entered the namespace.
 type Kernel struct {
 	variant  Variant
 	env      []string
 	caps     []uintptr
-	unlisted bool       // the programs cannot list the tables
-	prefix   []string   // program and arguments that run the variant's programs
-	files    []*os.File // that they get
-	sides    [len(Families)]side
+	unlisted bool // the programs cannot list the tables
+	// unaskable is why Identify cannot run iptables as the other programs are run; "": it can.
+	unaskable string
+	prefix    []string   // program and arguments that run the variant's programs
+	files     []*os.File // that they get
+	sides     [len(Families)]side
 }
 
 // A side is one family of a variant.

@@ -14,6 +14,9 @@ type Snapshot struct {
 	// unreadable are tables that iptables-nft-save found but could not print,
 	// since rules that iptables cannot express are in them.
 	unreadable []string
+	// same are rules that iptables knows to be rules of ours although the types cannot
+	// express them: by their text, ours.
+	same map[string]string
 }
 
 type savedTable struct {

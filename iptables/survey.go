@@ -125,6 +125,14 @@ func joinLine(errs []error) error {
 // newKernel says how the programs of a variant are run.
 func newKernel(v Variant, look Look) (*Kernel, error) {
 	k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
+	switch {
+	case len(look.Caps) > 0:
+		k.unaskable = "iptables would need capabilities that only its other programs are given"
+	case look.UserNS != nil:
+		k.unaskable = "the network namespace belongs to another user namespace"
+	case v == Legacy && look.OwnLock:
+		k.unaskable = "iptables would need a lock file that only its other programs are given"
+	}
 	pass := func(file *os.File) string { // the path by which a child opens it
 		k.files = append(k.files, file)
 		return fmt.Sprintf("/proc/self/fd/%d", 2+len(k.files))

@@ -6,8 +6,12 @@ import (
 )
 
 // canonical returns a live rule as [Rule.Text] writes it, since another version of
-// iptables may print it otherwise. ok is false for a rule that the types cannot express.
+// iptables may print it otherwise. ok is false for a rule that the types cannot express,
+// and that iptables has not told to be one of ours.
 func (s Snapshot) canonical(t savedTable, rule string) (text string, ok bool) {
+	if text, ok := s.same[rule]; ok {
+		return text, true
+	}
 	r := readRule(s.Family, rule, func(name string) bool { return t.find(name) >= 0 })
 	if r.Foreign == nil {
 		return rule, true

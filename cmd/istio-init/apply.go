@@ -92,10 +92,8 @@ func (inv *invocation) amongFiles(fn func() error) error {
 }
 
 // apply makes the live state the wanted one, or when a step fails, leaves it as
-// it was. The order, which package capture explains, is such that at no time less
-// is captured than both before and after: what rules need, routes and the
-// passthrough address, comes before them and goes after them.
-func (inv *invocation) apply(ctx context.Context, found live) (err error) {
+// it was.
+func (inv *invocation) apply(ctx context.Context, found live) error {
 	if err := inv.refuseHost(); err != nil {
 		return err
 	}
@@ -113,17 +111,28 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 	if err != nil {
 		return err
 	}
+	caveats, err := identify(ctx, kernel, want)
+	if err != nil {
+		return err
+	}
+	for _, caveat := range caveats {
+		inv.log.Warn(caveat)
+	}
 	var done undoStack
-	defer func() {
-		if err != nil && len(done) > 0 {
-			if undo := done.undo(); undo != nil {
-				err = errors.Join(err, undo)
-			} else {
-				err = fmt.Errorf("%w; what the run had changed was taken back", err)
-			}
-		}
-	}()
-	if err := inv.addNeeds(&done, want); err != nil {
+	if err = inv.converge(ctx, &done, found, kernel, want); err == nil || len(done) == 0 {
+		return err
+	}
+	if undo := done.undo(); undo != nil {
+		return errors.Join(err, undo)
+	}
+	return fmt.Errorf("%w; what the run had changed was taken back", err)
+}
+
+// converge makes the steps of apply. Their order, which package capture explains, is
+// such that at no time less is captured than both before and after: what rules need,
+// routes and the passthrough address, comes before them and goes after them.
+func (inv *invocation) converge(ctx context.Context, done *undoStack, found live, kernel *iptables.Kernel, want []iptables.Ruleset) error {
+	if err := inv.addNeeds(done, want); err != nil {
 		return err
 	}
 	changes, err := capture.Apply(ctx, kernel, want...)
@@ -137,10 +146,10 @@ func (inv *invocation) apply(ctx context.Context, found live) (err error) {
 		return err
 	})
 	inv.report(kernel, want, changes)
-	if err := inv.cleanOther(ctx, &done, found.kernels[1-kernel.Variant()], found.generation); err != nil {
+	if err := inv.cleanOther(ctx, done, found.kernels[1-kernel.Variant()], found.generation); err != nil {
 		return err
 	}
-	if err := inv.removeNeeds(&done, found, want); err != nil {
+	if err := inv.removeNeeds(done, found, want); err != nil {
 		return err
 	}
 	inv.removeEmptyTables(kernel, changes, iptables.Change.Emptied)
@@ -191,18 +200,23 @@ func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *i
 
 // choose picks the variant to work with.
 func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
-	var captured []iptables.Family
-	for _, rs := range want {
-		if len(rs.Tables) > 0 {
-			captured = append(captured, rs.Family)
-		}
-	}
-	kernel, reason, err := iptables.Choose(found, inv.set.force, captured)
+	kernel, reason, err := iptables.Choose(found, inv.set.force, captured(want))
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}
 	inv.log.Info("variant of iptables chosen", namedField("variant", kernel.Variant()), stringField("reason", reason))
 	return kernel, nil
+}
+
+// captured returns the families of which rules are wanted.
+func captured(want []iptables.Ruleset) []iptables.Family {
+	var families []iptables.Family
+	for _, rs := range want {
+		if len(rs.Tables) > 0 {
+			families = append(families, rs.Family)
+		}
+	}
+	return families
 }
 
 // An undoStack takes back the steps of a run, the last one first.

@@ -120,6 +120,9 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
 		d.warn(rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
+		for _, r := range s.UnreadableRules(rs) {
+			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
+		}
 	}
 	d.Dump = name
 	d.Doubts = append(d.Doubts, "a dump of rules shows neither routes nor addresses, nor the other variant of iptables")
@@ -135,13 +138,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	if err != nil {
 		return err
 	}
-	var captured []iptables.Family
-	for _, rs := range want {
-		if len(rs.Tables) > 0 {
-			captured = append(captured, rs.Family)
-		}
-	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.force, captured)
+	kernel, _, err := iptables.Choose(found.kernels, inv.set.force, captured(want))
 	if err != nil {
 		return err
 	}
@@ -151,6 +148,9 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		}
 	}
 	d.Variant = kernel.Variant().String()
+	if d.Doubts, err = identify(ctx, kernel, want); err != nil {
+		return err
+	}
 	for _, rs := range want {
 		change, err := kernel.Plan(rs)
 		if err != nil {

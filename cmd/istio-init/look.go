@@ -69,6 +69,26 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 	return found, nil
 }
 
+// identify has iptables say which unreadable rules are the wanted ones, and returns what
+// to tell of those that it could not be asked about.
+func identify(ctx context.Context, k *iptables.Kernel, want []iptables.Ruleset) ([]string, error) {
+	var caveats []string
+	for _, rs := range want {
+		unasked, err := k.Identify(ctx, rs)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range unasked {
+			caveats = append(caveats, unreadableText(rs.Family, r)+": iptables was not asked, since "+r.Unasked)
+		}
+	}
+	return caveats, nil
+}
+
+func unreadableText(f iptables.Family, r iptables.UnreadableRule) string {
+	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted)
+}
+
 // look says how programs are run in the namespace.
 func (inv *invocation) look() (look iptables.Look, err error) {
 	look.Caps = netutil.ChildCaps()

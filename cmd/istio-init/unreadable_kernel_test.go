@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+)
+
+// printsUnreadably has iptables-save of a family print one rule in words that nobody
+// knows but iptables.
+func (s *site) printsUnreadably(v iptables.Variant, f iptables.Family) {
+	s.t.Helper()
+	s.wrap(saver(v, f), `"$real" "$@" | sed 's/-o lo -m owner ! --uid-owner 1337/-o lo -m owner ! --owner-user 1337/'`)
+}
+
+func saver(v iptables.Variant, f iptables.Family) string {
+	return strings.Replace(tool(v, f), "-restore", "-save", 1)
+}
+
+// checkOf is the comparison with what an apply makes.
+func checkOf(v iptables.Variant, args []string) []string {
+	return append([]string{"check"}, in(v, args)[1:]...)
+}
+
+// onVariants runs a test on both variants, in a namespace with rules of ours.
+func onVariants(t *testing.T, test func(t *testing.T, s *site, v iptables.Variant)) {
+	t.Helper()
+	t.Parallel()
+	for _, v := range iptables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.exits(0, in(v, asRedirect)...)
+			test(t, s, v)
+		})
+	}
+}
+
+// TestAnUnreadableRuleThatIptablesKnowsIsNoDifference sees that to ask leaves no trace.
+func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
+	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+		s.printsUnreadably(v, iptables.IPv4)
+		handles := "true"
+		if v == iptables.NFT {
+			s.printsUnreadably(v, iptables.IPv6)
+			handles = "nft -a list ruleset"
+		}
+		before := s.state() + s.sh(handles)
+		if answer := s.exits(0, checkOf(v, asRedirect)...); !strings.Contains(answer, "in order: ") || strings.Contains(answer, "not certain") {
+			t.Errorf("want no drift, got\n%s", answer)
+		}
+		if log := s.exits(0, in(v, asRedirect)...); strings.Count(log, "nothing written") != 2 || strings.Contains(log, "warn") {
+			t.Errorf("want nothing written, and no warning:\n%s", log)
+		}
+		if diff := cmp.Diff(before, s.state()+s.sh(handles)); diff != "" {
+			t.Errorf("asking changed (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference has a rule of somebody in the
+// place of ours, of another user and printed in words that nobody knows. ip6tables-legacy
+// is not asked: of 1.8.8 and 1.8.9 it takes it for ours.
+func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
+	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+		before := s.state()
+		for _, f := range iptables.Families {
+			program := strings.TrimSuffix(tool(v, f), "-restore")
+			s.sh(fmt.Sprintf(`n=$(%s -t nat -S ISTIO_OUTPUT | sed 1d | grep -n -- '-o lo -m owner ! --uid-owner 1337' | cut -d: -f1)
+				%[1]s -t nat -R ISTIO_OUTPUT $n -o lo -m owner ! --uid-owner 1338 -j RETURN`, program))
+			s.wrap(saver(v, f), `"$real" "$@" | sed 's/--uid-owner 1338/--owner-user 1338/'`)
+		}
+		answer := s.exits(exitDrifted, checkOf(v, asRedirect)...)
+		for _, want := range []string{"\n--o lo -m owner ! --owner-user 1338 -j RETURN", "\n+-o lo -m owner ! --uid-owner 1337 -j RETURN"} {
+			if strings.Count(answer, want) != len(iptables.Families) {
+				t.Errorf("the drift of a family has no %q:\n%s", want, answer)
+			}
+		}
+		if log := s.exits(0, in(v, asRedirect)...); strings.Count(log, "rules applied") != len(iptables.Families) {
+			t.Errorf("want both families written:\n%s", log)
+		}
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("put in order (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing has an iptables that answers
+// too late.
+func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
+	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+		s.printsUnreadably(v, iptables.IPv4)
+		s.wrap(tool(v, iptables.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
+		s.wrap(strings.TrimSuffix(tool(v, iptables.IPv4), "-restore"), `case $1 in --version) ;; *) sleep 2.5 ;; esac; exec "$real" "$@"`)
+		before := s.state()
+		for code, args := range map[int][]string{1: in(v, asRedirect), exitNotLooked: checkOf(v, asRedirect)} {
+			log := s.exits(code, append(args, "--timeout", "2s")...)
+			if want := "about unreadable rules: context deadline exceeded"; !strings.Contains(log, want) {
+				t.Errorf("%s does not say %q:\n%s", args[0], want, log)
+			}
+		}
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("left changed (-before +after):\n%s", diff)
+		}
+		if _, err := os.Stat(filepath.Join(s.wrappers, tool(v, iptables.IPv4)+".ran")); err == nil {
+			t.Error("rules were written")
+		}
+	})
+}
+
+// TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked is about a user with raised
+// capabilities, which go-iptables does not hand on.
+func TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked(t *testing.T) {
+	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+		program := publicProgram(t)
+		s.printsUnreadably(v, iptables.IPv4)
+		if err := os.Chmod(filepath.Dir(s.wrappers), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		before := s.state()
+		as := func(args []string) (string, int) {
+			return s.confined(asNobody, append([]string{",+net_admin,+net_raw", program}, args...)...)
+		}
+		const says = "unreadable rule in nat ISTIO_OUTPUT: "
+		answer, code := as(checkOf(v, asRedirect))
+		if words := strings.Join(strings.Fields(answer), " "); code != exitDrifted || !strings.Contains(words, "not certain: ipv4: "+says) || strings.Contains(words, "ipv6: unread") {
+			t.Errorf("exit code %d, want drift that is not certain:\n%s", code, answer)
+		}
+		log, code := as(in(v, asRedirect))
+		if code != 0 || strings.Count(log, says) != 1 || strings.Count(log, "rules applied") != 1 {
+			t.Errorf("exit code %d, want a warning, and IPv4 written:\n%s", code, log)
+		}
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("written anew (-before +after):\n%s", diff)
+		}
+	})
+}
