@@ -61,6 +61,7 @@ func (s stage) onKernel(t *testing.T, v iptables.Variant) {
 	}
 	s.validates(t, run)
 	if !testing.Short() { // the rules are those of the golden, whoever made them
+		s.exist(t, pod, v)
 		s.connect(t, pod, v)
 	}
 	run(append([]string{applyCommand}, s.Args...)...)
