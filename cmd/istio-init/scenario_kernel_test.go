@@ -60,6 +60,7 @@ func (s *scenario) onKernel(t *testing.T, program string, v iptables.Variant) {
 	}
 	s.validates(t, run)
 	if !testing.Short() { // the rules are those of the golden, whoever made them
+		s.exist(t, pod, v)
 		s.connect(t, pod)
 	}
 	run(append([]string{applyCommand}, s.args...)...)
