@@ -21,10 +21,14 @@ GOFUMPT  := bin/gofumpt-v0.12.0
 build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/istio-init
 
+.PHONY: test-unit
+test-unit: ## what needs neither root nor a kernel, in a minute
+	KERNEL_TESTS=skip $(GO) test -short ./...
+
 .PHONY: test
-test: ## everything there is to prove; as root also on the kernel, with what that needs installed
+test: ## every kind of proof; as root also on the kernel, with what that needs installed
 	hack/setup
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 20m -parallel 4 ./...
 
 .PHONY: lint
 lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
@@ -39,9 +43,9 @@ fuzz: ## each fuzz target for FUZZTIME, a minute by default
 	hack/fuzz $(FUZZTIME)
 
 .PHONY: stress
-stress: ## the long form of the tests under load, with faults and with reused ports
+stress: ## the tests in their long form: every case, every fault, and load for long
 	hack/setup
-	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 60m -v -run 'Stress|Killed|Copies|Pods|PortReuse|Reused' ./test
+	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 120m -parallel 4 ./capture/... ./cmd/... ./iptables/... ./netutil/... ./test/...
 
 .PHONY: mutate
 mutate: ## every rule is needed: without it some connection lands elsewhere

@@ -10,15 +10,22 @@ import (
 	"istio-init/iptables"
 )
 
-// istioRules writes the rules of Istio's current program for a config, in the
+// istioRules writes the rules of Istio's program of a generation for a config, in the
 // order in which it builds them and straight from its documented behaviour: it
 // shares nothing with the rules of this package but the config. mended takes in
 // what is different here on purpose (README, Differences); without it the text is
 // Istio's own.
+//
+// What an older program did not have is where the current one has it: in 1.0 all but
+// -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules were
+// in nat OUTPUT then.
 func istioRules(c Config, f iptables.Family, mended bool) iptables.Ruleset {
 	i := istio{c: c, f: f, mended: mended, tables: map[string]map[string][]string{}}
-	i.build()
 	rs := iptables.Ruleset{Family: f}
+	if c.Generation == Istio1_0 && f == iptables.IPv6 {
+		return rs // which it did not capture
+	}
+	i.build()
 	for _, table := range []string{"raw", "mangle", "nat"} {
 		t := iptables.Table{Name: table}
 		for _, chain := range slices.Sorted(maps.Keys(i.tables[table])) {
@@ -120,18 +127,33 @@ func (i *istio) build() {
 			}
 		}
 	}
-	i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
+	switch {
+	case c.Generation != Istio1_0: // 1.7 and later
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
+	case c.InboundPorts.All: // up to 1.12
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
+	}
 	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
 	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
 	i.inbound(loop)
-	i.add("nat", "OUTPUT", "-j ISTIO_OUTPUT")
+	if c.Generation == Current || c.DNS.Captures() { // all protocols since 1.24
+		i.add("nat", "OUTPUT", "-j ISTIO_OUTPUT")
+	} else {
+		i.add("nat", "OUTPUT", "-p tcp -j ISTIO_OUTPUT")
+	}
 	for _, p := range c.OutboundExcludePorts {
 		i.add("nat", "ISTIO_OUTPUT", "-p tcp -m tcp --dport %s -j RETURN", p)
-		i.add("nat", "ISTIO_OUTPUT", "-p udp -m udp --dport %s -j RETURN", p)
+		if c.Generation == Current { // since 1.25
+			i.add("nat", "ISTIO_OUTPUT", "-p udp -m udp --dport %s -j RETURN", p)
+		}
 	}
-	i.add("nat", "ISTIO_OUTPUT", "-s %s -o lo -j RETURN", self)
-	i.owners("uid", c.ProxyUIDs, loop)
-	i.owners("gid", c.ProxyGIDs, loop)
+	if c.Generation == Istio1_0 {
+		i.owners1_0(loop)
+	} else {
+		i.add("nat", "ISTIO_OUTPUT", "-s %s -o lo -j RETURN", self)
+		i.owners("uid", c.ProxyUIDs, loop)
+		i.owners("gid", c.ProxyGIDs, loop)
+	}
 	i.groups()
 	i.dns()
 	i.add("nat", "ISTIO_OUTPUT", "-d %s -j RETURN", loop)
@@ -147,7 +169,10 @@ func (i *istio) build() {
 			i.at("nat", "PREROUTING", 0, "%s-i %s -j ISTIO_REDIRECT", d, dev)
 		}
 	}
-	if tproxy {
+	if c.Generation != Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
+		i.add("nat", "ISTIO_OUTPUT", "-j RETURN")
+	}
+	if tproxy && !(i.mended && c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
 		i.tproxyExtras(loop, self)
 	}
 }
@@ -198,14 +223,31 @@ func (i *istio) inbound(loop string) {
 	i.add("nat", "ISTIO_INBOUND", "-p tcp -j ISTIO_IN_REDIRECT")
 }
 
+// owners1_0 has no rule for one owner's calls to its own pod: all go out by the proxy.
+func (i *istio) owners1_0(loop string) {
+	i.add("nat", "ISTIO_OUTPUT", "! -d %s -o lo -j ISTIO_REDIRECT", loop)
+	for _, id := range i.c.ProxyUIDs {
+		i.add("nat", "ISTIO_OUTPUT", "-m owner --uid-owner %s -j RETURN", id)
+	}
+	for _, id := range i.c.ProxyGIDs {
+		i.add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner %s -j RETURN", id)
+	}
+}
+
 func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 	dns := i.c.DNS.Captures()
 	for n, id := range ids {
-		door := fmt.Sprintf("-m tcp ! --dport %d", i.c.TunnelPort)
-		if dns && (kind == "uid" || i.mended) {
-			door = fmt.Sprintf("-m multiport ! --dports 53,%d", i.c.TunnelPort)
+		door := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
+		asked := dns && (kind == "uid" || i.mended)
+		switch {
+		case i.c.Generation == Istio1_15 && asked: // 1.9 to 1.17
+			door = "-p tcp -m tcp ! --dport 53 "
+		case i.c.Generation == Istio1_15:
+			door = ""
+		case asked:
+			door = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
 		}
-		self := fmt.Sprintf("! -d %s -o lo -p tcp %s -m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, door, kind, id)
+		self := fmt.Sprintf("! -d %s -o lo %s-m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, door, kind, id)
 		if i.mended && n > 0 { // self calls of all ids come before the first that ends
 			i.at("nat", "ISTIO_OUTPUT", slices.IndexFunc(i.tables["nat"]["ISTIO_OUTPUT"], func(r string) bool {
 				return strings.Contains(r, kind+"-owner") && strings.HasSuffix(r, "-j ISTIO_IN_REDIRECT")

@@ -33,7 +33,7 @@ func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 				if c.Mode == TProxy && (p.Dst.Port() == c.TunnelPort || len(c.VirtualInterfaces) > 0) {
 					continue // different on purpose
 				}
-				if want, have := walk(rules[f], p), walk(ours, p); !same(c, want, have) {
+				if want, have := walk(rules[f], p), walk(ours, p); !same(c, false, want, have) {
 					t.Fatalf("config %d %+v\nwas read as %+v\npacket %+v %+v\nwant %+v\ngot  %+v\nIstio's rules:\n%s\nof what was read:\n%s",
 						n, c, got, p, p.Owner, want, have, rules[f], ours)
 				}

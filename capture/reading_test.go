@@ -19,10 +19,6 @@ func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	configs := size.Of(200, 1000, 4000)
 	for n := range configs {
 		c := randomConfig(rng, n%2 == 0)
-		c.Generation = oneOf(rng, Current, Current, Istio1_15, Istio1_0)
-		if c.Generation == Istio1_0 {
-			c.Mode, c.DNS = Redirect, DNS{} // as the release had it
-		}
 		c = withoutRepeats(c)
 		var readings []*Reading
 		for _, f := range iptables.Families {
