@@ -2,7 +2,6 @@ package test
 
 import (
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
@@ -104,7 +103,7 @@ func (k *killing) killedAt(n int, who victims) bool {
 		k.t.Fatalf("cannot begin anew (-before +now):\n%s", diff)
 	}
 	tr := &tracer{n: n, victims: who}
-	cmd := exec.Command(built, slices.Concat(k.to, []string{"--log_output_level", "debug"})...)
+	cmd := exec.Command(built, k.to...)
 	cmd.Env = k.env
 	exit, said, err := tr.run(k.Path(), cmd)
 	if err != nil {
@@ -135,7 +134,7 @@ func (k *killing) killedAt(n int, who victims) bool {
 func (k *killing) checkRollback(where string, exit int, left sight, output string) {
 	k.t.Helper()
 	want := k.before
-	if exit == 0 || exit == -1 { // -1: asked when all was done and it listened no more
+	if exit == 0 {
 		want = k.after
 	} else if k.to[0] == cleanCommand {
 		return

@@ -30,9 +30,6 @@ type tracer struct {
 	victims victims
 	during  func() // called once they are killed, while all others stand still
 
-	said   string // the file with what the program says
-	waits  int    // the thread that waits until the program can be asked; 0: none
-	hears  bool   // the program can be asked
 	tasks  map[int]*task
 	count  int
 	killed string // what was killed, and where; "" when there are fewer calls
@@ -45,7 +42,7 @@ const (
 	everybody   victims = iota // as when the container ends
 	programOnly                // as when memory runs out; its children go on
 	childOnly                  // counts the calls of children alone
-	asked                      // the program alone, by a signal that it may answer
+	asked                      // the program alone, by a signal that it answers
 )
 
 func (v victims) String() string {
@@ -69,7 +66,6 @@ func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, said string, err e
 	defer func() { _ = os.Remove(file.Name()) }()
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
-	tr.said = file.Name()
 	err = onChildlessThread(netns, func() error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
@@ -146,9 +142,6 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	}
 	signal := int(status.StopSignal())
 	switch {
-	case signal == int(unix.SIGTRAP)|0x80 && tr.mustHear(pid, program, t):
-		tr.waits, t.begun = pid, true
-		return // all others go on
 	case signal == int(unix.SIGTRAP)|0x80:
 		if signal = 0; tr.matters(pid, program, t) {
 			if tr.count++; tr.count == tr.n {
@@ -165,26 +158,6 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	}
 	t.begun = true
 	_ = unix.PtraceSyscall(pid, signal) // ESRCH: it was killed meanwhile
-	if tr.waits != 0 && tr.listens() {
-		_ = unix.PtraceSyscall(tr.waits, 0)
-		tr.waits, tr.hears = 0, true
-	}
-}
-
-// mustHear tells whether the program is to wait here until it listens to signals: it has
-// not yet started or changed anything, but is about to ask the kernel what there is.
-func (tr *tracer) mustHear(pid, program int, t *task) bool {
-	if tr.victims != asked || tr.hears || tr.waits != 0 || t.process != program {
-		return false
-	}
-	call, entering := syscallOf(pid)
-	return entering && call.number == unix.SYS_SENDTO && asksOnly(pid, call)
-}
-
-// listens tells whether the program has said that it can be asked.
-func (tr *tracer) listens() bool {
-	text, _ := os.ReadFile(tr.said)
-	return bytes.Contains(text, []byte(listens))
 }
 
 // processOf returns the process of a thread.

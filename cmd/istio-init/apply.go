@@ -46,15 +46,10 @@ func runApply(inv *invocation) error {
 	})
 }
 
-// listens is what the log says of a run that takes long.
-const listens = "signals end this run in good order from here on"
-
 // inNetNS runs an action in the network namespace that was asked for, in bounded
-// time. A signal ends an action that takes long, and not the program.
+// time.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, stop := untilSignal(inv.ctx, func() { inv.log.Debug(listens) })
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, inv.set.timeout)
+	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout)
 	defer cancel()
 	return netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() error { return action(ctx) })
 }

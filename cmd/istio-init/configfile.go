@@ -48,22 +48,25 @@ func readConfig(ctx context.Context, values []*flagValue, p process) []error {
 
 // readFile reads a file that may be a pipe, on which one waits, or endless.
 func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
+	return readUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
+}
+
+// readUntilDone calls read, which may wait for ever, until the context ends.
+func readUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
 	}
-	ctx, stop := untilSignal(ctx, func() {})
-	defer stop()
 	done := make(chan result, 1)
 	go func() {
-		text, err := readBounded(path, stdin)
+		text, err := read()
 		done <- result{text, err}
 	}()
 	select {
 	case r := <-done:
 		return r.text, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", placeName(path), context.Cause(ctx))
+		return nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
 	}
 }
 

@@ -135,6 +135,10 @@ func TestAnInterruptEndsTheWaitForAFile(t *testing.T) {
 	if _, err := readFile(ctx, standardInput, never); !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait ends with %v", err)
 	}
+	inv := &invocation{ctx: ctx, stdin: never}
+	if _, _, err := inv.readDump(rulesStdin); !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait for a dump ends with %v", err)
+	}
 }
 
 func TestAFileIsNamedSoThatItCanBeRead(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"istio-init/netutil"
 )
@@ -17,41 +16,17 @@ func main() {
 	os.Exit(run())
 }
 
-// run is the program but for its exit.
+// run is the program but for its exit. A signal to end ends its context. Further signals
+// do nothing: what is being taken back is taken back.
 func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	_ = netutil.RaiseCaps() // a capability that is missing is named where it is needed
-	return execute(context.Background(), process{
+	return execute(ctx, process{
 		args:   os.Args,
 		env:    os.LookupEnv,
 		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 	})
-}
-
-// patience is for how long a run does not listen to signals: for as long as one takes
-// that waits for nobody, which is over before anybody could want it to end. To listen
-// takes threads, and 8 % of the processor time of such a run.
-const patience = 20 * time.Millisecond
-
-// untilSignal returns a context that a signal to end cancels, once the run takes long;
-// then it calls listening. Before that such a signal kills the program, which leaves
-// what the next run mends, as SIGKILL does at any time. Further signals do nothing until
-// stop is called: what is being taken back is taken back.
-func untilSignal(ctx context.Context, listening func()) (_ context.Context, stop context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	late := time.AfterFunc(patience, func() {
-		signalled, deafen := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-		defer deafen()
-		listening()
-		<-signalled.Done()
-		cancel(context.Cause(signalled))
-		<-ended
-	})
-	return ctx, func() {
-		late.Stop()
-		cancel(nil)
-		close(ended)
-	}
 }

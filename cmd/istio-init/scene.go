@@ -138,12 +138,30 @@ func (inv *invocation) dumpScene(path string) (*scene, error) {
 
 // readDump reads the states of both families from a file.
 func (inv *invocation) readDump(path string) (name string, states dump, err error) {
-	name, in := "standard input", inv.stdin
+	if name = path; path == rulesStdin {
+		name = "standard input"
+	}
+	text, err := readUntilDone(inv.ctx, name, func() ([]byte, error) { return inv.dumpText(path, name) })
+	if err != nil {
+		return name, states, fmt.Errorf("--rules: %w", err)
+	}
+	states, tables, err := iptables.ParseDump(string(text))
+	if err != nil {
+		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
+	}
+	if tables == 0 {
+		return name, states, fmt.Errorf("--rules: %s holds no table: it takes what iptables-save and ip6tables-save print", name)
+	}
+	return name, states, nil
+}
+
+// dumpText returns the text of a dump.
+func (inv *invocation) dumpText(path, name string) ([]byte, error) {
+	in := inv.stdin
 	if path != rulesStdin {
-		name = path
 		file, err := os.Open(path)
 		if err != nil {
-			return name, states, fmt.Errorf("--rules: %w", err)
+			return nil, err
 		}
 		defer file.Close()
 		in = file
@@ -152,17 +170,10 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 	if err == nil && len(text) > maxDump {
 		err = fmt.Errorf("longer than %d bytes", maxDump)
 	}
-	tables := 0
-	if err == nil {
-		states, tables, err = iptables.ParseDump(string(text))
-	}
 	if err != nil {
-		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if tables == 0 {
-		return name, states, fmt.Errorf("--rules: %s holds no table: it takes what iptables-save and ip6tables-save print", name)
-	}
-	return name, states, nil
+	return text, nil
 }
 
 // A dump is the states of both families.
