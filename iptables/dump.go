@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -73,16 +74,15 @@ func saves(parts []dumpPart) iter.Seq[[]dumpPart] {
 	}
 }
 
-// Expressions are compiled where dumps are read, and not at every start.
 var (
-	tableHead = expression(`^\*\s*[a-z]+$`)
+	tableHead = regexp.MustCompile(`^\*\s*[a-z]+$`)
 	// pieceOfTable is what stands inside a table alone: one whose beginning is
 	// missing, or what iptables -S prints, which names no tables.
-	pieceOfTable = expression(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[APNI] \S|COMMIT$)`)
+	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[APNI] \S|COMMIT$)`)
 	// saveProgram is a program that prints rules, as a comment or a prompt names it.
-	saveProgram = expression(`\b(ip6?tables)(?:-nft|-legacy)?-save\b`)
+	saveProgram = regexp.MustCompile(`\b(ip6?tables)(?:-nft|-legacy)?-save\b`)
 	// addressed are the parts of a rule that only one family has.
-	addressed = expression(`(?:^| )(?:-[sd]|--on-ip) ([0-9a-fA-F.:]+)(?:/\S+)?(?: |$)|( -p (?:ipv6-icmp|icmpv6) )`)
+	addressed = regexp.MustCompile(`(?:^| )(?:-[sd]|--on-ip) ([0-9a-fA-F.:]+)(?:/\S+)?(?: |$)|( -p (?:ipv6-icmp|icmpv6) )`)
 )
 
 // dumpParts cuts a dump after each table.
@@ -90,7 +90,7 @@ func dumpParts(text string) ([]dumpPart, error) {
 	var parts []dumpPart
 	var part dumpPart
 	for n, line := range logicalLines(text) {
-		if !part.open && line != "" && line[0] != '#' && !tableHead().MatchString(line) && !pieceOfTable().MatchString(line) {
+		if !part.open && line != "" && line[0] != '#' && !tableHead.MatchString(line) && !pieceOfTable.MatchString(line) {
 			line = "# " + line // somebody's words
 		}
 		if f, ok := familySaid(line); ok && !part.open {
@@ -99,7 +99,7 @@ func dumpParts(text string) ([]dumpPart, error) {
 			part.Family, part.known = familyNamed(line), true
 		}
 		if err := part.line(line); err != nil {
-			if !part.open && pieceOfTable().MatchString(line) {
+			if !part.open && pieceOfTable.MatchString(line) {
 				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
 			}
 			return nil, fmt.Errorf("line %d %q: %w", n, line, err)
@@ -124,18 +124,18 @@ func familySaid(line string) (f Family, ok bool) {
 	if strings.HasSuffix(line, "(IPv6):") {
 		return IPv6, true
 	}
-	m := saveProgram().FindStringSubmatch(line)
+	m := saveProgram.FindStringSubmatch(line)
 	if m != nil && m[1] == "ip6tables" {
 		return IPv6, true
 	}
 	return IPv4, m != nil || strings.HasSuffix(line, "(IPv4):")
 }
 
-func namesFamily(rule string) bool { return addressed().MatchString(rule) }
+func namesFamily(rule string) bool { return addressed.MatchString(rule) }
 
 // familyNamed is the family of the first address of a rule.
 func familyNamed(rule string) Family {
-	if m := addressed().FindStringSubmatch(rule); m[2] != "" || strings.Contains(m[1], ":") {
+	if m := addressed.FindStringSubmatch(rule); m[2] != "" || strings.Contains(m[1], ":") {
 		return IPv6
 	}
 	return IPv4

@@ -36,6 +36,9 @@ func TestDumpsOfBothVariantsAreRead(t *testing.T) {
 			if diff := cmp.Diff(want, s.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			if diff := cmp.Diff(want, s.Ruleset().String()); diff != "" {
+				t.Errorf("in types (-want +got):\n%s", diff)
+			}
 			if rules := strings.Count(want, "\n-A "); s.Rules() != rules {
 				t.Errorf("rules: want %d, got %d", rules, s.Rules())
 			}

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -56,12 +57,12 @@ func jumpsTo(r Rule, isChain func(string) bool) bool {
 }
 
 // word is one word of a rule; iptables-save quotes the ones with spaces.
-var word = expression(`"(?:[^"\\]|\\.)*"|\S+`)
+var word = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`)
 
 // readForeign reads what can be understood of a rule, and keeps the rest as it is.
 // It never fails: what is not understood is in the Foreign part.
 func readForeign(f Family, text string, isChain func(string) bool) Rule {
-	words := word().FindAllString(text, -1)
+	words := word.FindAllString(text, -1)
 	foreign := &Foreign{Text: text}
 	var p ruleParser
 	begun := false // the last condition is one of the module, which may have several options

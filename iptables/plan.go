@@ -108,7 +108,7 @@ func (rs Ruleset) written() []savedTable {
 			for i := range c.Rules {
 				rules[i] = c.Rules[i].Text(rs.Family)
 			}
-			saved.chains = append(saved.chains, savedChain{name: c.Name, policy: "-", rules: rules})
+			saved.chains = append(saved.chains, savedChain{name: c.Name, policy: c.policy(t.Name), rules: rules})
 		}
 		tables = append(tables, saved)
 	}

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -42,12 +43,12 @@ func (e *RestoreError) Unwrap() error { return e.Err }
 // 1.8.9: "iptables-restore: line 12 failed", "Error occurred at line: 8", and
 // of the nft variant "line 4: RULE_APPEND failed (No such file or directory)".
 // The table's COMMIT is named when the kernel refused the table as a whole.
-var refusedLine = expression(`\bline:? (\d+)`)
+var refusedLine = regexp.MustCompile(`\bline:? (\d+)`)
 
 // newRestoreError explains why a restore process failed.
 func newRestoreError(f Family, v Variant, p *process) *RestoreError {
 	e := &RestoreError{Family: f, Variant: v, Stderr: p.stderrText(), Err: p.err}
-	if m := refusedLine().FindStringSubmatch(e.Stderr); m != nil {
+	if m := refusedLine.FindStringSubmatch(e.Stderr); m != nil {
 		lines := strings.Split(p.stdin, "\n")
 		if n, err := strconv.Atoi(m[1]); err == nil && n >= 1 && n <= len(lines) {
 			e.Line, e.Text = n, lines[n-1]

@@ -34,8 +34,19 @@ func (r Rule) Text(f Family) string {
 // A Chain is a list of rules, tried in their order.
 type Chain struct {
 	Name   string
-	Policy Verdict // of a built-in chain that stands in the kernel; zero: ACCEPT
+	Policy Verdict // of a built-in chain that is live; zero: ACCEPT
 	Rules  []Rule
+}
+
+// policy is how iptables-save prints the policy of a chain of a table.
+func (c Chain) policy(table string) string {
+	switch {
+	case !slices.Contains(builtinChains(table), c.Name):
+		return "-"
+	case c.Policy == Drop:
+		return Drop.String()
+	}
+	return Accept.String()
 }
 
 // A Table is a set of chains; their order means nothing.
@@ -51,10 +62,19 @@ type Ruleset struct {
 	Tables []Table
 }
 
-// String returns what iptables-save prints once the rules are applied to an
-// empty namespace, without its comments; "" for no rules.
+// String returns what iptables-save prints of a namespace with these rules and no others,
+// without its comments; "" for no rules.
 func (rs Ruleset) String() string {
-	return Snapshot{Family: rs.Family}.With(rs).String()
+	s := Snapshot{Family: rs.Family, tables: rs.written()}
+	for i := range s.tables {
+		t := &s.tables[i]
+		for _, name := range builtinChains(t.name) { // the kernel makes a table with all of them
+			if t.find(name) < 0 {
+				t.chains = append(t.chains, savedChain{name: name, policy: Accept.String()})
+			}
+		}
+	}
+	return s.String()
 }
 
 // Len returns how many rules there are.

@@ -174,6 +174,14 @@ COMMIT
 	}
 }
 
+func TestAPolicyIsPrintedAsItIs(t *testing.T) {
+	t.Parallel()
+	text := "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT DROP [0:0]\n:DROPPED - [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
+	if diff := cmp.Diff(text, parse(t, text).Ruleset().String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestNoRulesPrintNothing(t *testing.T) {
 	t.Parallel()
 	if got := (Ruleset{Family: IPv6}).String(); got != "" {

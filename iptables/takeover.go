@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,7 +106,7 @@ func (r remains) guardrails(t savedTable) {
 func (r remains) virtualInterfaces(t savedTable) {
 	rules := t.rules(Prerouting)
 	for _, rule := range rules {
-		m := redirectsInterface.match(rule)
+		m := redirectsInterface.FindStringSubmatch(rule)
 		if m == nil {
 			continue
 		}
@@ -119,11 +120,11 @@ func (r remains) virtualInterfaces(t savedTable) {
 // lookups are the rules for DNS of before 1.25, which were in nat OUTPUT.
 func (r remains) lookups(t savedTable) {
 	rules := t.rules(Output)
-	if !slices.ContainsFunc(rules, redirectsLookup.matches) {
+	if !slices.ContainsFunc(rules, redirectsLookup.MatchString) {
 		return
 	}
 	for _, rule := range rules {
-		if redirectsLookup.matches(rule) || agentsLookup.matches(rule) {
+		if redirectsLookup.MatchString(rule) || agentsLookup.MatchString(rule) {
 			r.add(NAT, Output, rule)
 		}
 	}
@@ -133,7 +134,7 @@ func (r remains) lookups(t savedTable) {
 func (r remains) zones(t savedTable) {
 	for _, chain := range BuiltinChains(Raw) {
 		for _, rule := range t.rules(chain) {
-			if lookupZone.matches(rule) {
+			if lookupZone.MatchString(rule) {
 				r.add(Raw, chain, rule)
 			}
 		}
@@ -142,10 +143,10 @@ func (r remains) zones(t savedTable) {
 
 // marks are the rules of mode TPROXY.
 func (r remains) marks(t savedTable) {
-	for chain, form := range [...]form{savesMark, outputMark} {
+	for chain, form := range [...]*regexp.Regexp{savesMark, outputMark} {
 		chain := [...]string{Prerouting, Output}[chain]
 		for _, rule := range t.rules(chain) {
-			if form.matches(rule) {
+			if form.MatchString(rule) {
 				r.add(Mangle, chain, rule)
 			}
 		}
@@ -216,7 +217,7 @@ func (s Snapshot) InTheWay() []string {
 // takes tells whether a rule, or one of a chain that it jumps to, may end the way
 // of a TCP packet in the table, or of a look-up over UDP where those are captured.
 func (t savedTable) takes(rule string, lookups bool, depth int) bool {
-	words := strings.Fields(quoted().ReplaceAllString(rule, `""`))
+	words := strings.Fields(quoted.ReplaceAllString(rule, `""`))
 	at := slices.IndexFunc(words, func(w string) bool { return w == "-j" || w == "-g" })
 	if proto := slices.Index(words, "-p"); proto >= 0 && proto+1 < len(words) {
 		negated := proto > 0 && words[proto-1] == "!"

@@ -40,7 +40,7 @@ func runCheck(inv *invocation) error {
 // endsNotLooked makes every error of a command one with the exit code of a check
 // that could not be made, but for the answer that the rules have drifted: also wrong
 // flags tell nothing of the rules.
-func endsNotLooked(cmd ruleCommand) ruleCommand {
+func endsNotLooked(cmd *cobra.Command) *cobra.Command {
 	notLooked := func(err error) error {
 		var coded *exitError
 		if err == nil || errors.As(err, &coded) {

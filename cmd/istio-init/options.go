@@ -105,7 +105,7 @@ func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool
 		if o.long == "" {
 			continue
 		}
-		flag := flags.VarPF(value, o.long, o.short, "")
+		flag := flags.VarPF(value, o.long, o.short, o.usage())
 		flag.NoOptDefVal = o.bare
 		if o.boolean {
 			flag.NoOptDefVal = "true"
@@ -113,15 +113,6 @@ func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool
 		flag.Hidden = o.group == groupRemoved || !o.means(meant)
 	}
 	return values
-}
-
-// describeFlags gives flags their help, which is needed where it is shown.
-func describeFlags(flags *pflag.FlagSet) {
-	flags.VisitAll(func(f *pflag.Flag) {
-		if value, ok := f.Value.(*flagValue); ok {
-			f.Usage = value.option.usage()
-		}
-	})
 }
 
 // inFile tells whether a configuration file can set an option.

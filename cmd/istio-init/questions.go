@@ -132,7 +132,7 @@ func questionOptions(o *option) bool {
 // questionRuns are the options of how a command runs that questions have too.
 var questionRuns = []string{"network-namespace", "force-iptables-binary", "timeout", "cni-mode"}
 
-func newTrace(p process) ruleCommand {
+func newTrace(p process) *cobra.Command {
 	return newRuleCommand(p, &cobra.Command{
 		Use:   "trace --to ENDPOINT",
 		Short: "tell where a connection lands, and which rule says so",
@@ -150,7 +150,7 @@ that "apply" would make of them; with --rules those of a file.`,
 	}, questionOptions, runTrace, traceOptions...)
 }
 
-func newCheck(p process) ruleCommand {
+func newCheck(p process) *cobra.Command {
 	return endsNotLooked(newRuleCommand(p, &cobra.Command{
 		Use:   "check",
 		Short: "tell what is captured, or whether the rules are those of the flags",
@@ -166,7 +166,7 @@ Exit codes: 0 in order, 1 drifted, 2 could not look.`,
 	}, questionOptions, runCheck, checkOptions...))
 }
 
-func newExplain(p process) ruleCommand {
+func newExplain(p process) *cobra.Command {
 	return newRuleCommand(p, &cobra.Command{
 		Use:   "explain",
 		Short: "show rules as people read them: as a tree, a table or a picture",

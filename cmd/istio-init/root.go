@@ -68,7 +68,7 @@ func commandLine(name string, args []string) []string {
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, p process) int {
 	line := commandLine(p.args[0], p.args[1:])
-	root := newRoot(p, line)
+	root := newRoot(p)
 	root.SetArgs(line)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
@@ -86,8 +86,8 @@ type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }
 
-// newRoot makes the commands, for one command line.
-func newRoot(p process, line []string) *cobra.Command {
+// newRoot makes the commands.
+func newRoot(p process) *cobra.Command {
 	root := &cobra.Command{
 		Use:   programName,
 		Short: "redirect a pod's traffic through its sidecar proxy",
@@ -96,37 +96,17 @@ func newRoot(p process, line []string) *cobra.Command {
 Started with flags alone it does what "istio-init apply" does. It also answers
 to the names of Istio's tools: istio-iptables, istio-clean-iptables and
 pilot-agent, as a command or as the name of its file.`,
+		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
 	root.SetUsageFunc(printUsage)
-	own := []ruleCommand{newApply(p), newClean(p), newTrace(p), newCheck(p), newExplain(p)}
-	for _, c := range own {
-		root.AddCommand(c.Command)
-	}
-	root.AddCommand(newConfigSchema(), newVersion())
-	// Flags cost more than all else at the start, so only the command that is
-	// called has them; all have where what is called is none of ours, for a help on
-	// them or a completion.
-	called, _, err := root.Find(line)
-	for _, c := range own {
-		if err != nil || called == c.Command {
-			c.define()
-		}
-		if err != nil {
-			describeFlags(c.Flags())
-		}
-	}
-	if ours := err == nil && called != root; ours {
-		root.CompletionOptions.DisableDefaultCmd = true // it would not be shown
-	} else {
-		root.Version = version()
-	}
+	root.AddCommand(newApply(p), newClean(p), newTrace(p), newCheck(p), newExplain(p), newConfigSchema(), newVersion())
 	return root
 }
 
-func newApply(p process) ruleCommand {
+func newApply(p process) *cobra.Command {
 	return newRuleCommand(p, &cobra.Command{
 		Use:     applyCommand,
 		Aliases: applyNames[1:],
@@ -140,7 +120,7 @@ as iptables-save and ip6tables-save would print them.`,
 	}, allOptions, runApply)
 }
 
-func newClean(p process) ruleCommand {
+func newClean(p process) *cobra.Command {
 	return newRuleCommand(p, &cobra.Command{
 		Use:     cleanCommand,
 		Aliases: cleanNames[1:],
@@ -154,19 +134,13 @@ change is printed as input for iptables-restore and not made.`,
 	}, cleanOptions, runClean)
 }
 
-// A ruleCommand is a command that has no flags until they are defined.
-type ruleCommand struct {
-	*cobra.Command
-	define func()
-}
-
 // newRuleCommand makes a command that takes options of its own, and those of all
 // commands, from flags, environment and a configuration file, and can print
 // which of them count. meant selects the options that mean something to it; the
 // others are accepted.
-func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run func(*invocation) error, own ...*option) ruleCommand {
+func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run func(*invocation) error, own ...*option) *cobra.Command {
 	cmd.Args = noArguments
-	var flags []*flagValue
+	flags := defineFlags(cmd.Flags(), slices.Concat(own, options), meant)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
 		inFile := readConfig(inv.ctx, flags, p)
@@ -204,13 +178,7 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run
 		}
 		return nil
 	}
-	return ruleCommand{cmd, func() {
-		table := options
-		if len(own) > 0 {
-			table = slices.Concat(own, options)
-		}
-		flags = defineFlags(cmd.Flags(), table, meant)
-	}}
+	return cmd
 }
 
 // refuse shows every problem of the input, each on a line of its own.
