@@ -90,13 +90,14 @@ func (r *Reading) chain(table, chain string) {
 	}
 	rules := r.Rules.Table(table).Chain(chain).Rules
 	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0
-	for _, rule := range rules {
-		if form(rule) == "i RETURN" {
+	shapes := each(rules, form)
+	for _, shape := range shapes {
+		if shape == "i RETURN" {
 			r.reader.leaves++
 		}
 	}
 	for i, rule := range rules {
-		if reason := read(&r.reader, form(rule), rule); reason != "" {
+		if reason := read(&r.reader, shapes[i], rule); reason != "" {
 			r.reasons[Place{table, chain, i}] = reason
 		}
 	}
