@@ -133,7 +133,7 @@ func (c Config) with(other Config) Config {
 	if c.OutboundPrefixes.All != other.OutboundPrefixes.All { // every destination of one family
 		everything := func(of Config, f iptables.Family) []netip.Prefix {
 			if of.OutboundPrefixes.All {
-				return []netip.Prefix{netip.PrefixFrom(f.Any(), 0)}
+				return []netip.Prefix{f.All()}
 			}
 			return of.OutboundPrefixes.Only
 		}
