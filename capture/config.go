@@ -117,13 +117,10 @@ func (c Config) Validate() error {
 
 // loopback is what counts as this machine: calls to it are local.
 func (c Config) loopback(f iptables.Family) netip.Prefix {
-	switch {
-	case f == iptables.IPv6:
-		return netip.PrefixFrom(netip.IPv6Loopback(), 128)
-	case c.LoopbackV4.IsValid():
+	if f == iptables.IPv4 && c.LoopbackV4.IsValid() {
 		return c.LoopbackV4
 	}
-	return netip.PrefixFrom(f.Localhost(), 32)
+	return host(f.Localhost())
 }
 
 // includesLoopback tells whether a destination that is to be captured lies on

@@ -10,37 +10,34 @@ import (
 // "tcp dport RETURN" for "-p tcp -m tcp --dport 80 -j RETURN". A "!" stands before
 // a condition that is negated; several owners of a kind are named once.
 func form(r rule) string {
-	var words []string
-	add := func(set, neg bool, name string) {
-		if neg {
-			name = "!" + name
-		}
-		if set && (len(words) == 0 || words[len(words)-1] != name) {
-			words = append(words, name)
-		}
-	}
 	if r.Foreign != nil && len(r.Foreign.Conditions) > 0 {
 		return "foreign"
 	}
-	add(r.Src.Set, r.Src.Neg, "s")
-	add(r.Dst.Set, r.Dst.Neg, "d")
-	add(r.In.Set, r.In.Neg, "i")
-	add(r.Out.Set, r.Out.Neg, "o")
-	add(r.Proto != 0, false, r.Proto.String())
-	add(r.SPort.Set, r.SPort.Neg, "sport")
-	add(r.DPort.Set, r.DPort.Neg, "dport")
-	add(r.SYN.Set, r.SYN.Neg, "syn")
-	add(r.DPorts.Set, r.DPorts.Neg, "dports")
-	add(r.Mark.Set, r.Mark.Neg, "mark")
-	add(r.ConnMark.Set, r.ConnMark.Neg, "connmark")
-	add(r.State.Set, r.State.Neg, "state")
-	for _, c := range r.UIDs {
-		add(true, c.Neg, "uid")
-	}
-	for _, c := range r.GIDs {
-		add(true, c.Neg, "gid")
+	var words []string
+	for c := range r.Conditions() {
+		name := conditionName(c)
+		if c.Neg {
+			name = "!" + name
+		}
+		if len(words) == 0 || words[len(words)-1] != name {
+			words = append(words, name)
+		}
 	}
 	return strings.Join(append(words, targetName(r.Target)), " ")
+}
+
+// conditionName is the name of a condition in a form: mostly its flag.
+func conditionName(c iptables.Condition) string {
+	switch c.Flag {
+	case "-p":
+		return c.Value
+	case "--tcp-flags":
+		return "syn"
+	case "--mark":
+		return c.Module
+	}
+	name := strings.TrimPrefix(strings.TrimLeft(c.Flag, "-"), "ct")
+	return strings.TrimSuffix(name, "-owner")
 }
 
 // targetName is the name of a target, or of the chain that a jump goes to.

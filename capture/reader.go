@@ -133,7 +133,7 @@ func (r *reader) natOutput(form string, rule rule) string {
 }
 
 // anywhere is the prefix of every destination.
-func (r *reader) anywhere() netip.Prefix { return netip.PrefixFrom(r.family.Any(), 0) }
+func (r *reader) anywhere() netip.Prefix { return r.family.All() }
 
 // include takes a destination that is captured. Every destination, among others,
 // is one of a list.

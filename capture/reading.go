@@ -90,13 +90,14 @@ func (r *Reading) chain(table, chain string) {
 	}
 	rules := r.Rules.Table(table).Chain(chain).Rules
 	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0
-	for _, rule := range rules {
-		if form(rule) == "i RETURN" {
+	shapes := each(rules, form)
+	for _, shape := range shapes {
+		if shape == "i RETURN" {
 			r.reader.leaves++
 		}
 	}
 	for i, rule := range rules {
-		if reason := read(&r.reader, form(rule), rule); reason != "" {
+		if reason := read(&r.reader, shapes[i], rule); reason != "" {
 			r.reasons[Place{table, chain, i}] = reason
 		}
 	}
@@ -132,7 +133,7 @@ func (c Config) with(other Config) Config {
 	if c.OutboundPrefixes.All != other.OutboundPrefixes.All { // every destination of one family
 		everything := func(of Config, f iptables.Family) []netip.Prefix {
 			if of.OutboundPrefixes.All {
-				return []netip.Prefix{netip.PrefixFrom(f.Any(), 0)}
+				return []netip.Prefix{f.All()}
 			}
 			return of.OutboundPrefixes.Only
 		}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // ParseDump reads what iptables-save and ip6tables-save print, as people paste it:
@@ -17,7 +19,7 @@ import (
 // Which family a table is of is said by the program that is named above it, or
 // else by the addresses in its rules, or else by the other tables of the same
 // save, which has each table once; where nothing tells, it is IPv4.
-func ParseDump(text string) (states [len(Families)]Snapshot, tables int, err error) {
+func ParseDump(text string) (states inet.PerFamily[Snapshot], tables int, err error) {
 	for f := range states {
 		states[f].Family = Family(f)
 	}

@@ -1,10 +1,13 @@
 package iptables
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // A Cond is a condition on one property of a packet: that it is Val, or with
@@ -120,81 +123,86 @@ func ownedBy(conds []Cond[IDRange], owner *Owner, id func(Owner) uint32) bool {
 	return true
 }
 
-// text appends the match in the kernel's canonical form.
-func (m *Match) text(w *words) {
-	prefixCond(w, &m.Src, "-s")
-	prefixCond(w, &m.Dst, "-d")
-	cond(w, m.In, "-i", func(i Interface) string { return string(i) })
-	cond(w, m.Out, "-o", func(i Interface) string { return string(i) })
-	if m.Proto != 0 {
-		w.add("-p", m.Proto.String())
+// A Condition is one condition of a Match in the words of iptables.
+type Condition struct {
+	Module string // of -m: "tcp", "owner"; "" for an option of iptables itself
+	Flag   string // "-s", "--dport"
+	Neg    bool
+	Value  string // as iptables-save prints it
+}
+
+// Conditions returns the conditions in the order in which iptables-save prints them.
+// The text of rules, pictures and inference are made of them.
+func (m *Match) Conditions() iter.Seq[Condition] {
+	return func(yield func(Condition) bool) {
+		_ = walk(yield, "", "-s", prefixText, m.Src) &&
+			walk(yield, "", "-d", prefixText, m.Dst) &&
+			walk(yield, "", "-i", interfaceText, m.In) &&
+			walk(yield, "", "-o", interfaceText, m.Out) &&
+			walk(yield, "", "-p", Proto.String, Cond[Proto]{Val: m.Proto, Set: m.Proto != 0}) &&
+			walk(yield, m.Proto.String(), "--sport", PortRange.String, m.SPort) &&
+			walk(yield, m.Proto.String(), "--dport", PortRange.String, m.DPort) &&
+			walk(yield, m.Proto.String(), "--tcp-flags", synText, m.SYN) &&
+			walk(yield, "multiport", "--dports", portsText, m.DPorts) &&
+			walk(yield, "mark", "--mark", Mark.String, m.Mark) &&
+			walk(yield, "connmark", "--mark", Mark.String, m.ConnMark) &&
+			walk(yield, "conntrack", "--ctstate", States.String, m.State) &&
+			walkAll(yield, "owner", "--uid-owner", IDRange.String, m.UIDs) &&
+			walkAll(yield, "owner", "--gid-owner", IDRange.String, m.GIDs)
 	}
-	if m.SPort.Set || m.DPort.Set || m.SYN.Set {
-		w.add("-m", m.Proto.String())
-		cond(w, m.SPort, "--sport", PortRange.String)
-		cond(w, m.DPort, "--dport", PortRange.String)
-		cond(w, m.SYN, "--tcp-flags", func(bool) string { return "FIN,SYN,RST,ACK SYN" })
-	}
-	if m.DPorts.Set {
-		w.add("-m", "multiport")
-		cond(w, m.DPorts, "--dports", func([]PortRange) string { return "" })
-		for i, r := range m.DPorts.Val {
-			if i > 0 {
-				w.b = append(w.b, ',')
-			}
-			w.b = r.append(w.b)
+}
+
+// walk yields a condition that is set, and tells whether to go on.
+func walk[T any](yield func(Condition) bool, module, flag string, text func(T) string, c Cond[T]) bool {
+	return !c.Set || yield(Condition{module, flag, c.Neg, text(c.Val)})
+}
+
+// walkAll is walk for several conditions of a kind.
+func walkAll[T any](yield func(Condition) bool, module, flag string, text func(T) string, conds []Cond[T]) bool {
+	for _, c := range conds {
+		if !walk(yield, module, flag, text, c) {
+			return false
 		}
 	}
-	if m.Mark.Set {
-		w.add("-m", "mark")
-		cond(w, m.Mark, "--mark", Mark.String)
-	}
-	if m.ConnMark.Set {
-		w.add("-m", "connmark")
-		cond(w, m.ConnMark, "--mark", Mark.String)
-	}
-	if m.State.Set {
-		w.add("-m", "conntrack")
-		cond(w, m.State, "--ctstate", States.String)
-	}
-	for _, c := range m.UIDs {
-		w.add("-m", "owner")
-		cond(w, c, "--uid-owner", IDRange.String)
-	}
-	for _, c := range m.GIDs {
-		w.add("-m", "owner")
-		cond(w, c, "--gid-owner", IDRange.String)
+	return true
+}
+
+// The prefixes of every address.
+var everyIPv4, everyIPv6 = inet.IPv4.All().String(), inet.IPv6.All().String()
+
+// text appends the match in the kernel's canonical form.
+func (m *Match) text(w *words) {
+	module := ""
+	for c := range m.Conditions() {
+		if c.Value == everyIPv4 || c.Value == everyIPv6 {
+			continue // iptables-save leaves it out
+		}
+		if c.Module != "" && (c.Module != module || c.Module == "owner") { // there is one for each owner
+			w.add("-m", c.Module)
+		}
+		module = c.Module
+		if c.Neg {
+			w.add("!")
+		}
+		w.add(c.Flag, c.Value)
 	}
 }
 
-// cond appends "[!] flag value" when the condition is set.
-func cond[T any](w *words, c Cond[T], flag string, text func(T) string) {
-	if !c.Set {
-		return
+func interfaceText(i Interface) string { return string(i) }
+
+func synText(bool) string { return "FIN,SYN,RST,ACK SYN" }
+
+func portsText(ports []PortRange) string {
+	texts := make([]string, len(ports))
+	for i, p := range ports {
+		texts[i] = p.String()
 	}
-	if c.Neg {
-		w.add("!")
-	}
-	w.add(flag, text(c.Val))
+	return strings.Join(texts, ",")
 }
 
-// prefixCond is cond for a prefix. That of every address is left out, as the kernel
-// does.
-func prefixCond(w *words, c *Cond[netip.Prefix], flag string) {
-	if !c.Set || c.Val.Bits() == 0 {
-		return
-	}
-	if c.Neg {
-		w.add("!")
-	}
-	w.add(flag, "")
-	masked := c.Val.Masked()
-	if a := masked.Addr(); a.Is4() {
-		w.b = masked.AppendTo(w.b)
-	} else {
-		w.b = append(append(w.b, addrText(a)...), '/')
-		w.b = strconv.AppendInt(w.b, int64(masked.Bits()), 10)
-	}
+func prefixText(p netip.Prefix) string {
+	p = p.Masked()
+	return addrText(p.Addr()) + "/" + strconv.Itoa(p.Bits())
 }
 
 // addrText prints an address as the C library does, which is how iptables

@@ -21,14 +21,12 @@ func (r PortRange) Contains(p uint16) bool { return r.Lo <= p && p <= r.Hi }
 func (r PortRange) Single() bool { return r.Lo == r.Hi }
 
 // String returns the form iptables prints: "80" or "80:90".
-func (r PortRange) String() string { return string(r.append(nil)) }
-
-func (r PortRange) append(text []byte) []byte {
-	text = strconv.AppendUint(text, uint64(r.Lo), 10)
-	if !r.Single() {
-		text = strconv.AppendUint(append(text, ':'), uint64(r.Hi), 10)
+func (r PortRange) String() string {
+	lo := strconv.Itoa(int(r.Lo))
+	if r.Single() {
+		return lo
 	}
-	return text
+	return lo + ":" + strconv.Itoa(int(r.Hi))
 }
 
 // MarshalText is the inverse of UnmarshalText.

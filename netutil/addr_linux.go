@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -30,7 +31,7 @@ func Addrs(except netip.Addr) ([]Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
-	var v4, v6 []Addr
+	var found inet.PerFamily[[]Addr]
 	var names map[int]string
 	for _, a := range list {
 		ip := a.ip
@@ -42,14 +43,10 @@ func Addrs(except netip.Addr) ([]Addr, error) {
 				return nil, err
 			}
 		}
-		found := Addr{IP: ip, Interface: names[a.link]}
-		if ip.Is4() {
-			v4 = append(v4, found)
-		} else {
-			v6 = append(v6, found)
-		}
+		f := inet.Of(ip)
+		found[f] = append(found[f], Addr{IP: ip, Interface: names[a.link]})
 	}
-	return append(v4, v6...), nil
+	return slices.Concat(found[:]...), nil
 }
 
 // linkNames returns the names of the interfaces by their index.

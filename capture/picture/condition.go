@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // terms are the conditions of a rule as iptables writes them, without what says
@@ -13,61 +14,38 @@ import (
 // as IPV4|IPV6; other is the rule of the second one, or the same.
 func terms(m, other iptables.Match) []string {
 	var t []string
-	add := func(set, neg bool, option, value string) {
-		if set && neg {
-			option = "! " + option
+	for c := range m.Conditions() {
+		text := c.Flag + " " + c.Value
+		switch {
+		case c.Flag == "-s":
+			text = addresses(c.Flag, m.Src.Val, other.Src.Val)
+		case c.Flag == "-d":
+			text = addresses(c.Flag, m.Dst.Val, other.Dst.Val)
+		case c.Flag == "--tcp-flags":
+			text = "--syn"
+		case c.Module == "connmark":
+			text = "-m connmark " + text
 		}
-		if set {
-			t = append(t, strings.TrimSpace(option+" "+value))
+		if c.Neg && text != "" {
+			text = "! " + text
 		}
-	}
-	if text := prefixes("-s", m.Src, other.Src); text != "" {
-		t = append(t, text)
-	}
-	if text := prefixes("-d", m.Dst, other.Dst); text != "" {
-		t = append(t, text)
-	}
-	add(m.In.Set, m.In.Neg, "-i", string(m.In.Val))
-	add(m.Out.Set, m.Out.Neg, "-o", string(m.Out.Val))
-	add(m.Proto != 0, false, "-p", m.Proto.String())
-	add(m.SPort.Set, m.SPort.Neg, "--sport", m.SPort.Val.String())
-	add(m.DPort.Set, m.DPort.Neg, "--dport", m.DPort.Val.String())
-	add(m.SYN.Set, m.SYN.Neg, "--syn", "")
-	add(m.DPorts.Set, m.DPorts.Neg, "--dports", joined(m.DPorts.Val))
-	add(m.Mark.Set, m.Mark.Neg, "--mark", m.Mark.Val.String())
-	add(m.ConnMark.Set, m.ConnMark.Neg, "-m connmark --mark", m.ConnMark.Val.String())
-	add(m.State.Set, m.State.Neg, "--ctstate", m.State.Val.String())
-	for _, c := range m.UIDs {
-		add(true, c.Neg, "--uid-owner", c.Val.String())
-	}
-	for _, c := range m.GIDs {
-		add(true, c.Neg, "--gid-owner", c.Val.String())
+		if text != "" {
+			t = append(t, text)
+		}
 	}
 	return t
 }
 
-func joined(ports []iptables.PortRange) string {
-	texts := make([]string, len(ports))
-	for i, p := range ports {
-		texts[i] = p.String()
-	}
-	return strings.Join(texts, ",")
-}
-
-// prefixes is a condition on addresses; "" where every address meets it.
-func prefixes(option string, c, other iptables.Cond[netip.Prefix]) string {
-	every := func(p netip.Prefix) bool { return p.Bits() == 0 }
-	if !c.Set || every(c.Val) && every(other.Val) {
+// addresses is a condition on addresses of both families; "" where every address
+// meets it.
+func addresses(option string, p, other netip.Prefix) string {
+	switch {
+	case p.Bits() == 0 && other.Bits() == 0:
 		return ""
+	case p == other:
+		return option + " " + prefix(p)
 	}
-	text := prefix(c.Val)
-	if c.Val != other.Val {
-		text += "|" + prefix(other.Val)
-	}
-	if c.Neg {
-		option = "! " + option
-	}
-	return option + " " + text
+	return option + " " + prefix(p) + "|" + prefix(other)
 }
 
 // prefix is an address as iptables prints it, with its bits when it is not one
@@ -76,11 +54,7 @@ func prefix(p netip.Prefix) string {
 	if p.Bits() == 0 {
 		return p.String()
 	}
-	f := iptables.IPv6
-	if p.Addr().Is4() {
-		f = iptables.IPv4
-	}
-	text := iptables.Rule{Match: iptables.Match{Src: iptables.Is(p)}}.Text(f)
+	text := iptables.Rule{Match: iptables.Match{Src: iptables.Is(p)}}.Text(inet.Of(p.Addr()))
 	text = strings.TrimPrefix(text, "-s ")
 	if p.IsSingleIP() {
 		text = strings.TrimSuffix(text, "/"+strconv.Itoa(p.Bits()))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A party is somebody who connects.
@@ -127,7 +128,7 @@ func (p *planner) proxies() []party {
 
 // documentation are addresses that nobody has (RFC 5737, RFC 3849, RFC 9637), in
 // each family.
-var documentation = [...][]netip.Addr{
+var documentation = inet.PerFamily[[]netip.Addr]{
 	iptables.IPv4: {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")},
 	iptables.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("3fff::1")},
 }
@@ -136,12 +137,8 @@ var documentation = [...][]netip.Addr{
 // first.
 func within(prefix netip.Prefix) []netip.Addr {
 	prefix = prefix.Masked()
-	f := iptables.IPv4
-	if prefix.Addr().Is6() {
-		f = iptables.IPv6
-	}
 	var addrs []netip.Addr
-	for _, a := range documentation[f] {
+	for _, a := range documentation[inet.Of(prefix.Addr())] {
 		if prefix.Contains(a) {
 			addrs = append(addrs, a)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -154,10 +155,7 @@ func podAddresses(s *settings, v string) (err error) {
 
 // family is that of the addresses; IPv4 where there are none.
 func (q question) family() (iptables.Family, error) {
-	f := iptables.IPv4
-	if q.to.addr.Is6() || !q.to.addr.IsValid() && q.from.addr.Is6() {
-		f = iptables.IPv6
-	}
+	f := inet.Of(cmp.Or(q.to.addr, q.from.addr))
 	for _, e := range []endpoint{q.to, q.from} {
 		if e.addr.IsValid() && !f.Has(e.addr) {
 			return f, fmt.Errorf("--from %s and --to %s are of different address families", q.from.addr, q.to.addr)

@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A scene is the rules that a question is about, understood, and what has to be
@@ -43,8 +44,8 @@ const defaultDevice = "eth0"
 // Addresses that stand for the pod and for a peer where none are known: those that
 // are set aside for documentation (RFC 5737, RFC 3849).
 var (
-	somePod = [...]netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}
-	peer    = [...]netip.Addr{netip.MustParseAddr("192.0.2.99"), netip.MustParseAddr("2001:db8::99")}
+	somePod = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}
+	peer    = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.99"), netip.MustParseAddr("2001:db8::99")}
 )
 
 // scene takes the rules from where the user wants them: those that stand, those
@@ -177,7 +178,7 @@ func (inv *invocation) dumpText(path, name string) ([]byte, error) {
 }
 
 // A dump is the states of both families.
-type dump = [len(iptables.Families)]iptables.Snapshot
+type dump = inet.PerFamily[iptables.Snapshot]
 
 // isOwn tells whether an address is the pod's.
 func (sc *scene) isOwn(a netip.Addr) bool {
@@ -195,10 +196,7 @@ func (sc *scene) takeForOwn(a netip.Addr) {
 // guess is the route to an address where no namespace is at hand: what is the
 // pod's by lo, all else by the one interface.
 func (sc *scene) guess(dst netip.Addr) (device string, src netip.Addr) {
-	f := iptables.IPv4
-	if dst.Is6() {
-		f = iptables.IPv6
-	}
+	f := inet.Of(dst)
 	switch {
 	case dst.IsLoopback():
 		return "lo", f.Localhost()

@@ -20,13 +20,13 @@ var Families = [...]Family{IPv4, IPv6}
 // PerFamily holds one value for each family, indexed by [Family].
 type PerFamily[T any] [len(Families)]T
 
-// Of returns the family of a valid address. An IPv4-mapped address is an IPv6
-// one, as it is for ip6tables.
+// Of returns the family of an address. An IPv4-mapped address is an IPv6 one, as it
+// is for ip6tables; the zero Addr is an IPv4 one.
 func Of(a netip.Addr) Family {
-	if a.Is4() {
-		return IPv4
+	if a.Is6() {
+		return IPv6
 	}
-	return IPv6
+	return IPv4
 }
 
 // String returns "ipv4" or "ipv6".

@@ -31,7 +31,10 @@ func TestFamilyOfAddresses(t *testing.T) {
 	}
 }
 
-func TestFamilyHasNoInvalidAddress(t *testing.T) {
+func TestFamilyOfTheZeroAddress(t *testing.T) {
+	if got := inet.Of(netip.Addr{}); got != inet.IPv4 {
+		t.Errorf("want ipv4, got %s", got)
+	}
 	for _, f := range inet.Families {
 		if f.Has(netip.Addr{}) {
 			t.Errorf("%s has the zero address", f)
