@@ -104,7 +104,7 @@ func BenchmarkConnect(b *testing.B) {
 		{"500-excluded-ports-out", grownLists[2], 500},
 		{"500-excluded-ports-in", grownLists[3], 500},
 	}
-	program := released(b, ".")
+	program := released(b, source)
 	for _, v := range iptables.Variants {
 		b.Run(v.String(), func(b *testing.B) {
 			kernel.NeedVariant(b, v)
