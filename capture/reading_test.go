@@ -12,7 +12,7 @@ import (
 )
 
 // TestRulesTellTheConfigurationTheyComeFrom: the rules of a random config are read,
-// each has a reason, and what was read makes the same rules again.
+// each has its reason, and what was read makes the same rules again.
 func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 20))
@@ -30,15 +30,7 @@ func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 			if diff := cmp.Diff(rs.String(), Rules(got, f).String()); diff != "" {
 				t.Fatalf("config %d %+v\nwas read as %+v\nwhich makes (-of the config +of what was read):\n%s", n, c, got, diff)
 			}
-			for _, table := range rs.Tables {
-				for _, chain := range table.Chains {
-					for i, r := range chain.Rules {
-						if readings[f].Reason(Place{table.Name, chain.Name, i}) == "" {
-							t.Fatalf("config %d: %s %s: no reason for %q (%s)", n, table.Name, chain.Name, r.Text(f), form(r))
-						}
-					}
-				}
-			}
+			everyRuleHasItsReason(t, c, readings[f])
 		}
 	}
 }

@@ -41,7 +41,7 @@ type Chain struct {
 // policy is how iptables-save prints the policy of a chain of a table.
 func (c Chain) policy(table string) string {
 	switch {
-	case !slices.Contains(builtinChains(table), c.Name):
+	case !slices.Contains(builtinChains[table], c.Name):
 		return "-"
 	case c.Policy == Drop:
 		return Drop.String()
@@ -68,7 +68,7 @@ func (rs Ruleset) String() string {
 	s := Snapshot{Family: rs.Family, tables: rs.written()}
 	for i := range s.tables {
 		t := &s.tables[i]
-		for _, name := range builtinChains(t.name) { // the kernel makes a table with all of them
+		for _, name := range builtinChains[t.name] { // the kernel makes a table with all of them
 			if t.find(name) < 0 {
 				t.chains = append(t.chains, savedChain{name: name, policy: Accept.String()})
 			}

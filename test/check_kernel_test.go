@@ -3,7 +3,6 @@ package test
 import (
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -159,10 +158,7 @@ func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
 	if answer, _ := pod.run(append([]string{"check"}, args...)...); !strings.Contains(answer, "in order: ") {
 		t.Errorf("other words are called drift:\n%s", answer)
 	}
-	swap := "iptables-nft -t nat -D ISTIO_OUTPUT 1 && iptables-nft -t nat -A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN"
-	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "exec", pod.netns, "sh", "-ec", swap).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	pod.sh("iptables-nft -t nat -D ISTIO_OUTPUT 1 && iptables-nft -t nat -A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN")
 	if log, _ := pod.run(append([]string{applyCommand}, args...)...); !strings.Contains(log, "rules applied") {
 		t.Errorf("another order is taken for other words:\n%s", log)
 	}

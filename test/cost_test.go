@@ -53,7 +53,7 @@ func newBench(b *testing.B) *bench {
 	}
 	b.Cleanup(func() { said.Close() })
 	return &bench{
-		b: b, ours: released(b, "."), idle: released(b, "../hack/bench/idle"), bare: released(b, "../hack/bench/bare"),
+		b: b, ours: released(b, source), idle: released(b, top+"hack/bench/idle"), bare: released(b, top+"hack/bench/bare"),
 		env:  append(slices.Clone(imageEnv), "XTABLES_LOCKFILE="+filepath.Join(dir, "lock")),
 		said: said,
 	}
@@ -71,10 +71,8 @@ func (s *bench) in(b *testing.B) *bench {
 func released(t testing.TB, dir string) string {
 	t.Helper()
 	linked, path := filepath.Join(t.TempDir(), "linked"), filepath.Join(t.TempDir(), "program")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, dir)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := build(linked, dir); err != nil {
+		t.Fatal(err)
 	}
 	program, err := os.ReadFile(linked)
 	if err == nil {

@@ -16,6 +16,7 @@ var update = goflag.Bool("update", false, "write what is expected anew: scripts,
 const (
 	top      = "../" // of the repository
 	testdata = top + "testdata"
+	source   = top + "cmd/istio-init" // of the program
 )
 
 // What the program is called, and its commands.
@@ -64,7 +65,7 @@ func install() (dir string, err error) {
 	}
 	linked := filepath.Join(dir, programName)
 	if built = os.Getenv("TEST_PROGRAM"); built == "" {
-		if built, err = linked, build(linked, top+"cmd/istio-init"); err != nil {
+		if built, err = linked, build(linked, source); err != nil {
 			return dir, err
 		}
 	} else if err := os.Symlink(built, linked); err != nil {

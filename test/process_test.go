@@ -11,55 +11,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"istio-init/iptables"
 )
 
-// A watched is a network namespace with a PATH of its own, in which every program
-// that has to do with the packet filter leaves its name when it is started.
+// A watched is a site in which every program that has to do with the packet filter
+// leaves its name when it is started.
 type watched struct {
-	t        *testing.T
-	netns    string
-	wrappers string // first in PATH
-	started  string // file: a line for each process
+	*site
+	started string // file: a line for each process
 }
 
-// newWatched makes one that is gone when the test ends.
 func newWatched(t *testing.T) *watched {
 	t.Helper()
-	needKernel(t)
-	name, err := newNetNS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := deleteNetNS(name); err != nil {
-			t.Error(err)
-		}
-	})
-	dir := t.TempDir()
-	p := &watched{t: t, netns: name, wrappers: filepath.Join(dir, "bin"), started: filepath.Join(dir, "started")}
-	if err := os.Mkdir(p.wrappers, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// wrap puts a shell script in front of a program. In it $real is the program;
-// the environment of the script is what ours gives to its children.
-func (p *watched) wrap(program, script string) {
-	p.t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		return // not installed, so it cannot be started
-	}
-	text := fmt.Sprintf("#!/bin/sh\nreal=%s\n%s\n", path, script)
-	if err := os.WriteFile(filepath.Join(p.wrappers, program), []byte(text), 0o777); err != nil {
-		p.t.Fatal(err)
-	}
+	return &watched{newSite(t), filepath.Join(t.TempDir(), "started")}
 }
 
 // count wraps whatever could be started.
-func (p *watched) count() {
-	p.t.Helper()
+func (w *watched) count() {
+	w.t.Helper()
 	programs := []string{"nft", "ip", "sh", "modprobe", "conntrack", "nsenter", "sysctl"}
 	for _, family := range []string{"iptables", "ip6tables"} {
 		for _, variant := range []string{"", "-nft", "-legacy"} {
@@ -69,38 +39,27 @@ func (p *watched) count() {
 		}
 	}
 	for _, program := range programs {
-		p.wrap(program, fmt.Sprintf("echo %s >>%s\nexec $real \"$@\"", program, p.started))
+		if _, err := exec.LookPath(program); err == nil { // else it cannot be started
+			w.wrap(program, fmt.Sprintf("echo %s >>%s\nexec $real \"$@\"", program, w.started))
+		}
 	}
 }
 
-// run runs the program in the pod and returns its log, and the names of the
-// processes that it started, sorted.
-func (p *watched) run(args ...string) (log string, started []string) {
-	p.t.Helper()
-	if err := os.WriteFile(p.started, nil, 0o666); err != nil {
-		p.t.Fatal(err)
+// run runs the program, which has to succeed, and returns its log, and the names of
+// the processes that it started, sorted.
+func (w *watched) run(args ...string) (log string, started []string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.started, nil, 0o666); err != nil {
+		w.t.Fatal(err)
 	}
-	program, err := exec.LookPath(programName)
+	log = w.exits(0, args...)
+	names, err := os.ReadFile(w.started)
 	if err != nil {
-		p.t.Fatal(err)
-	}
-	ip, err := exec.LookPath("ip")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(p.t.Context(), ip, append([]string{"netns", "exec", p.netns, program}, args...)...)
-	cmd.Env = []string{"PATH=" + p.wrappers + ":/usr/sbin:/usr/bin:/sbin:/bin"}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		p.t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, out)
-	}
-	names, err := os.ReadFile(p.started)
-	if err != nil {
-		p.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	started = strings.Fields(string(names))
 	slices.Sort(started)
-	return string(out), started
+	return log, started
 }
 
 // sidecar are the flags of the published command, and other of another one.
@@ -178,12 +137,8 @@ func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
 	pod := newWatched(t)
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
 	script := "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
-	for _, tool := range []string{"iptables-legacy-restore", "ip6tables-legacy-restore"} {
-		cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", pod.netns, tool, "--noflush")
-		cmd.Stdin = strings.NewReader(script)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", tool, err, out)
-		}
+	for _, f := range iptables.Families {
+		pod.restore(iptables.Legacy, f, script)
 	}
 	pod.count()
 	log, started := pod.run("clean")

@@ -10,7 +10,7 @@ const mostBytes = 7_000_000
 
 func TestTheProgramIsSmall(t *testing.T) {
 	t.Parallel()
-	info, err := os.Stat(released(t, "."))
+	info, err := os.Stat(built)
 	if err != nil {
 		t.Fatal(err)
 	}

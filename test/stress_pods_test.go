@@ -179,7 +179,7 @@ func BenchmarkPods(b *testing.B) {
 	for _, v := range iptables.Variants {
 		b.Run(v.String(), func(b *testing.B) {
 			node, line := newNode(b), in(v, asRedirect)
-			node.program = released(b, ".")
+			node.program = released(b, source)
 			tools := node.withTools(v, line)
 			var oneByOne, atOnce, byTools time.Duration
 			ways := []struct {

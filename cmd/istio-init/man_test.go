@@ -20,7 +20,7 @@ func TestManPagesHaveEveryFlag(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	root := newRoot(process{}, []string{"none of the commands"})
+	root := newRoot(process{})
 	header := &doc.GenManHeader{Section: "8", Source: programName + " " + release}
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		t.Fatal(err)
