@@ -58,7 +58,7 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 	hack/e2e/run -v
 
 .PHONY: bench
-bench: ## what it costs, against the least that it could; see docs/benchmarks.md
+bench: ## what a run costs, against a lower bound; see docs/benchmarks.md
 	hack/setup
 	$(GO) test -run '^$$' -bench . -benchmem ./iptables ./capture
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./cmd/istio-init

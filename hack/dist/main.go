@@ -60,7 +60,7 @@ func run() error {
 	return r.make(ctx)
 }
 
-// isFileName tells whether a version can be part of the name of a file and of an
+// isFileName reports whether a version can be part of the name of a file and of an
 // argument for the linker.
 func isFileName(version string) bool {
 	for _, c := range version {
