@@ -190,6 +190,7 @@ func (p *pod) serveOutside(t *testing.T) {
 
 // exchange makes requests in each direction and family.
 func (p *pod) exchange(t *testing.T) {
+	t.Helper()
 	for _, f := range iptables.Families {
 		client := passthrough[f] // of what the sidecar sends to the app
 		if p.mode == "TPROXY" {
