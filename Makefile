@@ -27,12 +27,13 @@ test: ## everything there is to prove; as root also on the kernel, with what tha
 	$(GO) test -timeout 20m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
+lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt and the length of files
 	$(GO) vet ./...
 	$(GOLANGCI) run
 	$(GO) vet -C hack/dist ./...
 	cd hack/dist && $(CURDIR)/$(GOLANGCI) run
-	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not in the form of gofumpt: $$unformatted"; exit 1; }
+	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted by gofumpt: $$unformatted"; exit 1; }
+	hack/file-length
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
