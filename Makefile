@@ -27,13 +27,14 @@ test: ## everything there is to prove; as root also on the kernel, with what tha
 	$(GO) test -timeout 20m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt and the length of files
+lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, the length of files and our words
 	$(GO) vet ./...
 	$(GOLANGCI) run
 	$(GO) vet -C hack/dist ./...
 	cd hack/dist && $(CURDIR)/$(GOLANGCI) run
 	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted by gofumpt: $$unformatted"; exit 1; }
 	hack/file-length
+	hack/words-check
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
