@@ -21,7 +21,7 @@ RUN GOARCH=$TARGETARCH make build
 FROM $BASE_IMAGE AS files
 RUN apt-get update && apt-get install --yes --no-install-recommends iptables libcap2-bin
 COPY hack/image-files /hack/
-# Names of extensions of iptables besides those that are listed there, for rules of others.
+# Names of extensions of iptables besides those that are listed there, for foreign rules.
 ARG EXTENSIONS=
 RUN /hack/image-files /image $EXTENSIONS
 COPY --from=program /src/bin/istio-init /image/usr/local/bin/

@@ -31,12 +31,14 @@ test: ## every kind of proof; as root also on the kernel, with what that needs i
 	$(GO) test -timeout 20m -parallel 4 ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint and gofumpt
+lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, the length of files and our words
 	$(GO) vet ./...
 	$(GOLANGCI) run
 	$(GO) vet -C hack/dist ./...
 	cd hack/dist && $(CURDIR)/$(GOLANGCI) run
-	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not in the form of gofumpt: $$unformatted"; exit 1; }
+	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted by gofumpt: $$unformatted"; exit 1; }
+	hack/file-length
+	hack/words-check
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
@@ -62,7 +64,7 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 	hack/e2e/run -v
 
 .PHONY: bench
-bench: ## what it costs, against the least that it could; see docs/benchmarks.md
+bench: ## what a run costs, against a lower bound; see docs/benchmarks.md
 	hack/setup
 	$(GO) test -run '^$$' -bench . -benchmem ./iptables ./capture
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test

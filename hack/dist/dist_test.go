@@ -38,6 +38,7 @@ func built(t *testing.T) string {
 
 // teller runs a program and returns what it prints.
 func teller(t *testing.T, path string) func(...string) (string, error) {
+	t.Helper()
 	return func(args ...string) (string, error) { return output(exec.CommandContext(t.Context(), path, args...)) }
 }
 

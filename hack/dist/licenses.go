@@ -49,7 +49,7 @@ func licenseText(name, folder string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("license of %s: %w", name, err)
 	}
-	text := ""
+	var text strings.Builder
 	for _, entry := range entries { // sorted by name
 		if entry.IsDir() || !licenseFile.MatchString(entry.Name()) {
 			continue
@@ -58,10 +58,10 @@ func licenseText(name, folder string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("license of %s: %w", name, err)
 		}
-		text += fmt.Sprintf("==== %s: %s\n\n%s\n\n", name, entry.Name(), strings.TrimRight(string(said), "\n"))
+		fmt.Fprintf(&text, "==== %s: %s\n\n%s\n\n", name, entry.Name(), strings.TrimRight(string(said), "\n"))
 	}
-	if text == "" {
+	if text.Len() == 0 {
 		return "", fmt.Errorf("license of %s: there is none in %s", name, folder)
 	}
-	return text, nil
+	return text.String(), nil
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -60,7 +61,7 @@ func run() error {
 	return r.make(ctx)
 }
 
-// isFileName tells whether a version can be part of the name of a file and of an
+// isFileName reports whether a version can be part of the name of a file and of an
 // argument for the linker.
 func isFileName(version string) bool {
 	for _, c := range version {
@@ -89,7 +90,7 @@ func (r release) make(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	sums := ""
+	var sums strings.Builder
 	for _, arch := range architectures {
 		files, err := r.files(ctx, arch, filepath.Join(temp, arch, program), common)
 		if err != nil {
@@ -99,10 +100,10 @@ func (r release) make(ctx context.Context) (err error) {
 			if err := os.WriteFile(filepath.Join(r.out, f.name), f.data, 0o644); err != nil {
 				return err
 			}
-			sums += fmt.Sprintf("%x  %s\n", sha256.Sum256(f.data), f.name)
+			fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(f.data), f.name)
 		}
 	}
-	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums), 0o644)
+	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
 // files are what is released for an architecture.

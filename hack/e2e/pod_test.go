@@ -64,6 +64,7 @@ func (p *pod) hook(t *testing.T) (dir string) {
 
 // end removes the pod, and shows what its containers said when the test has failed.
 func (p *pod) end(t *testing.T) {
+	t.Helper()
 	if t.Failed() {
 		for _, name := range []string{"istio-init", "istio-validation", "istio-proxy", "app"} {
 			said, err := podmanSays("logs", p.name+"-"+name)

@@ -67,7 +67,7 @@ func (p *pod) hasStarted(t *testing.T) {
 	p.says(t, "istio-validation", "Validation passed", 1)
 }
 
-// says tells whether a container has logged something, so many times.
+// says checks that a container has logged something so many times.
 func (p *pod) says(t *testing.T, container, what string, times int) {
 	t.Helper()
 	said, err := podmanSays("logs", p.name+"-"+container)
@@ -130,7 +130,7 @@ func (p *pod) markUpstream(t *testing.T) {
 // await returns once the sidecar and the app take connections.
 func (p *pod) await(t *testing.T) {
 	t.Helper()
-	deadline := time.After(echo.Patience)
+	deadline := time.After(echo.Timeout)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for _, port := range []string{"15001", "15006", "8080", "15021"} {
@@ -153,7 +153,7 @@ func (p *pod) await(t *testing.T) {
 // the socket is made on the thread that is inside.
 func dialIn(netns, addr string) (conn net.Conn, err error) {
 	err = netutil.InNetNS(netns, func() error {
-		conn, err = (&net.Dialer{Timeout: echo.Patience}).Dial("tcp", addr)
+		conn, err = (&net.Dialer{Timeout: echo.Timeout}).Dial("tcp", addr)
 		return err
 	})
 	return conn, err
@@ -176,7 +176,7 @@ func (p *pod) serveOutside(t *testing.T) {
 			listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", port)
 			return err
 		})
-		server := &http.Server{Handler: echo.Handler, ReadHeaderTimeout: echo.Patience}
+		server := &http.Server{Handler: echo.Handler, ReadHeaderTimeout: echo.Timeout}
 		served := make(chan error)
 		go func() { served <- server.Serve(listener) }()
 		t.Cleanup(func() {
@@ -190,6 +190,7 @@ func (p *pod) serveOutside(t *testing.T) {
 
 // exchange makes requests in each direction and family.
 func (p *pod) exchange(t *testing.T) {
+	t.Helper()
 	for _, f := range iptables.Families {
 		client := passthrough[f] // of what the sidecar sends to the app
 		if p.mode == "TPROXY" {

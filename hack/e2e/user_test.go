@@ -51,6 +51,7 @@ func TestAUserWhoIsNotRootCanDoEverything(t *testing.T) {
 
 // byPodman runs the program in containers of a pod without an init container.
 func byPodman(t *testing.T, caps ...string) (with, without func(args ...string) (string, error)) {
+	t.Helper()
 	const pod = "not-root"
 	podman(t, "pod", "create", "--name", pod, "--network", "none")
 	t.Cleanup(func() {
@@ -76,6 +77,7 @@ func byPodman(t *testing.T, caps ...string) (with, without func(args ...string) 
 // byFile runs the program with no capability but those that its file gives it, of
 // those that it may have.
 func byFile(t *testing.T, caps ...string) (with, without func(args ...string) (string, error)) {
+	t.Helper()
 	root, ns := unpackedImage(t), kernel.NewNetNS(t)
 	bounded := func(caps ...string) func(args ...string) (string, error) {
 		// The first three are for chroot(1).

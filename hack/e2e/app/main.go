@@ -45,7 +45,7 @@ func run(command string, args []string) error {
 func serve(addrs []string) error {
 	failed := make(chan error)
 	for _, addr := range addrs {
-		server := &http.Server{Addr: addr, Handler: echo.Handler, ReadHeaderTimeout: echo.Patience}
+		server := &http.Server{Addr: addr, Handler: echo.Handler, ReadHeaderTimeout: echo.Timeout}
 		go func() { failed <- server.ListenAndServe() }()
 	}
 	return <-failed

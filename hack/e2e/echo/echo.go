@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Patience bounds a call.
-const Patience = 10 * time.Second
+// Timeout bounds a call.
+const Timeout = 10 * time.Second
 
 // The headers of an answer. Proxy is set by the sidecars of the tests.
 const (
@@ -42,7 +42,7 @@ var Handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.
 // went: the proxy that had them or "direct", the address at which the server has
 // answered, and the one from which it was called.
 func Call(ctx context.Context, transport http.RoundTripper, url string) (string, error) {
-	client := &http.Client{Transport: transport, Timeout: Patience}
+	client := &http.Client{Transport: transport, Timeout: Timeout}
 	var ways []string
 	for _, size := range []int{1, 1 << 20} {
 		way, err := call(ctx, client, url, bytes.Repeat([]byte{'x'}, size))
