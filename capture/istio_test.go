@@ -172,7 +172,7 @@ func (i *istio) build() {
 	if c.Generation != Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
 		i.add("nat", "ISTIO_OUTPUT", "-j RETURN")
 	}
-	if tproxy && !(i.mended && c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
+	if tproxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
 		i.tproxyExtras(loop, self)
 	}
 }
