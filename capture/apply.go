@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Dataplane is where rules live. Plan changes nothing, Commit writes once.
@@ -40,7 +41,7 @@ func Apply(ctx context.Context, dp Dataplane, want ...iptables.Ruleset) ([]iptab
 // Clean removes everything of ours from the dataplane.
 func Clean(ctx context.Context, dp Dataplane) ([]iptables.Change, error) {
 	var none []iptables.Ruleset
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		none = append(none, iptables.Ruleset{Family: f})
 	}
 	return Apply(ctx, dp, none...)

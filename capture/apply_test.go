@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // plane is a dataplane of one variant in which some families cannot be looked at.
 type plane struct {
-	blind     []iptables.Family
+	blind     []inet.Family
 	committed []iptables.Change
 }
 
@@ -33,19 +34,19 @@ func (p *plane) Commit(_ context.Context, changes []iptables.Change) error {
 func TestAFamilyThatCannotBeSeenMattersOnlyWhereItIsWanted(t *testing.T) {
 	t.Parallel()
 	v4 := iptables.Ruleset{Tables: []iptables.Table{dropTable()}}
-	v6 := iptables.Ruleset{Family: iptables.IPv6, Tables: v4.Tables}
-	none := iptables.Ruleset{Family: iptables.IPv6}
+	v6 := iptables.Ruleset{Family: inet.IPv6, Tables: v4.Tables}
+	none := iptables.Ruleset{Family: inet.IPv6}
 	tests := []struct {
 		name      string
-		blind     []iptables.Family
+		blind     []inet.Family
 		want      []iptables.Ruleset
 		committed int
 		err       error
 	}{
 		{"both-seen", nil, []iptables.Ruleset{v4, v6}, 2, nil},
-		{"one-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{v4, none}, 1, nil},
-		{"blind-and-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{v4, v6}, 0, errBlind},
-		{"nothing-wanted", []iptables.Family{iptables.IPv6}, []iptables.Ruleset{{}, none}, 0, errBlind},
+		{"one-wanted", []inet.Family{inet.IPv6}, []iptables.Ruleset{v4, none}, 1, nil},
+		{"blind-and-wanted", []inet.Family{inet.IPv6}, []iptables.Ruleset{v4, v6}, 0, errBlind},
+		{"nothing-wanted", []inet.Family{inet.IPv6}, []iptables.Ruleset{{}, none}, 0, errBlind},
 		{"nothing-to-do", nil, []iptables.Ruleset{{}, none}, 0, nil},
 	}
 	for _, tt := range tests {
@@ -65,5 +66,5 @@ func TestAFamilyThatCannotBeSeenMattersOnlyWhereItIsWanted(t *testing.T) {
 
 // dropTable is a table of ours.
 func dropTable() iptables.Table {
-	return mangleTable(Config{DropInvalid: true}, iptables.IPv4)
+	return mangleTable(Config{DropInvalid: true}, inet.IPv4)
 }

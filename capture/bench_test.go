@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // longConfig is the default configuration with n excluded prefixes, of which no two
@@ -38,7 +39,7 @@ func benchmark(b *testing.B, run func(b *testing.B, c Config)) {
 func BenchmarkRules(b *testing.B) {
 	benchmark(b, func(b *testing.B, c Config) {
 		for b.Loop() {
-			_ = Rules(c, iptables.IPv4)
+			_ = Rules(c, inet.IPv4)
 		}
 	})
 }
@@ -47,14 +48,14 @@ func BenchmarkRules(b *testing.B) {
 func BenchmarkPreview(b *testing.B) {
 	benchmark(b, func(b *testing.B, c Config) {
 		for b.Loop() {
-			_ = Rules(c, iptables.IPv4).String()
+			_ = Rules(c, inet.IPv4).String()
 		}
 	})
 }
 
 func BenchmarkRead(b *testing.B) {
 	benchmark(b, func(b *testing.B, c Config) {
-		rs := Rules(c, iptables.IPv4)
+		rs := Rules(c, inet.IPv4)
 		for b.Loop() {
 			_ = Read(rs)
 		}
@@ -64,7 +65,7 @@ func BenchmarkRead(b *testing.B) {
 // BenchmarkJourney follows a connection to the last of the prefixes.
 func BenchmarkJourney(b *testing.B) {
 	benchmark(b, func(b *testing.B, c Config) {
-		reading := Read(Rules(c, iptables.IPv4))
+		reading := Read(Rules(c, inet.IPv4))
 		site := Site{Route: func(netip.Addr) (string, netip.Addr) { return "eth0", netip.MustParseAddr("10.244.0.2") }}
 		last := c.OutboundPrefixes.Except[len(c.OutboundPrefixes.Except)-1].Addr()
 		to := Connection{Owner: &iptables.Owner{UID: 1000, GID: 1000}, Dst: netip.AddrPortFrom(last, 80)}
@@ -82,17 +83,17 @@ func BenchmarkPlan(b *testing.B) {
 	for _, name := range []string{"fresh", "same", "changed", "clean"} {
 		b.Run(name, func(b *testing.B) {
 			benchmark(b, func(b *testing.B, c Config) {
-				rs, have := Rules(c, iptables.IPv4), iptables.Snapshot{}
+				rs, have := Rules(c, inet.IPv4), iptables.Snapshot{}
 				if name != "fresh" {
 					var err error
-					if have, err = iptables.ParseSnapshot(iptables.IPv4, rs.String()); err != nil {
+					if have, err = iptables.ParseSnapshot(inet.IPv4, rs.String()); err != nil {
 						b.Fatal(err)
 					}
 				}
 				switch name {
 				case "changed":
 					c.OutboundPrefixes.Except = slices.Delete(slices.Clone(c.OutboundPrefixes.Except), 5, 6)
-					rs = Rules(c, iptables.IPv4)
+					rs = Rules(c, inet.IPv4)
 				case "clean":
 					rs = iptables.Ruleset{}
 				}
@@ -108,10 +109,10 @@ func BenchmarkPlan(b *testing.B) {
 
 func BenchmarkParse(b *testing.B) {
 	benchmark(b, func(b *testing.B, c Config) {
-		text := Rules(c, iptables.IPv4).String()
+		text := Rules(c, inet.IPv4).String()
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if _, err := iptables.ParseSnapshot(iptables.IPv4, text); err != nil {
+			if _, err := iptables.ParseSnapshot(inet.IPv4, text); err != nil {
 				b.Fatal(err)
 			}
 		}

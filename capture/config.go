@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Mode says how inbound connections reach the proxy.
@@ -116,8 +117,8 @@ func (c Config) Validate() error {
 }
 
 // loopback is what counts as this machine: calls to it are local.
-func (c Config) loopback(f iptables.Family) netip.Prefix {
-	if f == iptables.IPv4 && c.LoopbackV4.IsValid() {
+func (c Config) loopback(f inet.Family) netip.Prefix {
+	if f == inet.IPv4 && c.LoopbackV4.IsValid() {
 		return c.LoopbackV4
 	}
 	return host(f.Localhost())
@@ -131,7 +132,7 @@ func (c Config) includesLoopback() bool {
 }
 
 // ofFamily returns the prefixes of one family, in their order.
-func ofFamily(list []netip.Prefix, f iptables.Family) []netip.Prefix {
+func ofFamily(list []netip.Prefix, f inet.Family) []netip.Prefix {
 	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }
 	if !slices.ContainsFunc(list, other) {
 		return list[:len(list):len(list)]

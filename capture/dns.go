@@ -4,11 +4,12 @@ import (
 	"net/netip"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // dnsServers are the conditions on the address of the servers whose look-ups are
 // captured: one without a condition for all, one for each of the family, or none.
-func dnsServers(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
+func dnsServers(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
 	if c.DNS.All {
 		return []iptables.Cond[netip.Prefix]{{}}
 	}
@@ -22,7 +23,7 @@ func dnsServers(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
 }
 
 // lookups are the rules that redirect look-ups to the agent, TCP before UDP.
-func lookups(c Config, f iptables.Family) []rule {
+func lookups(c Config, f inet.Family) []rule {
 	var rules []rule
 	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
 		for _, server := range dnsServers(c, f) {
@@ -35,7 +36,7 @@ func lookups(c Config, f iptables.Family) []rule {
 
 // rawTable puts look-ups over UDP into their zones. The first rule that takes a
 // packet decides: the kernel does not change a zone that is set.
-func rawTable(c Config, f iptables.Family) iptables.Table {
+func rawTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.Raw}
 	if !c.DNS.Captures() {
 		return iptables.Table(t)

@@ -4,10 +4,11 @@ import (
 	"net/netip"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // inbound are the rules for TCP connections that come into the pod.
-func inbound(c Config, f iptables.Family) []rule {
+func inbound(c Config, f inet.Family) []rule {
 	var rules []rule
 	// From a virtual machine: not inbound, but outbound where it is captured.
 	to, captured := destinations(c, f), jump(ChainRedirect)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // istioRules writes the rules of Istio's program of a generation for a config, in the
@@ -19,10 +20,10 @@ import (
 // What an older program did not have is where the current one has it: in 1.0 all but
 // -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules were
 // in nat OUTPUT then.
-func istioRules(c Config, f iptables.Family, mended bool) iptables.Ruleset {
+func istioRules(c Config, f inet.Family, mended bool) iptables.Ruleset {
 	i := istio{c: c, f: f, mended: mended, tables: map[string]map[string][]string{}}
 	rs := iptables.Ruleset{Family: f}
-	if c.Generation == Istio1_0 && f == iptables.IPv6 {
+	if c.Generation == Istio1_0 && f == inet.IPv6 {
 		return rs // which it did not capture
 	}
 	i.build()
@@ -48,7 +49,7 @@ func istioRules(c Config, f iptables.Family, mended bool) iptables.Ruleset {
 
 type istio struct {
 	c      Config
-	f      iptables.Family
+	f      inet.Family
 	mended bool
 	tables map[string]map[string][]string
 }
@@ -70,7 +71,7 @@ func (i *istio) add(table, chain, format string, args ...any) {
 
 // pick returns the text of the family.
 func (i *istio) pick(v4, v6 string) string {
-	if i.f == iptables.IPv6 {
+	if i.f == inet.IPv6 {
 		return v6
 	}
 	return v4
@@ -79,7 +80,7 @@ func (i *istio) pick(v4, v6 string) string {
 func (i *istio) prefixes(list []netip.Prefix) []string {
 	var out []string
 	for _, p := range list {
-		if p.Addr().Is4() != (i.f == iptables.IPv4) {
+		if p.Addr().Is4() != (i.f == inet.IPv4) {
 			continue
 		}
 		if p.Bits() == 0 {
@@ -94,7 +95,7 @@ func (i *istio) prefixes(list []netip.Prefix) []string {
 func (i *istio) build() {
 	c := i.c
 	loop := i.pick("127.0.0.1/32", "::1/128")
-	if i.f == iptables.IPv4 && c.LoopbackV4.IsValid() {
+	if i.f == inet.IPv4 && c.LoopbackV4.IsValid() {
 		loop = c.LoopbackV4.Masked().String()
 	}
 	self := i.pick("127.0.0.6/32", "::6/128")
@@ -299,7 +300,7 @@ func (i *istio) dns() {
 	}
 	var servers []netip.Addr
 	for _, s := range c.DNS.Servers {
-		if s.Is4() == (i.f == iptables.IPv4) {
+		if s.Is4() == (i.f == inet.IPv4) {
 			servers = append(servers, s)
 		}
 	}

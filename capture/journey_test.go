@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
@@ -17,7 +18,7 @@ func testSite(c Config) Site {
 	own := []netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8::2")}
 	site := Site{Route: func(dst netip.Addr) (string, netip.Addr) {
 		switch {
-		case dst.IsLoopback() || dst == Passthrough(iptables.IPv6):
+		case dst.IsLoopback() || dst == Passthrough(inet.IPv6):
 			return "lo", dst
 		case dst == own[0] || dst == own[1]:
 			return "lo", dst
@@ -43,7 +44,7 @@ func TestAJourneyBeginsWhereTheWalkLands(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 11))
 	for range configs {
 		c := randomConfig(rng, false)
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			rules := Rules(c, f)
 			reading := Read(rules)
 			for range packets {
@@ -68,7 +69,7 @@ func TestAJourneyBeginsWhereTheWalkLands(t *testing.T) {
 }
 
 // inText are the rules of a text of iptables-save.
-func inText(t *testing.T, f iptables.Family, text string) iptables.Ruleset {
+func inText(t *testing.T, f inet.Family, text string) iptables.Ruleset {
 	t.Helper()
 	s, err := iptables.ParseSnapshot(f, text)
 	if err != nil {
@@ -129,7 +130,7 @@ func TestJourneys(t *testing.T) {
 	established.State = iptables.Established
 	// with adds rules of others in front of ours, or takes lines away.
 	with := func(c Config, change ...string) string {
-		return strings.NewReplacer(change...).Replace(Rules(c, iptables.IPv4).String())
+		return strings.NewReplacer(change...).Replace(Rules(c, inet.IPv4).String())
 	}
 	const hook = "-A OUTPUT -j ISTIO_OUTPUT\n"
 	tests := []struct {
@@ -201,7 +202,7 @@ func TestJourneys(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := Read(inText(t, iptables.IPv4, tt.rules))
+			r := Read(inText(t, inet.IPv4, tt.rules))
 			c := Configuration(r)
 			site := testSite(c)
 			if c.Mode == TProxy {

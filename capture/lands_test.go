@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
@@ -42,7 +43,7 @@ func TestEveryPacketLandsWhereIstioSendsIt(t *testing.T) {
 		for range configs {
 			c := randomConfig(rng, !mended)
 			tried[c.Generation]++
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				ours, theirs := Rules(c, f), istioRules(c, f, mended)
 				if err := ours.Validate(); err != nil {
 					t.Fatalf("%+v: %v", c, err)
@@ -130,7 +131,7 @@ func randomConfig(rng *rand.Rand, plain bool) Config {
 	return c
 }
 
-func randomPacket(rng *rand.Rand, f iptables.Family) iptables.Packet {
+func randomPacket(rng *rand.Rand, f inet.Family) iptables.Packet {
 	addrs := [2][]string{
 		{"10.1.2.3", "10.9.9.9", "127.0.0.1", "127.0.0.6", "127.1.2.3", "127.0.0.53", "1.2.3.4", "10.244.0.2"},
 		{"2001:db8::53", "2001:db8:1::1", "2001:db9::1", "::1", "::6"},

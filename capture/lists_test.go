@@ -11,17 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
 // randomPrefix is a prefix of a family, near others often.
-func randomPrefix(rng *rand.Rand, f iptables.Family) netip.Prefix {
+func randomPrefix(rng *rand.Rand, f inet.Family) netip.Prefix {
 	bytes := make([]byte, []int{4, 16}[f])
 	binary.BigEndian.PutUint32(bytes, rng.Uint32())
 	if rng.IntN(2) == 0 { // close to others
 		copy(bytes, [][]byte{{10, 1}, {0x20, 0x01, 0x0d, 0xb8}}[f])
 	}
-	if f == iptables.IPv6 && rng.IntN(2) == 0 {
+	if f == inet.IPv6 && rng.IntN(2) == 0 {
 		binary.BigEndian.PutUint64(bytes[8:], rng.Uint64())
 	}
 	addr, _ := netip.AddrFromSlice(bytes)
@@ -62,7 +63,7 @@ func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 20))
 	lengths := []int{0, 1, mostPrefixRules, mostPrefixRules + 1, 60, 300, 1000}
 	for range configs {
-		f := oneOf(rng, iptables.IPv4, iptables.IPv6)
+		f := oneOf(rng, inet.IPv4, inet.IPv6)
 		c := randomConfig(rng, true)
 		c.Mode, c.Generation, c.OwnerGroups, c.DNS = Redirect, Current, Scope[iptables.IDRange]{All: true}, DNS{}
 		c.OutboundPrefixes = Scope[netip.Prefix]{All: rng.IntN(3) == 0}
@@ -123,12 +124,12 @@ func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 		if !c.InboundPorts.All {
 			c.InboundPorts.Only = randomPorts(rng)
 		}
-		rs := Rules(c, iptables.IPv4)
+		rs := Rules(c, inet.IPv4)
 		if err := rs.Validate(); err != nil {
 			t.Fatal(err)
 		}
 		for range packets {
-			p := randomPacket(rng, iptables.IPv4)
+			p := randomPacket(rng, inet.IPv4)
 			p.Hook, p.In, p.Out, p.Owner, p.Mark = iptables.Prerouting, "eth0", "", nil, 0
 			p.Proto, p.State, p.SYN = iptables.TCP, iptables.New, true
 			p.Src, p.Dst = netip.MustParseAddrPort("10.9.9.9:5"), netip.AddrPortFrom(netip.MustParseAddr("10.244.0.2"), uint16(rng.IntN(3000)))
@@ -147,7 +148,7 @@ func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 22))
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		c := randomConfig(rng, true)
 		c.OutboundPrefixes = Scope[netip.Prefix]{All: true}
 		for range 5000 {

@@ -5,10 +5,11 @@ import (
 	"slices"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // output are the rules for connections that begin in the pod.
-func output(c Config, f iptables.Family) []rule {
+func output(c Config, f inet.Family) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveOut(c.ExcludeInterfaces)
 	// To an excluded port: whoever calls, the proxy too.
@@ -30,7 +31,7 @@ func output(c Config, f iptables.Family) []rule {
 }
 
 // fromApp are the rules for connections of processes that are captured.
-func fromApp(c Config, f iptables.Family) []rule {
+func fromApp(c Config, f inet.Family) []rule {
 	var rules []rule
 	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// Name look-ups, also those of a server on localhost.
@@ -53,7 +54,7 @@ func fromApp(c Config, f iptables.Family) []rule {
 
 // included are the rules that capture: what is left of the way of a connection
 // that nothing excludes.
-func included(c Config, f iptables.Family) []rule {
+func included(c Config, f inet.Family) []rule {
 	var rules []rule
 	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
 	// To an included port, wherever it is.
@@ -83,7 +84,7 @@ func (c Config) manyGroups() bool { return !c.OwnerGroups.All && len(c.OwnerGrou
 
 // destinations are the conditions on the destination of what is captured: one
 // without a condition for all, one for each prefix of the family, or none.
-func destinations(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
+func destinations(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
 	if c.OutboundPrefixes.All {
 		return []iptables.Cond[netip.Prefix]{{}}
 	}
@@ -92,13 +93,13 @@ func destinations(c Config, f iptables.Family) []iptables.Cond[netip.Prefix] {
 }
 
 // includeTree tells whether the destinations that are captured are a tree.
-func (c Config) includeTree(f iptables.Family) bool {
+func (c Config) includeTree(f inet.Family) bool {
 	_, tree := c.prefixRules(c.OutboundPrefixes.Only, f)
 	return tree && !c.OutboundPrefixes.All
 }
 
 // prefixChains are the chains of lists of destinations that are trees.
-func prefixChains(c Config, f iptables.Family) []iptables.Chain {
+func prefixChains(c Config, f inet.Family) []iptables.Chain {
 	var chains []iptables.Chain
 	if prefixes, tree := c.prefixRules(c.OutboundPrefixes.Except, f); tree {
 		t := prefixTree{root: ChainExclude, leaf: iptables.Return, rest: iptables.Goto{Chain: ChainOutputApp}}
@@ -116,7 +117,7 @@ func prefixChains(c Config, f iptables.Family) []iptables.Chain {
 
 // fromProxy are the rules that keep the proxy's own traffic out of the proxy,
 // and calls from the pod to itself on the right side of it.
-func fromProxy(c Config, f iptables.Family) []rule {
+func fromProxy(c Config, f inet.Family) []rule {
 	if c.Generation == Istio1_0 {
 		return fromProxy1_0(c, f)
 	}
@@ -141,7 +142,7 @@ func byGID(is iptables.Cond[iptables.IDRange]) match {
 // one id they are Istio's, in its order. For several, what is not the proxy's can
 // be told only once all of them have been: Istio tells it after the first, so that
 // calls of the others to their own pod never reach the inbound port.
-func fromOwners(c Config, f iptables.Family, by func(iptables.Cond[iptables.IDRange]) match, ids []iptables.IDRange) []rule {
+func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]) match, ids []iptables.IDRange) []rule {
 	var again, out []rule
 	for _, id := range ids {
 		// Proxy to its own pod by pod address (the app called its own
@@ -188,7 +189,7 @@ func notDoor(c Config, self match) match {
 
 // fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself
 // by pod address goes out by the proxy, whoever calls.
-func fromProxy1_0(c Config, f iptables.Family) []rule {
+func fromProxy1_0(c Config, f inet.Family) []rule {
 	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect))}
 	for _, uid := range c.ProxyUIDs {
 		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return))

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A long list of prefixes costs every new connection one comparison for each. So
@@ -36,13 +37,13 @@ const mostInPlace = 2
 // prefixRules returns the prefixes of one family in which rules have to name them,
 // and whether that takes a tree: a short list as it is, a long one without what is
 // in it twice, see merged.
-func (c Config) prefixRules(list []netip.Prefix, f iptables.Family) (prefixes []netip.Prefix, tree bool) {
+func (c Config) prefixRules(list []netip.Prefix, f inet.Family) (prefixes []netip.Prefix, tree bool) {
 	prefixes = ofFamily(list, f)
 	return prefixes, len(prefixes) > mostPrefixRules && c.Generation == Current
 }
 
 // merged is the config with the long lists of prefixes of a family merged.
-func (c Config) merged(f iptables.Family) Config {
+func (c Config) merged(f inet.Family) Config {
 	for _, list := range []*[]netip.Prefix{&c.OutboundPrefixes.Only, &c.OutboundPrefixes.Except} {
 		if prefixes, long := c.prefixRules(*list, f); long {
 			others := slices.DeleteFunc(slices.Clone(*list), func(p netip.Prefix) bool { return f.Has(p.Addr()) })

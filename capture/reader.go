@@ -6,12 +6,13 @@ import (
 	"slices"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A reader understands rules in the order in which they stand, one chain after
 // the other, and collects the configuration they come from.
 type reader struct {
-	family iptables.Family
+	family inet.Family
 	c      *Config
 	dns    bool // look-ups are captured
 	istio  istioMarks
@@ -160,7 +161,7 @@ func (r *reader) leftAlone(rule rule) string {
 		return "ISTIO_OUTBOUND_OWNER_GROUPS names no group"
 	case !r.loopback:
 		r.loopback = true
-		if r.family == iptables.IPv4 {
+		if r.family == inet.IPv4 {
 			r.c.LoopbackV4 = rule.Dst.Val
 		}
 		return fmt.Sprintf("%s is the pod itself", rule.Dst.Val)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Place is where a rule stands.
@@ -131,14 +132,14 @@ func Configuration(readings ...*Reading) Config {
 // with adds what the rules of another family say.
 func (c Config) with(other Config) Config {
 	if c.OutboundPrefixes.All != other.OutboundPrefixes.All { // every destination of one family
-		everything := func(of Config, f iptables.Family) []netip.Prefix {
+		everything := func(of Config, f inet.Family) []netip.Prefix {
 			if of.OutboundPrefixes.All {
 				return []netip.Prefix{f.All()}
 			}
 			return of.OutboundPrefixes.Only
 		}
-		c.OutboundPrefixes.Only = everything(c, iptables.IPv4)
-		other.OutboundPrefixes.Only = everything(other, iptables.IPv6)
+		c.OutboundPrefixes.Only = everything(c, inet.IPv4)
+		other.OutboundPrefixes.Only = everything(other, inet.IPv6)
 		c.OutboundPrefixes.All = false
 	}
 	c.OutboundPrefixes.Only = append(c.OutboundPrefixes.Only, other.OutboundPrefixes.Only...)

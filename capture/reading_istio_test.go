@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
@@ -18,15 +19,15 @@ func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 20))
 	for n := range configs {
 		c := withoutRepeats(randomConfig(rng, true))
-		var rules [len(iptables.Families)]iptables.Ruleset
+		var rules [len(inet.Families)]iptables.Ruleset
 		var readings []*Reading
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			rules[f] = istioRules(c, f, false)
 			readings = append(readings, Read(rules[f]))
 			everyRuleHasItsReason(t, c, readings[f])
 		}
 		got := Configuration(readings...)
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			ours := Rules(got, f)
 			for range packets {
 				p := randomPacket(rng, f)
@@ -50,7 +51,7 @@ func TestEveryRuleOfIstiosHasItsReason(t *testing.T) {
 	rng := rand.New(rand.NewPCG(20, 26))
 	for range configs {
 		c := withoutRepeats(randomConfig(rng, false))
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			everyRuleHasItsReason(t, c, Read(istioRules(c, f, false)))
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
@@ -21,11 +21,11 @@ func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 		c := randomConfig(rng, n%2 == 0)
 		c = withoutRepeats(c)
 		var readings []*Reading
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			readings = append(readings, Read(Rules(c, f)))
 		}
 		got := Configuration(readings...)
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			rs := Rules(c, f)
 			if diff := cmp.Diff(rs.String(), Rules(got, f).String()); diff != "" {
 				t.Fatalf("config %d %+v\nwas read as %+v\nwhich makes (-of the config +of what was read):\n%s", n, c, got, diff)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // An expectedReason is why a configuration has a rule: a rule of one of the chains that
@@ -224,7 +225,7 @@ var expressions = sync.OnceValue(func() map[string][]ruleExpression {
 
 // reasonsFor are the reasons for which a configuration has a rule: one, or where the
 // same rule is asked for twice, several.
-func reasonsFor(c Config, f iptables.Family, table, chain string, r iptables.Rule) (reasons []string) {
+func reasonsFor(c Config, f inet.Family, table, chain string, r iptables.Rule) (reasons []string) {
 	text := r.Text(f)
 	for _, e := range expressions()[table+" "+chain] {
 		m := e.FindStringSubmatch(text)

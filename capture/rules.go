@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // The names of iptables that the rules are written in.
@@ -22,9 +23,9 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // Rules returns the rules of a valid config for one family. There are none in
 // mode None, and none for IPv6 in the generation 1.0, which did not capture it.
-func Rules(c Config, f iptables.Family) iptables.Ruleset {
+func Rules(c Config, f inet.Family) iptables.Ruleset {
 	rs := iptables.Ruleset{Family: f}
-	if c.Mode == None || c.Generation == Istio1_0 && f == iptables.IPv6 {
+	if c.Mode == None || c.Generation == Istio1_0 && f == inet.IPv6 {
 		return rs
 	}
 	c = c.merged(f)
@@ -50,7 +51,7 @@ var tcp = match{Proto: iptables.TCP}
 
 // natTable redirects connections. Each built-in chain has one jump, so that
 // what is ours can be told from what is not.
-func natTable(c Config, f iptables.Family) iptables.Table {
+func natTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.NAT}
 	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
 		t.chain(iptables.Prerouting, when(tcp, jump(ChainInbound)))
@@ -88,7 +89,7 @@ func outputHook(c Config) match {
 }
 
 // mangleTable marks: what TPROXY captures, and what conntrack calls invalid.
-func mangleTable(c Config, f iptables.Family) iptables.Table {
+func mangleTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.Mangle}
 	var prerouting []rule
 	if c.DropInvalid {

@@ -1,6 +1,9 @@
 package capture
 
-import "istio-init/iptables"
+import (
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
 
 // In mode TProxy an inbound packet keeps its destination and is given to the
 // proxy's socket. It carries a mark, by which policy routing delivers it here
@@ -19,7 +22,7 @@ func marked(c Config) iptables.Cond[iptables.Mark] {
 
 // tproxyInbound are the rules for TCP packets that come into the pod, also those
 // that come by lo.
-func tproxyInbound(c Config, f iptables.Family) []rule {
+func tproxyInbound(c Config, f inet.Family) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveIn(c.ExcludeInterfaces)
 	// From a virtual machine to what is captured: outbound, which nat sees to.
@@ -64,13 +67,13 @@ func divert(c Config) []rule {
 }
 
 // tproxy are the rules for packets that begin a connection.
-func tproxy(c Config, f iptables.Family) []rule {
+func tproxy(c Config, f inet.Family) []rule {
 	return []rule{when(match{Dst: iptables.Not(c.loopback(f)), Proto: iptables.TCP},
 		iptables.TProxy{Port: c.InboundPort, Mark: iptables.FullMark(c.TProxyMark)})}
 }
 
 // tproxyOutput are the rules for TCP packets that leave a socket of the pod.
-func tproxyOutput(c Config, f iptables.Family) []rule {
+func tproxyOutput(c Config, f inet.Family) []rule {
 	rules := leaveOut(c.ExcludeInterfaces)
 	lo := iptables.Is(loopbackInterface)
 	// Proxy to app, on behalf of a peer: has its mark.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+
+	"istio-init/netutil/inet"
 )
 
 // manyRules is a ruleset of n rules that captures n-2 prefixes, and a packet that
@@ -78,7 +80,7 @@ func BenchmarkParseSnapshot(b *testing.B) {
 		text := rs.String()
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if _, err := ParseSnapshot(IPv4, text); err != nil {
+			if _, err := ParseSnapshot(inet.IPv4, text); err != nil {
 				b.Fatal(err)
 			}
 		}

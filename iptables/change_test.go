@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,8 +36,8 @@ func TestPlanOfAKernelHasBothStates(t *testing.T) {
 
 func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	t.Parallel()
-	nothing := Ruleset{Family: IPv6}
-	six := Ruleset{Family: IPv6, Tables: wantOurs.Tables}
+	nothing := Ruleset{Family: inet.IPv6}
+	six := Ruleset{Family: inet.IPv6, Tables: wantOurs.Tables}
 	tests := []struct {
 		name, save string
 		want       Ruleset
@@ -60,12 +62,12 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 
 func TestRulesThatAreNotValidCannotBePlannedWith(t *testing.T) {
 	t.Parallel()
-	bad := Ruleset{Family: IPv6, Tables: []Table{wantOurs.Tables[0], {Name: "no such table"}}}
+	bad := Ruleset{Family: inet.IPv6, Tables: []Table{wantOurs.Tables[0], {Name: "no such table"}}}
 	change, err := seen(t, NFT, "", "").Plan(bad)
 	if err == nil || err.Error() != bad.Validate().Error() {
 		t.Errorf("want the error of Validate, got %v", err)
 	}
-	if change.Script != "" || change.Family != IPv6 {
+	if change.Script != "" || change.Family != inet.IPv6 {
 		t.Errorf("want no change of IPv6, got %+v", change)
 	}
 }
@@ -73,7 +75,7 @@ func TestRulesThatAreNotValidCannotBePlannedWith(t *testing.T) {
 func TestPlanRefusesAStateThatCouldNotBeRead(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, "missing", "")
-	k.sides[IPv4].present = true
+	k.sides[inet.IPv4].present = true
 	if _, err := k.Plan(Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want that it cannot be cleaned, got %v", err)
 	}

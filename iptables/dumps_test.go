@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
 )
@@ -28,9 +29,9 @@ func TestDumpsOfBothVariantsAreRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := iptables.IPv4
+			f := inet.IPv4
 			if strings.Contains(path, "ipv6") {
-				f = iptables.IPv6
+				f = inet.IPv6
 			}
 			want, s := kernel.Plain(string(text)), snapshot(t, f, string(text))
 			if diff := cmp.Diff(want, s.String()); diff != "" {
@@ -63,9 +64,9 @@ func TestRulesOfOursAreReadFromDumps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := iptables.IPv4
+			f := inet.IPv4
 			if strings.Contains(path, "ipv6") {
-				f = iptables.IPv6
+				f = inet.IPv6
 			}
 			for _, line := range fake.Ours(string(text)) {
 				words := strings.SplitN(line, " ", 4)
@@ -87,7 +88,7 @@ func TestWhatIsOursIsFoundInDumps(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"nat ISTIO_INBOUND", "nat ISTIO_IN_REDIRECT", "nat ISTIO_OUTPUT", "nat ISTIO_REDIRECT"}
-	if diff := cmp.Diff(want, snapshot(t, iptables.IPv4, string(text)).OurChains()); diff != "" {
+	if diff := cmp.Diff(want, snapshot(t, inet.IPv4, string(text)).OurChains()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -98,7 +99,7 @@ func TestTableOfNFTItselfIsFoundInADump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"nat"}, snapshot(t, iptables.IPv4, string(text)).Unreadable()); diff != "" {
+	if diff := cmp.Diff([]string{"nat"}, snapshot(t, inet.IPv4, string(text)).Unreadable()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 
+	"istio-init/netutil/inet"
+
 	goiptables "github.com/coreos/go-iptables/iptables"
 )
 
@@ -35,13 +37,13 @@ func (k *Kernel) Identify(ctx context.Context, want Ruleset) (unasked []Unreadab
 }
 
 // cannotAsk is why the check command is of no use; "": it is of use.
-func (k *Kernel) cannotAsk(f Family, program string) string {
+func (k *Kernel) cannotAsk(f inet.Family, program string) string {
 	if k.unaskable != "" {
 		return k.unaskable
 	}
 	// In 1.8.8 and 1.8.9 it compares no value of a match or a target ("ip6tables: Fix
 	// checking existence of rule", 1.8.10).
-	if k.variant == Legacy && f == IPv6 {
+	if k.variant == Legacy && f == inet.IPv6 {
 		return "ip6tables-legacy may take a rule with other values for the same"
 	}
 	if _, err := os.Stat(program); err != nil {
@@ -57,9 +59,9 @@ func (k *Kernel) cannotAsk(f Family, program string) string {
 // option bounds the wait for the lock, and a context that has ended meanwhile is an error.
 // It takes neither an environment nor capabilities nor another user namespace: where the
 // programs need these, it is not asked.
-func existing(ctx context.Context, f Family, program string, rules []UnreadableRule) (map[string]string, error) {
+func existing(ctx context.Context, f inet.Family, program string, rules []UnreadableRule) (map[string]string, error) {
 	proto := goiptables.ProtocolIPv4
-	if f == IPv6 {
+	if f == inet.IPv6 {
 		proto = goiptables.ProtocolIPv6
 	}
 	wait := max(1, lockWaitIn(ctx)) // 0 is for ever

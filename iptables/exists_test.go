@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -23,7 +25,7 @@ func withIptables(t *testing.T, save, answer string) (k *Kernel, asked string) {
 	asked = filepath.Join(dir, "asked")
 	program(t, dir, "iptables", `case $1 in --version) echo "iptables v1.99.0 (nf_tables)"; exit;; esac; echo "$@" >>`+asked+"\n"+answer)
 	k = seen(t, NFT, save, "")
-	k.sides[IPv4].restore = filepath.Join(dir, "iptables-restore")
+	k.sides[inet.IPv4].restore = filepath.Join(dir, "iptables-restore")
 	return k, asked
 }
 
@@ -84,25 +86,25 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 		name    string
 		variant Variant
 		look    Look
-		family  Family
+		family  inet.Family
 		missing bool
 		want    string // "" for asked
 	}{
-		{"as-root", NFT, Look{}, IPv4, false, ""},
-		{"with-raised-capabilities", NFT, Look{Caps: []uintptr{12}}, IPv4, false, "capabilities"},
-		{"in-another-user-namespace", NFT, Look{UserNS: file}, IPv4, false, "another user namespace"},
-		{"nft-with-another-lock", NFT, Look{OwnLock: true}, IPv4, false, ""},
-		{"legacy-with-another-lock", Legacy, Look{OwnLock: true}, IPv4, false, "a lock file"},
-		{"legacy", Legacy, Look{}, IPv4, false, ""},
-		{"legacy-ipv6", Legacy, Look{}, IPv6, false, "other values"},
-		{"without-the-program", NFT, Look{}, IPv4, true, "is not installed"},
+		{"as-root", NFT, Look{}, inet.IPv4, false, ""},
+		{"with-raised-capabilities", NFT, Look{Caps: []uintptr{12}}, inet.IPv4, false, "capabilities"},
+		{"in-another-user-namespace", NFT, Look{UserNS: file}, inet.IPv4, false, "another user namespace"},
+		{"nft-with-another-lock", NFT, Look{OwnLock: true}, inet.IPv4, false, ""},
+		{"legacy-with-another-lock", Legacy, Look{OwnLock: true}, inet.IPv4, false, "a lock file"},
+		{"legacy", Legacy, Look{}, inet.IPv4, false, ""},
+		{"legacy-ipv6", Legacy, Look{}, inet.IPv6, false, "other values"},
+		{"without-the-program", NFT, Look{}, inet.IPv4, true, "is not installed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			k, asked := withIptables(t, unreadableSave, "exit 0")
 			if tt.missing {
-				if err := os.Remove(strings.TrimSuffix(k.sides[IPv4].restore, "-restore")); err != nil {
+				if err := os.Remove(strings.TrimSuffix(k.sides[inet.IPv4].restore, "-restore")); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -110,7 +112,7 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			as.sides[tt.family] = k.sides[IPv4]
+			as.sides[tt.family] = k.sides[inet.IPv4]
 			as.sides[tt.family].have.Family = tt.family
 			want := Ruleset{Family: tt.family, Tables: wantOurs.Tables}
 			unasked, err := as.Identify(t.Context(), want)

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // A Foreign is what the types cannot say of a rule that stands in the kernel. The
@@ -42,7 +44,7 @@ func (s Snapshot) Ruleset() Ruleset {
 }
 
 // readRule reads a rule of a table whose chains are known by isChain.
-func readRule(f Family, text string, isChain func(string) bool) Rule {
+func readRule(f inet.Family, text string, isChain func(string) bool) Rule {
 	if r, err := ParseRule(f, text); err == nil && jumpsTo(r, isChain) {
 		return r
 	}
@@ -61,7 +63,7 @@ var word = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`)
 
 // readForeign reads what can be understood of a rule, and keeps the rest as it is.
 // It never fails: what is not understood is in the Foreign part.
-func readForeign(f Family, text string, isChain func(string) bool) Rule {
+func readForeign(f inet.Family, text string, isChain func(string) bool) Rule {
 	words := word.FindAllString(text, -1)
 	foreign := &Foreign{Text: text}
 	var p ruleParser
@@ -153,7 +155,7 @@ func withModule(module string, option []string) []string {
 }
 
 // understands takes an option into the rule, or leaves the rule as it was.
-func (p *ruleParser) understands(f Family, option []string) bool {
+func (p *ruleParser) understands(f inet.Family, option []string) bool {
 	before := p.rule
 	before.UIDs, before.GIDs = slices.Clone(before.UIDs), slices.Clone(before.GIDs)
 	try := ruleParser{words: option, module: p.module, rule: p.rule}

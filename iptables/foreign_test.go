@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 // stateOf reads what iptables-save prints.
-func stateOf(t testing.TB, f Family, text string) Snapshot {
+func stateOf(t testing.TB, f inet.Family, text string) Snapshot {
 	t.Helper()
 	s, err := ParseSnapshot(f, text)
 	if err != nil {
@@ -64,7 +66,7 @@ func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
 			if tt.want.Foreign != nil {
 				tt.want.Foreign.Text = tt.text
 			}
-			if diff := cmp.Diff(tt.want, readRule(IPv4, tt.text, isChain), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
+			if diff := cmp.Diff(tt.want, readRule(inet.IPv4, tt.text, isChain), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -113,7 +115,7 @@ func TestTraceOfOthersRulesSaysWhatIsCertain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			text := "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:KUBE - [0:0]\n:KUBE2 - [0:0]\n" + tt.rules + "COMMIT\n"
-			got := endOf(stateOf(t, IPv4, text).Ruleset().Trace(outbound))
+			got := endOf(stateOf(t, inet.IPv4, text).Ruleset().Trace(outbound))
 			if got != tt.want {
 				t.Errorf("the walk ends %q, want %q", got, tt.want)
 			}
@@ -124,7 +126,7 @@ func TestTraceOfOthersRulesSaysWhatIsCertain(t *testing.T) {
 func TestPolicyOfABuiltinChainDecidesAtItsEnd(t *testing.T) {
 	t.Parallel()
 	const text = "*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT DROP [0:0]\n-A OUTPUT -p udp -j ACCEPT\nCOMMIT\n"
-	rs := stateOf(t, IPv4, text).Ruleset()
+	rs := stateOf(t, inet.IPv4, text).Ruleset()
 	w := rs.Trace(outbound)
 	if w.Verdict != Drop || len(w.Steps) != 1 || w.Steps[0].Index != 1 {
 		t.Errorf("TCP meets %s, want the policy DROP behind the one rule", way(w))
@@ -150,14 +152,14 @@ func TestTraceOfEndlessChainsEnds(t *testing.T) {
 		b.WriteString(line + line)
 	}
 	b.WriteString("COMMIT\n")
-	checkBrokenOff(t, stateOf(t, IPv4, b.String()).Ruleset())
+	checkBrokenOff(t, stateOf(t, inet.IPv4, b.String()).Ruleset())
 }
 
 func TestTraceOfChainsThatLeadBackToThemselvesEnds(t *testing.T) {
 	t.Parallel()
 	for _, rules := range []string{"-A K -j K\n", "-A K -g K\n", "-A K -m set --match-set a dst -j K\n-A K -m set --match-set b dst -j K\n"} {
 		text := "*nat\n:OUTPUT ACCEPT [0:0]\n:K - [0:0]\n-A OUTPUT -j K\n" + rules + "COMMIT\n"
-		for _, f := range Families {
+		for _, f := range inet.Families {
 			checkBrokenOff(t, stateOf(t, f, text).Ruleset())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
 
@@ -25,13 +26,13 @@ func FuzzPlan(f *testing.F) {
 		f.Add(string(text))
 	}
 	for i := range 20 {
-		f.Add(generate(i, iptables.IPv4).state(f))
+		f.Add(generate(i, inet.IPv4).state(f))
 	}
 	for _, tt := range planTests {
 		f.Add(state(f, tt.have...))
 	}
 	wants := []iptables.Ruleset{
-		iptables.RulesOf(f, iptables.IPv4, append(sidecar, "mangle PREROUTING -j ISTIO_DROP", "mangle ISTIO_DROP -j DROP")...), {},
+		iptables.RulesOf(f, inet.IPv4, append(sidecar, "mangle PREROUTING -j ISTIO_DROP", "mangle ISTIO_DROP -j DROP")...), {},
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		k, err := fake.Load(text)
@@ -39,7 +40,7 @@ func FuzzPlan(f *testing.F) {
 			return // no kernel has it
 		}
 		have := k.String()
-		s, err := iptables.ParseSnapshot(iptables.IPv4, have)
+		s, err := iptables.ParseSnapshot(inet.IPv4, have)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, have)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"istio-init/netutil/inet"
 )
 
 // addDumps seeds a fuzz target with what the real programs printed.
@@ -34,12 +36,12 @@ func FuzzParseSnapshot(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := ParseSnapshot(IPv4, text)
+		s, err := ParseSnapshot(inet.IPv4, text)
 		if err != nil {
 			return
 		}
 		printed := s.String()
-		back, err := ParseSnapshot(IPv4, printed)
+		back, err := ParseSnapshot(inet.IPv4, printed)
 		if err != nil {
 			t.Fatalf("printed\n%s\nis not read again: %v", printed, err)
 		}
@@ -72,9 +74,9 @@ func FuzzParseRule(f *testing.F) {
 	f.Add("-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff", true)
 	f.Add("-j \x00", false)
 	f.Fuzz(func(t *testing.T, text string, six bool) {
-		family := IPv4
+		family := inet.IPv4
 		if six {
-			family = IPv6
+			family = inet.IPv6
 		}
 		rule, err := ParseRule(family, text)
 		if err != nil {
@@ -144,9 +146,9 @@ func FuzzInterface(f *testing.F) {
 			t.Errorf("%q was taken for %q", name, i)
 		}
 		want := Rule{Match: Match{In: Is(i), Out: Not(i)}, Target: Return}
-		rule, err := ParseRule(IPv4, want.Text(IPv4))
+		rule, err := ParseRule(inet.IPv4, want.Text(inet.IPv4))
 		if err != nil || rule.In.Val != i || rule.Out.Val != i {
-			t.Errorf("%q does not come back from %q: %v", name, want.Text(IPv4), err)
+			t.Errorf("%q does not come back from %q: %v", name, want.Text(inet.IPv4), err)
 		}
 	})
 }
@@ -157,15 +159,15 @@ func FuzzForeignRules(f *testing.F) {
 	f.Add("-p tcp -m comment --comment \"a \\\" b\" -m set ! --match-set x src -j DNAT --to-destination 1.2.3.4:5")
 	f.Add("-m tcp --dport 80 -g KUBE")
 	f.Fuzz(func(t *testing.T, rule string) {
-		s, err := ParseSnapshot(IPv4, "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE - [0:0]\n-A OUTPUT "+rule+"\nCOMMIT\n")
+		s, err := ParseSnapshot(inet.IPv4, "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE - [0:0]\n-A OUTPUT "+rule+"\nCOMMIT\n")
 		if err != nil {
 			return
 		}
 		for _, table := range s.Ruleset().Tables {
 			for _, c := range table.Chains {
 				for i, r := range c.Rules {
-					if want := s.table(table.Name).rules(c.Name)[i]; r.Text(IPv4) != want {
-						t.Errorf("%q became %q", want, r.Text(IPv4))
+					if want := s.table(table.Name).rules(c.Name)[i]; r.Text(inet.IPv4) != want {
+						t.Errorf("%q became %q", want, r.Text(inet.IPv4))
 					}
 				}
 			}

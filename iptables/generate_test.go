@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
 
@@ -15,13 +16,13 @@ import (
 // The same case is the same rules.
 type generator struct {
 	*rand.Rand
-	family iptables.Family
+	family inet.Family
 }
 
 // seed is the same in every run: a case that failed fails again, by its number.
 const seed = 20261120
 
-func generate(n int, f iptables.Family) generator {
+func generate(n int, f inet.Family) generator {
 	return generator{rand.New(rand.NewPCG(seed, uint64(n)<<1|uint64(f))), f}
 }
 
@@ -172,7 +173,7 @@ func (g generator) prefix() netip.Prefix {
 		b[i] = byte(g.Uint32())
 	}
 	a := netip.AddrFrom4([4]byte(b[12:]))
-	if g.family == iptables.IPv6 {
+	if g.family == inet.IPv6 {
 		switch from, to := g.IntN(17), g.IntN(17); g.IntN(4) {
 		case 0:
 			clear(b[:12])

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"istio-init/netutil/inet"
 )
 
 // lockWait is for how many seconds the legacy variant waits for another program
@@ -36,7 +38,7 @@ type Kernel struct {
 	unaskable string
 	prefix    []string   // program and arguments that run the variant's programs
 	files     []*os.File // that they get
-	sides     [len(Families)]side
+	sides     [len(inet.Families)]side
 }
 
 // A side is one family of a variant.
@@ -51,7 +53,7 @@ type side struct {
 
 // A Change is what has to be done for one family; nothing when Script is empty.
 type Change struct {
-	Family Family
+	Family inet.Family
 	Script string   // for iptables-restore --noflush
 	Before Snapshot // the state it starts from
 	After  Snapshot // the state it leads to
@@ -111,12 +113,12 @@ func (c Change) Whole() bool {
 func (k *Kernel) Variant() Variant { return k.variant }
 
 // State returns the state of a family as [Survey] saw it.
-func (k *Kernel) State(f Family) Snapshot { return k.sides[f].have }
+func (k *Kernel) State(f inet.Family) Snapshot { return k.sides[f].have }
 
 // Unseen tells why tables that are there could not be read; nil when all could.
 func (k *Kernel) Unseen() error {
 	var errs []error
-	for _, f := range Families {
+	for _, f := range inet.Families {
 		if k.Hides(f) {
 			errs = append(errs, fmt.Errorf("%s: %w", k.name(f), k.sides[f].err))
 		}
@@ -125,7 +127,7 @@ func (k *Kernel) Unseen() error {
 }
 
 // Hides tells whether a family has tables that could not be read.
-func (k *Kernel) Hides(f Family) bool { return k.sides[f].present && k.sides[f].err != nil }
+func (k *Kernel) Hides(f inet.Family) bool { return k.sides[f].present && k.sides[f].err != nil }
 
 // Lost tells why programs failed to print tables that are there; nil when none
 // did. Unlike one that is not installed, a program that was killed or ran out of
@@ -145,7 +147,7 @@ func (k *Kernel) holds(what func(Snapshot) bool) bool {
 	return slices.ContainsFunc(k.sides[:], func(s side) bool { return what(s.have) })
 }
 
-func (k *Kernel) name(f Family) string { return f.String() + " " + k.variant.String() }
+func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.variant.String() }
 
 // Plan returns the change that makes ours what is wanted, from the state that
 // [Survey] saw. Wanting nothing of a family that is not there is no error.
@@ -194,7 +196,7 @@ func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
 	defer cancel()
 	var all []*process
-	saves := map[Family][]*process{}
+	saves := map[inet.Family][]*process{}
 	for _, c := range changes {
 		saves[c.Family] = k.newSaves(c.Family, c.After.tables...)
 		all = append(all, saves[c.Family]...)

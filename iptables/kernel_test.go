@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
 	"istio-init/test/size"
@@ -37,7 +38,7 @@ func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
 func survey(t *testing.T, ns *kernel.NetNS, v iptables.Variant) (k *iptables.Kernel) {
 	t.Helper()
 	var look iptables.Look
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		look.Tables[v][f] = []string{"to be read"}
 	}
 	ns.Do(t, func() error {
@@ -86,10 +87,10 @@ func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 		for i := range freshCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
-				wants := [...]iptables.Ruleset{generate(i, iptables.IPv4).ruleset(), generate(i, iptables.IPv6).ruleset()}
+				wants := [...]iptables.Ruleset{generate(i, inet.IPv4).ruleset(), generate(i, inet.IPv6).ruleset()}
 				apply(t, ns, v, wants)
 				for f, want := range wants {
-					if diff := cmp.Diff(want.String(), ns.Save(t, v, iptables.Family(f))); diff != "" {
+					if diff := cmp.Diff(want.String(), ns.Save(t, v, inet.Family(f))); diff != "" {
 						t.Errorf("%s (-ours +kernel's):\n%s", want.Family, diff)
 					}
 				}
@@ -108,7 +109,7 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 				ns := kernel.NewNetNS(t)
 				var haves [2]string
 				var wants, none [2]iptables.Ruleset
-				for _, f := range iptables.Families {
+				for _, f := range inet.Families {
 					g := generate(i, f)
 					haves[f], wants[f], none[f] = g.state(t), g.ruleset(), iptables.Ruleset{Family: f}
 					if err := ns.Restore(t, v, f, haves[f]); err != nil {
@@ -124,7 +125,7 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 							t.Errorf("%s: after\n%s\n(-want +got):\n%s", change.Family, change.Script, diff)
 						}
 					}
-					for _, f := range iptables.Families {
+					for _, f := range inet.Families {
 						if diff := cmp.Diff(fake.Foreign(haves[f]), fake.Foreign(ns.Save(t, v, f))); diff != "" {
 							t.Errorf("%s: what is not ours changed (-before +after):\n%s", f, diff)
 						}
@@ -142,18 +143,18 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
 		ns := kernel.NewNetNS(t)
 		before := state(t, ":KUBE - [0:0]", ":ISTIO_OUTPUT - [0:0]", "-A OUTPUT -p udp -j ISTIO_OUTPUT", "-A OUTPUT -j KUBE", "-A ISTIO_OUTPUT -p tcp -j RETURN")
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			if err := ns.Restore(t, v, f, before); err != nil {
 				t.Fatal(err)
 			}
 		}
 		k := survey(t, ns, v)
-		good, err := k.Plan(iptables.RulesOf(t, iptables.IPv4, sidecar...))
+		good, err := k.Plan(iptables.RulesOf(t, inet.IPv4, sidecar...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		bad := iptables.Change{Family: iptables.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
-		bad.Before, bad.After = k.State(iptables.IPv6), k.State(iptables.IPv6)
+		bad := iptables.Change{Family: inet.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
+		bad.Before, bad.After = k.State(inet.IPv6), k.State(inet.IPv6)
 
 		var refusal error
 		ns.Do(t, func() error {
@@ -164,13 +165,13 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 		if !errors.As(refusal, &e) {
 			t.Fatalf("want a RestoreError, got %v", refusal)
 		}
-		if e.Family != iptables.IPv6 || e.Variant != v || e.Line != 4 || e.Text != "-A OUTPUT --no-such-option" {
+		if e.Family != inet.IPv6 || e.Variant != v || e.Line != 4 || e.Text != "-A OUTPUT --no-such-option" {
 			t.Errorf("want line 4 of ipv6 %s, got %+v", v, e)
 		}
 		if strings.Contains(refusal.Error(), "put the rules back") {
 			t.Errorf("could not go back: %v", refusal)
 		}
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			if diff := cmp.Diff(before, ns.Save(t, v, f)); diff != "" {
 				t.Errorf("%s (-before +after):\n%s", f, diff)
 			}
@@ -182,7 +183,7 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 func TestLookingChangesNothing(t *testing.T) {
 	onKernels(t, func(t *testing.T, v iptables.Variant) {
 		ns := kernel.NewNetNS(t)
-		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: iptables.IPv4}, {Family: iptables.IPv6}})
+		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: inet.IPv4}, {Family: inet.IPv6}})
 		for _, file := range []string{"ip_tables_names", "ip6_tables_names"} {
 			if got := ns.Run(t, "", "cat", "/proc/self/net/"+file); got != "" {
 				t.Errorf("%s: want no table, got %s", file, got)

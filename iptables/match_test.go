@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -149,12 +151,12 @@ func TestEveryFieldOfAMatchPrintsParsesAndMatches(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				rule := Rule{Match: m, Target: Return}
-				if diff := cmp.Diff(want+" -j RETURN", rule.Text(IPv4)); diff != "" {
+				if diff := cmp.Diff(want+" -j RETURN", rule.Text(inet.IPv4)); diff != "" {
 					t.Errorf("text (-want +got):\n%s", diff)
 				}
-				back, err := ParseRule(IPv4, want+" -j RETURN")
-				if err != nil || back.Text(IPv4) != rule.Text(IPv4) {
-					t.Errorf("parsed: want %q, got %q (%v)", rule.Text(IPv4), back.Text(IPv4), err)
+				back, err := ParseRule(inet.IPv4, want+" -j RETURN")
+				if err != nil || back.Text(inet.IPv4) != rule.Text(inet.IPv4) {
+					t.Errorf("parsed: want %q, got %q (%v)", rule.Text(inet.IPv4), back.Text(inet.IPv4), err)
 				}
 				if !changesWhatIsTaken(m) {
 					t.Errorf("%q takes the same packets as -p tcp", want)
@@ -193,7 +195,7 @@ func TestMatchPrintsInTheKernelsOrder(t *testing.T) {
 		"-m tcp --sport 1 ! --dport 2:3 --tcp-flags FIN,SYN,RST,ACK SYN -m multiport ! --dports 53,15008 " +
 		"-m mark --mark 0x1 -m connmark ! --mark 0x2 -m conntrack --ctstate NEW " +
 		"-m owner --uid-owner 1 -m owner ! --uid-owner 2 -m owner ! --gid-owner 3 -j RETURN"
-	if diff := cmp.Diff(want, Rule{Match: m, Target: Return}.Text(IPv4)); diff != "" {
+	if diff := cmp.Diff(want, Rule{Match: m, Target: Return}.Text(inet.IPv4)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -201,14 +203,14 @@ func TestMatchPrintsInTheKernelsOrder(t *testing.T) {
 func TestPrefixOfEveryAddressIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	m := Match{Src: Is(prefix("0.0.0.0/0")), Dst: Is(prefix("0.0.0.0/0"))}
-	if got := (Rule{Match: m, Target: Return}).Text(IPv4); got != "-j RETURN" {
+	if got := (Rule{Match: m, Target: Return}).Text(inet.IPv4); got != "-j RETURN" {
 		t.Errorf("want %q, got %q", "-j RETURN", got)
 	}
 }
 
 func TestOtherProtocolsPrintAsNumbers(t *testing.T) {
 	t.Parallel()
-	if got := (Rule{Match: Match{Proto: 200}, Target: Return}).Text(IPv4); got != "-p 200 -j RETURN" {
+	if got := (Rule{Match: Match{Proto: 200}, Target: Return}).Text(inet.IPv4); got != "-p 200 -j RETURN" {
 		t.Errorf("want %q, got %q", "-p 200 -j RETURN", got)
 	}
 }

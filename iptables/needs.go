@@ -3,6 +3,8 @@ package iptables
 import (
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // modules are the parts of the kernel that a piece of a script needs, by the
@@ -25,7 +27,7 @@ var modules = []struct{ piece, module string }{
 // needs returns the modules that a refused line may have missed. A line that
 // stands for its table, the first or the last, needs the table and all that is in
 // it.
-func needs(f Family, v Variant, script string, line int) []string {
+func needs(f inet.Family, v Variant, script string, line int) []string {
 	lines := strings.Split(script, "\n")
 	if line < 1 || line > len(lines) {
 		return nil
@@ -55,13 +57,13 @@ func needs(f Family, v Variant, script string, line int) []string {
 }
 
 // tableModule returns the module of a table.
-func tableModule(f Family, v Variant, table string) string {
+func tableModule(f inet.Family, v Variant, table string) string {
 	switch {
 	case v == NFT && table == NAT:
 		return "nft_chain_nat"
 	case v == NFT:
 		return "nft_compat"
-	case f == IPv6:
+	case f == inet.IPv6:
 		return "ip6table_" + table
 	}
 	return "iptable_" + table

@@ -3,6 +3,8 @@ package iptables
 import (
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -19,20 +21,20 @@ COMMIT
 `
 	tests := []struct {
 		name    string
-		family  Family
+		family  inet.Family
 		variant Variant
 		line    int
 		want    []string
 	}{
-		{"rule", IPv4, NFT, 6, []string{"xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
-		{"rule-of-another-table", IPv4, NFT, 3, []string{"xt_mark"}},
-		{"chain-needs-nothing", IPv4, NFT, 2, nil},
-		{"table-needs-all-that-is-in-it", IPv4, NFT, 5, []string{"nft_chain_nat", "xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
-		{"commit-stands-for-its-table", IPv4, Legacy, 8, []string{"iptable_nat", "xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
-		{"first-commit", IPv6, Legacy, 4, []string{"ip6table_mangle", "xt_mark"}},
-		{"nft-table-that-is-not-nat", IPv6, NFT, 1, []string{"nft_compat", "xt_mark"}},
-		{"no-line", IPv4, NFT, 0, nil},
-		{"behind-the-last", IPv4, NFT, 99, nil},
+		{"rule", inet.IPv4, NFT, 6, []string{"xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
+		{"rule-of-another-table", inet.IPv4, NFT, 3, []string{"xt_mark"}},
+		{"chain-needs-nothing", inet.IPv4, NFT, 2, nil},
+		{"table-needs-all-that-is-in-it", inet.IPv4, NFT, 5, []string{"nft_chain_nat", "xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
+		{"commit-stands-for-its-table", inet.IPv4, Legacy, 8, []string{"iptable_nat", "xt_REDIRECT", "xt_owner", "xt_tcpudp"}},
+		{"first-commit", inet.IPv6, Legacy, 4, []string{"ip6table_mangle", "xt_mark"}},
+		{"nft-table-that-is-not-nat", inet.IPv6, NFT, 1, []string{"nft_compat", "xt_mark"}},
+		{"no-line", inet.IPv4, NFT, 0, nil},
+		{"behind-the-last", inet.IPv4, NFT, 99, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

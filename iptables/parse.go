@@ -7,13 +7,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // ParseRule reads a rule in the form of iptables-save, without "-A CHAIN ". It
 // is the inverse of [Rule.Text]: it takes what the types can say in the
 // canonical form and nothing else, so a rule it returns prints as it was. The
 // error names the word that is not known.
-func ParseRule(f Family, text string) (Rule, error) {
+func ParseRule(f inet.Family, text string) (Rule, error) {
 	p := ruleParser{words: strings.Fields(text)}
 	for len(p.words) > 0 && p.err == nil {
 		p.option()

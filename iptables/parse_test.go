@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -13,24 +15,24 @@ func TestParseRuleIsTheInverseOfText(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		family Family
+		family inet.Family
 		text   string
 	}{
-		{"nothing-but-a-target", IPv4, "-j RETURN"},
-		{"proxy-to-app", IPv4, "-s 127.0.0.6/32 -o lo -j RETURN"},
-		{"proxy-to-app-ipv6", IPv6, "-s ::6/128 -o lo -j RETURN"},
-		{"proxy-to-itself", IPv4, "! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT"},
-		{"app-to-itself", IPv4, "-o lo -m owner ! --uid-owner 1337 -j RETURN"},
-		{"not-in-any-group", IPv4, "-m owner ! --gid-owner 888 -m owner ! --gid-owner 1000-2000 -j RETURN"},
-		{"known-connection", IPv4, "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT"},
-		{"multiport", IPv4, "! -d 127.0.0.1/32 -o lo -p tcp -m multiport ! --dports 53,15008 -j ISTIO_IN_REDIRECT"},
-		{"udp-dns", IPv4, "-d 10.96.0.10/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"},
-		{"udp-both-ports", IPv4, "-p udp -m udp --sport 1:2 --dport 53 -j CT --zone 1"},
-		{"port-zero", IPv4, "-p tcp -m tcp --dport 0:80 -j RETURN"},
-		{"mapped-ipv6", IPv6, "-d ::ffff:1.2.3.4/128 -j RETURN"},
-		{"dotted-ipv6", IPv6, "-s ::1.2.0.0/112 -d ::1.2.3.4/128 -j RETURN"},
-		{"without-target", IPv4, "-p tcp"},
-		{"nothing", IPv4, ""},
+		{"nothing-but-a-target", inet.IPv4, "-j RETURN"},
+		{"proxy-to-app", inet.IPv4, "-s 127.0.0.6/32 -o lo -j RETURN"},
+		{"proxy-to-app-ipv6", inet.IPv6, "-s ::6/128 -o lo -j RETURN"},
+		{"proxy-to-itself", inet.IPv4, "! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT"},
+		{"app-to-itself", inet.IPv4, "-o lo -m owner ! --uid-owner 1337 -j RETURN"},
+		{"not-in-any-group", inet.IPv4, "-m owner ! --gid-owner 888 -m owner ! --gid-owner 1000-2000 -j RETURN"},
+		{"known-connection", inet.IPv4, "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT"},
+		{"multiport", inet.IPv4, "! -d 127.0.0.1/32 -o lo -p tcp -m multiport ! --dports 53,15008 -j ISTIO_IN_REDIRECT"},
+		{"udp-dns", inet.IPv4, "-d 10.96.0.10/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053"},
+		{"udp-both-ports", inet.IPv4, "-p udp -m udp --sport 1:2 --dport 53 -j CT --zone 1"},
+		{"port-zero", inet.IPv4, "-p tcp -m tcp --dport 0:80 -j RETURN"},
+		{"mapped-ipv6", inet.IPv6, "-d ::ffff:1.2.3.4/128 -j RETURN"},
+		{"dotted-ipv6", inet.IPv6, "-s ::1.2.0.0/112 -d ::1.2.3.4/128 -j RETURN"},
+		{"without-target", inet.IPv4, "-p tcp"},
+		{"nothing", inet.IPv4, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,7 +50,7 @@ func TestParseRuleIsTheInverseOfText(t *testing.T) {
 
 func TestParseRuleTellsTheKindsOfMarkApart(t *testing.T) {
 	t.Parallel()
-	rule, err := ParseRule(IPv4, "-m mark ! --mark 0x1/0x3 -m connmark --mark 0x2 -j RETURN")
+	rule, err := ParseRule(inet.IPv4, "-m mark ! --mark 0x1/0x3 -m connmark --mark 0x2 -j RETURN")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +119,9 @@ func TestParseRuleRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			rule, err := ParseRule(IPv4, tt.text)
+			rule, err := ParseRule(inet.IPv4, tt.text)
 			if err == nil {
-				t.Fatalf("%q: want an error with %q, got the rule %q", tt.text, tt.want, rule.Text(IPv4))
+				t.Fatalf("%q: want an error with %q, got the rule %q", tt.text, tt.want, rule.Text(inet.IPv4))
 			}
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%q: want an error with %q, got %v", tt.text, tt.want, err)

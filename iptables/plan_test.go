@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
 
@@ -28,7 +29,7 @@ func state(t testing.TB, lines ...string) string {
 	return k.String()
 }
 
-func snapshot(t testing.TB, f iptables.Family, save string) iptables.Snapshot {
+func snapshot(t testing.TB, f inet.Family, save string) iptables.Snapshot {
 	t.Helper()
 	s, err := iptables.ParseSnapshot(f, save)
 	if err != nil {
@@ -179,8 +180,8 @@ func TestPlan(t *testing.T) {
 	for _, tt := range planTests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			have, want := state(t, tt.have...), iptables.RulesOf(t, iptables.IPv4, tt.want...)
-			script := iptables.Plan(snapshot(t, iptables.IPv4, have), want)
+			have, want := state(t, tt.have...), iptables.RulesOf(t, inet.IPv4, tt.want...)
+			script := iptables.Plan(snapshot(t, inet.IPv4, have), want)
 			lines := ""
 			if len(tt.script) > 0 {
 				lines = strings.Join(tt.script, "\n") + "\n"
@@ -223,7 +224,7 @@ func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 
 func TestPlanIsOfTheFamilyThatIsWanted(t *testing.T) {
 	t.Parallel()
-	want := iptables.RulesOf(t, iptables.IPv6, "nat OUTPUT -j ISTIO_A", "nat ISTIO_A -d ::1.2.3.4/128 -j RETURN")
+	want := iptables.RulesOf(t, inet.IPv6, "nat OUTPUT -j ISTIO_A", "nat ISTIO_A -d ::1.2.3.4/128 -j RETURN")
 	checkPlan(t, "", want, state(t, ":ISTIO_A - [0:0]", "-A OUTPUT -j ISTIO_A", "-A ISTIO_A -d ::1.2.3.4/128 -j RETURN"))
 }
 

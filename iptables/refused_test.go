@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -101,8 +102,8 @@ func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
 		for _, tt := range impossible {
 			t.Run(tt.name, func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
-				err := ns.Restore(t, v, iptables.IPv4, iptables.Plan(iptables.Snapshot{}, tt.rs))
-				switch got := ns.Save(t, v, iptables.IPv4); {
+				err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, tt.rs))
+				switch got := ns.Save(t, v, inet.IPv4); {
 				case err == nil && got == tt.rs.String():
 					t.Errorf("the kernel takes it, and prints what we print:\n%s", got)
 				case err != nil && strings.Contains(got, "-A "):
@@ -111,7 +112,7 @@ func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
 			})
 		}
 		ns := kernel.NewNetNS(t)
-		if err := ns.Restore(t, v, iptables.IPv4, iptables.Plan(iptables.Snapshot{}, mostWords)); err != nil {
+		if err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, mostWords)); err != nil {
 			t.Errorf("as many words as a rule may have: %v", err)
 		}
 	})

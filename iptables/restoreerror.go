@@ -5,12 +5,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // A RestoreError says that the kernel or iptables refused a script. Nothing of
 // the table that the line belongs to was changed.
 type RestoreError struct {
-	Family  Family
+	Family  inet.Family
 	Variant Variant
 	Line    int    // in the script, from 1; 0 when iptables did not tell
 	Text    string // of that line
@@ -46,7 +48,7 @@ func (e *RestoreError) Unwrap() error { return e.Err }
 var refusedLine = regexp.MustCompile(`\bline:? (\d+)`)
 
 // newRestoreError explains why a restore process failed.
-func newRestoreError(f Family, v Variant, p *process) *RestoreError {
+func newRestoreError(f inet.Family, v Variant, p *process) *RestoreError {
 	e := &RestoreError{Family: f, Variant: v, Stderr: p.stderrText(), Err: p.err}
 	if m := refusedLine.FindStringSubmatch(e.Stderr); m != nil {
 		lines := strings.Split(p.stdin, "\n")

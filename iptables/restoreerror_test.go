@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -70,7 +72,7 @@ func TestRestoreErrorQuotesTheRefusedLine(t *testing.T) {
 			t.Parallel()
 			p := &process{stdin: tt.script, err: errors.New("exit status 1")}
 			p.stderr = []byte(tt.stderr)
-			e := newRestoreError(IPv4, NFT, p)
+			e := newRestoreError(inet.IPv4, NFT, p)
 			if e.Line != tt.line || e.Text != tt.text {
 				t.Errorf("want line %d %q, got line %d %q", tt.line, tt.text, e.Line, e.Text)
 			}
@@ -86,7 +88,7 @@ func TestRestoreErrorQuotesTheRefusedLine(t *testing.T) {
 
 func TestRestoreErrorText(t *testing.T) {
 	t.Parallel()
-	e := &RestoreError{Family: IPv6, Variant: Legacy, Line: 2, Text: "-A X", Stderr: "line 2 failed", Err: errors.New("exit status 1")}
+	e := &RestoreError{Family: inet.IPv6, Variant: Legacy, Line: 2, Text: "-A X", Stderr: "line 2 failed", Err: errors.New("exit status 1")}
 	want := `restore rules (ipv6, legacy): line 2 "-A X": exit status 1: line 2 failed`
 	if diff := cmp.Diff(want, e.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -3,6 +3,8 @@ package iptables
 import (
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // OwnPrefix starts the name of every chain that is ours.
@@ -19,7 +21,7 @@ type Rule struct {
 }
 
 // Text returns the rule as iptables-save prints it after "-A CHAIN ".
-func (r Rule) Text(f Family) string {
+func (r Rule) Text(f inet.Family) string {
 	if r.Foreign != nil {
 		return r.Foreign.Text
 	}
@@ -58,7 +60,7 @@ type Table struct {
 // A Ruleset is everything we want in the kernel for one family. The zero
 // Ruleset wants nothing of ours in IPv4.
 type Ruleset struct {
-	Family Family
+	Family inet.Family
 	Tables []Table
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,7 +36,7 @@ func TestValidateAcceptsWhatTheKernelAccepts(t *testing.T) {
 		{"fifteen-ports", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(make([]PortRange, 15))}, Target: Return})},
 		{"seven-ranges-and-a-port", natOf(Rule{Match: Match{Proto: TCP, DPorts: Is(append(ranges(7), Port(99)))}, Target: Return})},
 		{"every-address", natOf(Rule{Match: Match{Src: Is(prefix("0.0.0.0/0"))}, Target: Return})},
-		{"ipv6", Ruleset{Family: IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("::6/128"))}, Target: Return}).Tables}},
+		{"ipv6", Ruleset{Family: inet.IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("::6/128"))}, Target: Return}).Tables}},
 		{"chain-declared-after-the-jump", chains(NAT,
 			Chain{Name: "ISTIO_B", Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_A"}}}}, Chain{Name: "ISTIO_A"})},
 		{"two-ways-to-one-chain", chains(NAT,
@@ -91,7 +93,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"source-of-other-family", natOf(Rule{Match: Match{Src: Is(prefix("::1/128"))}, Target: Return}), "the address is not of the family ipv4"},
 		{
 			"destination-of-other-family",
-			Ruleset{Family: IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("127.0.0.1/32"))}, Target: Return}).Tables},
+			Ruleset{Family: inet.IPv6, Tables: natOf(Rule{Match: Match{Dst: Is(prefix("127.0.0.1/32"))}, Target: Return}).Tables},
 			"the address is not of the family ipv6",
 		},
 		{"no-address", natOf(Rule{Match: Match{Src: Is(netip.Prefix{})}, Target: Return}), "the address is not of the family ipv4"},
@@ -184,7 +186,7 @@ func TestAPolicyIsPrintedAsItIs(t *testing.T) {
 
 func TestNoRulesPrintNothing(t *testing.T) {
 	t.Parallel()
-	if got := (Ruleset{Family: IPv6}).String(); got != "" {
+	if got := (Ruleset{Family: inet.IPv6}).String(); got != "" {
 		t.Errorf("want nothing, got %q", got)
 	}
 }
@@ -194,24 +196,24 @@ func TestFamilies(t *testing.T) {
 	tests := []struct {
 		name string
 		addr string
-		want Family
+		want inet.Family
 	}{
-		{"ipv4", "127.0.0.1", IPv4},
-		{"ipv6", "::1", IPv6},
-		{"mapped-is-ipv6", "::ffff:127.0.0.1", IPv6},
+		{"ipv4", "127.0.0.1", inet.IPv4},
+		{"ipv6", "::1", inet.IPv6},
+		{"mapped-is-ipv6", "::ffff:127.0.0.1", inet.IPv6},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := netip.MustParseAddr(tt.addr)
-			for _, f := range Families {
+			for _, f := range inet.Families {
 				if got := f.Has(a); got != (f == tt.want) {
 					t.Errorf("%s has %s: want %t, got %t", f, a, f == tt.want, got)
 				}
 			}
 		})
 	}
-	if IPv4.Has(netip.Addr{}) || IPv6.Has(netip.Addr{}) {
+	if inet.IPv4.Has(netip.Addr{}) || inet.IPv6.Has(netip.Addr{}) {
 		t.Error("no address is of no family")
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"istio-init/netutil/inet"
 )
 
 // A Snapshot is the state of one family as iptables-save prints it, without
 // counters and comments. The zero Snapshot is an empty IPv4 namespace.
 type Snapshot struct {
-	Family Family
+	Family inet.Family
 	tables []savedTable
 	// unreadable are tables that iptables-nft-save found but could not print,
 	// since rules that iptables cannot express are in them.

@@ -4,13 +4,15 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 // parse reads a text of iptables-save that has to be good.
 func parse(t testing.TB, text string) Snapshot {
 	t.Helper()
-	s, err := ParseSnapshot(IPv4, text)
+	s, err := ParseSnapshot(inet.IPv4, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestSnapshotKeepsTheTextOfRules(t *testing.T) {
 func TestSnapshotReadsACommentOfTwoLines(t *testing.T) {
 	t.Parallel()
 	text := "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment \"a\n-A b\" -j ACCEPT\nCOMMIT\n"
-	s, err := ParseSnapshot(IPv4, text)
+	s, err := ParseSnapshot(inet.IPv4, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,7 @@ func TestParseSnapshotRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := ParseSnapshot(IPv4, tt.text)
+			_, err := ParseSnapshot(inet.IPv4, tt.text)
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("want %s, got %v", tt.want, err)
 			}

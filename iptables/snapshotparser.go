@@ -6,12 +6,14 @@ import (
 	"iter"
 	"strings"
 	"unicode"
+
+	"istio-init/netutil/inet"
 )
 
 // ParseSnapshot reads what iptables-save (ip6tables-save) prints, of either
 // variant, with or without counters. An error quotes the line that is not of
 // that form.
-func ParseSnapshot(f Family, text string) (Snapshot, error) {
+func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	p := snapshotParser{Snapshot: Snapshot{Family: f}}
 	for n, line := range logicalLines(text) {
 		if err := p.line(line); err != nil {

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // A Variant is one of the two kernel interfaces behind the name iptables.
@@ -45,8 +47,8 @@ func (v *Variant) UnmarshalText(text []byte) error {
 // A Look is what was seen of the namespace without starting a program. The
 // indexes are those of [IPv4] and [IPv6].
 type Look struct {
-	Tables [len(Variants)][len(Families)][]string // tables that exist, by variant and family
-	No     [len(Variants)]error                   // why a variant cannot be used; nil when nothing stands against it
+	Tables [len(Variants)][len(inet.Families)][]string // tables that exist, by variant and family
+	No     [len(Variants)]error                        // why a variant cannot be used; nil when nothing stands against it
 	// LegacyByName are the tables of the legacy variant to be looked at one by
 	// one, by a user who may not list them; looking makes those that are not
 	// there. None: they can be listed.
@@ -77,7 +79,7 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 	for _, v := range Variants {
 		k, err := newKernel(v, look)
 		kernels[v] = k
-		for _, f := range Families {
+		for _, f := range inet.Families {
 			s := &k.sides[f]
 			s.have, s.present = Snapshot{Family: f}, len(look.Tables[v][f]) > 0
 			if s.err = cmp.Or(look.No[v], err); s.err == nil {
@@ -159,7 +161,7 @@ func newKernel(v Variant, look Look) (*Kernel, error) {
 
 // newSaves prepares what prints the state of a family: one program, or one for
 // each table where the program may not find out by itself which there are.
-func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
+func (k *Kernel) newSaves(f inet.Family, made ...savedTable) []*process {
 	s := &k.sides[f]
 	if !k.unlisted {
 		return []*process{k.newProcess(s.save)}
@@ -178,7 +180,7 @@ func (k *Kernel) newSaves(f Family, made ...savedTable) []*process {
 }
 
 // readSaves takes what the programs of newSaves printed.
-func readSaves(f Family, saves []*process) (Snapshot, error) {
+func readSaves(f inet.Family, saves []*process) (Snapshot, error) {
 	var text strings.Builder
 	for _, p := range saves {
 		if p.err != nil {
@@ -196,7 +198,7 @@ var ErrNoBackend = errors.New("no usable iptables")
 // of ours, else the one that holds rules, else nft where usable, else legacy.
 // force overrides; nil leaves the choice to us. Both families go together; need
 // are those for which rules are wanted, the tools of the others may be missing.
-func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []Family) (chosen *Kernel, reason string, err error) {
+func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []inet.Family) (chosen *Kernel, reason string, err error) {
 	usable := func(k *Kernel) error {
 		var errs []error
 		for _, f := range need {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -24,7 +26,7 @@ func seen(t *testing.T, v Variant, ipv4, ipv6 string) *Kernel {
 	t.Helper()
 	k := &Kernel{variant: v}
 	for f, save := range []string{ipv4, ipv6} {
-		s := side{save: "/save", restore: "/restore", have: Snapshot{Family: Family(f)}}
+		s := side{save: "/save", restore: "/restore", have: Snapshot{Family: inet.Family(f)}}
 		if save == "missing" {
 			s.err = exec.ErrNotFound
 		} else {
@@ -42,7 +44,7 @@ func TestChoose(t *testing.T) {
 		name        string
 		nft, legacy [2]string // texts of iptables-save by family
 		force       *Variant
-		need        []Family
+		need        []inet.Family
 		want        Variant
 		reason      string
 		err         error
@@ -63,7 +65,7 @@ func TestChoose(t *testing.T) {
 			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
 		},
 		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
-		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []Family{IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
 		{name: "forced-legacy", nft: [2]string{oursSave}, force: &legacy, want: Legacy, reason: "forced"},
 		{name: "forced-nft", legacy: [2]string{oursSave}, force: &nft, want: NFT, reason: "forced"},
 		{name: "forced-but-unusable", nft: [2]string{"missing", "missing"}, force: &nft, want: NFT, reason: "forced", err: exec.ErrNotFound},
@@ -74,7 +76,7 @@ func TestChoose(t *testing.T) {
 			kernels := [...]*Kernel{seen(t, NFT, tt.nft[0], tt.nft[1]), seen(t, Legacy, tt.legacy[0], tt.legacy[1])}
 			need := tt.need
 			if need == nil {
-				need = Families[:]
+				need = inet.Families[:]
 			}
 			k, reason, err := Choose(kernels, tt.force, need)
 			if !errors.Is(err, tt.err) {
@@ -93,7 +95,7 @@ func TestChoose(t *testing.T) {
 func TestChooseFindsNothingUsable(t *testing.T) {
 	t.Parallel()
 	kernels := [...]*Kernel{seen(t, NFT, "missing", "missing"), seen(t, Legacy, "missing", "")}
-	k, _, err := Choose(kernels, nil, Families[:])
+	k, _, err := Choose(kernels, nil, inet.Families[:])
 	if k != nil || !errors.Is(err, ErrNoBackend) || !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want no kernel, ErrNoBackend and its cause, got %v, %v", k, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
 
@@ -102,14 +103,14 @@ func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := iptables.Plan(snapshot(t, iptables.IPv4, have), iptables.Ruleset{})
+			script := iptables.Plan(snapshot(t, inet.IPv4, have), iptables.Ruleset{})
 			if err := k.Restore(script); err != nil {
 				t.Fatalf("refused: %v\n%s", err, script)
 			}
 			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(k.String())); diff != "" {
 				t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 			}
-			if again := iptables.Plan(snapshot(t, iptables.IPv4, k.String()), iptables.Ruleset{}); again != "" {
+			if again := iptables.Plan(snapshot(t, inet.IPv4, k.String()), iptables.Ruleset{}); again != "" {
 				t.Errorf("a second plan is not empty:\n%s", again)
 			}
 		})
@@ -148,7 +149,7 @@ func TestRulesInTheWayAreThoseThatMayTakeTCPBeforeUs(t *testing.T) {
 			if tt.want {
 				want = []string{"nat OUTPUT: " + tt.rule}
 			}
-			if diff := cmp.Diff(want, snapshot(t, iptables.IPv4, save).InTheWay()); diff != "" {
+			if diff := cmp.Diff(want, snapshot(t, inet.IPv4, save).InTheWay()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -10,7 +10,7 @@ import (
 
 // A Target is what a rule does with the packets it takes. The set is closed.
 type Target interface {
-	text(w *words, f Family)
+	text(w *words, f inet.Family)
 	// legalIn tells whether the kernel accepts the target in a table.
 	legalIn(table string) bool
 	// legalAt returns the built-in chains from which it may be reached.
@@ -92,21 +92,23 @@ type RestoreMark struct{}
 // addresses and ports in another. Only in raw.
 type Zone struct{ ID uint16 }
 
-func (t Jump) text(w *words, _ Family)    { w.add("-j", t.Chain) }
-func (t Goto) text(w *words, _ Family)    { w.add("-g", t.Chain) }
-func (v Verdict) text(w *words, _ Family) { w.add("-j", v.String()) }
-func (t Redirect) text(w *words, _ Family) {
+func (t Jump) text(w *words, _ inet.Family)    { w.add("-j", t.Chain) }
+func (t Goto) text(w *words, _ inet.Family)    { w.add("-g", t.Chain) }
+func (v Verdict) text(w *words, _ inet.Family) { w.add("-j", v.String()) }
+func (t Redirect) text(w *words, _ inet.Family) {
 	w.add("-j", "REDIRECT", "--to-ports", strconv.Itoa(int(t.Port)))
 }
-func (t Zone) text(w *words, _ Family)      { w.add("-j", "CT", "--zone", strconv.Itoa(int(t.ID))) }
-func (SaveMark) text(w *words, _ Family)    { w.add("-j", "CONNMARK", "--save-mark", fullNFMask) }
-func (RestoreMark) text(w *words, _ Family) { w.add("-j", "CONNMARK", "--restore-mark", fullNFMask) }
+func (t Zone) text(w *words, _ inet.Family)   { w.add("-j", "CT", "--zone", strconv.Itoa(int(t.ID))) }
+func (SaveMark) text(w *words, _ inet.Family) { w.add("-j", "CONNMARK", "--save-mark", fullNFMask) }
+func (RestoreMark) text(w *words, _ inet.Family) {
+	w.add("-j", "CONNMARK", "--restore-mark", fullNFMask)
+}
 
-func (t SetMark) text(w *words, _ Family) {
+func (t SetMark) text(w *words, _ inet.Family) {
 	w.add("-j", "MARK", "--set-xmark", xmarkText(t.Mark))
 }
 
-func (t TProxy) text(w *words, f Family) {
+func (t TProxy) text(w *words, f inet.Family) {
 	w.add("-j", "TPROXY", "--on-port", strconv.Itoa(int(t.Port)),
 		"--on-ip", f.Any().String(), "--tproxy-mark", xmarkText(t.Mark))
 }

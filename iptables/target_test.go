@@ -3,6 +3,8 @@ package iptables
 import (
 	"testing"
 
+	"istio-init/netutil/inet"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -11,22 +13,22 @@ func TestTargetText(t *testing.T) {
 	tests := []struct {
 		name   string
 		target Target
-		family Family
+		family inet.Family
 		want   string
 	}{
-		{"jump", Jump{"ISTIO_REDIRECT"}, IPv4, "-j ISTIO_REDIRECT"},
-		{"return", Return, IPv4, "-j RETURN"},
-		{"accept", Accept, IPv4, "-j ACCEPT"},
-		{"drop", Drop, IPv4, "-j DROP"},
-		{"redirect", Redirect{15001}, IPv4, "-j REDIRECT --to-ports 15001"},
-		{"tproxy-ipv4", TProxy{15006, FullMark(1337)}, IPv4, "-j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff"},
-		{"tproxy-ipv6", TProxy{15006, FullMark(1337)}, IPv6, "-j TPROXY --on-port 15006 --on-ip :: --tproxy-mark 0x539/0xffffffff"},
-		{"mark", SetMark{FullMark(1337)}, IPv4, "-j MARK --set-xmark 0x539/0xffffffff"},
-		{"mark-bits", SetMark{Mark{0x1, 0x3}}, IPv4, "-j MARK --set-xmark 0x1/0x3"},
-		{"mark-zero", SetMark{FullMark(0)}, IPv4, "-j MARK --set-xmark 0x0/0xffffffff"},
-		{"save-mark", SaveMark{}, IPv4, "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
-		{"restore-mark", RestoreMark{}, IPv4, "-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
-		{"zone", Zone{2}, IPv4, "-j CT --zone 2"},
+		{"jump", Jump{"ISTIO_REDIRECT"}, inet.IPv4, "-j ISTIO_REDIRECT"},
+		{"return", Return, inet.IPv4, "-j RETURN"},
+		{"accept", Accept, inet.IPv4, "-j ACCEPT"},
+		{"drop", Drop, inet.IPv4, "-j DROP"},
+		{"redirect", Redirect{15001}, inet.IPv4, "-j REDIRECT --to-ports 15001"},
+		{"tproxy-ipv4", TProxy{15006, FullMark(1337)}, inet.IPv4, "-j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff"},
+		{"tproxy-ipv6", TProxy{15006, FullMark(1337)}, inet.IPv6, "-j TPROXY --on-port 15006 --on-ip :: --tproxy-mark 0x539/0xffffffff"},
+		{"mark", SetMark{FullMark(1337)}, inet.IPv4, "-j MARK --set-xmark 0x539/0xffffffff"},
+		{"mark-bits", SetMark{Mark{0x1, 0x3}}, inet.IPv4, "-j MARK --set-xmark 0x1/0x3"},
+		{"mark-zero", SetMark{FullMark(0)}, inet.IPv4, "-j MARK --set-xmark 0x0/0xffffffff"},
+		{"save-mark", SaveMark{}, inet.IPv4, "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
+		{"restore-mark", RestoreMark{}, inet.IPv4, "-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
+		{"zone", Zone{2}, inet.IPv4, "-j CT --zone 2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,7 +50,7 @@ func TestTargetText(t *testing.T) {
 
 func TestRuleWithoutTargetPrintsItsMatch(t *testing.T) {
 	t.Parallel()
-	if got := (Rule{Match: Match{Proto: TCP}}).Text(IPv4); got != "-p tcp" {
+	if got := (Rule{Match: Match{Proto: TCP}}).Text(inet.IPv4); got != "-p tcp" {
 		t.Errorf("want %q, got %q", "-p tcp", got)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // childEnv is the whole environment of the programs we start. LC_ALL=C keeps
@@ -26,7 +28,7 @@ func childEnv() []string {
 // findTools returns the programs of a variant and family by absolute path.
 // Programs that carry the variant in their name are taken first; a plain
 // iptables-restore is taken when it proves to be of the variant.
-func findTools(ctx context.Context, v Variant, f Family) (save, restore string, err error) {
+func findTools(ctx context.Context, v Variant, f inet.Family) (save, restore string, err error) {
 	base := strings.TrimSuffix(SaveTool(f), "-save")
 	named := base + "-" + v.String()
 	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
@@ -87,8 +89,8 @@ func variantOf(ctx context.Context, path string) (Variant, error) {
 }
 
 // SaveTool returns the name of the program that prints the rules of a family.
-func SaveTool(f Family) string {
-	if f == IPv6 {
+func SaveTool(f inet.Family) string {
+	if f == inet.IPv6 {
 		return "ip6tables-save"
 	}
 	return "iptables-save"

@@ -13,7 +13,7 @@ import (
 
 // rulesOf makes a ruleset of lines "TABLE CHAIN RULE". A chain without rules is a
 // line "TABLE CHAIN".
-func rulesOf(t testing.TB, f Family, lines ...string) Ruleset {
+func rulesOf(t testing.TB, f inet.Family, lines ...string) Ruleset {
 	t.Helper()
 	rs := Ruleset{Family: f}
 	for _, line := range lines {
@@ -151,7 +151,7 @@ func TestTraceFollowsTheRules(t *testing.T) {
 			if tt.packet != nil {
 				tt.packet(&p)
 			}
-			if diff := cmp.Diff(tt.want, way(rulesOf(t, IPv4, tt.rules...).Trace(p))); diff != "" {
+			if diff := cmp.Diff(tt.want, way(rulesOf(t, inet.IPv4, tt.rules...).Trace(p))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -229,7 +229,7 @@ func TestOwnerOfAPacket(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			rule, err := ParseRule(IPv4, tt.match+" -j RETURN")
+			rule, err := ParseRule(inet.IPv4, tt.match+" -j RETURN")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 const (
@@ -34,7 +36,7 @@ func (rs Ruleset) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (t Table) validate(f Family) error {
+func (t Table) validate(f inet.Family) error {
 	if BuiltinChains(t.Name) == nil {
 		return fmt.Errorf("table %q: no such table", t.Name)
 	}
@@ -104,7 +106,7 @@ func (t Table) hooksOf() map[string][]string {
 	return hooks
 }
 
-func (t Table) validateRule(f Family, chain string, hooks []string, known map[string]bool, r *Rule) error {
+func (t Table) validateRule(f inet.Family, chain string, hooks []string, known map[string]bool, r *Rule) error {
 	_, isJump := r.Target.(Jump)
 	to, continues := nextChain(r.Target)
 	only := func(allowed ...string) bool {
@@ -150,7 +152,7 @@ func needsPorts(t Target) bool {
 }
 
 // validate tells what the kernel would refuse, or print otherwise, in a match.
-func (m *Match) validate(f Family) error {
+func (m *Match) validate(f inet.Family) error {
 	ports := m.SPort.Set || m.DPort.Set || m.DPorts.Set
 	switch {
 	case m.Src.Set && !f.Has(m.Src.Val.Addr()) || m.Dst.Set && !f.Has(m.Dst.Val.Addr()):

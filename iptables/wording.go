@@ -3,6 +3,8 @@ package iptables
 import (
 	"slices"
 	"strings"
+
+	"istio-init/netutil/inet"
 )
 
 // canonical returns a live rule as [Rule.Text] writes it, since another version of
@@ -26,7 +28,7 @@ func (s Snapshot) canonical(t savedTable, rule string) (text string, ok bool) {
 	return text, complete
 }
 
-func targetText(t Target, f Family) string { return Rule{Target: t}.Text(f) }
+func targetText(t Target, f inet.Family) string { return Rule{Target: t}.Text(f) }
 
 // asPrinted returns the wanted rules of a chain, those that are there in other words in
 // the words of iptables: they are no difference.

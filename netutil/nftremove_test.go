@@ -9,6 +9,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -66,7 +67,7 @@ func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := kernel.NewNetNS(t)
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				if err := ns.Restore(t, iptables.NFT, f, rules); err != nil {
 					t.Fatal(err)
 				}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A grown is a configuration with a list of n elements.
@@ -50,7 +51,7 @@ func BenchmarkGrowth(b *testing.B) {
 		for _, g := range grownLists {
 			for _, n := range g.sizes {
 				b.Run(fmt.Sprintf("%s/%s/n=%d", v, strings.TrimPrefix(g.flag, "-"), n), func(b *testing.B) {
-					s.in(b).live(life{v, slices.Clone(iptables.Families[:1]), g.line(v, 0, n), g.line(v, 1, n)})
+					s.in(b).live(life{v, slices.Clone(inet.Families[:1]), g.line(v, 0, n), g.line(v, 1, n)})
 				})
 			}
 		}

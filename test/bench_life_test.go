@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -22,13 +23,13 @@ type action struct {
 // for again, change and go.
 type life struct {
 	variant  iptables.Variant
-	families []iptables.Family
+	families []inet.Family
 	first    []string // the line of the first configuration
 	then     []string // of the changed one
 }
 
 // rules are those of a line, for some families.
-func (s *bench) rules(line []string, families []iptables.Family) (sets []iptables.Ruleset) {
+func (s *bench) rules(line []string, families []inet.Family) (sets []iptables.Ruleset) {
 	s.b.Helper()
 	rules := rulesOf(s.b, line)
 	for _, f := range families {
@@ -110,7 +111,7 @@ func BenchmarkLife(b *testing.B) {
 				if v == iptables.Legacy {
 					line = in(v, line)
 				}
-				s.in(b).live(life{v, iptables.Families[:n+1], line, append(slices.Clone(line), "-o", "9000", "-d", "15090,15021")})
+				s.in(b).live(life{v, inet.Families[:n+1], line, append(slices.Clone(line), "-o", "9000", "-d", "15090,15021")})
 			})
 		}
 	}

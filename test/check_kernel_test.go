@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // withDNS are the flags for a set of rules with look-ups.
@@ -74,13 +75,13 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		v    iptables.Variant
-		f    iptables.Family
+		f    inet.Family
 		args []string
 	}{
-		{"redirect-nft", iptables.NFT, iptables.IPv4, asRedirect},
-		{"redirect-legacy", iptables.Legacy, iptables.IPv6, asRedirect},
-		{"tproxy-nft", iptables.NFT, iptables.IPv6, asTProxy},
-		{"dns-nft", iptables.NFT, iptables.IPv4, withDNS},
+		{"redirect-nft", iptables.NFT, inet.IPv4, asRedirect},
+		{"redirect-legacy", iptables.Legacy, inet.IPv6, asRedirect},
+		{"tproxy-nft", iptables.NFT, inet.IPv6, asTProxy},
+		{"dns-nft", iptables.NFT, inet.IPv4, withDNS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +123,7 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 type driftLine struct{ Op, Table, Chain, Rule, Reason string }
 
 // isNamed looks for what a mutation did in the answer.
-func (m mutation) isNamed(t *testing.T, answer string, f iptables.Family) {
+func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 	t.Helper()
 	var d struct {
 		InOrder  bool `json:"in_order"`
@@ -135,7 +136,7 @@ func (m mutation) isNamed(t *testing.T, answer string, f iptables.Family) {
 	says := func(op string, is func(driftLine) bool) bool {
 		return slices.ContainsFunc(d.Families[f].Lines, func(l driftLine) bool { return l.Op == op && l.Table == m.table && is(l) })
 	}
-	other := iptables.Families[1-f]
+	other := inet.Families[1-f]
 	switch chain, isChain := strings.CutPrefix(m.unexpected, ":"); {
 	case d.InOrder, len(d.Besides) > 0, len(d.Families[other].Lines) > 0:
 		t.Errorf("%s: want rules of %s alone to have drifted:\n%s", m.name, f, answer)
@@ -173,7 +174,7 @@ func TestWhatIstioLeftIsUnderstood(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
 		s := newSite(t)
 		g.in(s, v)
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			snapshot, err := iptables.ParseSnapshot(f, s.Save(t, v, f))
 			if err != nil {
 				t.Fatal(err)

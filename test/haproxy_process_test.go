@@ -13,6 +13,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -110,7 +111,7 @@ func applyIn(t *testing.T, pod *pod.Pod, v iptables.Variant, mode string) {
 }
 
 // restoreIn gives a script to the iptables-restore of a variant and a family.
-func restoreIn(t *testing.T, pod *pod.Pod, v iptables.Variant, f iptables.Family, script string) {
+func restoreIn(t *testing.T, pod *pod.Pod, v iptables.Variant, f inet.Family, script string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -109,7 +110,7 @@ func TestHAProxyServesARedirectedPod(t *testing.T) {
 			startHAProxy(t, pod, flow.Identity{UID: 1337, GID: 1337}, haproxyOutbound+haproxyRedirect)
 			applyIn(t, pod, v, "REDIRECT")
 			passthrough := [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				exchange(t, pod, requests(pod, f, passthrough[f]))
 			}
 		})
@@ -125,11 +126,11 @@ func TestHAProxySeesTheClientInModeTPROXY(t *testing.T) {
 			pod := pod.New(t, flow.Config{})
 			// As root: a connection of uid 1337 to its own pod is a self call.
 			startHAProxy(t, pod, flow.Identity{GID: 1337}, haproxyOutbound+haproxyTProxy)
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				restoreIn(t, pod, v, f, markUpstream)
 			}
 			applyIn(t, pod, v, "TPROXY")
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				exchange(t, pod, requests(pod, f, flow.Addr("peer", f)))
 			}
 		})
@@ -138,7 +139,7 @@ func TestHAProxySeesTheClientInModeTPROXY(t *testing.T) {
 
 // requests are those of both tests in a family; the app sees inbound as the client
 // of what HAProxy sends it.
-func requests(pod *pod.Pod, f iptables.Family, inbound netip.Addr) []request {
+func requests(pod *pod.Pod, f inet.Family, inbound netip.Addr) []request {
 	app, ext, peer := flow.Addr("pod", f), flow.Addr("ext", f), flow.Addr("peer", f)
 	outside := flow.Identity{}
 	return []request{
@@ -171,11 +172,11 @@ func exchange(t *testing.T, pod *pod.Pod, requests []request) {
 	}
 }
 
-func familyOf(a netip.Addr) iptables.Family {
+func familyOf(a netip.Addr) inet.Family {
 	if a.Is4() {
-		return iptables.IPv4
+		return inet.IPv4
 	}
-	return iptables.IPv6
+	return inet.IPv6
 }
 
 // send makes two requests, one small and one large, which may share a connection.

@@ -14,6 +14,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -91,7 +92,7 @@ func (s *site) rules() string {
 	s.t.Helper()
 	var text strings.Builder
 	for _, v := range iptables.Variants {
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			fmt.Fprintf(&text, "== %s %s\n%s", f, v, heldText(s.Save(s.t, v, f)))
 		}
 	}

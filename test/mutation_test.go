@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 	"istio-init/test/scenario"
@@ -58,8 +59,8 @@ type mutant struct {
 	scenario stage
 	change   string // "drop" or "swap", the table, the chain and the rule as it is in IPv4
 	same     bool   // two rules are exchanged that do the same to a packet
-	rules    map[iptables.Family]iptables.Ruleset
-	untold   []iptables.Family // where no flow tells
+	rules    map[inet.Family]iptables.Ruleset
+	untold   []inet.Family // where no flow tells
 }
 
 // mutants are all changes of the scenario, in the order of the rules.
@@ -69,7 +70,7 @@ func (s stage) mutants(t *testing.T) []*mutant {
 		i := slices.IndexFunc(all, func(m *mutant) bool { return m.change == change })
 		if i < 0 {
 			i = len(all)
-			all = append(all, &mutant{scenario: s, change: change, rules: map[iptables.Family]iptables.Ruleset{}})
+			all = append(all, &mutant{scenario: s, change: change, rules: map[inet.Family]iptables.Ruleset{}})
 		}
 		all[i].same, all[i].rules[rs.Family] = same, rs
 	}
@@ -102,14 +103,14 @@ func (s stage) mutants(t *testing.T) []*mutant {
 // asIPv4 spells a rule of either family in one way.
 func asIPv4(r iptables.Rule) string {
 	return strings.NewReplacer("::1/128", "127.0.0.1/32", "::6/128", "127.0.0.6/32", "--on-ip ::", "--on-ip 0.0.0.0",
-		"2001:db8:53::1/128", "10.96.0.10/32").Replace(r.Text(iptables.IPv6))
+		"2001:db8:53::1/128", "10.96.0.10/32").Replace(r.Text(inet.IPv6))
 }
 
 // untoldByRules returns the families in which no flow comes out otherwise by the
 // changed rules.
-func (m *mutant) untoldByRules() []iptables.Family {
-	var untold []iptables.Family
-	for _, family := range iptables.Families {
+func (m *mutant) untoldByRules() []inet.Family {
+	var untold []inet.Family
+	for _, family := range inet.Families {
 		rs, ok := m.rules[family]
 		if ok && !slices.ContainsFunc(m.scenario.Flows, func(fl flow.Flow) bool {
 			return slices.Contains(fl.In(m.scenario.config.Captured), family) &&
@@ -151,7 +152,7 @@ func (m *mutant) onKernel(t *testing.T) {
 
 // tells returns the first flow that comes out otherwise on the kernel, and how; ""
 // if there is none.
-func (m *mutant) tells(pod *pod.Pod, family iptables.Family) string {
+func (m *mutant) tells(pod *pod.Pod, family inet.Family) string {
 	for _, fl := range m.scenario.Flows {
 		if !slices.Contains(fl.In(m.scenario.config.Captured), family) {
 			continue
@@ -170,7 +171,7 @@ func (s stage) install(t *testing.T, pod *pod.Pod, rs iptables.Ruleset, routes [
 	for _, command := range routes {
 		runIP(t, pod, command)
 	}
-	if rs.Family == iptables.IPv6 {
+	if rs.Family == inet.IPv6 {
 		runIP(t, pod, "address add ::6/128 dev lo")
 	}
 }

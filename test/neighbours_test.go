@@ -12,6 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // neighbours are the rules of others in a namespace, for both families, from the
@@ -39,7 +40,7 @@ func loadNeighbours(t *testing.T) neighbours {
 // moveIn puts a section into a namespace, with its counters.
 func (n neighbours) moveIn(s *site, v iptables.Variant, section string) {
 	s.t.Helper()
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		s.Run(s.t, n[section][f], tool(v, f), "--noflush", "--counters")
 	}
 }
@@ -47,7 +48,7 @@ func (n neighbours) moveIn(s *site, v iptables.Variant, section string) {
 // warnings are the lines with which a run warns, sorted.
 func (n neighbours) warnings() []string {
 	var lines []string
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		for rule := range strings.Lines(n["warned"][f]) {
 			lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %s}`, f, strconv.Quote(strings.TrimSpace(rule))))
 		}
@@ -66,7 +67,7 @@ var ourLine = regexp.MustCompile(`(?m)^(:ISTIO_.*|\[\d+:\d+\] -A ISTIO_.*|\[\d+:
 func (s *site) foreign(v iptables.Variant) string {
 	s.t.Helper()
 	var text strings.Builder
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		save := s.Run(s.t, "", strings.Replace(tool(v, f), "restore", "save", 1), "-c")
 		text.WriteString(heldText(ourLine.ReplaceAllString(save, "")))
 	}
@@ -112,7 +113,7 @@ func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
 					t.Fatalf("%s changed (-before +after):\n%s", step.name, diff)
 				}
 			}
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				if left := ourLine.FindString(s.Run(t, "", strings.Replace(tool(v, f), "restore", "save", 1), "-c")); left != "" {
 					t.Errorf("after clean there is still %s", left)
 				}
@@ -177,7 +178,7 @@ func TestCleanNamesWhatItCannotRemove(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range iptables.Variants {
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			t.Run(fmt.Sprintf("%s-%s", v, f), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -34,7 +34,7 @@ func reusePorts(pod *pod.Pod, total int) map[string]int {
 	outcomes := make(chan string)
 	var peers sync.WaitGroup
 	for n := range reusers {
-		family := iptables.Families[n%len(iptables.Families)]
+		family := inet.Families[n%len(inet.Families)]
 		peers.Go(func() {
 			err := pod.Peer.As(flow.Identity{}, func() error {
 				for i := n; i < total; i += reusers {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -64,7 +65,7 @@ func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 	for _, v := range iptables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			pod := reusePod(t, v)
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				divertSYNs(t, pod, v, f)
 			}
 			got := reusePorts(pod, reuses())
@@ -77,7 +78,7 @@ func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 }
 
 // divertSYNs takes the condition out of the rules, as Istio has them.
-func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f iptables.Family) {
+func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f inet.Family) {
 	t.Helper()
 	const condition = " -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
 	save := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
@@ -107,7 +108,7 @@ func reusePod(t *testing.T, v iptables.Variant) *pod.Pod {
 	proxy := flow.Identity{GID: 1337}
 	var serving sync.WaitGroup
 	t.Cleanup(serving.Wait)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		listener := pod.Pod.Listen(t, proxy, netip.AddrPortFrom(f.Any(), 15006), true)
 		serving.Go(func() {
 			_ = pod.Pod.As(proxy, func() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // readOnly makes all file systems read-only and shows that they are.
@@ -194,7 +195,7 @@ func TestChildrenGetNoMoreThanTheyNeed(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, slices.Concat(hostile, tt.env)...)
 			var tools []string
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				restore := tool(tt.variant, f)
 				tools = append(tools, restore, strings.Replace(restore, "restore", "save", 1))
 			}

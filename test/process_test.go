@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A watched is a site in which every program that has to do with the packet filter
@@ -137,7 +138,7 @@ func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
 	pod := newWatched(t)
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
 	script := "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		pod.restore(iptables.Legacy, f, script)
 	}
 	pod.count()

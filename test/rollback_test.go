@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -36,7 +37,7 @@ const (
 )
 
 // tool names the restore program of a variant and family.
-func tool(v iptables.Variant, f iptables.Family) string {
+func tool(v iptables.Variant, f inet.Family) string {
 	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-restore"
 }
 
@@ -75,17 +76,17 @@ var failures = []struct {
 }{
 	{
 		name: "ipv6-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv6), refuseAll) },
+		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv6), refuseAll) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "-A ISTIO_TPROXY .*": exit status 4: .*failed; needs of the kernel: xt_TPROXY; .*\(xt_TPROXY for -m TPROXY\)`,
 	},
 	{
 		name: "last-table-of-ipv6-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv6), refuseLastTable) },
+		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv6), refuseLastTable) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
 	{
 		name: "last-table-of-ipv4-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, iptables.IPv4), refuseLastTable) },
+		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv4), refuseLastTable) },
 		log:  `error\trestore rules \(ipv4, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
 	{
@@ -112,10 +113,10 @@ var failures = []struct {
 		name: "other-variant-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
 		fail: func(s *site, v iptables.Variant) {
 			// A chain of others, or the table would go as a whole, without a script.
-			if err := s.Restore(s.t, otherVariant(v), iptables.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n"); err != nil {
+			if err := s.Restore(s.t, otherVariant(v), inet.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n"); err != nil {
 				s.t.Fatal(err)
 			}
-			s.wrap(tool(otherVariant(v), iptables.IPv6), refuseAll)
+			s.wrap(tool(otherVariant(v), inet.IPv6), refuseAll)
 		},
 		log: `error\t.*restore rules \(ipv6, \w+\): line \d+ "-D OUTPUT [^"]+": exit status 4`,
 	},
@@ -123,7 +124,7 @@ var failures = []struct {
 		name: "other-variant-cannot-be-emptied", moves: true, to: asOther,
 		fail: func(s *site, v iptables.Variant) {
 			hold := "*nat\n:THEIRS - [0:0]\n-A THEIRS -j ISTIO_REDIRECT\nCOMMIT\n"
-			if err := s.Restore(s.t, otherVariant(v), iptables.IPv4, hold); err != nil {
+			if err := s.Restore(s.t, otherVariant(v), inet.IPv4, hold); err != nil {
 				s.t.Fatal(err)
 			}
 		},
@@ -182,7 +183,7 @@ func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.sh(noIPv6OnLo)
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				s.wrap(tool(v, f), `touch "$0.started"; exec "$real" "$@"`)
 			}
 			log := s.exits(1, in(v, asRedirect)...)
@@ -205,7 +206,7 @@ func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
 			s := newSite(t)
 			s.exits(0, in(v, asTProxy)...)
 			want := s.state()
-			s.wrap(strings.Replace(tool(v, iptables.IPv6), "-restore", "-save", 1), `mkdir "$0.failed" 2>/dev/null && kill -9 $$; exec "$real" "$@"`)
+			s.wrap(strings.Replace(tool(v, inet.IPv6), "-restore", "-save", 1), `mkdir "$0.failed" 2>/dev/null && kill -9 $$; exec "$real" "$@"`)
 			log := s.exits(1, in(v, asV4Only)...)
 			if !regexp.MustCompile(`error\tlook at the rules that are there \(\w+\): .*-save: signal: killed`).MatchString(log) {
 				t.Errorf("the log does not say why:\n%s", log)
@@ -226,7 +227,7 @@ func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.exits(0, in(v, asRedirect)...)
-			s.wrap(tool(v, iptables.IPv6), hang)
+			s.wrap(tool(v, inet.IPv6), hang)
 			want := s.state()
 			log := s.exits(1, append(in(v, asOther), "--timeout", "1s")...)
 			if !regexp.MustCompile(`error\t.*: context deadline exceeded`).MatchString(log) {

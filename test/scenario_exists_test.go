@@ -8,6 +8,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/pod"
 )
 
@@ -17,7 +18,7 @@ import (
 // values of matches and targets; it is a witness of their kinds.
 func (s stage) exist(t *testing.T, pod *pod.Pod, v iptables.Variant) {
 	t.Helper()
-	for f, proto := range map[iptables.Family]goiptables.Protocol{iptables.IPv4: goiptables.ProtocolIPv4, iptables.IPv6: goiptables.ProtocolIPv6} {
+	for f, proto := range map[inet.Family]goiptables.Protocol{inet.IPv4: goiptables.ProtocolIPv4, inet.IPv6: goiptables.ProtocolIPv6} {
 		rules := s.Rules(t, f)
 		err := netutil.InNetNS(pod.Pod.Path(), func() error {
 			program := strings.TrimSuffix(tool(v, f), "-restore")

@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 	"istio-init/test/scenario"
@@ -54,7 +55,7 @@ func (s stage) onKernel(t *testing.T, v iptables.Variant) {
 	}
 	run(append([]string{applyCommand}, s.Args...)...)
 	applied := saveBoth(t, pod, v)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		if diff := cmp.Diff(s.Save(f), applied[f]); diff != "" {
 			t.Errorf("the kernel prints other rules for %s (-want +got):\n%s", f, diff)
 		}
@@ -98,7 +99,7 @@ func (s stage) connect(t *testing.T, pod *pod.Pod, v iptables.Variant) {
 }
 
 // trace asks the built program where a flow lands, by the rules that stand.
-func (s stage) trace(t *testing.T, pod *pod.Pod, fl flow.Flow, family iptables.Family) string {
+func (s stage) trace(t *testing.T, pod *pod.Pod, fl flow.Flow, family inet.Family) string {
 	t.Helper()
 	args := append([]string{"trace", "--output", "json"}, traceArgs(fl.Connection(s.config, family))...)
 	stdout, stderr, err := pod.Run(t.Context(), built, args...)
@@ -144,7 +145,7 @@ func traceArgs(c capture.Connection) []string {
 // that hold nothing, and the policy routing and the addresses of lo.
 func saveBoth(t *testing.T, pod *pod.Pod, v iptables.Variant) (texts [3]string) {
 	t.Helper()
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		name := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
 		stdout, stderr, err := pod.Run(t.Context(), name)
 		if err != nil {

@@ -12,20 +12,21 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
 // A sight is what a namespace holds at one moment, in parts that change as a whole.
 type sight struct {
 	tables map[place]string
-	routes [len(iptables.Families)]string
+	routes [len(inet.Families)]string
 	addrs  string
 }
 
 // A place is where a table is.
 type place struct {
 	variant iptables.Variant
-	family  iptables.Family
+	family  inet.Family
 	table   string
 }
 
@@ -36,7 +37,7 @@ func (s *site) see() sight {
 	s.t.Helper()
 	now := sight{tables: map[place]string{}}
 	for _, v := range iptables.Variants {
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			for table := range strings.SplitAfterSeq(heldText(s.Save(s.t, v, f)), "COMMIT\n") {
 				if name, _, ok := strings.Cut(strings.TrimPrefix(table, "*"), "\n"); ok {
 					now.tables[place{v, f, name}] = table
@@ -74,7 +75,7 @@ var judgedFlows = []string{
 // A verdict is where a connection lands in a state.
 type verdict struct {
 	flow    flow.Flow
-	family  iptables.Family
+	family  inet.Family
 	outcome string
 }
 
@@ -88,7 +89,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 	}
 	var verdicts []verdict
 	for _, fl := range flows {
-		for _, f := range fl.In(iptables.Families[:]) {
+		for _, f := range fl.In(inet.Families[:]) {
 			var outcome string
 			for _, v := range iptables.Variants {
 				if got := flow.PredictBy(c, now.ruleset(t, v, f), fl).Outcome; outcome == "" || got != "direct" {
@@ -102,7 +103,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 }
 
 // ruleset reads the rules of a variant and family back into their types.
-func (now sight) ruleset(t *testing.T, v iptables.Variant, f iptables.Family) iptables.Ruleset {
+func (now sight) ruleset(t *testing.T, v iptables.Variant, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	rs := iptables.Ruleset{Family: f}
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.NAT} {
@@ -157,7 +158,7 @@ func (now sight) between(t *testing.T, before, after sight, was, will flow.Confi
 // connect to the app.
 func (now sight) unbound() (wrong []string) {
 	for p, text := range now.tables {
-		if p.family == iptables.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
+		if p.family == inet.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
 			wrong = append(wrong, fmt.Sprintf("%s captures, and ::6 is not on lo:\n%s", p, now.addrs))
 		}
 	}
@@ -192,13 +193,13 @@ func configOf(t testing.TB, line []string) flow.Config {
 	for _, rs := range rulesOf(t, line) {
 		readings = append(readings, capture.Read(rs))
 	}
-	c := flow.Config{Config: capture.Configuration(readings...), Captured: iptables.Families[:]}
+	c := flow.Config{Config: capture.Configuration(readings...), Captured: inet.Families[:]}
 	c.ApplyDefaults()
 	return c
 }
 
 // rulesOf are the rules of a command line, as the program previews them.
-func rulesOf(t testing.TB, line []string) (rules [len(iptables.Families)]iptables.Ruleset) {
+func rulesOf(t testing.TB, line []string) (rules [len(inet.Families)]iptables.Ruleset) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), built, append(slices.Clone(line), "--dry-run")...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
@@ -210,7 +211,7 @@ func rulesOf(t testing.TB, line []string) (rules [len(iptables.Families)]iptable
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		rules[f] = states[f].Ruleset()
 	}
 	return rules

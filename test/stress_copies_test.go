@@ -12,6 +12,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // copies is how many runs begin together.
@@ -121,7 +122,7 @@ const (
 
 func newNeighbour(s *site, v iptables.Variant) *neighbour {
 	n := &neighbour{site: s, variant: v}
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		n.do(f, "-N "+theirChain)
 		n.do(f, "-A "+theirChain+" "+theirRule)
 		n.do(f, "-A OUTPUT -j "+theirChain)
@@ -130,7 +131,7 @@ func newNeighbour(s *site, v iptables.Variant) *neighbour {
 }
 
 // do runs iptables for the nat table; it has to succeed.
-func (n *neighbour) do(f iptables.Family, what string) {
+func (n *neighbour) do(f inet.Family, what string) {
 	name := strings.TrimSuffix(iptables.SaveTool(f), "-save") + "-" + n.variant.String()
 	if out, err := runIn(n.Path(), n.env, name, append([]string{"-w", "-t", "nat"}, strings.Fields(what)...)...); err != nil {
 		n.t.Errorf("another program: %s %s: %v: %s", name, what, err, out)
@@ -139,7 +140,7 @@ func (n *neighbour) do(f iptables.Family, what string) {
 
 func (n *neighbour) start() {
 	n.stop = make(chan struct{})
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		n.working.Go(func() {
 			for i := 0; ; i++ {
 				select {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/load"
 	"istio-init/test/pod"
@@ -67,7 +68,7 @@ func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
 	t.Helper()
 	app, proxy, root := flow.Identity{UID: 1000, GID: 1000}, flow.Identity{UID: 1337, GID: 1337}, flow.Identity{}
 	running := load.New(t, patience)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		ext := flow.Addr("ext", f)
 		pod.Reach(t, ext)
 		running.Serve(t, pod.Peer, root, netip.AddrPortFrom(ext, 80), false, sayOutside)
@@ -78,7 +79,7 @@ func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
 	const clients = 3
 	for n := range clients {
 		var out, in []load.Route
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			out = append(out, load.Route{To: netip.AddrPortFrom(flow.Addr("ext", f), 80)})
 			for m := range 2 {
 				from := netip.MustParseAddr(fmt.Sprintf([]string{"10.8.%d.%d", "2001:db8:8::%d:%d"}[f], n, m+1))

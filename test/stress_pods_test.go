@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -112,7 +113,7 @@ func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
 			reference.exits(0, in(v, asRedirect)...)
 			node.setUp(pods, len(pods), in(v, asRedirect)...)
 			for i, pod := range pods {
-				for _, f := range iptables.Families {
+				for _, f := range inet.Families {
 					if diff := cmp.Diff(reference.Save(t, v, f), pod.Save(t, v, f)); diff != "" {
 						t.Errorf("pod %d, %s (-want +got):\n%s", i, f, diff)
 					}
@@ -136,7 +137,7 @@ func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
 	if !regexp.MustCompile(`error\t.*(?i:xtables).*lock`).Match(out) {
 		t.Errorf("the error does not name the lock:\n%s", out)
 	}
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		if held := heldText(pod.Save(t, iptables.Legacy, f)); held != "" {
 			t.Errorf("%s rules are there:\n%s", f, held)
 		}
@@ -156,7 +157,7 @@ func (n *node) withTools(v iptables.Variant, line []string) func(*kernel.NetNS) 
 	reference, dir := kernel.NewNetNS(n.t), n.t.TempDir()
 	n.setUp([]*kernel.NetNS{reference}, 1, line...)
 	var files []string
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		file := filepath.Join(dir, f.String())
 		if err := os.WriteFile(file, []byte(reference.Save(n.t, v, f)), 0o666); err != nil {
 			n.t.Fatal(err)
@@ -165,7 +166,7 @@ func (n *node) withTools(v iptables.Variant, line []string) func(*kernel.NetNS) 
 	}
 	return func(pod *kernel.NetNS) *exec.Cmd {
 		return n.command("nsenter", append([]string{
-			"--net=" + pod.Path(), "/bin/sh", "-c", bareTools, "sh", tool(v, iptables.IPv4), tool(v, iptables.IPv6),
+			"--net=" + pod.Path(), "/bin/sh", "-c", bareTools, "sh", tool(v, inet.IPv4), tool(v, inet.IPv6),
 		}, files...)...)
 	}
 }

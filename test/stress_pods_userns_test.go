@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -43,7 +44,7 @@ func inUserNS(t *testing.T, v iptables.Variant, netns string) {
 		return runIn("", reference.env, built, args...)
 	}
 	refused := newSite(t) // whose programs are in PATH before the others
-	refused.wrap(tool(v, iptables.IPv6), refuseAll)
+	refused.wrap(tool(v, inet.IPv6), refuseAll)
 	out, err := runIn("", refused.env, built, append(in(v, asTProxy), "--network-namespace", netns)...)
 	if err == nil {
 		t.Errorf("succeeded though IPv6 was refused:\n%s", out)
@@ -116,7 +117,7 @@ func (h userNSHolder) start(t *testing.T) string {
 func stateIn(t *testing.T, netns string, v iptables.Variant) string {
 	t.Helper()
 	var text bytes.Buffer
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		out, err := runIn(netns, os.Environ(), strings.TrimSuffix(tool(v, f), "-restore")+"-save")
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

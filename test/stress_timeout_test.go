@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
 
@@ -32,9 +33,9 @@ const (
 func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
 	needKernel(t)
 	for _, v := range iptables.Variants {
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			for _, what := range []string{"-save", "-restore"} {
-				if !size.Stress() && (f == iptables.IPv4) == (what == "-restore") {
+				if !size.Stress() && (f == inet.IPv4) == (what == "-restore") {
 					continue // the last step of a restore is the worst one
 				}
 				for name, script := range map[string]string{"itself": hangs, "its-child": childHangs} {

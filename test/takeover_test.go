@@ -13,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A generation is what one of Istio's tools leaves in a namespace, in the form in
@@ -58,22 +59,22 @@ func generations(t *testing.T) []generation {
 // in puts into a namespace what Istio's tool wrote there.
 func (g generation) in(s *site, v iptables.Variant) {
 	s.t.Helper()
-	s.restore(v, iptables.IPv4, g.sections["ipv4"]+g.sections["both"])
-	s.restore(v, iptables.IPv6, toIPv6.Replace(g.sections["both"])+g.sections["ipv6-kept"])
+	s.restore(v, inet.IPv4, g.sections["ipv4"]+g.sections["both"])
+	s.restore(v, inet.IPv6, toIPv6.Replace(g.sections["both"])+g.sections["ipv6-kept"])
 	s.sh(g.sections["before"])
 }
 
 // keptIn puts into a namespace what stays of it.
 func (g generation) keptIn(s *site, v iptables.Variant) {
 	s.t.Helper()
-	s.restore(v, iptables.IPv4, g.sections["kept"])
-	s.restore(v, iptables.IPv6, g.sections["kept"]+g.sections["ipv6-kept"])
+	s.restore(v, inet.IPv4, g.sections["kept"])
+	s.restore(v, inet.IPv6, g.sections["kept"]+g.sections["ipv6-kept"])
 }
 
 // warnings are the lines with which a run in the same variant warns, sorted.
 func (g generation) warnings() []string {
 	var lines []string
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		for rule := range strings.Lines(g.sections["warned"]) {
 			lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %q}`, f, strings.TrimSpace(rule)))
 		}
@@ -82,7 +83,7 @@ func (g generation) warnings() []string {
 	return lines
 }
 
-func (s *site) restore(v iptables.Variant, f iptables.Family, script string) {
+func (s *site) restore(v iptables.Variant, f inet.Family, script string) {
 	s.t.Helper()
 	if err := s.Restore(s.t, v, f, script); err != nil {
 		s.t.Fatalf("%v\n%s", err, script)
@@ -133,7 +134,7 @@ func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
 			t.Errorf("rules that are warned of (-want +got):\n%s", diff)
 		}
 		log = s.exits(0, asWritten...)
-		if n := strings.Count(log, "rules in order, nothing written"); n != len(iptables.Families) {
+		if n := strings.Count(log, "rules in order, nothing written"); n != len(inet.Families) {
 			t.Errorf("a second run found %d families in order:\n%s", n, log)
 		}
 	})
@@ -182,13 +183,13 @@ func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
 				s.exits(0, in(v, config)...)
 				before := s.state()
 				s.exits(0, in(otherVariant(v), config)...)
-				for _, f := range iptables.Families {
+				for _, f := range inet.Families {
 					if text := s.Save(t, v, f); strings.Contains(text, iptables.OwnPrefix) {
 						t.Errorf("after the move %s %s holds\n%s", f, v, text)
 					}
 				}
 				s.exits(0, config...) // not forced: stays
-				if text := s.Save(t, otherVariant(v), iptables.IPv6); !strings.Contains(text, iptables.OwnPrefix) {
+				if text := s.Save(t, otherVariant(v), inet.IPv6); !strings.Contains(text, iptables.OwnPrefix) {
 					t.Errorf("a run that is not told the variant left it: ipv6 %s holds\n%s", otherVariant(v), text)
 				}
 				s.exits(0, in(v, config)...)

@@ -10,16 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // printsUnreadably has iptables-save of a family print one rule in words that nobody
 // knows but iptables.
-func (s *site) printsUnreadably(v iptables.Variant, f iptables.Family) {
+func (s *site) printsUnreadably(v iptables.Variant, f inet.Family) {
 	s.t.Helper()
 	s.wrap(saver(v, f), `"$real" "$@" | sed 's/-o lo -m owner ! --uid-owner 1337/-o lo -m owner ! --owner-user 1337/'`)
 }
 
-func saver(v iptables.Variant, f iptables.Family) string {
+func saver(v iptables.Variant, f inet.Family) string {
 	return strings.Replace(tool(v, f), "-restore", "-save", 1)
 }
 
@@ -45,10 +46,10 @@ func onVariants(t *testing.T, test func(t *testing.T, s *site, v iptables.Varian
 // TestAnUnreadableRuleThatIptablesKnowsIsNoDifference sees that to ask leaves no trace.
 func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
-		s.printsUnreadably(v, iptables.IPv4)
+		s.printsUnreadably(v, inet.IPv4)
 		handles := "true"
 		if v == iptables.NFT {
-			s.printsUnreadably(v, iptables.IPv6)
+			s.printsUnreadably(v, inet.IPv6)
 			handles = "nft -a list ruleset"
 		}
 		before := s.state() + s.sh(handles)
@@ -70,7 +71,7 @@ func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
 func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
 		before := s.state()
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			program := strings.TrimSuffix(tool(v, f), "-restore")
 			s.sh(fmt.Sprintf(`n=$(%s -t nat -S ISTIO_OUTPUT | sed 1d | grep -n -- '-o lo -m owner ! --uid-owner 1337' | cut -d: -f1)
 				%[1]s -t nat -R ISTIO_OUTPUT $n -o lo -m owner ! --uid-owner 1338 -j RETURN`, program))
@@ -78,11 +79,11 @@ func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 		}
 		answer := s.exits(exitDrifted, checkOf(v, asRedirect)...)
 		for _, want := range []string{"\n--o lo -m owner ! --owner-user 1338 -j RETURN", "\n+-o lo -m owner ! --uid-owner 1337 -j RETURN"} {
-			if strings.Count(answer, want) != len(iptables.Families) {
+			if strings.Count(answer, want) != len(inet.Families) {
 				t.Errorf("the drift of a family has no %q:\n%s", want, answer)
 			}
 		}
-		if log := s.exits(0, in(v, asRedirect)...); strings.Count(log, "rules applied") != len(iptables.Families) {
+		if log := s.exits(0, in(v, asRedirect)...); strings.Count(log, "rules applied") != len(inet.Families) {
 			t.Errorf("want both families written:\n%s", log)
 		}
 		if diff := cmp.Diff(before, s.state()); diff != "" {
@@ -95,9 +96,9 @@ func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 // too late.
 func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
-		s.printsUnreadably(v, iptables.IPv4)
-		s.wrap(tool(v, iptables.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
-		s.wrap(strings.TrimSuffix(tool(v, iptables.IPv4), "-restore"), `case $1 in --version) ;; *) sleep 2.5 ;; esac; exec "$real" "$@"`)
+		s.printsUnreadably(v, inet.IPv4)
+		s.wrap(tool(v, inet.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
+		s.wrap(strings.TrimSuffix(tool(v, inet.IPv4), "-restore"), `case $1 in --version) ;; *) sleep 2.5 ;; esac; exec "$real" "$@"`)
 		before := s.state()
 		for code, args := range map[int][]string{1: in(v, asRedirect), exitUnknown: checkOf(v, asRedirect)} {
 			log := s.exits(code, append(args, "--timeout", "2s")...)
@@ -108,7 +109,7 @@ func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 		if diff := cmp.Diff(before, s.state()); diff != "" {
 			t.Errorf("left changed (-before +after):\n%s", diff)
 		}
-		if _, err := os.Stat(filepath.Join(s.wrappers, tool(v, iptables.IPv4)+".ran")); err == nil {
+		if _, err := os.Stat(filepath.Join(s.wrappers, tool(v, inet.IPv4)+".ran")); err == nil {
 			t.Error("rules were written")
 		}
 	})
@@ -119,7 +120,7 @@ func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 func TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
 		program := built
-		s.printsUnreadably(v, iptables.IPv4)
+		s.printsUnreadably(v, inet.IPv4)
 		if err := os.Chmod(filepath.Dir(s.wrappers), 0o755); err != nil {
 			t.Fatal(err)
 		}

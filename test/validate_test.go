@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -28,7 +29,7 @@ func checks(log, outcome string) int { return strings.Count(log, "\t"+outcome+"\
 func (s stage) validates(t *testing.T, run func(...string) string) {
 	t.Helper()
 	log := run(append([]string{applyCommand, "--skip-rule-apply", "--run-validation"}, s.Args...)...)
-	if !strings.Contains(log, "Validation passed") || checks(log, "check passed") == 0 && s.Save(iptables.IPv4)+s.Save(iptables.IPv6) != "" {
+	if !strings.Contains(log, "Validation passed") || checks(log, "check passed") == 0 && s.Save(inet.IPv4)+s.Save(inet.IPv6) != "" {
 		t.Errorf("validation:\n%s", log)
 	}
 	for line := range strings.Lines(log) {
@@ -112,7 +113,7 @@ func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
 			}
 			for outcome, names := range map[string][]string{"info\tcheck passed": tt.passes, "warn\tnot checked": tt.lacks} {
 				for _, name := range names {
-					for _, f := range iptables.Families {
+					for _, f := range inet.Families {
 						if line := fmt.Sprintf("%s\t{\"family\": %q, \"check\": %q", outcome, f, name); !strings.Contains(log, line) {
 							t.Errorf("no line %s:\n%s", line, log)
 						}
@@ -161,7 +162,7 @@ func TestValidationIsNotTakenInByAStranger(t *testing.T) {
 	t.Run("on-the-ports", func(t *testing.T) {
 		t.Parallel()
 		pod := podWith(t, iptables.NFT, sidecarRedirect, "")
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			for _, port := range []uint16{15001, 15006} {
 				go echo(pod.Pod.Listen(t, flow.Identity{}, netip.AddrPortFrom(f.Localhost(), port), false))
 			}

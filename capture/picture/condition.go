@@ -64,7 +64,7 @@ func prefix(p netip.Prefix) string {
 
 // condition is what a rule asks of packets; "" where it takes all. Of a rule of
 // others it is the text that iptables-save prints, since not all of it is known.
-func condition(f iptables.Family, r, other iptables.Rule) string {
+func condition(f inet.Family, r, other iptables.Rule) string {
 	if r.Foreign == nil {
 		return strings.Join(terms(r.Match, other.Match), " ")
 	}

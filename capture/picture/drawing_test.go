@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"istio-init/capture"
-	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // drawn is the canvas of readings.
@@ -142,7 +142,7 @@ func TestDrawingsAreWellFormed(t *testing.T) {
 func TestDrawingTakesTimeByTheRules(t *testing.T) {
 	for _, form := range Forms {
 		least := func(n int) time.Duration {
-			r, best := read(t, iptables.IPv4, many(n)), time.Hour
+			r, best := read(t, inet.IPv4, many(n)), time.Hour
 			for range 3 {
 				start := time.Now()
 				Draw(form, Style{}, r)

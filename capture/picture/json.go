@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // The types of this file are the form JSON; the names of their fields stay. A
@@ -139,7 +140,7 @@ func familyJSON(r *capture.Reading) jsonFamily {
 	return f
 }
 
-func ruleJSON(f iptables.Family, r iptables.Rule, number int, reason string, others bool) jsonRule {
+func ruleJSON(f inet.Family, r iptables.Rule, number int, reason string, others bool) jsonRule {
 	out := jsonRule{Number: number, Text: r.Text(f), Match: matchJSON(r.Match), Target: targetJSON(r), Reason: reason, Others: others}
 	if r.Foreign != nil {
 		out.Foreign = &jsonForeign{Conditions: r.Foreign.Conditions}

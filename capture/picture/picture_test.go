@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 var update = flag.Bool("update", false, "write what is expected anew: goldens, and the pictures of docs")
@@ -64,7 +65,7 @@ func neighbours(t testing.TB) []*capture.Reading {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*capture.Reading{read(t, iptables.IPv4, string(text))}
+	return []*capture.Reading{read(t, inet.IPv4, string(text))}
 }
 
 func TestEachFormHasItsName(t *testing.T) {
@@ -85,7 +86,7 @@ func TestEachFormHasItsName(t *testing.T) {
 // TestSavedRulesAreThoseOfTheKernel: what was read of a dump is saved as it was.
 func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 	t.Parallel()
-	everyDump(t, func(t *testing.T, f iptables.Family, text string) {
+	everyDump(t, func(t *testing.T, f inet.Family, text string) {
 		s, err := iptables.ParseSnapshot(f, text)
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +101,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 func TestNothingIsDrawnOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, form := range Forms {
-		for _, readings := range [][]*capture.Reading{nil, {nil}, {capture.Read(iptables.Ruleset{})}, {capture.Read(iptables.Ruleset{}), capture.Read(iptables.Ruleset{Family: iptables.IPv6})}} {
+		for _, readings := range [][]*capture.Reading{nil, {nil}, {capture.Read(iptables.Ruleset{})}, {capture.Read(iptables.Ruleset{}), capture.Read(iptables.Ruleset{Family: inet.IPv6})}} {
 			got := Draw(form, Style{}, readings...)
 			if got != "" && !strings.HasSuffix(got, "\n") {
 				t.Errorf("%s of %d readings ends in the middle of a line: %q", form, len(readings), got)
@@ -126,7 +127,7 @@ func TestBothFamiliesAreDrawnOnceWhereOnlyAddressesDiffer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := Draw(Tree, Style{}, read(t, iptables.IPv6, tt.v6), read(t, iptables.IPv4, v4))
+			got := Draw(Tree, Style{}, read(t, inet.IPv6, tt.v6), read(t, inet.IPv4, v4))
 			for _, want := range tt.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("want %q in\n%s", want, got)

@@ -10,10 +10,11 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // read reads what iptables-save prints.
-func read(t testing.TB, f iptables.Family, text string) *capture.Reading {
+func read(t testing.TB, f inet.Family, text string) *capture.Reading {
 	t.Helper()
 	s, err := iptables.ParseSnapshot(f, text)
 	if err != nil {
@@ -37,7 +38,7 @@ func archive(t testing.TB, path string) []*capture.Reading {
 		t.Fatal(err)
 	}
 	var readings []*capture.Reading
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		for _, file := range a.Files {
 			if file.Name == f.String() {
 				readings = append(readings, read(t, f, string(file.Data)))
@@ -49,14 +50,14 @@ func archive(t testing.TB, path string) []*capture.Reading {
 
 // everyDump calls a test for each dump of both variants of iptables, and for each
 // family of each scenario.
-func everyDump(t *testing.T, test func(t *testing.T, f iptables.Family, text string)) {
+func everyDump(t *testing.T, test func(t *testing.T, f inet.Family, text string)) {
 	t.Helper()
 	scenarios, _ := filepath.Glob("../../testdata/scenarios/*.txtar")
 	dumps, _ := filepath.Glob("../../iptables/testdata/*.save")
 	if len(scenarios) == 0 || len(dumps) == 0 {
 		t.Fatal("no scenarios or no dumps")
 	}
-	run := func(name string, f iptables.Family, text []byte) {
+	run := func(name string, f inet.Family, text []byte) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, f, string(text))
@@ -67,9 +68,9 @@ func everyDump(t *testing.T, test func(t *testing.T, f iptables.Family, text str
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := iptables.IPv4
+		f := inet.IPv4
 		if strings.Contains(path, "ipv6") {
-			f = iptables.IPv6
+			f = inet.IPv6
 		}
 		run(strings.TrimSuffix(filepath.Base(path), ".save"), f, text)
 	}
@@ -78,7 +79,7 @@ func everyDump(t *testing.T, test func(t *testing.T, f iptables.Family, text str
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			for _, file := range a.Files {
 				if file.Name == f.String() {
 					run(strings.TrimSuffix(filepath.Base(path), ".txtar")+"-"+file.Name, f, file.Data)
@@ -92,7 +93,7 @@ func everyDump(t *testing.T, test func(t *testing.T, f iptables.Family, text str
 // what nobody should write.
 func everyReading(t *testing.T, test func(*testing.T, []*capture.Reading)) {
 	t.Helper()
-	everyDump(t, func(t *testing.T, f iptables.Family, text string) {
+	everyDump(t, func(t *testing.T, f inet.Family, text string) {
 		test(t, []*capture.Reading{read(t, f, text)})
 	})
 	for _, name := range []string{"redirect-default", "tproxy-default", "dns-servers", "dns-two-families", "virtual-interface", "outbound-everything-at-once"} {
@@ -104,7 +105,7 @@ func everyReading(t *testing.T, test func(*testing.T, []*capture.Reading)) {
 	for name, text := range map[string]string{"hostile": hostile(), "many": many(5000), "deep": deep(60), "loops": loops} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, []*capture.Reading{read(t, iptables.IPv4, text)})
+			test(t, []*capture.Reading{read(t, inet.IPv4, text)})
 		})
 	}
 }

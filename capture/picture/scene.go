@@ -6,6 +6,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A scene is the pod of a sheet, as it is drawn: on the left what is outside; in
@@ -193,7 +194,7 @@ func (s *scene) fromProxy() string {
 	}
 	var addrs []string
 	for _, f := range s.families {
-		addrs = append(addrs, map[iptables.Family]string{iptables.IPv4: "127.0.0.6", iptables.IPv6: "::6"}[f])
+		addrs = append(addrs, map[inet.Family]string{inet.IPv4: "127.0.0.6", inet.IPv6: "::6"}[f])
 	}
 	return "called by the proxy by lo from " + strings.Join(addrs, "|")
 }

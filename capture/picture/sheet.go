@@ -7,12 +7,13 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A sheet is what is shown at once: the rules of one family, or of two that
 // differ in nothing but addresses.
 type sheet struct {
-	families []iptables.Family
+	families []inet.Family
 	differ   bool // addresses stand as IPV4|IPV6
 	config   capture.Config
 	captures bool
@@ -103,19 +104,19 @@ func alike(a, b iptables.Ruleset) bool {
 
 // unaddressed is the text of a rule with every address exchanged for one.
 func unaddressed(r iptables.Rule) string {
-	some := netip.PrefixFrom(iptables.IPv6.Any(), 1)
+	some := netip.PrefixFrom(inet.IPv6.Any(), 1)
 	if r.Src.Set {
 		r.Src.Val = some
 	}
 	if r.Dst.Set {
 		r.Dst.Val = some
 	}
-	return r.Text(iptables.IPv4)
+	return r.Text(inet.IPv4)
 }
 
 // newSheet puts a reading on a sheet, and another that is alike, or the same.
 func newSheet(r, other *capture.Reading) *sheet {
-	s := &sheet{families: []iptables.Family{r.Rules.Family}, captures: r.Captures(), byName: map[place]*chain{}}
+	s := &sheet{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), byName: map[place]*chain{}}
 	s.config = capture.Configuration(r, other)
 	if r != other {
 		s.families = append(s.families, other.Rules.Family)

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // numbered is a rule in a tree or a table: the line that begins with its number.
@@ -150,7 +151,7 @@ func rulesOf(readings []*capture.Reading) (all []iptables.Rule) {
 // TestNothingMovesATerminal: what a form for one prints are characters that do.
 func TestNothingMovesATerminal(t *testing.T) {
 	t.Parallel()
-	r := read(t, iptables.IPv4, hostile())
+	r := read(t, inet.IPv4, hostile())
 	for _, form := range []Form{Tree, Table, Dot, Mermaid, SVG} {
 		for i, c := range Draw(form, Style{}, r) {
 			if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == utf8.RuneError) {

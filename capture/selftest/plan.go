@@ -8,12 +8,13 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // Prepare plans the proof of a valid config in one family, here. port is the one
 // that is connected to where the config demands no other. A config without rules in
 // the family has nothing to prove.
-func Prepare(c capture.Config, f iptables.Family, port uint16, here Site) Plan {
+func Prepare(c capture.Config, f inet.Family, port uint16, here Site) Plan {
 	p := &planner{c: c, f: f, here: here, rules: capture.Rules(c, f)}
 	p.plan = Plan{Family: f, Self: here.self()}
 	if len(p.rules.Tables) == 0 {
@@ -33,7 +34,7 @@ func Prepare(c capture.Config, f iptables.Family, port uint16, here Site) Plan {
 // A planner is a plan in the making.
 type planner struct {
 	c     capture.Config
-	f     iptables.Family
+	f     inet.Family
 	rules iptables.Ruleset
 	here  Site
 	port  uint16 // connected to where no other is meant

@@ -12,16 +12,17 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // pod is a site with an address and a default route, where all powers are had.
-func pod(f iptables.Family, change func(*Site)) Site {
+func pod(f inet.Family, change func(*Site)) Site {
 	own := [...]netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8:244::2")}[f]
 	s := Site{
 		Addr:   own,
 		Powers: netutil.Powers{SetUID: true, SetGID: true, Raw: true},
 		PathTo: func(a netip.Addr) (netutil.Path, error) {
-			if a.IsLoopback() || a == own || a == capture.Passthrough(iptables.IPv6) {
+			if a.IsLoopback() || a == own || a == capture.Passthrough(inet.IPv6) {
 				return netutil.Path{Interface: "lo", Src: a}, nil
 			}
 			return netutil.Path{Interface: "eth0", Src: own}, nil
@@ -83,7 +84,7 @@ inbound connection: only a packet from another machine meets the rules of PREROU
 // them must not be there.
 var plans = []struct {
 	name   string
-	family iptables.Family
+	family inet.Family
 	config func(*capture.Config)
 	here   func(*Site)
 	want   string
@@ -184,7 +185,7 @@ proxy to the app, with the address of the peer: 0:0 from 192.0.2.1 with mark 0x5
 `,
 	},
 	{
-		name: "tproxy-of-listed-ports", family: iptables.IPv6,
+		name: "tproxy-of-listed-ports", family: inet.IPv6,
 		config: func(c *capture.Config) {
 			c.Mode, c.InboundPorts = capture.TProxy, capture.Scope[iptables.PortRange]{Only: []iptables.PortRange{iptables.Port(80)}}
 		},
@@ -217,7 +218,7 @@ look-up of the app over tcp: 0:0 -> tcp 192.0.2.1:53 = port 15053
 `,
 	},
 	{
-		name: "servers-of-the-other-family", family: iptables.IPv6,
+		name: "servers-of-the-other-family", family: inet.IPv6,
 		config: func(c *capture.Config) { c.DNS.Servers = []netip.Addr{netip.MustParseAddr("10.96.0.10")} },
 		want:   "-look-up of the app over udp",
 	},
@@ -232,10 +233,10 @@ proxy (user 1337) to its own pod: 1337:1337 -> tcp 10.244.0.2:15002 = port 15006
 `,
 	},
 	{
-		name: "no-address-and-no-route", family: iptables.IPv6,
+		name: "no-address-and-no-route", family: inet.IPv6,
 		here: func(s *Site) {
 			s.Addr, s.PathTo = netip.Addr{}, func(a netip.Addr) (netutil.Path, error) {
-				if a.IsLoopback() || a == capture.Passthrough(iptables.IPv6) {
+				if a.IsLoopback() || a == capture.Passthrough(inet.IPv6) {
 					return netutil.Path{Interface: "lo", Src: a}, nil
 				}
 				return netutil.Path{}, errors.New("no route")
@@ -268,7 +269,7 @@ app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 15001
 
 func TestThePublishedCommandIsProvedByTheseConnections(t *testing.T) {
 	t.Parallel()
-	if diff := cmp.Diff(strings.TrimPrefix(whole, "\n"), lines(Prepare(sidecar(nil), iptables.IPv4, 15002, pod(iptables.IPv4, nil)))); diff != "" {
+	if diff := cmp.Diff(strings.TrimPrefix(whole, "\n"), lines(Prepare(sidecar(nil), inet.IPv4, 15002, pod(inet.IPv4, nil)))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -295,8 +296,8 @@ func TestAConnectionIsPlannedForEachKindOfTraffic(t *testing.T) {
 
 func TestNothingIsPlannedWhereThereAreNoRules(t *testing.T) {
 	t.Parallel()
-	none := Prepare(sidecar(func(c *capture.Config) { c.Mode = capture.None }), iptables.IPv4, 15002, pod(iptables.IPv4, nil))
-	old := Prepare(sidecar(func(c *capture.Config) { c.Generation = capture.Istio1_0 }), iptables.IPv6, 15002, pod(iptables.IPv6, nil))
+	none := Prepare(sidecar(func(c *capture.Config) { c.Mode = capture.None }), inet.IPv4, 15002, pod(inet.IPv4, nil))
+	old := Prepare(sidecar(func(c *capture.Config) { c.Generation = capture.Istio1_0 }), inet.IPv6, 15002, pod(inet.IPv6, nil))
 	for _, p := range []Plan{none, old} {
 		if len(p.Probes)+len(p.Listeners) > 0 {
 			t.Errorf("planned: %+v", p)
@@ -311,7 +312,7 @@ func TestNothingIsPlannedWhereThereAreNoRules(t *testing.T) {
 func TestThePortOfTestsIsNoneThatMeansSomethingElse(t *testing.T) {
 	t.Parallel()
 	for _, port := range []uint16{15001, 15006, 15008, 53, 15053, 65535} {
-		plan := Prepare(sidecar(func(c *capture.Config) { c.InboundPort = 65535 }), iptables.IPv4, port, pod(iptables.IPv4, nil))
+		plan := Prepare(sidecar(func(c *capture.Config) { c.InboundPort = 65535 }), inet.IPv4, port, pod(inet.IPv4, nil))
 		seen := map[netip.AddrPort]bool{}
 		for _, l := range plan.Listeners {
 			if seen[l.At] || !l.Proxy && l.At.Port() == port && port != 15008 && port != 15006 {

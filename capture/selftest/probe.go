@@ -7,6 +7,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // A Site is what has to be known of the namespace to plan for one family.
@@ -18,7 +19,7 @@ type Site struct {
 
 // A Probe is one connection and where it must land.
 type Probe struct {
-	Family iptables.Family
+	Family inet.Family
 	Name   string // in words: who connects to what
 	Who    iptables.Owner
 	From   netip.Addr // source; not valid: the kernel's choice
@@ -89,7 +90,7 @@ type Listener struct {
 // A Plan is what is connected and listened on in one family. The zero value is
 // nothing.
 type Plan struct {
-	Family    iptables.Family
+	Family    inet.Family
 	Self      iptables.Owner // who makes the control connections
 	Listeners []Listener
 	Probes    []Probe

@@ -12,6 +12,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -41,7 +42,7 @@ func prove(ctx context.Context, t *testing.T, ns *kernel.NetNS, c capture.Config
 	ns.Do(t, func() error {
 		powers, err := netutil.SocketPowers()
 		here := Site{Addr: netip.MustParseAddr("10.244.0.2"), PathTo: netutil.PathTo, Powers: powers}
-		results = Run(ctx, Prepare(c, iptables.IPv4, 15002, here))
+		results = Run(ctx, Prepare(c, inet.IPv4, 15002, here))
 		return err
 	})
 	return results
@@ -60,7 +61,7 @@ func openFiles(t *testing.T) int {
 // Not parallel: it counts what the whole process has.
 func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	c := sidecar(func(c *capture.Config) { c.DNS.All = true })
-	right, wrong := silent(t, capture.Rules(c, iptables.IPv4)), silent(t)
+	right, wrong := silent(t, capture.Rules(c, inet.IPv4)), silent(t)
 	_ = prove(t.Context(), t, right, c) // what the runtime opens once is open then
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
 	for range 3 {
@@ -101,7 +102,7 @@ func TestARunEndsWithItsContext(t *testing.T) {
 func TestARunWhoseContextHasEndedClaimsNothing(t *testing.T) {
 	t.Parallel()
 	c := sidecar(nil)
-	ns := silent(t, capture.Rules(c, iptables.IPv4))
+	ns := silent(t, capture.Rules(c, inet.IPv4))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, r := range prove(ctx, t, ns, c) {

@@ -129,8 +129,8 @@ func (p *planner) proxies() []party {
 // documentation are addresses that nobody has (RFC 5737, RFC 3849, RFC 9637), in
 // each family.
 var documentation = inet.PerFamily[[]netip.Addr]{
-	iptables.IPv4: {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")},
-	iptables.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("3fff::1")},
+	inet.IPv4: {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")},
+	inet.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("3fff::1")},
 }
 
 // within returns addresses of a prefix to connect to, those that hardly anybody has

@@ -7,6 +7,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // mostPrefixes is how many destinations of a list are looked at to find one that is
@@ -110,7 +111,7 @@ func (p *planner) inside() {
 		p.add(proxy, "proxy to the tunnel port of its own pod", p.toItself(p.c.TunnelPort))
 		step := p.toItself(p.port)
 		step.From = capture.Passthrough(p.f)
-		if p.f == iptables.IPv6 { // in IPv4 it is one by itself
+		if p.f == inet.IPv6 { // in IPv4 it is one by itself
 			step.Hint = step.From.String() + " is not an address of lo"
 		}
 		p.add(proxy, "proxy to the app, the last step of an inbound connection", step)

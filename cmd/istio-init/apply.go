@@ -159,7 +159,7 @@ func (inv *invocation) addNeeds(done *undoStack, want []iptables.Ruleset) error 
 			return err
 		}
 	}
-	if len(want[iptables.IPv6].Tables) == 0 {
+	if len(want[inet.IPv6].Tables) == 0 {
 		return nil
 	}
 	return inv.passthroughV6(done, true)
@@ -168,7 +168,7 @@ func (inv *invocation) addNeeds(done *undoStack, want []iptables.Ruleset) error 
 // removeNeeds takes away what no rule needs any more, in neither variant. Rules that
 // cannot be looked at may need it.
 func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.Ruleset) error {
-	keep := map[iptables.Family]netutil.TProxyRoute{}
+	keep := map[inet.Family]netutil.TProxyRoute{}
 	for _, rs := range want {
 		if !found.hidden(rs.Family) {
 			keep[rs.Family] = inv.set.route(rs)
@@ -177,7 +177,7 @@ func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.
 	if err := inv.removeRoutes(done, keep); err != nil {
 		return err
 	}
-	if len(want[iptables.IPv6].Tables) > 0 || found.hidden(iptables.IPv6) {
+	if len(want[inet.IPv6].Tables) > 0 || found.hidden(inet.IPv6) {
 		return nil
 	}
 	return inv.passthroughV6(done, false)
@@ -205,8 +205,8 @@ func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables
 }
 
 // captured returns the families of which rules are wanted.
-func captured(want []iptables.Ruleset) []iptables.Family {
-	var families []iptables.Family
+func captured(want []iptables.Ruleset) []inet.Family {
+	var families []inet.Family
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
 			families = append(families, rs.Family)
@@ -261,13 +261,13 @@ func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
 
 // removeRoutes takes away the policy routing of earlier runs from some families, but for
 // one route of each that is to stay (zero: none).
-func (inv *invocation) removeRoutes(done *undoStack, keep map[iptables.Family]netutil.TProxyRoute) error {
+func (inv *invocation) removeRoutes(done *undoStack, keep map[inet.Family]netutil.TProxyRoute) error {
 	there, err := tproxyRoutes.Families()
 	if err != nil {
 		return fmt.Errorf("policy routing: %w", err)
 	}
 	var errs []error
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		route, ok := keep[f]
 		if !ok || !there[f] {
 			continue

@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // arguments returns the command line and the environment of an apply that make the
@@ -87,7 +88,7 @@ func environment(c capture.Config) []string {
 	} else if len(g.Except) > 0 {
 		vars = append(vars, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE="+commaList(g.Except))
 	}
-	if c.LoopbackV4.IsValid() && c.LoopbackV4 != netip.PrefixFrom(iptables.IPv4.Localhost(), 32) {
+	if c.LoopbackV4.IsValid() && c.LoopbackV4 != netip.PrefixFrom(inet.IPv4.Localhost(), 32) {
 		vars = append(vars, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR="+c.LoopbackV4.String())
 	}
 	return vars

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/scenario"
 	"istio-init/test/size"
 )
@@ -61,7 +62,7 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 	}
 	set := parsed(t, again, variables, c.DNS.Servers)
 	families, _ := set.decideFamilies(podAddrs, func() bool { return false })
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		got := iptables.Ruleset{Family: f}
 		if len(families) > int(f) {
 			got = capture.Rules(set.config, f)
@@ -79,8 +80,8 @@ func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
 			if !s.config.ProxiesInbound() {
 				s.config.TProxyTable = capture.DefaultTProxyTable // shows nowhere
 			}
-			rules := []iptables.Ruleset{s.config.Rules(iptables.IPv4), s.config.Rules(iptables.IPv6)}
-			if len(rules[iptables.IPv4].Tables) == 0 || s.Name() == "dns-v6-servers-uncaptured" {
+			rules := []iptables.Ruleset{s.config.Rules(inet.IPv4), s.config.Rules(inet.IPv6)}
+			if len(rules[inet.IPv4].Tables) == 0 || s.Name() == "dns-v6-servers-uncaptured" {
 				return // nothing is captured; or what is not shows in the rules of the other family
 			}
 			makesTheSame(t, rules)
@@ -96,9 +97,9 @@ func TestArgumentsOfRandomRulesMakeThem(t *testing.T) {
 		servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}[:1+(n+1)%2]
 		set := parsed(t, args, variables, servers)
 		families, _ := set.decideFamilies(podAddrs, func() bool { return false })
-		rules := []iptables.Ruleset{capture.Rules(set.config, iptables.IPv4), {Family: iptables.IPv6}}
+		rules := []iptables.Ruleset{capture.Rules(set.config, inet.IPv4), {Family: inet.IPv6}}
 		if len(families) > 1 {
-			rules[iptables.IPv6] = capture.Rules(set.config, iptables.IPv6)
+			rules[inet.IPv6] = capture.Rules(set.config, inet.IPv6)
 		}
 		makesTheSame(t, rules)
 		if t.Failed() {

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // runCheck compares what stands with what the flags would make, or without flags
@@ -171,18 +172,18 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
 	}
 	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return d.passthrough(len(want[iptables.IPv6].Tables) > 0)
+	return d.passthrough(len(want[inet.IPv6].Tables) > 0)
 }
 
 // warn names the rules of others that may take traffic before ours see it.
-func (d *drift) warn(f iptables.Family, s iptables.Snapshot) {
+func (d *drift) warn(f inet.Family, s iptables.Snapshot) {
 	for _, rule := range s.InTheWay() {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
 	}
 }
 
 // routes compares the policy routing of mode TPROXY.
-func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
+func (d *drift) routes(f inet.Family, want netutil.TProxyRoute) error {
 	have, err := tproxyRoutes.List(f)
 	if err != nil {
 		return err
@@ -208,7 +209,7 @@ func (d *drift) routes(f iptables.Family, want netutil.TProxyRoute) error {
 
 // missingRoutes is what of the wanted policy routing is not there. Wanting the zero
 // route is wanting none.
-func missingRoutes(f iptables.Family, have netutil.Routing, want netutil.TProxyRoute) []string {
+func missingRoutes(f inet.Family, have netutil.Routing, want netutil.TProxyRoute) []string {
 	var missing []string
 	if want == (netutil.TProxyRoute{}) {
 		return nil

@@ -43,7 +43,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	}
 	var done undoStack // what could be removed stays removed
 	errs = append(errs,
-		inv.removeRoutes(&done, map[iptables.Family]netutil.TProxyRoute{iptables.IPv4: {}, iptables.IPv6: {}}),
+		inv.removeRoutes(&done, map[inet.Family]netutil.TProxyRoute{inet.IPv4: {}, inet.IPv6: {}}),
 		inv.passthroughV6(&done, false))
 	if stays, _, err := netutil.FindLoopbackAddr(passthroughV6); err == nil && stays {
 		inv.log.Warn(passthroughV6.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
@@ -60,8 +60,8 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, gene
 		return nil, err
 	}
 	err = inv.unreadable(k)
-	after := map[iptables.Family]iptables.Snapshot{}
-	for _, f := range iptables.Families {
+	after := map[inet.Family]iptables.Snapshot{}
+	for _, f := range inet.Families {
 		after[f] = k.State(f)
 	}
 	for _, c := range changes {
@@ -74,7 +74,7 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, gene
 	if len(changes) == 0 && err == nil {
 		inv.log.Info("nothing to remove", namedField("variant", k.Variant()))
 	}
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		if after[f].Ours() {
 			err = errors.Join(err, fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s",
 				f, k.Variant(), strings.Join(after[f].OurChains(), ", ")))
@@ -152,7 +152,7 @@ func (inv *invocation) unreadable(k *iptables.Kernel) error {
 		return nil
 	}
 	var errs []error
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		for _, table := range k.State(f).Unreadable() {
 			ours, err := netutil.NFTChains(f, table, iptables.OwnPrefix)
 			if err == nil && len(ours) > 0 {

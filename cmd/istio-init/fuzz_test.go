@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // An input is what a user says: values by the long name of a flag or the name of
@@ -84,7 +85,7 @@ func checkSettings(t *testing.T, set *settings, problems []error) {
 	if err := set.config.Validate(); err != nil {
 		t.Fatalf("accepted, but the config is not valid: %v", err)
 	}
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		checkRules(t, capture.Rules(set.config, f))
 	}
 }
@@ -165,7 +166,7 @@ func checkRules(t *testing.T, rs iptables.Ruleset) {
 }
 
 // checkRule wants a text to be read as the rule it was printed from.
-func checkRule(t *testing.T, f iptables.Family, want iptables.Rule, text string) {
+func checkRule(t *testing.T, f inet.Family, want iptables.Rule, text string) {
 	t.Helper()
 	got, err := iptables.ParseRule(f, text)
 	if err != nil {

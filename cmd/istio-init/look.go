@@ -10,6 +10,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // kernels are the live states of both variants of iptables.
@@ -38,7 +39,7 @@ func (l live) lost() error {
 
 // hidden tells whether a family has rules that cannot be looked at, since the programs
 // for them are not installed.
-func (l live) hidden(f iptables.Family) bool {
+func (l live) hidden(f inet.Family) bool {
 	return slices.ContainsFunc(l.kernels[:], func(k *iptables.Kernel) bool { return k.Hides(f) })
 }
 
@@ -86,7 +87,7 @@ func identify(ctx context.Context, k *iptables.Kernel, want []iptables.Ruleset) 
 	return caveats, nil
 }
 
-func unreadableText(f iptables.Family, r iptables.UnreadableRule) string {
+func unreadableText(f inet.Family, r iptables.UnreadableRule) string {
 	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted)
 }
 

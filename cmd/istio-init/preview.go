@@ -9,6 +9,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // preview prints the rules and touches nothing.
@@ -79,7 +80,7 @@ func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
 func (inv *invocation) previewClean(found live) error {
 	var text strings.Builder
 	for _, k := range found.kernels {
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			c, err := k.Plan(iptables.Ruleset{Family: f})
 			if err != nil {
 				return err

@@ -154,7 +154,7 @@ func podAddresses(s *settings, v string) (err error) {
 }
 
 // family is that of the addresses; IPv4 where there are none.
-func (q question) family() (iptables.Family, error) {
+func (q question) family() (inet.Family, error) {
 	f := inet.Of(cmp.Or(q.to.addr, q.from.addr))
 	for _, e := range []endpoint{q.to, q.from} {
 		if e.addr.IsValid() && !f.Has(e.addr) {
@@ -170,7 +170,7 @@ const appID = 1000
 // connection says what the question is to the rules: who it is that opens the
 // connection follows from what is given, as from where a connection with that
 // source can come.
-func (q question) connection(sc *scene, f iptables.Family) (capture.Connection, error) {
+func (q question) connection(sc *scene, f inet.Family) (capture.Connection, error) {
 	c := capture.Connection{
 		Proto: q.proto, Src: netip.AddrPortFrom(q.from.addr, q.from.port), Dst: netip.AddrPortFrom(q.to.addr, q.to.port),
 		In: q.in, Out: q.out, Mark: q.mark, State: q.state,
@@ -193,7 +193,7 @@ func (q question) connection(sc *scene, f iptables.Family) (capture.Connection, 
 }
 
 // fromOutside completes a connection that comes in.
-func (q question) fromOutside(sc *scene, f iptables.Family, c capture.Connection) (capture.Connection, error) {
+func (q question) fromOutside(sc *scene, f inet.Family, c capture.Connection) (capture.Connection, error) {
 	if q.out != "" {
 		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.out)
 	}

@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // report tells what became of each family.
 func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, changes []iptables.Change) {
-	changed := map[iptables.Family]iptables.Change{}
+	changed := map[inet.Family]iptables.Change{}
 	for _, c := range changes {
 		changed[c.Family] = c
 	}
@@ -39,8 +40,8 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 }
 
 // familyTitle is the family as Istio's log spells it.
-func familyTitle(f iptables.Family) string {
-	if f == iptables.IPv6 {
+func familyTitle(f inet.Family) string {
+	if f == inet.IPv6 {
 		return "IPv6"
 	}
 	return "IPv4"

@@ -16,6 +16,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/scenario"
 )
@@ -107,7 +108,7 @@ func TestScenarioRulesAreTheGoldens(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.golden(t, "warnings", strings.Join(append(s.settings.warnings, ""), "\n"))
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				rs := s.config.Rules(f)
 				if err := rs.Validate(); err != nil {
 					t.Error(err)
@@ -187,7 +188,7 @@ func TestScenarioGoldensTellWhatAPodHasToKnow(t *testing.T) {
 			}
 			of := func(c flow.Config) known {
 				dns := c.DNS.All || slices.ContainsFunc(c.DNS.Servers, func(server netip.Addr) bool {
-					return slices.ContainsFunc(c.Captured, func(f iptables.Family) bool { return f.Has(server) })
+					return slices.ContainsFunc(c.Captured, func(f inet.Family) bool { return f.Has(server) })
 				})
 				return known{c.Proxy(), c.ProxyPort, c.InboundPort, c.TProxyMark, dns}
 			}

@@ -75,7 +75,7 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 		return sc, errors.Join(err, inv.lookAround(sc))
 	}
 	sc.own, sc.known = slices.Clone(inv.set.podAddrs), len(inv.set.podAddrs) > 0
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		if !slices.ContainsFunc(sc.own, f.Has) {
 			sc.own = append(sc.own, somePod[f])
 		}
@@ -207,7 +207,7 @@ func (sc *scene) guess(dst netip.Addr) (device string, src netip.Addr) {
 }
 
 // pod is the address of the pod in a family.
-func (sc *scene) pod(f iptables.Family) netip.Addr {
+func (sc *scene) pod(f inet.Family) netip.Addr {
 	if i := slices.IndexFunc(sc.own, f.Has); i >= 0 {
 		return sc.own[i]
 	}

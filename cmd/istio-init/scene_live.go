@@ -10,6 +10,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // liveScene is the rules of the namespace: those of the variant that holds ours,
@@ -25,7 +26,7 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	}
 	sc := &scene{name: "the rules that stand", variant: k.Variant().String(), live: true}
 	sc.doubts = found.doubts(k)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		sc.readings = append(sc.readings, capture.Read(k.State(f).Ruleset()))
 	}
 	return sc, nil
@@ -47,7 +48,7 @@ func (l live) standing(force *iptables.Variant) *iptables.Kernel {
 }
 
 func holdsRules(k *iptables.Kernel) bool {
-	return slices.ContainsFunc(iptables.Families[:], func(f iptables.Family) bool { return k.State(f).Rules() > 0 })
+	return slices.ContainsFunc(inet.Families[:], func(f inet.Family) bool { return k.State(f).Rules() > 0 })
 }
 
 // doubts are what stands in the namespace and is not among the rules of a variant.
@@ -75,7 +76,7 @@ func (l live) unseen(k *iptables.Kernel) []string {
 		case holdsRules(other) && !other.Holds():
 			doubts = append(doubts, fmt.Sprintf("rules of others stand in the variant %s, which every packet meets as well", other.Variant()))
 		}
-		for _, f := range iptables.Families {
+		for _, f := range inet.Families {
 			doubts = append(doubts, unprintable(other.State(f))...)
 		}
 	}
@@ -131,7 +132,7 @@ func (sc *scene) lookAtRoutes() error {
 		want := netutil.TProxyRoute{Mark: sc.config.TProxyMark, Table: sc.config.TProxyTable}
 		sc.problems = append(sc.problems, missingRoutes(r.Rules.Family, have, want)...)
 	}
-	if !sc.readings[iptables.IPv6].Captures() {
+	if !sc.readings[inet.IPv6].Captures() {
 		return nil
 	}
 	there, _, err := netutil.FindLoopbackAddr(passthroughV6)

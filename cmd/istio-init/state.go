@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A captureState is what is captured; also the form of check --output json without flags
@@ -57,7 +58,7 @@ func describe(sc *scene) captureState {
 	}
 	s.Captures, s.Generation = true, sc.config.Generation.String()
 	s.Exact = sc.config.Validate() == nil && !slices.ContainsFunc(own, func(rs iptables.Ruleset) bool { return !makes(sc.config, rs) })
-	s.Arguments, s.Variables = arguments(sc.config, len(own) == len(iptables.Families))
+	s.Arguments, s.Variables = arguments(sc.config, len(own) == len(inet.Families))
 	for _, f := range sc.config.Facts() {
 		s.Facts = append(s.Facts, fact(f))
 	}

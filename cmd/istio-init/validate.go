@@ -9,8 +9,8 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/selftest"
-	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // repairHint is for pods whose rules a plugin of the node makes.
@@ -60,7 +60,7 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 	if err := errors.Join(addrsErr, powersErr); err != nil {
 		return nil, err
 	}
-	if slices.Contains(families, iptables.IPv6) { // the run may just have added it
+	if slices.Contains(families, inet.IPv6) { // the run may just have added it
 		if err := netutil.AwaitLoopbackAddr(ctx, passthroughV6); err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 }
 
 // podAddr is the first address of a family by which others reach the pod.
-func podAddr(addrs []netutil.Addr, f iptables.Family) netip.Addr {
+func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 	for _, a := range addrs {
 		if f.Has(a.IP) {
 			return a.IP

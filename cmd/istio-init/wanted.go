@@ -7,6 +7,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // complete takes what the configuration needs of the machine besides the input.
@@ -33,7 +34,7 @@ func (inv *invocation) planned() ([]iptables.Ruleset, error) {
 }
 
 // families are those that are captured, and what to warn of.
-func (inv *invocation) families() (families []iptables.Family, warnings []string, err error) {
+func (inv *invocation) families() (families []inet.Family, warnings []string, err error) {
 	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return nil, nil, err
@@ -52,8 +53,8 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}
-	want := make([]iptables.Ruleset, len(iptables.Families))
-	for _, f := range iptables.Families {
+	want := make([]iptables.Ruleset, len(inet.Families))
+	for _, f := range inet.Families {
 		want[f].Family = f
 	}
 	for _, f := range families {

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"istio-init/capture"
-	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // explainInput warns of values that mean nothing, where Istio is silent.
@@ -56,14 +56,14 @@ func (s *settings) resolveDNS(servers func() ([]netip.Addr, error)) (warning str
 // address of the namespace decides, and with --dual-stack any IPv6 address does.
 // IPv4 rules are always there. v6Off tells whether the namespace has no IPv6. The
 // warnings name what stays uncaptured.
-func (s *settings) decideFamilies(addrs []netutil.Addr, v6Off func() bool) (families []iptables.Family, warnings []string) {
+func (s *settings) decideFamilies(addrs []netutil.Addr, v6Off func() bool) (families []inet.Family, warnings []string) {
 	var v6 []string
 	for _, a := range addrs {
 		if !a.IP.Is4() {
 			v6 = append(v6, fmt.Sprintf("%s (%s)", a.IP, a.Interface))
 		}
 	}
-	both := iptables.Families[:]
+	both := inet.Families[:]
 	switch {
 	case s.families == familiesDual:
 		return both, nil

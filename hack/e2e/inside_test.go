@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
 
@@ -77,7 +78,7 @@ func runBesideOthers(t *testing.T, program string) {
 	for _, v := range iptables.Variants {
 		for _, rules := range others {
 			ns := kernel.NewNetNS(t)
-			for _, f := range iptables.Families {
+			for _, f := range inet.Families {
 				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1))
 			}
 			ns.Run(t, "", program, "apply", "-u", "1337", "-i", "*", "-b", "*", "--ip-family", "dual", "--force-iptables-binary", v.String())

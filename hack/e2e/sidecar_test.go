@@ -17,6 +17,7 @@ import (
 	"istio-init/hack/e2e/echo"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // TestAPodIsServedByItsSidecar runs a pod in each mode and with each variant.
@@ -122,7 +123,7 @@ func (p *pod) startsInitAgain(t *testing.T) {
 func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		p.inside(t, rule, strings.Replace(iptables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
 	}
 }
@@ -191,7 +192,7 @@ func (p *pod) serveOutside(t *testing.T) {
 // exchange makes requests in each direction and family.
 func (p *pod) exchange(t *testing.T) {
 	t.Helper()
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		client := passthrough[f] // of what the sidecar sends to the app
 		if p.mode == "TPROXY" {
 			client = peerAddr[f]

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
 )
@@ -109,14 +110,14 @@ func TestFakeAgreesWithTheKernel(t *testing.T) {
 			for _, tt := range scripts {
 				t.Run(tt.name, func(t *testing.T) {
 					ns, k := kernel.NewNetNS(t), load(t)
-					if err := ns.Restore(t, v, iptables.IPv4, base); err != nil {
+					if err := ns.Restore(t, v, inet.IPv4, base); err != nil {
 						t.Fatal(err)
 					}
-					want, got := k.Restore(tt.script), ns.Restore(t, v, iptables.IPv4, tt.script)
+					want, got := k.Restore(tt.script), ns.Restore(t, v, inet.IPv4, tt.script)
 					if (want == nil) != (got == nil) {
 						t.Errorf("the fake says %v, the kernel %v, of\n%s", want, got, tt.script)
 					}
-					if diff := cmp.Diff(k.String(), ns.Save(t, v, iptables.IPv4)); diff != "" {
+					if diff := cmp.Diff(k.String(), ns.Save(t, v, inet.IPv4)); diff != "" {
 						t.Errorf("after\n%s\n(-fake +kernel):\n%s", tt.script, diff)
 					}
 				})

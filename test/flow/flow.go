@@ -25,6 +25,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Flow is one line of the truth table:
@@ -129,7 +130,7 @@ func addrs(v4, v6 string) [2]netip.Addr {
 }
 
 // Addr returns the address of a host, by the name that flows use.
-func Addr(host string, f iptables.Family) netip.Addr {
+func Addr(host string, f inet.Family) netip.Addr {
 	a, ok := hosts[host]
 	if !ok {
 		panic(fmt.Sprintf("%q is no host of the network", host))
@@ -139,13 +140,13 @@ func Addr(host string, f iptables.Family) netip.Addr {
 
 // families are those in which the flow can be: a name has both, unless 4 or 6
 // is behind it.
-func (f Flow) families() []iptables.Family {
+func (f Flow) families() []inet.Family {
 	if _, ok := hosts[f.Host]; ok {
-		return iptables.Families[:]
+		return inet.Families[:]
 	}
-	for _, family := range iptables.Families {
+	for _, family := range inet.Families {
 		if f.Dst(family).IsValid() {
-			return []iptables.Family{family}
+			return []inet.Family{family}
 		}
 	}
 	return nil
@@ -153,7 +154,7 @@ func (f Flow) families() []iptables.Family {
 
 // In returns the families in which the flow is to be seen where those are
 // captured: the one it names, else the captured ones.
-func (f Flow) In(captured []iptables.Family) []iptables.Family {
+func (f Flow) In(captured []inet.Family) []inet.Family {
 	if named := f.families(); len(named) == 1 {
 		return named
 	}
@@ -161,7 +162,7 @@ func (f Flow) In(captured []iptables.Family) []iptables.Family {
 }
 
 // Dst returns the destination in a family; not valid when it has none there.
-func (f Flow) Dst(family iptables.Family) netip.Addr {
+func (f Flow) Dst(family inet.Family) netip.Addr {
 	name := f.Host
 	if a, ok := hosts[name]; ok {
 		return a[family]

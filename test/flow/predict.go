@@ -9,12 +9,13 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Config is what a pod needs to know of a configuration to be built for it.
 type Config struct {
 	capture.Config
-	Captured []iptables.Family
+	Captured []inet.Family
 }
 
 // ApplyDefaults gives Istio's default to what a pod has to know and is not given:
@@ -40,7 +41,7 @@ func (c Config) Proxy() Identity {
 }
 
 // Rules returns the rules of a family; none when it is not captured.
-func (c Config) Rules(f iptables.Family) iptables.Ruleset {
+func (c Config) Rules(f inet.Family) iptables.Ruleset {
 	if !slices.Contains(c.Captured, f) {
 		return iptables.Ruleset{Family: f}
 	}
@@ -59,14 +60,14 @@ func (p Prediction) String() string {
 	fmt.Fprintf(&b, "%s, by", p.Outcome)
 	for _, stage := range p.Leg.Stages {
 		for _, s := range stage.Steps {
-			fmt.Fprintf(&b, "\n  %s %s %s rule %d: %s", stage.Hook, s.Table, s.Chain, s.Index+1, s.Rule.Text(iptables.IPv4))
+			fmt.Fprintf(&b, "\n  %s %s %s rule %d: %s", stage.Hook, s.Table, s.Chain, s.Index+1, s.Rule.Text(inet.IPv4))
 		}
 	}
 	return b.String()
 }
 
 // Predict walks the first packet of a flow through the rules of a configuration.
-func Predict(c Config, f Flow, family iptables.Family) Prediction {
+func Predict(c Config, f Flow, family inet.Family) Prediction {
 	return PredictBy(c, c.Rules(family), f)
 }
 
@@ -90,7 +91,7 @@ func (c Config) site() capture.Site {
 }
 
 // Connection is a flow as the rules meet it.
-func (f Flow) Connection(c Config, family iptables.Family) capture.Connection {
+func (f Flow) Connection(c Config, family inet.Family) capture.Connection {
 	to := capture.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
 	if f.Stray {
 		to.State = iptables.Invalid
@@ -136,9 +137,9 @@ func Device(dst netip.Addr) string {
 
 // source returns the source address that the kernel picks.
 func source(dst netip.Addr, device string) netip.Addr {
-	family := iptables.IPv4
+	family := inet.IPv4
 	if dst.Is6() {
-		family = iptables.IPv6
+		family = inet.IPv6
 	}
 	switch {
 	case dst.IsLoopback():

@@ -8,7 +8,7 @@
 //	kernel.NeedVariant(t, iptables.NFT)
 //	ns := kernel.NewNetNS(t)
 //	ns.Run(t, script, "iptables-nft-restore", "--noflush")
-//	got := ns.Save(t, iptables.NFT, iptables.IPv4)
+//	got := ns.Save(t, iptables.NFT, inet.IPv4)
 //
 // A NetNS may be used from any goroutine and from parallel tests: what runs in it
 // runs on a thread of its own.
@@ -31,6 +31,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // Need skips the test unless it runs as root, where a network namespace can be made,
@@ -91,7 +92,7 @@ func Required() bool { return os.Getenv("KERNEL_TESTS") == "require" }
 // families, and for a kernel that has it.
 func NeedVariant(t testing.TB, v iptables.Variant) {
 	t.Helper()
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		Need(t, program(v, f, "save"), program(v, f, "restore"))
 	}
 	if err := has(t, v); err != nil {
@@ -103,7 +104,7 @@ func NeedVariant(t testing.TB, v iptables.Variant) {
 func has(t testing.TB, v iptables.Variant) error {
 	t.Helper()
 	ns := NewNetNS(t)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		if _, err := ns.Try(t, "*nat\nCOMMIT\n", program(v, f, "restore"), "--noflush"); err != nil {
 			return err
 		}
@@ -195,14 +196,14 @@ func (n *NetNS) Try(t testing.TB, stdin, name string, args ...string) (stdout st
 }
 
 // Restore gives a script to iptables-restore --noflush.
-func (n *NetNS) Restore(t testing.TB, v iptables.Variant, f iptables.Family, script string) error {
+func (n *NetNS) Restore(t testing.TB, v iptables.Variant, f inet.Family, script string) error {
 	t.Helper()
 	_, err := n.Try(t, script, program(v, f, "restore"), "--noflush")
 	return err
 }
 
 // Save returns what iptables-save prints, made [Plain].
-func (n *NetNS) Save(t testing.TB, v iptables.Variant, f iptables.Family) string {
+func (n *NetNS) Save(t testing.TB, v iptables.Variant, f inet.Family) string {
 	t.Helper()
 	return Plain(n.Run(t, "", program(v, f, "save")))
 }
@@ -225,7 +226,7 @@ func Plain(save string) string {
 }
 
 // program names the tool that saves or restores.
-func program(v iptables.Variant, f iptables.Family, what string) string {
+func program(v iptables.Variant, f inet.Family, what string) string {
 	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-" + what
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
@@ -46,9 +47,9 @@ func answerEnd(local netip.AddrPort, packet string) string {
 // answerAgent is what the agent does with a look-up: it asks its own server,
 // whose answer may come from the same address and port that the app asked.
 func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
-	family := iptables.IPv4
+	family := inet.IPv4
 	if local.Addr().Is6() {
-		family = iptables.IPv6
+		family = inet.IPv6
 	}
 	answer := fmt.Sprintf("via %d -\n", agentPort)
 	server := p.upstreamDNS(family)
@@ -60,7 +61,7 @@ func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 }
 
 // upstreamDNS is the server that the agent asks: the first of those captured.
-func (p *Pod) upstreamDNS(f iptables.Family) netip.Addr {
+func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 	for _, s := range p.config.DNS.Servers {
 		if f.Has(s) {
 			return s

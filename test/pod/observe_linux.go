@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
@@ -22,7 +23,7 @@ var tokens atomic.Uint64
 // Observe makes the connection of a flow in one family and tells its outcome as
 // the sockets saw it, and what they said. An outcome that is none of those of a
 // flow says what is wrong: a loop, a lost answer, another destination.
-func (p *Pod) Observe(f flow.Flow, family iptables.Family) (outcome, said string) {
+func (p *Pod) Observe(f flow.Flow, family inet.Family) (outcome, said string) {
 	node, who := p.Pod, flow.Identity{}
 	if id, inside := f.Identity(p.config.Proxy()); inside {
 		who = id

@@ -17,6 +17,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
@@ -49,7 +50,7 @@ func New(t TB, c flow.Config) *Pod {
 	link(t, p.Pod, "eth0", p.Peer, "eth0")
 	link(t, p.Pod, "eth1", p.VM, "eth0")
 	p.Pod.forward(t)
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		bits := []int{24, 64}[f]
 		p.Pod.addAddr(t, "eth0", flow.Addr("pod", f), bits)
 		p.Pod.addAddr(t, "eth1", flow.Addr("pod2", f), bits)
@@ -106,7 +107,7 @@ func (p *Pod) Serve(t TB, flows []flow.Flow) {
 	t.Helper()
 	p.serveProxy(t)
 	for _, f := range flows {
-		for _, family := range f.In(iptables.Families[:]) {
+		for _, family := range f.In(inet.Families[:]) {
 			dst := netip.AddrPortFrom(f.Dst(family), f.Port)
 			switch {
 			case f.Outcome == "refused":
@@ -154,7 +155,7 @@ func (p *Pod) serveEnd(t TB, node *Node, who flow.Identity, proto iptables.Proto
 func (p *Pod) serveProxy(t TB) {
 	t.Helper()
 	c, who := p.config, p.config.Proxy()
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		on := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(f.Any(), port) }
 		p.serveTCP(t, p.Pod, who, on(c.ProxyPort), false, (*Pod).handleOutbound)
 		if c.InboundPort != c.ProxyPort {

@@ -16,6 +16,7 @@ import (
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
@@ -105,9 +106,9 @@ func (p *Pod) handleOutbound(conn *net.TCPConn) error {
 // atLocalhost is where a proxy that has one port for both ways, as in Istio 1.0,
 // sends what is for the pod.
 func atLocalhost(dst netip.AddrPort) netip.AddrPort {
-	family := iptables.IPv4
+	family := inet.IPv4
 	if dst.Addr().Is6() {
-		family = iptables.IPv6
+		family = inet.IPv6
 	}
 	return netip.AddrPortFrom(family.Localhost(), dst.Port())
 }

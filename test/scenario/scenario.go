@@ -14,6 +14,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
 
@@ -87,7 +88,7 @@ func (s *Scenario) LookupEnv(name string) (string, bool) {
 }
 
 // Save is what iptables-save prints of the golden rules of a family.
-func (s *Scenario) Save(f iptables.Family) string {
+func (s *Scenario) Save(f inet.Family) string {
 	save, _, _ := strings.Cut(s.Section(f.String()), "\n# ip ")
 	if save != "" && !strings.HasSuffix(save, "\n") {
 		save += "\n"
@@ -96,7 +97,7 @@ func (s *Scenario) Save(f iptables.Family) string {
 }
 
 // Routes are the commands of ip(8) of the policy routing of a family.
-func (s *Scenario) Routes(f iptables.Family) (commands []string) {
+func (s *Scenario) Routes(f inet.Family) (commands []string) {
 	for line := range strings.Lines(s.Section(f.String())) {
 		if command, ok := strings.CutPrefix(line, "# ip "); ok {
 			commands = append(commands, strings.TrimSpace(command))
@@ -106,7 +107,7 @@ func (s *Scenario) Routes(f iptables.Family) (commands []string) {
 }
 
 // Rules are the golden rules of a family.
-func (s *Scenario) Rules(t testing.TB, f iptables.Family) iptables.Ruleset {
+func (s *Scenario) Rules(t testing.TB, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	snapshot, err := iptables.ParseSnapshot(f, s.Save(f))
 	if err != nil {
@@ -124,14 +125,14 @@ func (s *Scenario) Config(t testing.TB) flow.Config {
 	t.Helper()
 	var c flow.Config
 	var readings []*capture.Reading
-	for _, f := range iptables.Families {
+	for _, f := range inet.Families {
 		readings = append(readings, capture.Read(s.Rules(t, f)))
 		if s.Section(f.String()) != "" {
 			c.Captured = append(c.Captured, f)
 		}
 	}
 	if len(c.Captured) == 0 {
-		c.Captured = iptables.Families[:]
+		c.Captured = inet.Families[:]
 	}
 	c.Config = capture.Configuration(readings...)
 	if slices.Contains(s.Args, capture.TProxy.String()) {
