@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 var wantOurs = Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{

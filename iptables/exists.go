@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 
-	"istio-init/netutil/inet"
-
 	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"istio-init/netutil/inet"
 )
 
 // Identify asks iptables whether the [Snapshot.UnreadableRules] of a family are the

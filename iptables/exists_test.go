@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // unreadableSave has a rule of wantOurs in words that the types cannot express.

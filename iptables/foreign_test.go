@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // stateOf reads what iptables-save prints.

@@ -5,10 +5,10 @@ import (
 	"reflect"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"istio-init/netutil/inet"
 )
 
 var (

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // TestRestoreErrorQuotesTheRefusedLine has what iptables-restore 1.8.9 said to

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // natOf is a table nat whose OUTPUT jumps to ISTIO_A, which holds the rules.

@@ -98,6 +98,7 @@ func (v Verdict) text(w *words, _ inet.Family) { w.add("-j", v.String()) }
 func (t Redirect) text(w *words, _ inet.Family) {
 	w.add("-j", "REDIRECT", "--to-ports", strconv.Itoa(int(t.Port)))
 }
+
 func (t Zone) text(w *words, _ inet.Family)   { w.add("-j", "CT", "--zone", strconv.Itoa(int(t.ID))) }
 func (SaveMark) text(w *words, _ inet.Family) { w.add("-j", "CONNMARK", "--save-mark", fullNFMask) }
 func (RestoreMark) text(w *words, _ inet.Family) {

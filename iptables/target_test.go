@@ -3,9 +3,9 @@ package iptables
 import (
 	"testing"
 
-	"istio-init/netutil/inet"
-
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 func TestTargetText(t *testing.T) {
