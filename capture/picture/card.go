@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -79,13 +79,13 @@ func (s *scene) card(c *chain, out, called bool) {
 func (s *scene) leaks(c *chain, folds []fold) bool {
 	last := folds[len(folds)-1].rows
 	l := s.leadsBelow(c)
-	return (c.table == iptables.NAT || c.table == iptables.Mangle) && l != capture.Dropped && !catchesAll(last[len(last)-1])
+	return (c.table == iptables.NAT || c.table == iptables.Mangle) && l != path.Dropped && !catchesAll(last[len(last)-1])
 }
 
 // leadsBelow is leads for a chain that captures by others.
-func (s *scene) leadsBelow(c *chain) capture.Landing {
+func (s *scene) leadsBelow(c *chain) path.Outcome {
 	for _, r := range c.rows {
-		if to := s.find(c.table, r.goes); to != nil && s.leads(to) != capture.Direct {
+		if to := s.find(c.table, r.goes); to != nil && s.leads(to) != path.Direct {
 			return s.leads(to)
 		}
 	}
@@ -186,15 +186,15 @@ func (s *scene) leave(c *chain, r row, y float64, out bool) {
 	switch {
 	case to != nil && to.own:
 		e.kind, e.chain, e.way = toChain, to, through(out)
-		if l := s.leads(to); l != capture.Direct {
+		if l := s.leads(to); l != path.Direct {
 			e.way = wayTo(l, out)
 		}
-	case !ok || landing.landing == capture.Unknown:
+	case !ok || landing.landing == path.Unknown:
 		return
-	case landing.landing == capture.Direct:
+	case landing.landing == path.Direct:
 		e = s.direct(c, out, byLo(r))
 		e.y, e.accepted = y, r.rule.Target == iptables.Accept
-	case landing.landing == capture.Dropped:
+	case landing.landing == path.Dropped:
 		e.kind, e.way = toNowhere, lostWay
 	default:
 		e.kind, e.end, e.way = toPlace, landing, wayTo(landing.landing, out)

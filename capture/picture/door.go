@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 )
 
 // A door is a short chain that captures, beside the chains that lead to it; or only
@@ -42,7 +42,7 @@ func (s *scene) isDoor(c *chain) bool {
 		}
 	}
 	l := s.leads(c)
-	return l == capture.Inbound || l == capture.Outbound
+	return l == path.Inbound || l == path.Outbound
 }
 
 // doorLines is what a rule of a door says.
@@ -76,7 +76,7 @@ func (s *scene) placeDoors(exits []exit) float64 {
 }
 
 // lost is the end of dropped packets.
-func (exit) lost() end { return end{landing: capture.Dropped} }
+func (exit) lost() end { return end{landing: path.Dropped} }
 
 // doorFor leads an exit to a door, and makes it when there is none.
 func (s *scene) doorFor(is func(*door) bool, e *exit, made func() *door) {
@@ -111,7 +111,7 @@ func (s *scene) chainDoor(e *exit) *door {
 			y += 13
 		}
 		y += 2
-		if landing, ok := s.end(c, r); ok && landing.landing != capture.Direct {
+		if landing, ok := s.end(c, r); ok && landing.landing != path.Direct {
 			d.end = landing
 		}
 	}
@@ -132,22 +132,22 @@ func (s *scene) spots() (all []*spot, proxy box) {
 	s.box(0, 0, 0, 0, "proxy") // known when its ports are
 	y, agent := 0.0, false
 	top, bottom := s.app.y, s.toHook+12
-	for _, l := range []capture.Landing{capture.Inbound, capture.Outbound, capture.Lookup} {
+	for _, l := range []path.Outcome{path.Inbound, path.Outbound, path.DNS} {
 		for _, d := range s.doors {
 			if d.end.landing != l || slices.ContainsFunc(all, func(p *spot) bool { return p.end == d.end }) || len(all) >= mostSpots {
 				continue
 			}
-			if l == capture.Lookup && !agent {
+			if l == path.DNS && !agent {
 				agent, y = true, max(y, bottom+16)
 			}
 			p := s.spot(d, y)
 			all, y = append(all, p), p.bottom()+10
-			if l != capture.Lookup {
+			if l != path.DNS {
 				top, bottom = min(top, p.y-26), max(bottom, p.bottom()+8)
 			}
 		}
 	}
-	if !slices.ContainsFunc(all, func(p *spot) bool { return p.landing != capture.Lookup }) {
+	if !slices.ContainsFunc(all, func(p *spot) bool { return p.landing != path.DNS }) {
 		s.boxes = slices.Delete(s.boxes, at, at+1)
 		return all, box{}
 	}
@@ -161,7 +161,7 @@ const mostSpots = 8
 
 // spot draws a port.
 func (s *scene) spot(d *door, least float64) *spot {
-	name := map[capture.Landing]string{capture.Inbound: "inbound", capture.Outbound: "outbound", capture.Lookup: "agent"}[d.end.landing]
+	name := map[path.Outcome]string{path.Inbound: "inbound", path.Outbound: "outbound", path.DNS: "agent"}[d.end.landing]
 	p := &spot{box: s.box(s.x.places+8, max(d.out()-17, least), placeWidth-10, 36, "place"), end: d.end}
 	s.text(p.box, p.x+9, p.y+15, fontSize, bold, "", name)
 	s.text(p.box, p.x+9, p.y+29, smallSize, mono, "faint", fmt.Sprintf("port %d", d.end.port))

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/netutil/inet"
 )
 
 // drawn is the canvas of readings.
-func drawn(readings []*capture.Reading) *canvas {
+func drawn(readings []*infer.Inference) *canvas {
 	c := &canvas{w: measured().end + 12}
 	for _, s := range sheets(readings) {
 		sc := newScene(s, c)
@@ -37,7 +37,7 @@ func (b box) touches(o box) bool {
 // wire goes through one.
 func TestTextsOfDrawingsStandFree(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		c := drawn(readings)
 		for i, text := range c.texts {
 			a := text.area()
@@ -71,7 +71,7 @@ func TestWiresOfDifferentWaysDoNotCover(t *testing.T) {
 		way    way
 		lo, hi point
 	}
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		var all []piece
 		for _, w := range drawn(readings).wires {
 			for j, p := range w.points[1:] {
@@ -98,7 +98,7 @@ func TestWiresOfDifferentWaysDoNotCover(t *testing.T) {
 // id is there twice.
 func TestDrawingsAreWellFormed(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		text := Draw(SVG, Style{}, readings...)
 		if again := Draw(SVG, Style{}, readings...); again != text {
 			t.Error("it is drawn in two ways")

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 )
 
 // A Form is how rules are shown. The zero value is as iptables-save prints them.
@@ -64,7 +64,7 @@ func (s Style) width() int {
 
 // Draw shows the rules of readings: one for each family, at most. The text ends
 // with a line break, or is "" where the form has nothing to say.
-func Draw(form Form, style Style, readings ...*capture.Reading) string {
+func Draw(form Form, style Style, readings ...*infer.Inference) string {
 	switch form {
 	case Tree:
 		return drawTree(style, sheets(readings))

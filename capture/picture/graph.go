@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -215,7 +215,7 @@ func (g *graph) chain(c *chain, st stage) {
 		switch {
 		case r.others || !lands && (to == nil || !to.own):
 			at.note(f)
-		case e.landing == capture.Direct && lands && r.rule.Target == iptables.Return && st.back != nil:
+		case e.landing == path.Direct && lands && r.rule.Target == iptables.Return && st.back != nil:
 			g.edge(at, st.back, leftAway).add(f)
 		case lands && wayTo(e.landing, st.out) == leftAway:
 			g.edge(at, st.next, leftAway).add(f)
@@ -235,7 +235,7 @@ func (g *graph) chain(c *chain, st stage) {
 		e.lines = append(e.lines, "all else")
 	}
 	if c.drops {
-		n, w := g.land(end{landing: capture.Dropped}, st.out)
+		n, w := g.land(end{landing: path.Dropped}, st.out)
 		e := g.edge(at, n, w)
 		e.lines = append(e.lines, "all else: the policy")
 	}

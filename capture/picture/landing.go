@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -21,7 +22,7 @@ const (
 
 // An end is where a rule sends packets.
 type end struct {
-	landing capture.Landing
+	landing path.Outcome
 	port    uint16 // of the landings that have one
 }
 
@@ -32,60 +33,60 @@ func (s *sheet) end(c *chain, r row) (_ end, ok bool) {
 	case iptables.Redirect:
 		return end{s.redirect(c, t.Port), t.Port}, true
 	case iptables.TProxy:
-		return end{capture.Inbound, t.Port}, true
+		return end{path.Inbound, t.Port}, true
 	case iptables.Verdict:
 		switch {
 		case t == iptables.Drop:
-			return end{landing: capture.Dropped}, true
+			return end{landing: path.Dropped}, true
 		case t == iptables.Accept && c.name == capture.ChainDivert:
-			return end{capture.Inbound, s.config.InboundPort}, true
+			return end{path.Inbound, s.config.InboundPort}, true
 		}
-		return end{landing: capture.Direct}, true
+		return end{landing: path.Direct}, true
 	}
 	if r.rule.Foreign != nil && strings.HasPrefix(r.rule.Foreign.Target, "REJECT") {
-		return end{landing: capture.Dropped}, true
+		return end{landing: path.Dropped}, true
 	}
 	return end{}, false
 }
 
 // redirect tells what listens on the port of a REDIRECT.
-func (s *sheet) redirect(c *chain, port uint16) capture.Landing {
+func (s *sheet) redirect(c *chain, port uint16) path.Outcome {
 	switch {
 	case c.name == capture.ChainInRedirect:
-		return capture.Inbound
+		return path.Inbound
 	case c.name == capture.ChainRedirect:
-		return capture.Outbound
+		return path.Outbound
 	case port == capture.DNSProxyPort:
-		return capture.Lookup
+		return path.DNS
 	case s.captures && port == s.config.ProxyPort:
-		return capture.Outbound
+		return path.Outbound
 	case s.captures && port == s.config.InboundPort:
-		return capture.Inbound
+		return path.Inbound
 	}
-	return capture.Unknown
+	return path.Unknown
 }
 
 // leads tells where a chain captures to: as its first rule that does not leave
 // packets alone.
-func (s *sheet) leads(c *chain) capture.Landing {
+func (s *sheet) leads(c *chain) path.Outcome {
 	for _, r := range c.rows {
-		if e, ok := s.end(c, r); ok && e.landing != capture.Direct {
+		if e, ok := s.end(c, r); ok && e.landing != path.Direct {
 			return e.landing
 		}
 	}
-	return capture.Direct
+	return path.Direct
 }
 
 // wayTo is how what lands somewhere is drawn, when it came by a side.
-func wayTo(l capture.Landing, out bool) way {
+func wayTo(l path.Outcome, out bool) way {
 	switch {
-	case l == capture.Dropped:
+	case l == path.Dropped:
 		return lostWay
-	case l == capture.Inbound && out:
+	case l == path.Inbound && out:
 		return selfCall
-	case l == capture.Inbound:
+	case l == path.Inbound:
 		return incoming
-	case l == capture.Direct:
+	case l == path.Direct:
 		return leftAway
 	}
 	return outgoing
@@ -94,15 +95,15 @@ func wayTo(l capture.Landing, out bool) way {
 // name says in words where packets land; out says that they came from the pod.
 func (e end) name(out bool) string {
 	switch e.landing {
-	case capture.Outbound:
+	case path.Outbound:
 		return fmt.Sprintf("proxy: outbound port %d", e.port)
-	case capture.Inbound:
+	case path.Inbound:
 		return fmt.Sprintf("proxy: inbound port %d", e.port)
-	case capture.Lookup:
+	case path.DNS:
 		return fmt.Sprintf("agent: port %d for look-ups", e.port)
-	case capture.Dropped:
+	case path.Dropped:
 		return "dropped"
-	case capture.Unknown:
+	case path.Unknown:
 		return fmt.Sprintf("port %d of the pod", e.port)
 	}
 	if out {

@@ -5,13 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
 // drawSave prints rules as iptables-save does, under the name of the program of
 // each family.
-func drawSave(readings []*capture.Reading) string {
+func drawSave(readings []*infer.Inference) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {

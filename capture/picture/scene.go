@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -112,7 +113,7 @@ func (s *scene) describe() string {
 	text := "The ways of packets through the hooks and chains of " + s.heading() + "."
 	for _, c := range s.chains {
 		for _, r := range c.rows {
-			if e, ok := s.end(c, r); ok && c.own && (e.landing == capture.Inbound || e.landing == capture.Outbound) && e.port != 0 && len(text) < 600 {
+			if e, ok := s.end(c, r); ok && c.own && (e.landing == path.Inbound || e.landing == path.Outbound) && e.port != 0 && len(text) < 600 {
 				text += fmt.Sprintf(" %s leads to the %s.", visible(c.name), e.name(false))
 			}
 		}

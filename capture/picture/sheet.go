@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -78,9 +79,9 @@ func (s *sheet) rules() int {
 func (s *sheet) find(table, name string) *chain { return s.byName[place{table, name}] }
 
 // sheets puts readings on as few sheets as is honest.
-func sheets(readings []*capture.Reading) []*sheet {
-	readings = slices.DeleteFunc(slices.Clone(readings), func(r *capture.Reading) bool { return r == nil })
-	slices.SortStableFunc(readings, func(x, y *capture.Reading) int { return int(x.Rules.Family) - int(y.Rules.Family) })
+func sheets(readings []*infer.Inference) []*sheet {
+	readings = slices.DeleteFunc(slices.Clone(readings), func(r *infer.Inference) bool { return r == nil })
+	slices.SortStableFunc(readings, func(x, y *infer.Inference) int { return int(x.Rules.Family) - int(y.Rules.Family) })
 	if len(readings) == 2 && alike(readings[0].Rules, readings[1].Rules) {
 		return []*sheet{newSheet(readings[0], readings[1])}
 	}
@@ -115,9 +116,9 @@ func unaddressed(r iptables.Rule) string {
 }
 
 // newSheet puts a reading on a sheet, and another that is alike, or the same.
-func newSheet(r, other *capture.Reading) *sheet {
+func newSheet(r, other *infer.Inference) *sheet {
 	s := &sheet{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), byName: map[place]*chain{}}
-	s.config = capture.Configuration(r, other)
+	s.config = infer.Configuration(r, other)
 	if r != other {
 		s.families = append(s.families, other.Rules.Family)
 	}
@@ -125,7 +126,7 @@ func newSheet(r, other *capture.Reading) *sheet {
 		for j, c := range t.Chains {
 			pair := other.Rules.Tables[i].Chains[j].Rules
 			s.add(t.Name, c, pair, func(n int) (string, string) {
-				at := capture.Place{Table: t.Name, Chain: c.Name, Index: n}
+				at := iptables.Place{Table: t.Name, Chain: c.Name, Index: n}
 				return r.Reason(at), other.Reason(at)
 			})
 		}

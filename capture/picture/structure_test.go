@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -22,7 +22,7 @@ var numbered = map[Form]*regexp.Regexp{Tree: regexp.MustCompile(`(?m)^[â”‚ ]*[â”
 // JSON every rule of every family as it was.
 func TestEveryRuleIsShownOnce(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		want := 0
 		for _, s := range sheets(readings) {
 			want += s.rules()
@@ -102,7 +102,7 @@ func TestConditionsOfJSONMakeTheMatchAgain(t *testing.T) {
 	}
 	mark := func(m jsonMark) iptables.Mark { return iptables.Mark(m) }
 	asIs := func(p netip.Prefix) netip.Prefix { return p }
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		for _, rule := range rulesOf(readings) {
 			text, err := json.Marshal(matchJSON(rule.Match))
 			if err != nil {
@@ -137,7 +137,7 @@ func TestConditionsOfJSONMakeTheMatchAgain(t *testing.T) {
 	})
 }
 
-func rulesOf(readings []*capture.Reading) (all []iptables.Rule) {
+func rulesOf(readings []*infer.Inference) (all []iptables.Rule) {
 	for _, r := range readings {
 		for _, table := range r.Rules.Tables {
 			for _, c := range table.Chains {
@@ -178,7 +178,7 @@ var (
 // many.
 func TestGraphsAreWellFormed(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		nodes, edges := map[string]bool{}, 0
 		dot := Draw(Dot, Style{}, readings...)
 		for l := range strings.Lines(dot) {

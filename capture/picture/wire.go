@@ -3,7 +3,7 @@ package picture
 import (
 	"slices"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 )
 
 // A bundle is wires that end at one point and are drawn as one: each from where it
@@ -125,7 +125,7 @@ func (s *scene) throughSockets(proxy box, spots []*spot) {
 		s.wire(outgoing, true, from, point{from.x, s.toHook}, point{x, s.toHook}, down)
 		return
 	}
-	if slices.ContainsFunc(spots, func(p *spot) bool { return p.landing == capture.Inbound }) {
+	if slices.ContainsFunc(spots, func(p *spot) bool { return p.landing == path.Inbound }) {
 		s.wire(incoming, true, point{proxy.x, s.app.y + 14}, point{s.app.right(), s.app.y + 14})
 	}
 	s.wire(outgoing, true, point{proxy.x, s.toHook}, point{x, s.toHook}, down)
@@ -260,4 +260,4 @@ func (d *door) outY() float64 {
 }
 
 // passes tells whether a door is but a way past the doors.
-func (d *door) passes() bool { return d.chain == nil && d.end.landing != capture.Dropped }
+func (d *door) passes() bool { return d.chain == nil && d.end.landing != path.Dropped }

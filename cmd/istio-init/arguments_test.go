@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/scenario"
@@ -47,14 +48,14 @@ func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *setti
 // again, in the families in which they are.
 func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 	t.Helper()
-	var readings []*capture.Reading
+	var readings []*infer.Inference
 	both := true
 	for _, rs := range rules {
-		r := capture.Read(rs)
+		r := infer.Infer(rs)
 		readings = append(readings, r)
 		both = both && r.Captures()
 	}
-	c := capture.Configuration(readings...)
+	c := infer.Configuration(readings...)
 	args, variables := arguments(c, both)
 	again, err := scenario.Words(shellLine(args))
 	if err != nil {

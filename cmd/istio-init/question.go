@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -170,8 +171,8 @@ const appID = 1000
 // connection says what the question is to the rules: who it is that opens the
 // connection follows from what is given, as from where a connection with that
 // source can come.
-func (q question) connection(sc *scene, f inet.Family) (capture.Connection, error) {
-	c := capture.Connection{
+func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) {
+	c := path.Connection{
 		Proto: q.proto, Src: netip.AddrPortFrom(q.from.addr, q.from.port), Dst: netip.AddrPortFrom(q.to.addr, q.to.port),
 		In: q.in, Out: q.out, Mark: q.mark, State: q.state,
 	}
@@ -193,7 +194,7 @@ func (q question) connection(sc *scene, f inet.Family) (capture.Connection, erro
 }
 
 // fromOutside completes a connection that comes in.
-func (q question) fromOutside(sc *scene, f inet.Family, c capture.Connection) (capture.Connection, error) {
+func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path.Connection, error) {
 	if q.out != "" {
 		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.out)
 	}

@@ -27,7 +27,7 @@ var (
 	rulesOption = &option{
 		long: "rules", form: formRules, group: groupQuestion,
 		help: "where the rules are taken from; by default live, or planned where flags say which rules are meant",
-		set:  path(func(s *settings) *string { return &s.rules }),
+		set:  fileName(func(s *settings) *string { return &s.rules }),
 	}
 	outputOption = &option{
 		long: "output", def: "text", form: formOutput, group: groupQuestion,

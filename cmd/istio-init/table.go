@@ -147,12 +147,12 @@ var options = []*option{
 	{
 		env: []string{"DRY_RUN_FILE_PATH"}, form: formPath, group: groupRun,
 		help: "file that a dry run also appends its output to",
-		set:  path(func(s *settings) *string { return &s.dryRunFile }),
+		set:  fileName(func(s *settings) *string { return &s.dryRunFile }),
 	},
 	{
 		long: "network-namespace", env: []string{"NETWORK_NAMESPACE"}, form: formNetNS, group: groupRun,
 		help: "network namespace to work in; by default the current one",
-		set:  path(func(s *settings) *string { return &s.netns }),
+		set:  fileName(func(s *settings) *string { return &s.netns }),
 	},
 	{
 		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: formVariant, group: groupApply,
@@ -217,7 +217,7 @@ var options = []*option{
 	{
 		long: "config", env: []string{"ISTIO_INIT_CONFIG"}, form: formConfig, group: groupInput,
 		help: "file with options by their long names, over which flags and environment win",
-		set:  path(func(s *settings) *string { return &s.configFile }),
+		set:  fileName(func(s *settings) *string { return &s.configFile }),
 	},
 	{
 		long: "print-config", bare: "text", form: formPrint, group: groupInput,
@@ -247,7 +247,7 @@ var options = []*option{
 	{
 		long: "log_target", def: "stderr", form: formLogTarget, group: groupLog,
 		help: "where logs go",
-		set:  path(func(s *settings) *string { return &s.log.target }),
+		set:  fileName(func(s *settings) *string { return &s.log.target }),
 	},
 	{long: "vklog", group: groupRemoved, help: "level of a library that is not used here"},
 	{long: "log_rotate", group: groupRemoved, help: "log files are not rotated"},

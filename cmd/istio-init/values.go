@@ -140,8 +140,8 @@ func duration(target func(*settings) *durationValue) func(*settings, string) err
 	}
 }
 
-// path takes any file name; nothing is made of it but a name to open.
-func path(target func(*settings) *string) func(*settings, string) error {
+// fileName takes any file name; nothing is made of it but a name to open.
+func fileName(target func(*settings) *string) func(*settings, string) error {
 	return func(s *settings, v string) error {
 		for _, c := range v {
 			if unicode.IsControl(c) {
