@@ -8,7 +8,6 @@
 //	json     for programs; the names of its fields stay
 //	dot      for Graphviz: the ways of a packet
 //	mermaid  the same for Markdown
-//	svg      the same drawn, with the rules in it
 //
 // The first four show every rule, those of others too, once. The pictures fold
 // rules of one kind and those of others, so that they stay readable however

@@ -119,37 +119,6 @@ func (f fold) why() string {
 	return strings.Join(words, " ")
 }
 
-// when is the condition of all, with the values in which they differ as A|B.
-func (f fold) when() string {
-	first := f.rows[0].when
-	if len(f.rows) == 1 {
-		return first
-	}
-	words := strings.Split(first, " ")
-	product := 1
-	for i := range words {
-		var values []string
-		for _, r := range f.rows {
-			other := strings.Split(r.when, " ")
-			if len(other) != len(words) {
-				return first + " and the like"
-			}
-			if !slices.Contains(values, other[i]) {
-				values = append(values, other[i])
-			}
-			if len(values) > mostValues {
-				return first + " and the like"
-			}
-		}
-		product *= len(values)
-		words[i] = strings.Join(values, "|")
-	}
-	if product != len(f.rows) {
-		return first + " and the like"
-	}
-	return strings.Join(words, " ")
-}
-
 // some returns the first few texts of rows, each once.
 func some(rows []row, text func(row) string) []string {
 	var all []string
@@ -164,14 +133,6 @@ func some(rows []row, text func(row) string) []string {
 		all = append(all, t)
 	}
 	return all
-}
-
-// count is a number of things.
-func count(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // catchesAll tells whether nothing of what a chain of ours looks at is left behind

@@ -19,13 +19,12 @@ const (
 	JSON
 	Dot
 	Mermaid
-	SVG
 )
 
 // Forms are all forms, in the order in which they are listed.
-var Forms = [...]Form{Save, Tree, Table, JSON, Dot, Mermaid, SVG}
+var Forms = [...]Form{Save, Tree, Table, JSON, Dot, Mermaid}
 
-var formNames = [...]string{"save", "tree", "table", "json", "dot", "mermaid", "svg"}
+var formNames = [...]string{"save", "tree", "table", "json", "dot", "mermaid"}
 
 // String returns the name that UnmarshalText takes.
 func (f Form) String() string { return formNames[f] }
@@ -76,8 +75,6 @@ func Draw(form Form, style Style, readings ...*capture.Reading) string {
 		return drawDot(sheets(readings))
 	case Mermaid:
 		return drawMermaid(sheets(readings))
-	case SVG:
-		return drawSVG(sheets(readings))
 	}
 	return drawSave(readings)
 }

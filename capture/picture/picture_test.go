@@ -14,7 +14,7 @@ import (
 	"istio-init/iptables"
 )
 
-var update = flag.Bool("update", false, "write what is expected anew: goldens, and the pictures of docs")
+var update = flag.Bool("update", false, "write the expected files anew")
 
 // golden compares a file with what it should be, or with -update writes it.
 func golden(t *testing.T, path, want string) {
