@@ -1,27 +1,36 @@
 package picture
 
 import (
+	"fmt"
 	"testing"
-	"time"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
-// TestDrawingTakesTimeByTheRules: 40 times the rules take nothing like the 1,600
-// times as long that comparing each with each would, on a busy machine either.
-func TestDrawingTakesTimeByTheRules(t *testing.T) {
-	for _, form := range Forms {
-		least := func(n int) time.Duration {
-			r, best := read(t, iptables.IPv4, many(n)), time.Hour
-			for range 3 {
-				start := time.Now()
-				Draw(form, Style{}, r)
-				best = min(best, time.Since(start))
-			}
-			return best
+// TestWorkGrowsLikeTheRules: 40 times the rules take about 40 times the allocations, not
+// the 1,600 times that comparing each with each would.
+func TestWorkGrowsLikeTheRules(t *testing.T) {
+	some, all := read(t, iptables.IPv4, many(500)), read(t, iptables.IPv4, many(20_000))
+	for _, format := range Formats {
+		allocations := func(r *capture.Reading) float64 {
+			return testing.AllocsPerRun(1, func() { Draw(format, Terminal{}, r) })
 		}
-		if few, lots := least(500), least(20_000); lots > 400*few {
-			t.Errorf("%s: %v for 500 rules, %v for 20,000", form, few, lots)
+		if few, lots := allocations(some), allocations(all); lots > 60*few {
+			t.Errorf("%s: %v allocations for 500 rules, %v for 20,000", format, few, lots)
+		}
+	}
+}
+
+func BenchmarkDraw(b *testing.B) {
+	for _, format := range Formats {
+		for _, n := range []int{500, 20_000} {
+			r := read(b, iptables.IPv4, many(n))
+			b.Run(fmt.Sprintf("%s/%d", format, n), func(b *testing.B) {
+				for b.Loop() {
+					Draw(format, Terminal{}, r)
+				}
+			})
 		}
 	}
 }

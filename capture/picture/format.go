@@ -8,12 +8,12 @@ import (
 	"istio-init/capture"
 )
 
-// A Form is how rules are shown. The zero value is as iptables-save prints them.
-type Form uint8
+// A Format is a notation for rules. The zero value is that of iptables-save.
+type Format uint8
 
-// The forms.
+// The formats.
 const (
-	Save Form = iota
+	Save Format = iota
 	Tree
 	Table
 	JSON
@@ -21,60 +21,61 @@ const (
 	Mermaid
 )
 
-// Forms are all forms, in the order in which they are listed.
-var Forms = [...]Form{Save, Tree, Table, JSON, Dot, Mermaid}
+// Formats are all formats, in the order of the help text.
+var Formats = [...]Format{Save, Tree, Table, JSON, Dot, Mermaid}
 
-var formNames = [...]string{"save", "tree", "table", "json", "dot", "mermaid"}
+var formatNames = [...]string{"save", "tree", "table", "json", "dot", "mermaid"}
 
 // String returns the name that UnmarshalText takes.
-func (f Form) String() string { return formNames[f] }
+func (f Format) String() string { return formatNames[f] }
 
 // MarshalText is the inverse of UnmarshalText.
-func (f Form) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+func (f Format) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText takes the name of a form.
-func (f *Form) UnmarshalText(text []byte) error {
-	i := slices.Index(formNames[:], string(text))
+// UnmarshalText takes the name of a format.
+func (f *Format) UnmarshalText(text []byte) error {
+	i := slices.Index(formatNames[:], string(text))
 	if i < 0 {
-		return fmt.Errorf("is not one of %s", strings.Join(formNames[:], ", "))
+		return fmt.Errorf("is not one of %s", strings.Join(formatNames[:], ", "))
 	}
-	*f = Form(i)
+	*f = Format(i)
 	return nil
 }
 
-// A Style is what the forms for a terminal need to know of it. The zero Style is
-// for a file.
-type Style struct {
+// A Terminal describes where the formats tree and table are shown. The zero value
+// is a file.
+type Terminal struct {
 	Width  int  // in columns; zero: 100, and never less than 60
 	Colour bool // with ANSI colours
 }
 
 const (
-	usualWidth = 100
-	leastWidth = 60
+	defaultWidth = 100
+	minWidth     = 60
 )
 
-func (s Style) width() int {
-	if s.Width == 0 {
-		return usualWidth
+func (t Terminal) width() int {
+	if t.Width == 0 {
+		return defaultWidth
 	}
-	return max(s.Width, leastWidth)
+	return max(t.Width, minWidth)
 }
 
-// Draw shows the rules of readings: one for each family, at most. The text ends
-// with a line break, or is "" where the form has nothing to say.
-func Draw(form Form, style Style, readings ...*capture.Reading) string {
-	switch form {
+// Draw returns the rules of readings, at most one of each family. The text ends
+// with a line break; it is "" where the format has nothing to show.
+func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
+	switch format {
 	case Tree:
-		return drawTree(style, sheets(readings))
+		return drawTree(on, views(readings))
 	case Table:
-		return drawTable(style, sheets(readings))
+		return drawTable(on, views(readings))
 	case JSON:
 		return drawJSON(readings)
 	case Dot:
-		return drawDot(sheets(readings))
+		return drawDot(views(readings))
 	case Mermaid:
-		return drawMermaid(sheets(readings))
+		return drawMermaid(views(readings))
+	case Save:
 	}
 	return drawSave(readings)
 }

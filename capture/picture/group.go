@@ -8,66 +8,92 @@ import (
 	"istio-init/iptables"
 )
 
-// A fold is rules of one kind that stand one behind the other, as a picture shows
-// them: once.
-type fold struct {
-	rows []row
-	at   int // the word in which their reasons differ; -1: in none
+// A ruleGroup is rules of one kind that a graph shows in one row. They do the same
+// with packets.
+type ruleGroup struct {
+	rules []viewRule
+	word  int // the word in which their reasons differ; -1: none
 }
 
-// folded puts the rules of a chain into folds, in their order.
-func folded(rows []row) []fold {
-	var all []fold
-	for _, r := range rows {
+// grouped returns the rules of a chain as groups of consecutive rules.
+func grouped(rules []viewRule) []ruleGroup {
+	var all []ruleGroup
+	for _, r := range rules {
 		if len(all) == 0 || !all[len(all)-1].take(r) {
-			all = append(all, fold{[]row{r}, -1})
+			all = append(all, ruleGroup{[]viewRule{r}, -1})
 		}
 	}
 	return all
 }
 
-// take adds a rule that is of the kind of the others. Rules of others all are of
-// one kind: what they do is not shown.
-func (f *fold) take(r row) bool {
-	first := f.rows[0]
-	if first.others != r.others {
+// sorted returns rules of branches of a list as groups, those without a condition last.
+func sorted(rules []viewRule) []ruleGroup {
+	var all []ruleGroup
+	last := map[string]int{}
+	for _, r := range rules {
+		key := r.kind() + " " + options(r.condition)
+		if i, ok := last[key]; ok && all[i].take(r) {
+			continue
+		}
+		last[key] = len(all)
+		all = append(all, ruleGroup{[]viewRule{r}, -1})
+	}
+	slices.SortStableFunc(all, func(a, b ruleGroup) int { return len(b.rules[0].condition) - len(a.rules[0].condition) })
+	return all
+}
+
+// kind names what a rule does. Targets that are unknown here are of one kind
+// whatever their options.
+func (r viewRule) kind() string {
+	if r.rule.Target == nil {
+		name, _, _ := strings.Cut(r.action, " ")
+		return name
+	}
+	return r.action
+}
+
+// take adds a rule if it is of the kind of the group.
+func (g *ruleGroup) take(r viewRule) bool {
+	first := g.rules[0]
+	if first.foreign != r.foreign || first.kind() != r.kind() || options(r.condition) != options(first.condition) {
 		return false
 	}
-	if !r.others {
-		at, one := difference(first.reason, r.reason)
-		if r.then != first.then || !one || options(r.when) != options(first.when) || f.at >= 0 && at >= 0 && at != f.at {
-			return false
-		}
-		f.at = max(f.at, at)
+	word, ok := difference(first.reason, r.reason)
+	if !ok || g.word >= 0 && word >= 0 && word != g.word {
+		return false
 	}
-	f.rows = append(f.rows, r)
+	g.word = max(g.word, word)
+	g.rules = append(g.rules, r)
 	return true
 }
 
-// difference returns the word in which two texts differ; one is false when they
-// do in more. It is -1 where they are the same.
-func difference(a, b string) (at int, one bool) {
+// difference returns the word in which two texts differ, -1 for equal texts; ok is
+// false when they differ in several.
+func difference(a, b string) (word int, ok bool) {
+	if a == b {
+		return -1, true
+	}
 	x, y := strings.Split(a, " "), strings.Split(b, " ")
 	if len(x) != len(y) {
 		return 0, false
 	}
-	at = -1
+	word = -1
 	for i := range x {
 		switch {
 		case x[i] == y[i]:
-		case at >= 0:
+		case word >= 0:
 			return 0, false
 		default:
-			at = i
+			word = i
 		}
 	}
-	return at, true
+	return word, true
 }
 
-// options are the names of conditions without their values.
-func options(when string) string {
+// options returns the names of conditions without their values.
+func options(condition string) string {
 	var names []string
-	for w := range strings.SplitSeq(when, " ") {
+	for w := range strings.SplitSeq(condition, " ") {
 		if strings.HasPrefix(w, "-") || w == "!" {
 			names = append(names, w)
 		}
@@ -75,79 +101,98 @@ func options(when string) string {
 	return strings.Join(names, " ")
 }
 
-// numbers are those of the rules: "2" or "2-4".
-func (f fold) numbers() string {
-	first, last := f.rows[0].number, f.rows[len(f.rows)-1].number
-	if first == last {
-		return fmt.Sprint(first)
+// numbers returns those of the rules: "2", "2-4" or "2, 4-6".
+func (g ruleGroup) numbers() string {
+	var parts []string
+	for i := 0; i < len(g.rules); {
+		first, last := g.rules[i].number, g.rules[i].number
+		for i++; i < len(g.rules) && g.rules[i].number == last+1; i++ {
+			last++
+		}
+		part := fmt.Sprint(first)
+		if last > first {
+			part = fmt.Sprintf("%d-%d", first, last)
+		}
+		parts = append(parts, part)
 	}
-	return fmt.Sprintf("%d-%d", first, last)
+	return strings.Join(parts, ", ")
 }
 
-// mostValues is how many values of a fold are named.
-const mostValues = 4
+// maxValues is how many values of a group are named.
+const maxValues = 4
 
-// why is the reason of all.
-func (f fold) why() string {
-	first := f.rows[0]
-	switch {
-	case first.others:
-		return "of others: " + strings.Join(some(f.rows, func(r row) string { return strings.SplitN(r.then, " ", 2)[0] }), ", ")
-	case first.reason == "":
-		return first.why()
-	case f.at < 0:
+// reason returns the reason of all rules; "" where it is unknown.
+func (g ruleGroup) reason() string {
+	first := g.rules[0]
+	if g.word < 0 {
 		return first.reason
 	}
 	words := strings.Split(first.reason, " ")
-	var values []string
-	for _, r := range f.rows {
-		if v := strings.Split(r.reason, " ")[f.at]; !slices.Contains(values, v) {
-			values = append(values, v)
+	values := map[string]bool{}
+	var named []string
+	for _, r := range g.rules {
+		v := strings.Split(r.reason, " ")[g.word]
+		if !values[v] && len(named) < maxValues {
+			named = append(named, v)
 		}
-		if len(values) > mostValues {
-			values = append(values[:mostValues-1], fmt.Sprintf("and %d more", len(f.rows)-mostValues+1))
-			break
-		}
+		values[v] = true
 	}
-	words[f.at] = strings.Join(values, ", ")
-	if f.at > 0 && slices.Contains([]string{"port", "ports", "user", "group", "interface", "server"}, words[f.at-1]) {
-		words[f.at-1] = strings.TrimSuffix(words[f.at-1], "s") + "s"
+	if more := len(values) - len(named); more > 0 {
+		named = append(named, fmt.Sprintf("and %d more", more))
 	}
-	if i := f.at + 1; i < len(words) && words[i] == "is" {
+	words[g.word] = strings.Join(named, ", ")
+	if i := g.word - 1; i >= 0 && slices.Contains([]string{"port", "ports", "user", "group", "interface", "server"}, words[i]) {
+		words[i] = strings.TrimSuffix(words[i], "s") + "s"
+	}
+	if i := g.word + 1; i < len(words) && words[i] == "is" {
 		words[i] = "are"
 	}
 	return strings.Join(words, " ")
 }
 
-// some returns the first few texts of rows, each once.
-func some(rows []row, text func(row) string) []string {
-	var all []string
-	for _, r := range rows {
-		t := text(r)
-		if slices.Contains(all, t) {
-			continue
+// condition returns the conditions of all rules: values in which they differ as
+// A|B, or those of the first rule with an ellipsis where that would not be exact.
+func (g ruleGroup) condition() string {
+	first := g.rules[0].condition
+	words, product := strings.Split(first, " "), 1
+	for i, word := range words {
+		values := []string{word}
+		for _, r := range g.rules[1:] {
+			other := strings.Split(r.condition, " ")
+			if len(other) != len(words) || len(values) > maxValues {
+				return first + " …"
+			}
+			if !slices.Contains(values, other[i]) {
+				values = append(values, other[i])
+			}
 		}
-		if len(all) == mostValues-1 {
-			return append(all, "…")
-		}
-		all = append(all, t)
+		product *= len(values)
+		words[i] = strings.Join(values, "|")
 	}
-	return all
+	if product > 1 && product != len(g.rules) {
+		return first + " …"
+	}
+	return strings.Join(words, " ")
 }
 
-// catchesAll tells whether nothing of what a chain of ours looks at is left behind
-// a rule.
-func catchesAll(r row) bool {
+// catchesAll tells whether a rule takes every packet of a protocol; zero: of any.
+func catchesAll(r viewRule, proto iptables.Proto) bool {
 	m := r.rule.Match
-	m.Proto = 0
-	return r.rule.Foreign == nil && strings.Join(terms(m, m), "") == "" && ends(r)
+	if m.Proto == proto {
+		m.Proto = 0
+	}
+	known := r.rule.Foreign == nil || len(r.rule.Foreign.Conditions) == 0
+	return known && len(terms(m, m)) == 0 && ends(r)
 }
 
-// ends tells whether a rule is the last one for the packets that it takes.
-func ends(r row) bool {
+// ends tells whether a packet that a rule takes does not meet the next rule, unless
+// it comes back from a chain.
+func ends(r viewRule) bool {
 	switch r.rule.Target.(type) {
-	case iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.Zone, nil:
+	case iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.Zone:
 		return false
+	case nil:
+		return r.rule.Foreign.Effect() != iptables.GoesOn
 	}
 	return true
 }

@@ -25,11 +25,11 @@ const (
 // hooks are all of them, in the order in which a packet that comes in meets them,
 // and then one that goes out.
 var hooks = []hook{
-	{iptables.Prerouting, "what comes in, also by lo", []string{iptables.Raw, iptables.Mangle, iptables.NAT}},
-	{input, "what is for a socket of the pod", []string{iptables.Mangle, iptables.Filter, security, iptables.NAT}},
-	{forward, "what only passes through the pod", []string{iptables.Mangle, iptables.Filter, security}},
-	{iptables.Output, "what leaves a socket of the pod", []string{iptables.Raw, iptables.Mangle, iptables.NAT, iptables.Filter, security}},
-	{postrouting, "what goes out, also by lo", []string{iptables.Mangle, iptables.NAT}},
+	{iptables.Prerouting, "inbound packets, also by lo", []string{iptables.Raw, iptables.Mangle, iptables.NAT}},
+	{input, "packets to a socket of the pod", []string{iptables.Mangle, iptables.Filter, security, iptables.NAT}},
+	{forward, "forwarded packets", []string{iptables.Mangle, iptables.Filter, security}},
+	{iptables.Output, "packets from a socket of the pod", []string{iptables.Raw, iptables.Mangle, iptables.NAT, iptables.Filter, security}},
+	{postrouting, "outbound packets, also by lo", []string{iptables.Mangle, iptables.NAT}},
 }
 
 // tableNames are the tables in the order in which a hook asks them.

@@ -128,7 +128,7 @@ func familyJSON(r *capture.Reading) jsonFamily {
 			}
 			for i, rule := range c.Rules {
 				reason := r.Reason(capture.Place{Table: t.Name, Chain: c.Name, Index: i})
-				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, ofOthers(c.Name, rule, reason)))
+				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, isForeign(c.Name, rule, reason)))
 			}
 			table.Chains = append(table.Chains, chain)
 		}

@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,88 +10,105 @@ import (
 	"istio-init/iptables"
 )
 
-// A sheet is what is shown at once: the rules of one family, or of two that
-// differ in nothing but addresses.
-type sheet struct {
+// A view is rules in the form in which every format but save and JSON shows them:
+// those of one family, or of two that differ only in addresses.
+type view struct {
 	families []iptables.Family
-	differ   bool // addresses stand as IPV4|IPV6
+	differ   bool // some addresses are shown as IPV4|IPV6
 	config   capture.Config
-	captures bool
-	chains   []*chain // in the order of tables and of chains
-	byName   map[place]*chain
+	captures bool     // there are chains of a mesh
+	chains   []*chain // sorted by table and name
+	byName   map[chainKey]*chain
 }
 
-// A place names a chain.
-type place struct{ table, name string }
+// A chainKey names a chain.
+type chainKey struct{ table, name string }
 
-// A chain of a sheet.
+// A chain of a view.
 type chain struct {
-	place
+	chainKey
 	builtin, own bool
-	drops        bool // its policy, for what no rule ends
-	rows         []row
+	drops        bool // its policy is DROP
+	rules        []viewRule
 }
 
-// A row is a rule of a sheet, in words that print.
-type row struct {
-	number int // from 1
-	rule   iptables.Rule
-	when   string // "": every packet
-	then   string
-	goes   string // the chain in which it goes on; "": in none
-	reason string // "" where it is not known
-	others bool   // the rule is none of a mesh
+// A viewRule is a rule with its texts, which hold only printable characters.
+type viewRule struct {
+	number    int // from 1
+	rule      iptables.Rule
+	condition string // "": matches every packet
+	action    string
+	target    string // the chain of a jump or goto; "": none
+	reason    string // "": unknown
+	foreign   bool   // not a rule of a mesh
 }
 
-// why is the reason of a rule, or why there is none.
-func (r row) why() string {
+// why returns the reason of a rule, or why there is none.
+func (r viewRule) why() string {
 	switch {
 	case r.reason != "":
 		return r.reason
-	case r.others:
-		return "of others"
+	case r.foreign:
+		return "foreign rule"
 	}
-	return "not known"
+	return "unknown"
 }
 
-// title names what is on a sheet.
-func (s *sheet) title() string {
+// title names the families of a view.
+func (v *view) title() string {
 	switch {
-	case len(s.families) < 2:
-		return s.families[0].String()
-	case s.differ:
-		return "ipv4 and ipv6: the same rules but for addresses, which stand as IPV4|IPV6"
+	case len(v.families) < 2:
+		return v.families[0].String()
+	case v.differ:
+		return "ipv4 and ipv6: the same rules except addresses, shown as IPV4|IPV6"
 	}
 	return "ipv4 and ipv6: the same rules"
 }
 
-// rules returns how many rules a sheet shows.
-func (s *sheet) rules() int {
+// heading names the mode, the families and the number of rules.
+func (v *view) heading() string {
+	mode := "no rules of a mesh"
+	if v.captures {
+		mode = "mode " + v.config.Mode.String()
+	}
+	families, rules := v.families[0].String(), v.count()*len(v.families)
+	if len(v.families) > 1 {
+		families += " and " + v.families[1].String()
+	}
+	if v.differ {
+		families += " (IPV4|IPV6)"
+	}
+	return fmt.Sprintf("%s, %s, %d rules", mode, families, rules)
+}
+
+// count returns the number of rules.
+func (v *view) count() int {
 	n := 0
-	for _, c := range s.chains {
-		n += len(c.rows)
+	for _, c := range v.chains {
+		n += len(c.rules)
 	}
 	return n
 }
 
-// find returns a chain; nil where there is none of that name.
-func (s *sheet) find(table, name string) *chain { return s.byName[place{table, name}] }
+// find returns the chain of that name; nil: there is none.
+func (v *view) find(table, name string) *chain { return v.byName[chainKey{table, name}] }
 
-// sheets puts readings on as few sheets as is honest.
-func sheets(readings []*capture.Reading) []*sheet {
+// views returns one view for two families that differ only in addresses, else one
+// for each reading.
+func views(readings []*capture.Reading) []*view {
 	readings = slices.DeleteFunc(slices.Clone(readings), func(r *capture.Reading) bool { return r == nil })
 	slices.SortStableFunc(readings, func(x, y *capture.Reading) int { return int(x.Rules.Family) - int(y.Rules.Family) })
 	if len(readings) == 2 && alike(readings[0].Rules, readings[1].Rules) {
-		return []*sheet{newSheet(readings[0], readings[1])}
+		return []*view{newView(readings[0], readings[1])}
 	}
-	var all []*sheet
+	var all []*view
 	for _, r := range readings {
-		all = append(all, newSheet(r, r))
+		all = append(all, newView(r, r))
 	}
 	return all
 }
 
-// alike tells whether the rules of two families differ in nothing but addresses.
+// alike tells whether the rules of two families differ only in addresses.
 func alike(a, b iptables.Ruleset) bool {
 	return a.Family != b.Family && slices.EqualFunc(a.Tables, b.Tables, func(s, t iptables.Table) bool {
 		return s.Name == t.Name && slices.EqualFunc(s.Chains, t.Chains, func(c, d iptables.Chain) bool {
@@ -101,7 +119,7 @@ func alike(a, b iptables.Ruleset) bool {
 	})
 }
 
-// unaddressed is the text of a rule with every address exchanged for one.
+// unaddressed returns the text of a rule with every address replaced by the same one.
 func unaddressed(r iptables.Rule) string {
 	some := netip.PrefixFrom(iptables.IPv6.Any(), 1)
 	if r.Src.Set {
@@ -113,55 +131,56 @@ func unaddressed(r iptables.Rule) string {
 	return r.Text(iptables.IPv4)
 }
 
-// newSheet puts a reading on a sheet, and another that is alike, or the same.
-func newSheet(r, other *capture.Reading) *sheet {
-	s := &sheet{families: []iptables.Family{r.Rules.Family}, captures: r.Captures(), byName: map[place]*chain{}}
-	s.config = capture.Configuration(r, other)
+// newView makes a view of a reading and the one of the other family, or of the same
+// reading twice.
+func newView(r, other *capture.Reading) *view {
+	v := &view{families: []iptables.Family{r.Rules.Family}, captures: r.Captures(), byName: map[chainKey]*chain{}}
+	v.config = capture.Configuration(r, other)
 	if r != other {
-		s.families = append(s.families, other.Rules.Family)
+		v.families = append(v.families, other.Rules.Family)
 	}
 	for i, t := range r.Rules.Tables {
 		for j, c := range t.Chains {
 			pair := other.Rules.Tables[i].Chains[j].Rules
-			s.add(t.Name, c, pair, func(n int) (string, string) {
+			v.add(t.Name, c, pair, func(n int) (string, string) {
 				at := capture.Place{Table: t.Name, Chain: c.Name, Index: n}
 				return r.Reason(at), other.Reason(at)
 			})
 		}
 	}
-	slices.SortStableFunc(s.chains, func(c, d *chain) int {
+	slices.SortStableFunc(v.chains, func(c, d *chain) int {
 		if c.table != d.table {
 			return compareTables(c.table, d.table)
 		}
 		return compareChains(c.table, c.name, d.name)
 	})
-	return s
+	return v
 }
 
-// add takes a chain; pair are its rules in the other family.
-func (s *sheet) add(table string, c iptables.Chain, pair []iptables.Rule, reasons func(int) (string, string)) {
-	f := s.families[0]
-	to := &chain{place: place{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: iptables.Own(c.Name), drops: c.Policy == iptables.Drop}
+// add adds a chain; pair are its rules in the other family.
+func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reasons func(int) (string, string)) {
+	f := v.families[0]
+	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: iptables.Own(c.Name), drops: c.Policy == iptables.Drop}
 	for i, r := range c.Rules {
 		reason, other := reasons(i)
-		s.differ = s.differ || r.Src.Val != pair[i].Src.Val || r.Dst.Val != pair[i].Dst.Val
-		to.rows = append(to.rows, row{
-			number: i + 1, rule: r, goes: destination(r),
-			when: visible(condition(f, r, pair[i])), then: visible(outcome(r)),
-			reason: visible(both(reason, other)), others: ofOthers(c.Name, r, reason),
+		v.differ = v.differ || r.Src.Val != pair[i].Src.Val || r.Dst.Val != pair[i].Dst.Val
+		to.rules = append(to.rules, viewRule{
+			number: i + 1, rule: r, target: destination(r),
+			condition: visible(condition(f, r, pair[i])), action: visible(outcome(r)),
+			reason: visible(both(reason, other)), foreign: isForeign(c.Name, r, reason),
 		})
 	}
-	s.chains = append(s.chains, to)
-	s.byName[to.place] = to
+	v.chains = append(v.chains, to)
+	v.byName[to.chainKey] = to
 }
 
-// ofOthers tells whether a rule is none of a mesh: nothing is known of it, and it
-// neither stands in a chain of ours nor leads to one.
-func ofOthers(chain string, r iptables.Rule, reason string) bool {
+// isForeign tells whether a rule is not one of a mesh: its reason is unknown, and it
+// is neither in a chain of ours nor jumps to one.
+func isForeign(chain string, r iptables.Rule, reason string) bool {
 	return reason == "" && !iptables.Own(chain) && !iptables.Own(destination(r))
 }
 
-// both is a reason of both families: words that differ stand as IPV4|IPV6.
+// both merges the reasons of two families: words that differ become IPV4|IPV6.
 func both(reason, other string) string {
 	if reason == other {
 		return reason

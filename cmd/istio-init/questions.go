@@ -100,8 +100,8 @@ var (
 
 // pictureNames are the names of the forms in which rules are shown.
 func pictureNames() []string {
-	names := make([]string, len(picture.Forms))
-	for i, f := range picture.Forms {
+	names := make([]string, len(picture.Formats))
+	for i, f := range picture.Formats {
 		names[i] = f.String()
 	}
 	return names
