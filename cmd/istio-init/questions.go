@@ -51,9 +51,9 @@ flags that describe rules, those that "apply" would make of them; with --rules t
 of a file. Nothing is changed.
 
 Forms: save is the text of iptables-save; tree and table are for a terminal; json is
-for programs; dot, mermaid and svg are pictures of the way of a packet.`,
+for programs; dot (for graphviz) and mermaid are pictures of the way of a packet.`,
 		Example: `  istio-init explain --output tree
-  istio-init explain --output svg -i '*' -b '*' -d 15090 >rules.svg
+  istio-init explain --output dot -i '*' -b '*' -d 15090 | dot -Tsvg >rules.svg
   iptables-save | istio-init explain --output table --rules -`,
 	}, options.Explain, runExplain)
 }

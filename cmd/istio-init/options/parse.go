@@ -40,7 +40,7 @@ type Run struct {
 	Rules    string       // where the rules are taken from; "": see RulesFrom
 	PodAddrs []netip.Addr // of the pod, where they are not read from a namespace
 	Output   Output
-	Picture  picture.Form // in which rules are shown
+	Picture  picture.Format // in which rules are shown
 
 	// RulesGiven tells whether a flag or a file says which rules are meant. The
 	// environment alone does not: it is often that of the pod.

@@ -91,17 +91,25 @@ var (
 	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "form in which the rules are shown",
-		set:  text(func(s *Parsed) textUnmarshaler { return &s.Picture }),
+		set:  pictureFormat,
 	}}
 )
 
 // pictureNames are the names of the forms in which rules are shown.
 func pictureNames() []string {
-	names := make([]string, len(picture.Forms))
-	for i, f := range picture.Forms {
+	names := make([]string, len(picture.Formats))
+	for i, f := range picture.Formats {
 		names[i] = f.String()
 	}
 	return names
+}
+
+// pictureFormat takes the format in which rules are shown.
+func pictureFormat(s *Parsed, v string) error {
+	if v == "svg" {
+		return bad(v, "is drawn by graphviz: explain --output dot | dot -Tsvg")
+	}
+	return text(func(s *Parsed) textUnmarshaler { return &s.Picture })(s, v)
 }
 
 // An Output is the form of an answer.
