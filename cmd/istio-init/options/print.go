@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ const (
 
 var printNames = [...]string{"text", "json", "yaml"}
 
-func printConfigAs(s *settings, v string) error {
+func printConfigAs(s *Parsed, v string) error {
 	if v == "" {
 		return nil
 	}
@@ -35,9 +35,11 @@ func printConfigAs(s *settings, v string) error {
 	return nil
 }
 
-// printConfig prints the value that counts for each option, and where it comes
-// from.
-func (s *settings) printConfig(out io.Writer) error {
+// Prints tells whether the options are to be printed by Print, and not used.
+func (s *Parsed) Prints() bool { return s.print != printNothing }
+
+// Print prints the value that counts for each option, and where it comes from.
+func (s *Parsed) Print(out io.Writer) error {
 	shown := slices.DeleteFunc(slices.Clone(s.effective), func(v setting) bool { return !v.option.inFile() })
 	var text string
 	var err error
@@ -135,6 +137,9 @@ func configYAML(shown []setting) (string, error) {
 	return b.String(), nil
 }
 
+// tableWidth is the width in columns of the table of the configuration.
+const tableWidth = 100
+
 // configText is a table that fits a terminal.
 func configText(shown []setting) string {
 	const name, value, from = "OPTION", "VALUE", "FROM"
@@ -142,7 +147,7 @@ func configText(shown []setting) string {
 	for _, s := range shown {
 		names, origins = max(names, len(s.option.key())), max(origins, min(len(s.from.String()), mostOrigin))
 	}
-	width := helpWidth - names - origins - 4
+	width := tableWidth - names - origins - 4
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-*s  %-*s  %s\n", names, name, width, value, from)
 	for _, s := range shown {

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"encoding"
@@ -37,8 +37,8 @@ type (
 type textUnmarshaler = encoding.TextUnmarshaler
 
 // text sets a value that reads its own text.
-func text(target func(*settings) textUnmarshaler) func(*settings, string) error {
-	return func(s *settings, v string) error {
+func text(target func(*Parsed) textUnmarshaler) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		w, err := word(v)
 		if err != nil {
 			return err
@@ -50,8 +50,8 @@ func text(target func(*settings) textUnmarshaler) func(*settings, string) error 
 	}
 }
 
-func flag(target func(*settings) *bool) func(*settings, string) error {
-	return func(s *settings, v string) error {
+func flag(target func(*Parsed) *bool) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		on, err := strconv.ParseBool(v)
 		if err != nil {
 			return bad(v, "is not a boolean")
@@ -63,8 +63,8 @@ func flag(target func(*settings) *bool) func(*settings, string) error {
 	}
 }
 
-func port(target func(*settings) *uint16) func(*settings, string) error {
-	return func(s *settings, v string) error {
+func port(target func(*Parsed) *uint16) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		w, err := word(v)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func port(target func(*settings) *uint16) func(*settings, string) error {
 	}
 }
 
-func loopback(s *settings, v string) error {
+func loopback(s *Parsed, v string) error {
 	w, err := word(v)
 	if err != nil {
 		return err
@@ -93,13 +93,13 @@ func loopback(s *settings, v string) error {
 	if !p.Addr().Is4() || !p.Addr().IsLoopback() || p.Bits() < 8 {
 		return bad(v, "is not within 127.0.0.0/8")
 	}
-	s.config.LoopbackV4 = p
+	s.Config.LoopbackV4 = p
 	return nil
 }
 
 // number takes 1 to 4294967295, decimal or hexadecimal.
-func number(target func(*settings) *uint32) func(*settings, string) error {
-	return func(s *settings, v string) error {
+func number(target func(*Parsed) *uint32) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		w, err := word(v)
 		if err != nil {
 			return err
@@ -119,9 +119,9 @@ func number(target func(*settings) *uint32) func(*settings, string) error {
 
 // routeTable refuses the tables that the kernel itself fills (ip-route(8)):
 // what is put there breaks the network of the pod.
-func routeTable(s *settings, v string) error {
-	err := number(func(s *settings) *uint32 { return &s.config.TProxyTable })(s, v)
-	if err == nil && s.config.TProxyTable >= 253 && s.config.TProxyTable <= 255 {
+func routeTable(s *Parsed, v string) error {
+	err := number(func(s *Parsed) *uint32 { return &s.Config.TProxyTable })(s, v)
+	if err == nil && s.Config.TProxyTable >= 253 && s.Config.TProxyTable <= 255 {
 		return bad(v, "is a table of the kernel (253 default, 254 main, 255 local)")
 	}
 	return err
@@ -129,8 +129,8 @@ func routeTable(s *settings, v string) error {
 
 type durationValue = time.Duration
 
-func duration(target func(*settings) *durationValue) func(*settings, string) error {
-	return func(s *settings, v string) error {
+func duration(target func(*Parsed) *durationValue) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		d, err := time.ParseDuration(strings.Trim(v, " "))
 		if err != nil || d <= 0 {
 			return bad(v, "is not a duration above zero")
@@ -140,9 +140,9 @@ func duration(target func(*settings) *durationValue) func(*settings, string) err
 	}
 }
 
-// fileName takes any file name; nothing is made of it but a name to open.
-func fileName(target func(*settings) *string) func(*settings, string) error {
-	return func(s *settings, v string) error {
+// path takes any file name; nothing is made of it but a name to open.
+func path(target func(*Parsed) *string) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
 		for _, c := range v {
 			if unicode.IsControl(c) {
 				return bad(v, "contains %q", c)
@@ -158,56 +158,35 @@ func fileName(target func(*settings) *string) func(*settings, string) error {
 }
 
 // mode takes a mode in any case; nothing is REDIRECT.
-func mode(s *settings, v string) error {
-	return text(func(s *settings) textUnmarshaler { return &s.config.Mode })(s, v)
+func mode(s *Parsed, v string) error {
+	return text(func(s *Parsed) textUnmarshaler { return &s.Config.Mode })(s, v)
 }
 
 // resolved are values that depend on others: they are parsed when all are known.
-func resolved(*settings, string) error { return nil }
+func resolved(*Parsed, string) error { return nil }
 
-// A familyChoice says which address families are captured.
-type familyChoice uint8
+// A FamilyChoice says which address families are captured.
+type FamilyChoice uint8
 
 const (
-	familiesAuto familyChoice = iota // as the addresses of the namespace say
-	familiesV4                       // IPv4 alone
-	familiesDual                     // both
+	AutoFamilies FamilyChoice = iota // as the addresses of the namespace say
+	OnlyIPv4                         // IPv4 alone
+	BothFamilies                     // both
 )
 
-func ipFamily(s *settings, v string) error {
+func ipFamily(s *Parsed, v string) error {
 	i := slices.Index([]string{"auto", "ipv4", "dual"}, v)
 	if i < 0 {
 		return bad(v, "is not a choice of families")
 	}
-	s.families = familyChoice(i)
+	s.Families = FamilyChoice(i)
 	return nil
 }
 
-func forceBinary(s *settings, v string) error {
+func forceBinary(s *Parsed, v string) error {
 	if v == "" {
 		return nil
 	}
-	s.force = new(iptables.Variant)
-	return text(func(s *settings) textUnmarshaler { return s.force })(s, v)
-}
-
-func logLevel(s *settings, v string) error {
-	level, given, err := parseLevel(v)
-	if given {
-		s.log.level = level
-	}
-	return err
-}
-
-func logStacktrace(s *settings, v string) error {
-	level, given, err := parseLevel(v)
-	s.log.stacktrace, s.log.traces = level, given && level != noLevel
-	return err
-}
-
-func logCaller(s *settings, v string) error {
-	for scope := range strings.SplitSeq(v, ",") {
-		s.log.caller = s.log.caller || slices.Contains([]string{"default", "all"}, strings.Trim(scope, " "))
-	}
-	return nil
+	s.Force = new(iptables.Variant)
+	return text(func(s *Parsed) textUnmarshaler { return s.Force })(s, v)
 }

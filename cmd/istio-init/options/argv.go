@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"fmt"
@@ -11,10 +11,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// arguments returns the command line and the environment of an apply that make the
+// Arguments returns the command line and the environment of an apply that make the
 // rules of a configuration. What is at its default is left out, but for the flags
 // that Istio's injector always gives.
-func arguments(c capture.Config, both bool) (args, variables []string) {
+func Arguments(c capture.Config, both bool) (args, variables []string) {
 	add := func(flag, value string) { args = append(args, flag, value) }
 	port := func(flag string, p, def uint16) {
 		if p != 0 && p != def { // 0: the rules do not show it

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func (a fakeAccounts) uid(name string) (string, error) { return a.id(name) }
 func (a fakeAccounts) gid(name string) (string, error) { return a.id(name) }
 
 // parse reads an input as the command apply does.
-func (in input) parse(t *testing.T) (*settings, []error) {
+func (in input) parse(t *testing.T) (*Parsed, []error) {
 	t.Helper()
 	flags, env := in.given(t)
 	return parseSettings(flags.values, env, someAccounts, allOptions)
@@ -65,28 +65,26 @@ func (in input) check(t *testing.T) {
 }
 
 // checkSettings demands it of what an input was read as.
-func checkSettings(t *testing.T, set *settings, problems []error) {
+func checkSettings(t *testing.T, set *Parsed, problems []error) {
 	t.Helper()
 	for _, p := range problems {
 		if !strings.HasPrefix(p.Error(), "and ") { // more of the same
 			checkProblem(t, p.Error())
 		}
 	}
-	for _, w := range set.warnings {
+	for _, w := range set.Warnings {
 		checkLine(t, w)
 	}
 	if len(problems) > 0 {
 		return
 	}
 	servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53"), netip.MustParseAddr("::10.0.0.1")}
-	if _, err := set.resolveDNS(func() ([]netip.Addr, error) { return servers, nil }); err != nil {
-		t.Fatal(err)
-	}
-	if err := set.config.Validate(); err != nil {
+	set.takeServers(servers)
+	if err := set.Config.Validate(); err != nil {
 		t.Fatalf("accepted, but the config is not valid: %v", err)
 	}
 	for _, f := range inet.Families {
-		checkRules(t, capture.Rules(set.config, f))
+		checkRules(t, capture.Rules(set.Config, f))
 	}
 }
 

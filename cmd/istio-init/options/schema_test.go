@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"encoding/json"
@@ -38,7 +38,7 @@ func compiledSchema(t testing.TB) *jsonschema.Schema {
 }
 
 func TestTheSchemaInTheDocumentationIsThatOfTheProgram(t *testing.T) {
-	const path = "../../docs/config.schema.json"
+	const path = "../../../docs/config.schema.json"
 	want, err := asJSON(configSchema())
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func checkSchema(t *testing.T, compiled *jsonschema.Schema, text string, right b
 func TestTheSchemaTakesTheExampleOfTheReadme(t *testing.T) {
 	t.Parallel()
 	compiled := compiledSchema(t)
-	text, err := os.ReadFile("../../testdata/readme/mesh.yaml")
+	text, err := os.ReadFile("../../../testdata/readme/mesh.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

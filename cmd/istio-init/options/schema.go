@@ -1,10 +1,7 @@
-package main
+package options
 
 import (
 	"encoding/json"
-	"fmt"
-
-	"github.com/spf13/cobra"
 )
 
 // A schema is a JSON schema, as much of it as is needed here.
@@ -109,19 +106,5 @@ func (f form) element(pattern string) schema {
 	return s
 }
 
-func newConfigSchema() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config-schema",
-		Short: "print the JSON schema of the configuration file",
-		Long: `Print the JSON schema (draft 2020-12) of the configuration file that --config names,
-for editors and for checks before the file is used.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := asJSON(configSchema())
-			if err == nil {
-				_, err = fmt.Fprint(cmd.OutOrStdout(), text)
-			}
-			return err
-		},
-	}
-}
+// Schema returns the JSON schema (draft 2020-12) of the configuration file.
+func Schema() (string, error) { return asJSON(configSchema()) }

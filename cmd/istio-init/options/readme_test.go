@@ -1,6 +1,7 @@
-package main
+package options
 
 import (
+	goflag "flag"
 	"fmt"
 	"os"
 	"strings"
@@ -9,11 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var update = goflag.Bool("update", false, "write what is expected anew: the flags of the README, the schema")
+
 // TestReadmeFlagsAreThoseOfTheProgram keeps the table of flags in the README that
 // of the option table.
 func TestReadmeFlagsAreThoseOfTheProgram(t *testing.T) {
-	const path = "../../README.md"
-	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init -run Readme -update` -->\n", "<!-- end of flags -->"
+	const path = "../../../README.md"
+	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init/options -run Readme -update` -->\n", "<!-- end of flags -->"
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

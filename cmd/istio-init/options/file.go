@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"context"
@@ -21,18 +21,18 @@ const standardInput = "-"
 // readConfig puts what the configuration file says into the values, when the
 // command line or the environment names a file. It returns every problem with the
 // form of the file; whether a value is right is seen with those from elsewhere.
-func readConfig(ctx context.Context, values []*flagValue, p process) []error {
+func readConfig(ctx context.Context, values []*flagValue, env Env, stdin io.Reader) []error {
 	var named setting
-	var set settings
+	var set Parsed
 	for _, f := range values {
 		if f.option.long == "config" {
-			named = f.given(p.env, &set)
+			named = f.given(env, &set)
 		}
 	}
 	if named.text == "" || named.option.set(&set, named.text) != nil {
 		return nil // a bad name is told with all other values
 	}
-	text, err := readFile(ctx, named.text, p.stdin)
+	text, err := readFile(ctx, named.text, stdin)
 	if err != nil {
 		return []error{named.refused(err)}
 	}
@@ -48,11 +48,11 @@ func readConfig(ctx context.Context, values []*flagValue, p process) []error {
 
 // readFile reads a file that may be a pipe, on which one waits, or endless.
 func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
-	return readUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
+	return ReadUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
 }
 
-// readUntilDone calls read, which may wait for ever, until the context ends.
-func readUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
+// ReadUntilDone calls read, which may wait for ever, until the context ends.
+func ReadUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"fmt"
@@ -60,8 +60,8 @@ func parseID(v, kind string, lookup func(string) (string, error)) (id iptables.I
 
 // resolve parses what depends on other values: the ids of the proxy, and what
 // follows from the generation. The settings then say what counts.
-func (s *settings) resolve() []error {
-	c := &s.config
+func (s *Parsed) resolve() []error {
+	c := &s.Config
 	s.of("istio-inbound-interception-mode").text = c.Mode.String()
 	if port := s.of("inbound-capture-port"); c.Generation == capture.Istio1_0 && port.from.kind == byDefault {
 		c.InboundPort = c.ProxyPort // as there was one port for both
@@ -92,7 +92,7 @@ func (s *settings) resolve() []error {
 }
 
 // deriveUID fills in the user of the proxy where none is given.
-func (s *settings) deriveUID(uid *setting) {
+func (s *Parsed) deriveUID(uid *setting) {
 	if strings.Trim(uid.text, " ,") != "" {
 		return
 	}
@@ -102,7 +102,7 @@ func (s *settings) deriveUID(uid *setting) {
 		uid.text = number
 		follows = append(follows, "ENVOY_USER")
 	}
-	if s.config.Generation == capture.Istio1_0 {
+	if s.Config.Generation == capture.Istio1_0 {
 		uid.text += ",0" // for the certificate agent, which ran as root
 		follows = append(follows, "--compat")
 	}
@@ -112,9 +112,9 @@ func (s *settings) deriveUID(uid *setting) {
 }
 
 // conflicts are values that are right by themselves and wrong together.
-func (s *settings) conflicts() []error {
+func (s *Parsed) conflicts() []error {
 	var problems []error
-	if c := s.config; c.Mode == capture.TProxy {
+	if c := s.Config; c.Mode == capture.TProxy {
 		if c.TProxyMark == capture.SelfCallMark {
 			problems = append(problems, fmt.Errorf("%s: %d marks the proxy's calls to its own pod; it takes any other number",
 				s.of("istio-inbound-tproxy-mark").name(), c.TProxyMark))
@@ -128,8 +128,8 @@ func (s *settings) conflicts() []error {
 }
 
 // ownerGroups takes the groups whose processes are captured.
-func ownerGroups(s *settings, v string) (err error) {
-	c := &s.config.OwnerGroups
+func ownerGroups(s *Parsed, v string) (err error) {
+	c := &s.Config.OwnerGroups
 	c.All, c.Only, err = scope(v, s.parseGroup)
 	if err == nil && !c.All && len(c.Only) == 0 {
 		c.All = true
@@ -143,12 +143,12 @@ func ownerGroups(s *settings, v string) (err error) {
 const emptyOwnerGroups = "the processes of all groups are captured"
 
 // ownerGroupsExclude takes the groups whose processes are left alone.
-func ownerGroupsExclude(s *settings, v string) (err error) {
+func ownerGroupsExclude(s *Parsed, v string) (err error) {
 	s.groupsExclude, err = list(v, s.parseGroup)
 	return joinLine(err, tooManyGroups(s.groupsExclude))
 }
 
-func (s *settings) parseGroup(v string) (iptables.IDRange, error) {
+func (s *Parsed) parseGroup(v string) (iptables.IDRange, error) {
 	return parseID(v, "group", s.accounts.gid)
 }
 

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"errors"
@@ -129,21 +129,21 @@ func parsePort(v string) (iptables.PortRange, error) {
 	return r, nil
 }
 
-func ports(target func(*settings) *portList) func(*settings, string) error {
-	return func(s *settings, v string) (err error) {
+func ports(target func(*Parsed) *portList) func(*Parsed, string) error {
+	return func(s *Parsed, v string) (err error) {
 		*target(s), err = list(v, parsePort)
 		return err
 	}
 }
 
-func inboundPorts(s *settings, v string) (err error) {
-	c := &s.config.InboundPorts
+func inboundPorts(s *Parsed, v string) (err error) {
+	c := &s.Config.InboundPorts
 	c.All, c.Only, err = scope(v, parsePort)
 	return err
 }
 
-func inboundExcludePorts(s *settings, v string) (err error) {
-	s.config.InboundPorts.Except, err = list(v, parsePort)
+func inboundExcludePorts(s *Parsed, v string) (err error) {
+	s.Config.InboundPorts.Except, err = list(v, parsePort)
 	return err
 }
 
@@ -164,19 +164,19 @@ func parseCIDR(v string) (netip.Prefix, error) {
 	return p, bad(v, "is not a CIDR")
 }
 
-func outboundCIDRs(s *settings, v string) (err error) {
-	c := &s.config.OutboundPrefixes
+func outboundCIDRs(s *Parsed, v string) (err error) {
+	c := &s.Config.OutboundPrefixes
 	c.All, c.Only, err = scope(v, parseCIDR)
 	return err
 }
 
-func outboundExcludeCIDRs(s *settings, v string) (err error) {
-	s.config.OutboundPrefixes.Except, err = list(v, parseCIDR)
+func outboundExcludeCIDRs(s *Parsed, v string) (err error) {
+	s.Config.OutboundPrefixes.Except, err = list(v, parseCIDR)
 	return err
 }
 
-func links(target func(*settings) *linkList) func(*settings, string) error {
-	return func(s *settings, v string) (err error) {
+func links(target func(*Parsed) *linkList) func(*Parsed, string) error {
+	return func(s *Parsed, v string) (err error) {
 		*target(s), err = list(v, func(v string) (i iptables.Interface, err error) {
 			if err := i.UnmarshalText([]byte(v)); err != nil {
 				return i, bad(v, "%v", err)

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"encoding/json"
@@ -10,16 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"istio-init/test/scenario"
 	"istio-init/test/size"
 )
 
 // printed is what the settings are printed as.
-func (s *settings) printed(t testing.TB, form printForm) string {
+func (s *Parsed) printed(t testing.TB, form printForm) string {
 	t.Helper()
 	as := *s
 	as.print = form
 	var b strings.Builder
-	if err := as.printConfig(&b); err != nil {
+	if err := as.Print(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -27,7 +28,7 @@ func (s *settings) printed(t testing.TB, form printForm) string {
 
 // checkPrinted wants settings that are printed as YAML and as JSON to mean the same
 // when that is the configuration file.
-func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *settings) {
+func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *Parsed) {
 	t.Helper()
 	yaml := set.printed(t, printYAML)
 	var document struct {
@@ -55,8 +56,8 @@ func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *settings) {
 		}
 	}
 	for line := range strings.Lines(set.printed(t, printText)) {
-		if len(line) > helpWidth+1 {
-			t.Errorf("a line is wider than %d columns: %q", helpWidth, line)
+		if len(line) > tableWidth+1 {
+			t.Errorf("a line is wider than %d columns: %q", tableWidth, line)
 		}
 	}
 	checkLine(t, strings.ReplaceAll(yaml[:min(len(yaml), 4000)], "\n", " "))
@@ -64,17 +65,9 @@ func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *settings) {
 
 func TestThePrintedConfigurationOfAScenarioMeansTheSame(t *testing.T) {
 	compiled := compiledSchema(t)
-	for _, s := range parseScenarios(t) {
+	for _, s := range scenario.All(t, testdata) {
 		t.Run(s.Name(), func(t *testing.T) {
-			flags, _ := input{}.given(t)
-			if err := flags.Parse(s.Args); err != nil {
-				t.Fatal(err)
-			}
-			set, problems := parseSettings(flags.values, s.LookupEnv, systemAccounts{}, allOptions)
-			if len(problems) > 0 {
-				t.Fatal(problems)
-			}
-			checkPrinted(t, compiled, set)
+			checkPrinted(t, compiled, ofScenario(t, s))
 		})
 	}
 }
@@ -139,7 +132,7 @@ func TestAValueThatNoFileCanHaveIsNotPrintedAsOne(t *testing.T) {
 		for _, form := range []printForm{printJSON, printYAML} {
 			set.print = form
 			var b strings.Builder
-			if err := set.printConfig(&b); err == nil || b.Len() > 0 {
+			if err := set.Print(&b); err == nil || b.Len() > 0 {
 				t.Errorf("%q is printed as %s", v, b.String())
 			} else {
 				checkLine(t, err.Error())

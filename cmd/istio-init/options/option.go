@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"strings"
@@ -21,7 +21,7 @@ type option struct {
 	group       group
 	// set parses the value into its target. It is called for defaults too. Its
 	// errors say what is wrong with which element, not where it came from.
-	set func(*settings, string) error
+	set func(*Parsed, string) error
 }
 
 // A group says what an option is about.
@@ -36,11 +36,6 @@ const (
 	groupQuestion              // what is asked, of one command: not in a file
 	groupRemoved               // of older releases: accepted, with a warning
 )
-
-func allOptions(*option) bool { return true }
-
-// cleanOptions are those that mean something when rules are removed.
-func cleanOptions(o *option) bool { return o.group == groupRun || o.group == groupLog }
 
 // key is the name of an option in a configuration file.
 func (o *option) key() string {

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"fmt"
@@ -11,46 +11,54 @@ import (
 	"istio-init/iptables"
 )
 
-// settings are what the user asked for, in types.
-type settings struct {
-	config    capture.Config
-	families  familyChoice
-	dualStack bool // --dual-stack: with familiesAuto, IPv6 wherever there is an address
+// A Run is what the user asked for, in types.
+type Run struct {
+	Config    capture.Config
+	Families  FamilyChoice
+	DualStack bool // with AutoFamilies: IPv6 wherever there is an address
+	// RedirectDNS captures DNS queries: those to the servers of the namespace, or with
+	// CaptureAllDNS all. Config.DNS is empty until the servers are known.
+	RedirectDNS   bool
+	CaptureAllDNS bool
 
-	dryRun      bool
-	dryRunFile  string
-	cleanupOnly bool
-	skipApply   bool
-	cniMode     bool
-	nativeNFT   bool
-	netns       string
-	force       *iptables.Variant
-	allowHost   bool          // the network namespace may be that of a machine
-	timeout     time.Duration // bounds everything that is done to the kernel
+	DryRun     bool
+	DryRunFile string // also gets what a dry run prints; "": none
+	Clean      bool   // remove the rules, whatever the other options say
+	SkipApply  bool
+	CNIMode    bool
+	NetNS      string            // a path or a name; "": the current one
+	Force      *iptables.Variant // nil: the one that fits
+	AllowHost  bool              // the network namespace may be that of a machine
+	Timeout    time.Duration     // of everything that is done to the kernel
 
-	// Of the commands that answer questions.
-	question question
-	rules    string       // where the rules are taken from; "": see rulesFrom
-	podAddrs []netip.Addr // of the pod, where no namespace tells them
-	output   outputForm
-	form     picture.Format // in which rules are shown
+	RunValidation bool
+	ProbePort     uint16
+	ProbeTimeout  time.Duration
 
-	redirectDNS   bool
-	captureAllDNS bool
-	runValidation bool
-	probePort     uint16
-	probeTimeout  time.Duration
+	// Of the commands that change nothing.
+	Query    Query
+	Rules    string       // where the rules are taken from; "": see RulesFrom
+	PodAddrs []netip.Addr // of the pod, where they are not read from a namespace
+	Output   Output
+	Picture  picture.Format // in which rules are shown
 
-	log logSettings
+	// RulesGiven tells whether a flag or a file says which rules are meant. The
+	// environment alone does not: it is often that of the pod.
+	RulesGiven bool
+	Log        Log
+}
 
+// Parsed is a Run with what is known of its options.
+type Parsed struct {
+	Run
+	// Warnings are what the user should know about the input: which options have no
+	// effect, and which do something else than it seems.
+	Warnings []string
+
+	nativeNFT  bool
 	configFile string
-	print      printForm // the form in which the settings are printed; zero: they are used
-
-	// warnings are what the user should know about the input: what means
-	// nothing, and what means something else than it seems.
-	warnings []string
-
-	accounts accounts // who is who, for names among ids
+	print      printForm // zero: the options are used and not printed
+	accounts   accounts  // who is who, for names among ids
 
 	// What is read once all of the input is known.
 	envoyUser     string
@@ -61,16 +69,16 @@ type settings struct {
 	effective []setting
 }
 
-func (s *settings) warn(format string, args ...any) {
-	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+func (s *Parsed) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
 // parseSettings turns flags, environment and configuration file into types: a flag
 // wins over the environment, that over the file, that over the default. It returns
 // every problem there is; then the settings are not to be used. meant selects the
 // options to look at.
-func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(*option) bool) (*settings, []error) {
-	s := &settings{accounts: who, effective: make([]setting, 0, len(flags))}
+func parseSettings(flags []*flagValue, env Env, who accounts, meant func(*option) bool) (*Parsed, []error) {
+	s := &Parsed{accounts: who, effective: make([]setting, 0, len(flags))}
 	var problems []error
 	for _, f := range flags {
 		given := f.given(env, s)
@@ -93,19 +101,19 @@ func parseSettings(flags []*flagValue, env lookupEnv, who accounts, meant func(*
 		problems = append(problems, s.resolve()...)
 		s.explainInput()
 	}
+	s.RulesGiven = s.describesRules()
 	return s, problems
 }
 
-// describes tells whether the user says which rules are meant, by a flag or in a
-// file: the environment alone is often that of the pod.
-func (s *settings) describes() bool {
+// describesRules tells whether a flag or a file says which rules are meant.
+func (s *Parsed) describesRules() bool {
 	return slices.ContainsFunc(s.effective, func(v setting) bool {
 		return v.option.group == groupRules && (v.from.kind == byFlag || v.from.kind == byFile)
 	})
 }
 
 // of returns the setting of an option that the command knows.
-func (s *settings) of(key string) *setting {
+func (s *Parsed) of(key string) *setting {
 	for i := range s.effective {
 		if s.effective[i].option.key() == key {
 			return &s.effective[i]
@@ -114,10 +122,11 @@ func (s *settings) of(key string) *setting {
 	panic("bug: " + key + " is not an option of this command")
 }
 
-type lookupEnv func(string) (string, bool)
+// An Env returns a variable of the environment, and whether it is set.
+type Env func(string) (string, bool)
 
 // given returns the value of an option that wins, and where it comes from.
-func (f *flagValue) given(env lookupEnv, s *settings) setting {
+func (f *flagValue) given(env Env, s *Parsed) setting {
 	if f.changed {
 		return setting{f.option, f.value, origin{byFlag, "--" + f.option.long}}
 	}
@@ -138,7 +147,7 @@ func (f *flagValue) given(env lookupEnv, s *settings) setting {
 // fromEnvironment returns the value of the last variable of an option that is
 // set, and its name. A variable that is empty is not set: that is how an unused
 // one looks in a pod. Two variables that disagree are worth a warning.
-func (o *option) fromEnvironment(env lookupEnv, s *settings) (value, source string) {
+func (o *option) fromEnvironment(env Env, s *Parsed) (value, source string) {
 	for _, name := range o.env {
 		v, ok := env(name)
 		if !ok || v == "" {

@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"context"
@@ -19,18 +19,18 @@ import (
 
 // parseWithFile reads an input and the text of a configuration file as the command
 // apply does.
-func (in input) parseWithFile(t *testing.T, text string) (*settings, []error) {
+func (in input) parseWithFile(t *testing.T, text string) (*Parsed, []error) {
 	t.Helper()
 	return in.parseAs(t, text, someAccounts)
 }
 
-func (in input) parseAs(t *testing.T, text string, who accounts) (*settings, []error) {
+func (in input) parseAs(t *testing.T, text string, who accounts) (*Parsed, []error) {
 	t.Helper()
 	flags, env := in.given(t)
 	if err := flags.Set("config", standardInput); err != nil {
 		t.Fatal(err)
 	}
-	inFile := readConfig(t.Context(), flags.values, process{env: env, stdin: strings.NewReader(text)})
+	inFile := readConfig(t.Context(), flags.values, env, strings.NewReader(text))
 	set, problems := parseSettings(flags.values, env, who, allOptions)
 	return set, append(inFile, problems...)
 }
@@ -90,7 +90,7 @@ func checkWins(t *testing.T, o *option, in input, file, text string, from origin
 }
 
 // meaning is what settings say, without where it was said.
-func meaning(s *settings) string {
+func meaning(s *Parsed) string {
 	var b strings.Builder
 	for _, set := range s.effective {
 		if set.option.group != groupInput {
@@ -98,11 +98,12 @@ func meaning(s *settings) string {
 		}
 	}
 	rest := *s
-	rest.config, rest.effective, rest.warnings, rest.accounts = capture.Config{}, nil, nil, nil
-	rest.configFile, rest.print, rest.force = "", printNothing, nil
-	fmt.Fprintf(&b, "%+v\n%+v\n", s.config, rest)
-	if s.force != nil {
-		fmt.Fprintf(&b, "force %s\n", s.force)
+	rest.Config, rest.effective, rest.Warnings, rest.accounts = capture.Config{}, nil, nil, nil
+	rest.RulesGiven = false
+	rest.configFile, rest.print, rest.Force = "", printNothing, nil
+	fmt.Fprintf(&b, "%+v\n%+v\n", s.Config, rest)
+	if s.Force != nil {
+		fmt.Fprintf(&b, "force %s\n", s.Force)
 	}
 	return b.String()
 }
@@ -118,8 +119,8 @@ func TestAFileOfTenThousandCIDRsIsTaken(t *testing.T) {
 	}
 	want, _ := input{"istio-service-cidr": flag.String()}.parse(t)
 	got, problems := input{}.parseWithFile(t, yaml.String())
-	if len(problems) > 0 || len(got.config.OutboundPrefixes.Only) != 10_000 {
-		t.Fatalf("%d CIDRs, %v", len(got.config.OutboundPrefixes.Only), problems)
+	if len(problems) > 0 || len(got.Config.OutboundPrefixes.Only) != 10_000 {
+		t.Fatalf("%d CIDRs, %v", len(got.Config.OutboundPrefixes.Only), problems)
 	}
 	if meaning(want) != meaning(got) {
 		t.Error("the file means something else than the flag")
@@ -134,10 +135,6 @@ func TestAnInterruptEndsTheWaitForAFile(t *testing.T) {
 	defer writer.Close()
 	if _, err := readFile(ctx, standardInput, never); !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait ends with %v", err)
-	}
-	inv := &invocation{ctx: ctx, stdin: never}
-	if _, _, err := inv.readDump(rulesStdin); !errors.Is(err, context.Canceled) {
-		t.Errorf("the wait for a dump ends with %v", err)
 	}
 }
 
@@ -170,7 +167,7 @@ func TestAFileWithAnyNameIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags, env := input{"config": path}.given(t)
-	if problems := readConfig(t.Context(), flags.values, process{env: env}); len(problems) > 0 {
+	if problems := readConfig(t.Context(), flags.values, env, nil); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	_, problems := parseSettings(flags.values, env, someAccounts, allOptions)
@@ -205,7 +202,7 @@ func TestJSONIsReadWithItsLines(t *testing.T) {
 }
 
 // given are flags and environment of an input.
-func (in input) given(t *testing.T) (commandFlags, lookupEnv) {
+func (in input) given(t *testing.T) (commandFlags, Env) {
 	t.Helper()
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags := commandFlags{set, defineFlags(set, options, allOptions)}

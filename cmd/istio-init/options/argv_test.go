@@ -1,4 +1,4 @@
-package main
+package options
 
 import (
 	"fmt"
@@ -13,13 +13,15 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
+	"istio-init/test/flow"
 	"istio-init/test/scenario"
 	"istio-init/test/size"
 )
 
 // parsed is what the program makes of arguments and variables.
-func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *settings {
+func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *Parsed {
 	t.Helper()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	values := defineFlags(flags, options, allOptions)
@@ -38,10 +40,28 @@ func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *setti
 	if len(problems) > 0 {
 		t.Fatalf("%q %q: %v", variables, args, problems)
 	}
-	if _, err := set.resolveDNS(func() ([]netip.Addr, error) { return servers, nil }); err != nil {
-		t.Fatal(err)
-	}
+	set.takeServers(servers)
 	return set
+}
+
+// takeServers gives the configuration the servers of a namespace.
+func (s *Parsed) takeServers(servers []netip.Addr) {
+	switch {
+	case !s.RedirectDNS:
+	case s.CaptureAllDNS:
+		s.Config.DNS.All = true
+	default:
+		s.Config.DNS.Servers = servers
+	}
+}
+
+// captured are the families that are captured in a pod with addresses of both, of
+// which that of IPv4 is the first.
+func (s *Parsed) captured() []inet.Family {
+	if s.Families == BothFamilies || s.Families == AutoFamilies && s.DualStack {
+		return inet.Families[:]
+	}
+	return inet.Families[:1]
 }
 
 // makesTheSame fails the test unless what is said of rules, as arguments, makes them
@@ -56,17 +76,13 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 		both = both && r.Captures()
 	}
 	c := infer.Configuration(readings...)
-	args, variables := arguments(c, both)
-	again, err := scenario.Words(shellLine(args))
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := parsed(t, again, variables, c.DNS.Servers)
-	families, _ := set.decideFamilies(podAddrs, func() bool { return false })
+	args, variables := Arguments(c, both)
+	set := parsed(t, args, variables, c.DNS.Servers)
+	families := set.captured()
 	for _, f := range inet.Families {
 		got := iptables.Ruleset{Family: f}
 		if len(families) > int(f) {
-			got = capture.Rules(set.config, f)
+			got = capture.Rules(set.Config, f)
 		}
 		if diff := cmp.Diff(rules[f].String(), got.String()); diff != "" {
 			t.Errorf("%s: %q %q do not make the rules (-want +got):\n%s", f, variables, args, diff)
@@ -74,14 +90,37 @@ func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 	}
 }
 
+const testdata = "../../../testdata"
+
+// ofScenario is what the arguments and the environment of a scenario say.
+func ofScenario(t *testing.T, s *scenario.Scenario) *Parsed {
+	t.Helper()
+	flags, _ := input{}.given(t)
+	if err := flags.Parse(s.Args); err != nil {
+		t.Fatal(err)
+	}
+	set, problems := parseSettings(flags.values, s.LookupEnv, systemAccounts{}, allOptions)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return set
+}
+
 // TestArgumentsMakeTheRulesThatTheyAreSaidToMake is for what the scenarios have.
 func TestArgumentsMakeTheRulesThatTheyAreSaidToMake(t *testing.T) {
-	for _, s := range parseScenarios(t) {
+	for _, s := range scenario.All(t, testdata) {
 		t.Run(s.Name(), func(t *testing.T) {
-			if !s.config.ProxiesInbound() {
-				s.config.TProxyTable = capture.DefaultTProxyTable // shows nowhere
+			set := ofScenario(t, s)
+			servers, err := netutil.ParseDNSServers(strings.NewReader(s.Section("resolv.conf")))
+			if err != nil {
+				t.Fatal(err)
 			}
-			rules := []iptables.Ruleset{s.config.Rules(inet.IPv4), s.config.Rules(inet.IPv6)}
+			set.takeServers(servers)
+			if !set.Config.ProxiesInbound() {
+				set.Config.TProxyTable = capture.DefaultTProxyTable // shows nowhere
+			}
+			c := flow.Config{Config: set.Config, Captured: set.captured()}
+			rules := []iptables.Ruleset{c.Rules(inet.IPv4), c.Rules(inet.IPv6)}
 			if len(rules[inet.IPv4].Tables) == 0 || s.Name() == "dns-v6-servers-uncaptured" {
 				return // nothing is captured; or what is not shows in the rules of the other family
 			}
@@ -97,10 +136,10 @@ func TestArgumentsOfRandomRulesMakeThem(t *testing.T) {
 		args, variables := randomLine(rand.New(rand.NewPCG(3, uint64(n))), n%2 == 0)
 		servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}[:1+(n+1)%2]
 		set := parsed(t, args, variables, servers)
-		families, _ := set.decideFamilies(podAddrs, func() bool { return false })
-		rules := []iptables.Ruleset{capture.Rules(set.config, inet.IPv4), {Family: inet.IPv6}}
+		families := set.captured()
+		rules := []iptables.Ruleset{capture.Rules(set.Config, inet.IPv4), {Family: inet.IPv6}}
 		if len(families) > 1 {
-			rules[inet.IPv6] = capture.Rules(set.config, inet.IPv6)
+			rules[inet.IPv6] = capture.Rules(set.Config, inet.IPv6)
 		}
 		makesTheSame(t, rules)
 		if t.Failed() {
