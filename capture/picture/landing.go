@@ -7,18 +7,18 @@ import (
 	"istio-init/iptables"
 )
 
-// An end is where a rule sends packets.
+// An end is where a rule sends packets, if it is not a chain.
 type end struct {
 	landing capture.Landing
 	port    uint16 // of the landings that have one
 }
 
-// end tells where a rule sends what it takes; ok is false when the packet goes on
-// in a chain or behind the rule.
-func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
+// end returns where a rule sends packets; ok is false if they go to a chain or to the
+// next rule.
+func (v *view) end(c *chain, r viewRule) (_ end, ok bool) {
 	switch t := r.rule.Target.(type) {
 	case iptables.Redirect:
-		return end{s.redirect(c, t.Port), t.Port}, true
+		return end{v.redirect(c, t.Port), t.Port}, true
 	case iptables.TProxy:
 		return end{capture.Inbound, t.Port}, true
 	case iptables.Verdict:
@@ -26,7 +26,7 @@ func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
 		case t == iptables.Drop:
 			return end{landing: capture.Dropped}, true
 		case t == iptables.Accept && c.name == capture.ChainDivert:
-			return end{capture.Inbound, s.config.InboundPort}, true
+			return end{capture.Inbound, v.config.InboundPort}, true
 		}
 		return end{landing: capture.Direct}, true
 	}
@@ -36,8 +36,8 @@ func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
 	return end{}, false
 }
 
-// redirect tells what listens on the port of a REDIRECT.
-func (s *view) redirect(c *chain, port uint16) capture.Landing {
+// redirect returns what listens on the port of a REDIRECT.
+func (v *view) redirect(c *chain, port uint16) capture.Landing {
 	switch {
 	case c.name == capture.ChainInRedirect:
 		return capture.Inbound
@@ -45,19 +45,19 @@ func (s *view) redirect(c *chain, port uint16) capture.Landing {
 		return capture.Outbound
 	case port == capture.DNSProxyPort:
 		return capture.Lookup
-	case s.captures && port == s.config.ProxyPort:
+	case v.captures && port == v.config.ProxyPort:
 		return capture.Outbound
-	case s.captures && port == s.config.InboundPort:
+	case v.captures && port == v.config.InboundPort:
 		return capture.Inbound
 	}
 	return capture.Unknown
 }
 
-// leads tells where a chain captures to: as its first rule that does not leave
-// packets alone.
-func (s *view) leads(c *chain) capture.Landing {
+// leads returns where the first rule of a chain sends packets that does not leave them
+// as they are.
+func (v *view) leads(c *chain) capture.Landing {
 	for _, r := range c.rules {
-		if e, ok := s.end(c, r); ok && e.landing != capture.Direct {
+		if e, ok := v.end(c, r); ok && e.landing != capture.Direct {
 			return e.landing
 		}
 	}
