@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -91,7 +92,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
+		want := "# " + xtables.SaveTool(f) + "\n" + s.String()
 		if diff := cmp.Diff(want, Draw(Save, Style{}, capture.Read(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

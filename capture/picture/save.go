@@ -7,6 +7,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // drawSave prints rules as iptables-save does, under the name of the program of
@@ -15,7 +16,7 @@ func drawSave(readings []*capture.Reading) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {
-			fmt.Fprintf(&b, "# %s\n", iptables.SaveTool(r.Rules.Family))
+			fmt.Fprintf(&b, "# %s\n", xtables.SaveTool(r.Rules.Family))
 			saveRules(&b, r.Rules)
 		}
 	}

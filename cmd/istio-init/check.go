@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -118,7 +119,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	}
 	for _, rs := range want {
 		s := snapshots[rs.Family]
-		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
+		d.family(iptables.Plan(s, rs), rs)
 		d.warn(rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
@@ -139,7 +140,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.force, captured(want))
+	kernel, _, err := xtables.Choose(found.kernels, inv.set.force, captured(want))
 	if err != nil {
 		return err
 	}

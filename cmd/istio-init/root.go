@@ -142,7 +142,7 @@ func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run
 	cmd.Args = noArguments
 	flags := defineFlags(cmd.Flags(), slices.Concat(own, options), meant)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
+		inv := &invocation{ctx: cmd.Context(), env: p.env, stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
 		inFile := readConfig(inv.ctx, flags, p)
 		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
 		action := run

@@ -9,6 +9,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/picture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // settings are what the user asked for, in types.
@@ -24,7 +25,7 @@ type settings struct {
 	cniMode     bool
 	nativeNFT   bool
 	netns       string
-	force       *iptables.Variant
+	force       *xtables.Variant
 	allowHost   bool          // the network namespace may be that of a machine
 	timeout     time.Duration // bounds everything that is done to the kernel
 

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // The functions of this file make the set functions of the option table.
@@ -187,7 +188,7 @@ func forceBinary(s *settings, v string) error {
 	if v == "" {
 		return nil
 	}
-	s.force = new(iptables.Variant)
+	s.force = new(xtables.Variant)
 	return text(func(s *settings) textUnmarshaler { return s.force })(s, v)
 }
 
