@@ -100,7 +100,7 @@ func (inv *invocation) look() (look xtables.Config, err error) {
 		return look, err
 	}
 	lock, _ := inv.env(xtables.LockFile)
-	look.OwnLock = netutil.NeedsOwnLock(lock, inv.set.cniMode || look.UserNS != nil)
+	look.OwnLock = netutil.NeedsOwnLock(lock, inv.set.CNIMode || look.UserNS != nil)
 	look.Path, _ = inv.env("PATH")
 	look.Env, look.Now = xtables.Env(inv.env), time.Now
 	return look, nil
@@ -121,7 +121,7 @@ func lookByName(look *xtables.Config) {
 
 // refuseHost refuses to redirect the traffic of a whole machine.
 func (inv *invocation) refuseHost() error {
-	if inv.set.allowHost {
+	if inv.set.AllowHost {
 		return nil
 	}
 	why, err := netutil.LooksLikeHost()
