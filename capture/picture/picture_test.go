@@ -91,7 +91,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
+		want := "# " + saveTool[f] + "\n" + s.String()
 		if diff := cmp.Diff(want, Draw(Save, Terminal{}, infer.Infer(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -119,7 +120,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	}
 	for _, rs := range want {
 		s := snapshots[rs.Family]
-		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
+		d.family(iptables.Plan(s, rs), rs)
 		d.warn(rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
@@ -140,7 +141,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.Force, captured(want))
+	kernel, _, err := xtables.Choose(found.kernels, inv.set.Force, captured(want))
 	if err != nil {
 		return err
 	}
