@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/infer"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -120,10 +121,11 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	}
 	for _, rs := range want {
 		s := snapshots[rs.Family]
-		d.family(iptables.Plan(s, rs), rs)
+		own := infer.Ownership(s)
+		d.family(iptables.Plan(s, own, rs), rs)
 		d.warn(rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
-		for _, r := range s.UnreadableRules(rs) {
+		for _, r := range s.UnreadableRules(own, rs) {
 			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
 		}
 	}
@@ -179,7 +181,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 
 // warn names the rules of others that may take traffic before ours see it.
 func (d *drift) warn(f inet.Family, s iptables.Snapshot) {
-	for _, rule := range s.InTheWay() {
+	for _, rule := range preempting(s) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -76,9 +77,9 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *xtables.Kernel, gener
 		inv.log.Info("nothing to remove", namedField("variant", k.Variant()))
 	}
 	for _, f := range inet.Families {
-		if after[f].Ours() {
+		if own := infer.Ownership(after[f]); !own.Empty() {
 			err = errors.Join(err, fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s",
-				f, k.Variant(), strings.Join(after[f].OurChains(), ", ")))
+				f, k.Variant(), chainNames(own)))
 		}
 	}
 	if !r.whole {
@@ -103,11 +104,11 @@ type remover struct {
 // Commit makes the changes or none of them.
 func (r *remover) Commit(ctx context.Context, changes []iptables.Change) error {
 	var tables inet.PerFamily[[]netutil.NFTTable]
-	r.whole = r.Variant() == xtables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.Whole() })
+	r.whole = r.Variant() == xtables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.EmptiesAllTables() })
 	if r.whole {
 		for _, c := range changes {
 			for _, name := range c.Emptied() {
-				tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.Chains(name)})
+				tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.ChainNames(name)})
 			}
 		}
 		r.whole = netutil.RemoveNFTTables(tables, r.generation) == nil
@@ -154,8 +155,9 @@ func (inv *invocation) unreadable(k *xtables.Kernel) error {
 	}
 	var errs []error
 	for _, f := range inet.Families {
-		for _, table := range k.State(f).Unreadable() {
-			ours, err := netutil.NFTChains(f, table, iptables.OwnPrefix)
+		for _, table := range k.State(f).Unreadable {
+			chains, err := netutil.NFTChains(f, table)
+			ours := slices.DeleteFunc(chains, func(name string) bool { return !capture.Owns(name) })
 			if err == nil && len(ours) > 0 {
 				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
 					f, table, strings.Join(ours, ", "))
@@ -164,4 +166,13 @@ func (inv *invocation) unreadable(k *xtables.Kernel) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// chainNames lists our chains, as "TABLE CHAIN".
+func chainNames(own iptables.Ownership) string {
+	var names []string
+	for _, c := range own.Names() {
+		names = append(names, c.Table+" "+c.Chain)
+	}
+	return strings.Join(names, ", ")
 }

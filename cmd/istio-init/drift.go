@@ -25,7 +25,7 @@ func (d *drift) family(c iptables.Change, want iptables.Ruleset) {
 // driftLines is the difference of a change, each line with what it means for
 // traffic.
 func driftLines(c iptables.Change) []driftLine {
-	have, want := c.Before.Lines(), c.After.Lines()
+	have, want := c.Before.Lines(c.Own), c.After.Lines(c.Own)
 	reasons := lineReasons(c.Before)
 	for line, reason := range lineReasons(c.After) {
 		reasons[line] = reason

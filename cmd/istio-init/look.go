@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -90,7 +91,7 @@ func identify(ctx context.Context, k *xtables.Kernel, want []iptables.Ruleset) (
 }
 
 func unreadableText(f inet.Family, r iptables.UnreadableRule) string {
-	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted)
+	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted.Text)
 }
 
 // look says how programs are run in the namespace.
@@ -102,7 +103,7 @@ func (inv *invocation) look() (look xtables.Config, err error) {
 	lock, _ := inv.env(xtables.LockFile)
 	look.OwnLock = netutil.NeedsOwnLock(lock, inv.set.CNIMode || look.UserNS != nil)
 	look.Path, _ = inv.env("PATH")
-	look.Env, look.Now = xtables.Env(inv.env), time.Now
+	look.Env, look.Now, look.Owner = xtables.Env(inv.env), time.Now, infer.Ownership
 	return look, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -22,7 +23,7 @@ func (inv *invocation) report(kernel *xtables.Kernel, want []iptables.Ruleset, c
 		if ok {
 			state = c.After
 		}
-		for _, rule := range state.InTheWay() {
+		for _, rule := range preempting(state) {
 			inv.log.Warn("a rule of others stands before ours and may take connections first", namedField("family", rs.Family), stringField("rule", rule))
 		}
 		switch {
@@ -81,11 +82,24 @@ func explainRefusal(err error) error {
 
 // reportTaken names the rules of Istio's that stood in built-in chains and went.
 func (inv *invocation) reportTaken(c iptables.Change) {
-	for _, rule := range c.Taken() {
-		say := inv.log.Info
-		if strings.HasPrefix(rule, iptables.Filter+" ") {
+	for _, at := range c.Taken() {
+		say, rule := inv.log.Info, ruleAt(c.Before, at)
+		if at.Table == iptables.Filter {
 			say = inv.log.Warn // a guardrail: it stopped traffic
 		}
 		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
 	}
+}
+
+// preempting returns the foreign rules ahead of ours, as "TABLE CHAIN: RULE".
+func preempting(s iptables.Snapshot) []string {
+	var rules []string
+	for _, at := range iptables.Preempting(s, infer.Ownership(s)) {
+		rules = append(rules, ruleAt(s, at))
+	}
+	return rules
+}
+
+func ruleAt(s iptables.Snapshot, at iptables.Place) string {
+	return at.Table + " " + at.Chain + ": " + s.At(at).Text
 }

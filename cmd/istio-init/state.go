@@ -79,7 +79,7 @@ func lostJumps(c capture.Config, rs iptables.Ruleset) []string {
 	for _, t := range capture.Rules(c, rs.Family).Tables {
 		have := rs.Table(t.Name)
 		for _, hook := range t.Chains {
-			if iptables.Own(hook.Name) {
+			if capture.Owns(hook.Name) {
 				continue
 			}
 			for _, r := range hook.Rules {
@@ -107,11 +107,11 @@ func meshRules(rs iptables.Ruleset) map[string][]string {
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
 			at := t.Name + " " + c.Name
-			if iptables.Own(c.Name) {
+			if capture.Owns(c.Name) {
 				rules[at] = []string{} // also one without rules
 			}
 			for _, r := range c.Rules {
-				if jump, ok := r.Target.(iptables.Jump); iptables.Own(c.Name) || ok && iptables.Own(jump.Chain) {
+				if jump, ok := r.Target.(iptables.Jump); capture.Owns(c.Name) || ok && capture.Owns(jump.Chain) {
 					rules[at] = append(rules[at], r.Text(rs.Family))
 				}
 			}
