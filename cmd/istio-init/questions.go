@@ -94,17 +94,25 @@ var (
 	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "form in which the rules are shown",
-		set:  text(func(s *settings) textUnmarshaler { return &s.form }),
+		set:  pictureForm,
 	}}
 )
 
 // pictureNames are the names of the forms in which rules are shown.
 func pictureNames() []string {
-	names := make([]string, len(picture.Forms))
-	for i, f := range picture.Forms {
+	names := make([]string, len(picture.Formats))
+	for i, f := range picture.Formats {
 		names[i] = f.String()
 	}
 	return names
+}
+
+// pictureForm takes the form in which rules are shown.
+func pictureForm(s *settings, v string) error {
+	if v == "svg" {
+		return bad(v, "is drawn by graphviz: explain --output dot | dot -Tsvg")
+	}
+	return text(func(s *settings) textUnmarshaler { return &s.form })(s, v)
 }
 
 // An outputForm is the form of an answer.
@@ -175,9 +183,9 @@ flags that describe rules, those that "apply" would make of them; with --rules t
 of a file. Nothing is changed.
 
 Forms: save is the text of iptables-save; tree and table are for a terminal; json is
-for programs; dot, mermaid and svg are pictures of the way of a packet.`,
+for programs; dot (for graphviz) and mermaid are pictures of the way of a packet.`,
 		Example: `  istio-init explain --output tree
-  istio-init explain --output svg -i '*' -b '*' -d 15090 >rules.svg
+  istio-init explain --output dot -i '*' -b '*' -d 15090 | dot -Tsvg >rules.svg
   iptables-save | istio-init explain --output table --rules -`,
 	}, questionOptions, runExplain, explainOptions...)
 }

@@ -33,7 +33,7 @@ type settings struct {
 	rules    string       // where the rules are taken from; "": see rulesFrom
 	podAddrs []netip.Addr // of the pod, where no namespace tells them
 	output   outputForm
-	form     picture.Form // in which rules are shown
+	form     picture.Format // in which rules are shown
 
 	redirectDNS   bool
 	captureAllDNS bool
