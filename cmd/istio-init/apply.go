@@ -10,6 +10,7 @@ import (
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -18,6 +19,7 @@ import (
 type invocation struct {
 	ctx    context.Context
 	set    *options.Run
+	env    func(string) (string, bool)
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
@@ -129,7 +131,7 @@ func (inv *invocation) apply(ctx context.Context, found live) error {
 // converge makes the steps of apply. Their order, which package capture explains, is
 // such that at no time less is captured than both before and after: what rules need,
 // routes and the passthrough address, comes before them and goes after them.
-func (inv *invocation) converge(ctx context.Context, done *undoStack, found live, kernel *iptables.Kernel, want []iptables.Ruleset) error {
+func (inv *invocation) converge(ctx context.Context, done *undoStack, found live, kernel *xtables.Kernel, want []iptables.Ruleset) error {
 	if err := inv.addNeeds(done, want); err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.
 }
 
 // cleanOther removes what an earlier run left in the variant that was not chosen.
-func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *iptables.Kernel, generation uint32) error {
+func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *xtables.Kernel, generation uint32) error {
 	if !other.Holds() {
 		return nil
 	}
@@ -197,8 +199,8 @@ func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *i
 }
 
 // choose picks the variant to work with.
-func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
-	kernel, reason, err := iptables.Choose(found, inv.set.Force, captured(want))
+func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*xtables.Kernel, error) {
+	kernel, reason, err := xtables.Choose(found, inv.set.Force, captured(want))
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}

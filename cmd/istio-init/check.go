@@ -12,6 +12,7 @@ import (
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -83,7 +84,7 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	}
 	for _, rs := range want {
 		s := snapshots[rs.Family]
-		d.AddFamily(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
+		d.AddFamily(iptables.Plan(s, rs), rs)
 		warnAhead(d, rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
@@ -104,7 +105,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.Force, captured(want))
+	kernel, _, err := xtables.Choose(found.kernels, inv.set.Force, captured(want))
 	if err != nil {
 		return err
 	}

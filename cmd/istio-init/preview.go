@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -29,7 +30,7 @@ func (inv *invocation) preview() error {
 	var text strings.Builder
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", iptables.SaveTool(rs.Family), previewText(rs, routeFor(inv.set.Config, rs)))
+			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, routeFor(inv.set.Config, rs)))
 		}
 	}
 	return inv.answer(text.String())
@@ -88,7 +89,7 @@ func (inv *invocation) previewClean(found live) error {
 			}
 			if c.Script != "" {
 				fmt.Fprintf(&text, "# input for %s --noflush, variant %s\n%s",
-					strings.Replace(iptables.SaveTool(f), "-save", "-restore", 1), k.Variant(), c.Script)
+					strings.Replace(xtables.SaveTool(f), "-save", "-restore", 1), k.Variant(), c.Script)
 			}
 		}
 	}

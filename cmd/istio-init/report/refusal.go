@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // moduleOptions are the options that need a kernel module.
@@ -23,7 +23,7 @@ var moduleOptions = map[string]string{
 // ExplainRefusal adds to the error of a refused line which options need the kernel
 // modules that it is about.
 func ExplainRefusal(err error) error {
-	var refused *iptables.RestoreError
+	var refused *xtables.RestoreError
 	if !errors.As(err, &refused) {
 		return err
 	}
