@@ -40,7 +40,7 @@ func mutations(save string) []mutation {
 	for i, line := range lines {
 		if name, ok := strings.CutPrefix(line, "*"); ok {
 			table = strings.TrimSpace(name)
-			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXTRA - [0:0]\n"), table, "", ":ISTIO_EXTRA"})
+			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXCLUDE_9 - [0:0]\n"), table, "", ":ISTIO_EXCLUDE_9"})
 		}
 		chain, rule := ruleOf(line)
 		if chain == "" {

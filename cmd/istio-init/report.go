@@ -1,7 +1,6 @@
 package main
 
 import (
-
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
