@@ -23,7 +23,7 @@ func (p *plane) Plan(want iptables.Ruleset) (iptables.Change, error) {
 		return iptables.Change{Family: want.Family}, errBlind
 	}
 	have := iptables.Snapshot{Family: want.Family}
-	return iptables.Change{Family: want.Family, Script: iptables.Plan(have, want), Before: have, After: have.With(want)}, nil
+	return iptables.Plan(have, want), nil
 }
 
 func (p *plane) Commit(_ context.Context, changes []iptables.Change) error {

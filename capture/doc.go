@@ -74,7 +74,7 @@
 // proxy's packets to the app come by lo, those of a peer do not. The rule is left
 // as Istio has it all the same. Rules are compared line for line with Istio's, a
 // rule that an earlier run of Istio left would have to be changed only to be
-// removed, and a variant is never changed but on request: [iptables.Choose] stays
+// removed, and a variant is never changed but on request: [istio-init/iptables/xtables.Choose] stays
 // with the one that holds the rules. The order of the steps cannot help. With the
 // old rules removed first, connections would escape, which is worse than to fail;
 // and no transaction spans both variants. Who needs the move goes by way of

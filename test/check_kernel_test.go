@@ -9,8 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -74,14 +75,14 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 	needKernel(t)
 	for _, tt := range []struct {
 		name string
-		v    iptables.Variant
+		v    xtables.Variant
 		f    inet.Family
 		args []string
 	}{
-		{"redirect-nft", iptables.NFT, inet.IPv4, asRedirect},
-		{"redirect-legacy", iptables.Legacy, inet.IPv6, asRedirect},
-		{"tproxy-nft", iptables.NFT, inet.IPv6, asTProxy},
-		{"dns-nft", iptables.NFT, inet.IPv4, withDNS},
+		{"redirect-nft", xtables.NFT, inet.IPv4, asRedirect},
+		{"redirect-legacy", xtables.Legacy, inet.IPv6, asRedirect},
+		{"tproxy-nft", xtables.NFT, inet.IPv6, asTProxy},
+		{"dns-nft", xtables.NFT, inet.IPv4, withDNS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -171,7 +172,7 @@ func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
 // TestWhatIstioLeftIsUnderstood: each rule of the chains of every release has a
 // reason, and nothing is thought to be missing that is there.
 func TestWhatIstioLeftIsUnderstood(t *testing.T) {
-	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		s := newSite(t)
 		g.in(s, v)
 		for _, f := range inet.Families {
@@ -180,11 +181,11 @@ func TestWhatIstioLeftIsUnderstood(t *testing.T) {
 				t.Fatal(err)
 			}
 			rs := snapshot.Ruleset()
-			reading := capture.Read(rs)
+			reading := infer.Infer(rs)
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
-						if iptables.Own(chain.Name) && reading.Reason(capture.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+						if iptables.Own(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
-	"istio-init/iptables"
+	"istio-init/capture/infer"
+	"istio-init/netutil/inet"
 )
 
 // A Format is a notation for rules. The zero value is that of iptables-save.
@@ -64,7 +64,7 @@ func (t Terminal) width() int {
 
 // Draw returns the rules of readings, at most one of each family. The text ends
 // with a line break; it is "" where the format has nothing to show.
-func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
+func Draw(format Format, on Terminal, readings ...*infer.Inference) string {
 	switch format {
 	case Tree:
 		return drawTree(on, views(readings))
@@ -81,13 +81,15 @@ func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
 	return drawSave(readings)
 }
 
+var saveTool = inet.PerFamily[string]{inet.IPv4: "iptables-save", inet.IPv6: "ip6tables-save"}
+
 // drawSave prints rules as iptables-save does, under the name of the program of
 // each family.
-func drawSave(readings []*capture.Reading) string {
+func drawSave(readings []*infer.Inference) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {
-			fmt.Fprintf(&b, "# %s\n", iptables.SaveTool(r.Rules.Family))
+			fmt.Fprintf(&b, "# %s\n", saveTool[r.Rules.Family])
 			b.WriteString(r.Rules.String())
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"io"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -15,7 +17,8 @@ import (
 // An invocation is one run of a command.
 type invocation struct {
 	ctx    context.Context
-	set    *settings
+	set    *options.Run
+	env    func(string) (string, bool)
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
@@ -28,18 +31,18 @@ func runApply(inv *invocation) error {
 		return err
 	}
 	switch {
-	case inv.set.skipApply:
+	case inv.set.SkipApply:
 		inv.log.Info("nothing installed, as --skip-rule-apply says")
-		if inv.set.dryRun || !inv.set.runValidation {
+		if inv.set.DryRun || !inv.set.RunValidation {
 			return nil
 		}
 		return inv.inNetNS(inv.validate)
-	case inv.set.dryRun:
+	case inv.set.DryRun:
 		return inv.preview()
 	}
 	return inv.change(func(ctx context.Context, found live) error {
 		err := inv.apply(ctx, found)
-		if err != nil || !inv.set.runValidation {
+		if err != nil || !inv.set.RunValidation {
 			return err
 		}
 		return inv.validate(ctx)
@@ -49,9 +52,9 @@ func runApply(inv *invocation) error {
 // inNetNS runs an action in the network namespace that was asked for, in bounded
 // time.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout)
+	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout)
 	defer cancel()
-	return netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() error { return action(ctx) })
+	return netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() error { return action(ctx) })
 }
 
 // change runs an action on what the namespace holds, alone among the runs of this
@@ -76,7 +79,7 @@ func (inv *invocation) change(action func(context.Context, live) error) error {
 // amongFiles calls fn, when we are called from the node, where programs do not ask
 // its name services.
 func (inv *invocation) amongFiles(fn func() error) error {
-	if !inv.set.cniMode {
+	if !inv.set.CNIMode {
 		return fn()
 	}
 	return netutil.WithoutNameServices(func(why error) error {
@@ -127,7 +130,7 @@ func (inv *invocation) apply(ctx context.Context, found live) error {
 // converge makes the steps of apply. Their order, which package capture explains, is
 // such that at no time less is captured than both before and after: what rules need,
 // routes and the passthrough address, comes before them and goes after them.
-func (inv *invocation) converge(ctx context.Context, done *undoStack, found live, kernel *iptables.Kernel, want []iptables.Ruleset) error {
+func (inv *invocation) converge(ctx context.Context, done *undoStack, found live, kernel *xtables.Kernel, want []iptables.Ruleset) error {
 	if err := inv.addNeeds(done, want); err != nil {
 		return err
 	}
@@ -171,7 +174,7 @@ func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.
 	keep := map[inet.Family]netutil.TProxyRoute{}
 	for _, rs := range want {
 		if !found.hidden(rs.Family) {
-			keep[rs.Family] = inv.set.route(rs)
+			keep[rs.Family] = routeFor(inv.set.Config, rs)
 		}
 	}
 	if err := inv.removeRoutes(done, keep); err != nil {
@@ -184,7 +187,7 @@ func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.
 }
 
 // cleanOther removes what an earlier run left in the variant that was not chosen.
-func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *iptables.Kernel, generation uint32) error {
+func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *xtables.Kernel, generation uint32) error {
 	if !other.Holds() {
 		return nil
 	}
@@ -195,8 +198,8 @@ func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *i
 }
 
 // choose picks the variant to work with.
-func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
-	kernel, reason, err := iptables.Choose(found, inv.set.force, captured(want))
+func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*xtables.Kernel, error) {
+	kernel, reason, err := xtables.Choose(found, inv.set.Force, captured(want))
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}
@@ -244,7 +247,7 @@ var passthroughV6 = capture.Passthrough(inet.IPv6)
 
 // addRoute adds the policy routing that the rules of a family need.
 func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
-	route := inv.set.route(rs)
+	route := routeFor(inv.set.Config, rs)
 	if route == (netutil.TProxyRoute{}) {
 		return nil
 	}

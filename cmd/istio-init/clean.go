@@ -9,13 +9,14 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
 // runClean removes what is ours, of both variants and families.
 func runClean(inv *invocation) error {
-	if inv.set.skipApply {
+	if inv.set.SkipApply {
 		inv.log.Info("nothing removed, as --skip-rule-apply says")
 		return nil
 	}
@@ -27,13 +28,13 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	if found.blind != nil {
 		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.blind))
 	}
-	if inv.set.dryRun {
+	if inv.set.DryRun {
 		return inv.previewClean(found)
 	}
 	stay := false
 	for _, k := range found.kernels {
 		_, err := inv.cleanKernel(ctx, k, found.generation)
-		var refused *iptables.RestoreError
+		var refused *xtables.RestoreError
 		stay = stay || errors.As(err, &refused) || k.Unseen() != nil
 		errs = append(errs, err)
 	}
@@ -53,7 +54,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 
 // cleanKernel removes what is ours from one variant. Also when something stays it
 // returns how to put back what went.
-func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, generation uint32) (undo func() error, err error) {
+func (inv *invocation) cleanKernel(ctx context.Context, k *xtables.Kernel, generation uint32) (undo func() error, err error) {
 	r := &remover{Kernel: k, generation: generation}
 	changes, err := capture.Clean(ctx, r)
 	if err != nil {
@@ -66,7 +67,7 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, gene
 	}
 	for _, c := range changes {
 		after[c.Family] = c.After
-		inv.log.DebugText("script for "+iptables.SaveTool(c.Family), func() string { return c.Script })
+		inv.log.DebugText("script for "+xtables.SaveTool(c.Family), func() string { return c.Script })
 		inv.reportTaken(c)
 		inv.log.Info("rules removed", namedField("family", c.Family), namedField("variant", k.Variant()))
 		inv.log.DebugText("Final iptables state ("+familyTitle(c.Family)+")", c.After.String)
@@ -94,7 +95,7 @@ func (inv *invocation) cleanKernel(ctx context.Context, k *iptables.Kernel, gene
 // needs a process for each family, one after the other, and each deletion waits for
 // the kernel to be done with the packets on their way (12 to 15 ms).
 type remover struct {
-	*iptables.Kernel
+	*xtables.Kernel
 	generation uint32 // of nf_tables, that was looked at; zero: not known
 	whole      bool   // the tables went as a whole
 }
@@ -102,7 +103,7 @@ type remover struct {
 // Commit makes the changes or none of them.
 func (r *remover) Commit(ctx context.Context, changes []iptables.Change) error {
 	var tables inet.PerFamily[[]netutil.NFTTable]
-	r.whole = r.Variant() == iptables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.Whole() })
+	r.whole = r.Variant() == xtables.NFT && !slices.ContainsFunc(changes, func(c iptables.Change) bool { return !c.Whole() })
 	if r.whole {
 		for _, c := range changes {
 			for _, name := range c.Emptied() {
@@ -120,8 +121,8 @@ func (r *remover) Commit(ctx context.Context, changes []iptables.Change) error {
 // removeEmptyTables takes away tables of nf_tables that are of no use any more,
 // where they hold nothing: those that a change made in vain, or in which there was
 // nothing but what is ours. One that cannot be removed is no failure: it is empty.
-func (inv *invocation) removeEmptyTables(kernel *iptables.Kernel, changes []iptables.Change, which func(iptables.Change) []string) {
-	if kernel.Variant() != iptables.NFT {
+func (inv *invocation) removeEmptyTables(kernel *xtables.Kernel, changes []iptables.Change, which func(iptables.Change) []string) {
+	if kernel.Variant() != xtables.NFT {
 		return
 	}
 	var names inet.PerFamily[[]string]
@@ -147,8 +148,8 @@ func (inv *invocation) removeNative(tables []string) error {
 
 // unreadable tells of tables that iptables cannot print, since nft itself has put
 // rules into them, and that hold chains of ours.
-func (inv *invocation) unreadable(k *iptables.Kernel) error {
-	if k.Variant() != iptables.NFT {
+func (inv *invocation) unreadable(k *xtables.Kernel) error {
+	if k.Variant() != xtables.NFT {
 		return nil
 	}
 	var errs []error

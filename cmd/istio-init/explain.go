@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"io"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/picture"
 )
 
 // shown are the readings to show: of rules that are not live, those of the families
 // that have any.
-func (sc *scene) shown() []*capture.Reading {
-	var some []*capture.Reading
+func (sc *scene) shown() []*infer.Inference {
+	var some []*infer.Inference
 	for _, r := range sc.readings {
 		if len(r.Rules.Tables) > 0 {
 			some = append(some, r)
@@ -34,7 +34,7 @@ func runExplain(inv *invocation) error {
 		for _, doubt := range sc.doubts {
 			inv.log.Warn("what is shown is not all there is: " + doubt)
 		}
-		text := picture.Draw(inv.set.form, picture.Terminal{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
+		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
 		if _, err := io.WriteString(inv.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
 // kernels are the live states of both variants of iptables.
-type kernels = [len(iptables.Variants)]*iptables.Kernel
+type kernels = [len(xtables.Variants)]*xtables.Kernel
 
 // A live is what the namespace holds.
 type live struct {
@@ -40,7 +42,7 @@ func (l live) lost() error {
 // hidden tells whether a family has rules that cannot be looked at, since the programs
 // for them are not installed.
 func (l live) hidden(f inet.Family) bool {
-	return slices.ContainsFunc(l.kernels[:], func(k *iptables.Kernel) bool { return k.Hides(f) })
+	return slices.ContainsFunc(l.kernels[:], func(k *xtables.Kernel) bool { return k.Hides(f) })
 }
 
 // survey looks at the namespace. What cannot be looked at is warned of.
@@ -54,14 +56,14 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 		return live{}, err
 	}
 	look.Held = held
-	look.Tables[iptables.NFT], look.No[iptables.NFT] = seen.NFT, seen.NoNFT
-	look.Tables[iptables.Legacy], look.No[iptables.Legacy] = seen.Legacy, seen.NoLegacy
+	look.Tables[xtables.NFT], look.No[xtables.NFT] = seen.NFT, seen.NoNFT
+	look.Tables[xtables.Legacy], look.No[xtables.Legacy] = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {
 		lookByName(&look)
 	}
-	found := live{kernels: iptables.Survey(ctx, look), native: seen.Native, generation: seen.Generation}
+	found := live{kernels: xtables.Survey(ctx, look), native: seen.Native, generation: seen.Generation}
 	if seen.LegacyHidden {
-		found.blind = look.No[iptables.Legacy]
+		found.blind = look.No[xtables.Legacy]
 	}
 	for _, k := range found.kernels {
 		if err := k.Unseen(); err != nil {
@@ -73,7 +75,7 @@ func (inv *invocation) survey(ctx context.Context, held *os.File) (live, error) 
 
 // identify has iptables say which unreadable rules are the wanted ones, and returns what
 // to tell of those that it could not be asked about.
-func identify(ctx context.Context, k *iptables.Kernel, want []iptables.Ruleset) ([]string, error) {
+func identify(ctx context.Context, k *xtables.Kernel, want []iptables.Ruleset) ([]string, error) {
 	var caveats []string
 	for _, rs := range want {
 		unasked, err := k.Identify(ctx, rs)
@@ -92,31 +94,34 @@ func unreadableText(f inet.Family, r iptables.UnreadableRule) string {
 }
 
 // look says how programs are run in the namespace.
-func (inv *invocation) look() (look iptables.Look, err error) {
+func (inv *invocation) look() (look xtables.Config, err error) {
 	look.Caps = netutil.ChildCaps()
 	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return look, err
 	}
-	look.OwnLock = netutil.NeedsOwnLock(inv.set.cniMode || look.UserNS != nil)
+	lock, _ := inv.env(xtables.LockFile)
+	look.OwnLock = netutil.NeedsOwnLock(lock, inv.set.CNIMode || look.UserNS != nil)
+	look.Path, _ = inv.env("PATH")
+	look.Env, look.Now = xtables.Env(inv.env), time.Now
 	return look, nil
 }
 
 // lookByName has the legacy variant looked at by a user who may not list its
 // tables: one by one, which makes those that are not there. Not looking would be
 // worse: where an earlier run used it, another would redirect a second time.
-func lookByName(look *iptables.Look) {
-	if look.No[iptables.Legacy] != nil {
+func lookByName(look *xtables.Config) {
+	if look.No[xtables.Legacy] != nil {
 		return
 	}
 	look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
-	for f := range look.Tables[iptables.Legacy] {
-		look.Tables[iptables.Legacy][f] = look.LegacyByName
+	for f := range look.Tables[xtables.Legacy] {
+		look.Tables[xtables.Legacy][f] = look.LegacyByName
 	}
 }
 
 // refuseHost refuses to redirect the traffic of a whole machine.
 func (inv *invocation) refuseHost() error {
-	if inv.set.allowHost {
+	if inv.set.AllowHost {
 		return nil
 	}
 	why, err := netutil.LooksLikeHost()

@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
 // report tells what became of each family.
-func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, changes []iptables.Change) {
+func (inv *invocation) report(kernel *xtables.Kernel, want []iptables.Ruleset, changes []iptables.Change) {
 	changed := map[inet.Family]iptables.Change{}
 	for _, c := range changes {
 		changed[c.Family] = c
@@ -27,7 +28,7 @@ func (inv *invocation) report(kernel *iptables.Kernel, want []iptables.Ruleset, 
 		switch {
 		case ok:
 			inv.reportTaken(c)
-			inv.log.DebugText("script for "+iptables.SaveTool(rs.Family), func() string { return c.Script })
+			inv.log.DebugText("script for "+xtables.SaveTool(rs.Family), func() string { return c.Script })
 			inv.log.Info("rules applied", namedField("family", rs.Family), namedField("variant", kernel.Variant()),
 				numberField("tables", len(rs.Tables)), numberField("rules", rs.Len()))
 			inv.log.Info("Final iptables state (" + familyTitle(rs.Family) + "):\n" + state.String())
@@ -62,7 +63,7 @@ var moduleOptions = map[string]string{
 // explainRefusal says what the parts of the kernel are for that a refused line
 // needs.
 func explainRefusal(err error) error {
-	var refused *iptables.RestoreError
+	var refused *xtables.RestoreError
 	if !errors.As(err, &refused) {
 		return err
 	}

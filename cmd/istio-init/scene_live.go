@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -20,26 +21,26 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := found.standing(inv.set.force)
+	k := found.standing(inv.set.Force)
 	if err := k.Unseen(); err != nil { // its rules may be anything
 		return nil, err
 	}
 	sc := &scene{name: "the rules that stand", variant: k.Variant().String(), live: true}
 	sc.doubts = found.doubts(k)
 	for _, f := range inet.Families {
-		sc.readings = append(sc.readings, capture.Read(k.State(f).Ruleset()))
+		sc.readings = append(sc.readings, infer.Infer(k.State(f).Ruleset()))
 	}
 	return sc, nil
 }
 
 // standing is the variant that is asked for, or holds ours, or may hold them and
 // could not be read, or else the one that holds any rules.
-func (l live) standing(force *iptables.Variant) *iptables.Kernel {
+func (l live) standing(force *xtables.Variant) *xtables.Kernel {
 	if force != nil {
 		return l.kernels[*force]
 	}
-	unseen := func(k *iptables.Kernel) bool { return k.Unseen() != nil }
-	for _, holds := range []func(*iptables.Kernel) bool{(*iptables.Kernel).Holds, unseen, holdsRules} {
+	unseen := func(k *xtables.Kernel) bool { return k.Unseen() != nil }
+	for _, holds := range []func(*xtables.Kernel) bool{(*xtables.Kernel).Holds, unseen, holdsRules} {
 		if i := slices.IndexFunc(l.kernels[:], holds); i >= 0 {
 			return l.kernels[i]
 		}
@@ -47,12 +48,12 @@ func (l live) standing(force *iptables.Variant) *iptables.Kernel {
 	return l.kernels[0]
 }
 
-func holdsRules(k *iptables.Kernel) bool {
+func holdsRules(k *xtables.Kernel) bool {
 	return slices.ContainsFunc(inet.Families[:], func(f inet.Family) bool { return k.State(f).Rules() > 0 })
 }
 
 // doubts are what stands in the namespace and is not among the rules of a variant.
-func (l live) doubts(k *iptables.Kernel) []string {
+func (l live) doubts(k *xtables.Kernel) []string {
 	doubts := l.unseen(k)
 	for _, other := range l.kernels {
 		if other != k && other.Holds() {
@@ -66,7 +67,7 @@ func (l live) doubts(k *iptables.Kernel) []string {
 }
 
 // unseen is what may stand in the namespace besides what was read of a variant.
-func (l live) unseen(k *iptables.Kernel) []string {
+func (l live) unseen(k *xtables.Kernel) []string {
 	var doubts []string
 	for _, other := range l.kernels {
 		switch err := other.Unseen(); {

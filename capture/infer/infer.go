@@ -1,0 +1,156 @@
+package infer
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// An Inference is what the rules of one family say: why each is there, and the
+// configuration that asks for them. It is made from the rules alone, whoever put
+// them there: this program, or Istio's of any generation.
+type Inference struct {
+	Rules   iptables.Ruleset
+	reasons map[iptables.Place]string
+	config  capture.Config
+	reader  reader
+}
+
+// Reason says why a rule is there, as a clause in terms of traffic: "port 3306 is
+// excluded by -o". It is "" for a rule of which that is not known.
+func (r *Inference) Reason(at iptables.Place) string { return r.reasons[at] }
+
+// Guarded tells whether the guardrails are there with which Istio stops a pod while
+// it changes its rules, and which stay when it is killed then.
+func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
+
+// Captures tells whether chains of a mesh are there.
+func (r *Inference) Captures() bool {
+	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return iptables.Own(c.Name) })
+	})
+}
+
+// Infer reads the rules of one family.
+func Infer(rs iptables.Ruleset) *Inference {
+	r := &Inference{Rules: rs, reasons: map[iptables.Place]string{}}
+	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Scope[iptables.IDRange]{All: true}}
+	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs), istio: lookForIstio(rs)}
+	// nat OUTPUT first: it tells which interfaces are excluded, and which are
+	// virtual machines' only in the other chains.
+	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
+		r.chain(iptables.NAT, chain)
+	}
+	for _, root := range []string{capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude} {
+		for _, c := range rs.Table(iptables.NAT).Chains {
+			if listName(c.Name) == root {
+				r.chain(iptables.NAT, c.Name)
+			}
+		}
+	}
+	for _, chain := range []string{capture.ChainOutputDNS, capture.ChainInbound, capture.ChainInRedirect, capture.ChainRedirect} {
+		r.chain(iptables.NAT, chain)
+	}
+	for _, chain := range []string{capture.ChainInbound, capture.ChainDivert, capture.ChainTProxy, capture.ChainOutput, capture.ChainDrop} {
+		r.chain(iptables.Mangle, chain)
+	}
+	for _, chain := range []string{capture.ChainInbound, capture.ChainOutputDNS} {
+		r.chain(iptables.Raw, chain)
+	}
+	for _, t := range rs.Tables {
+		for _, c := range t.Chains {
+			if !iptables.Own(c.Name) {
+				r.chain(t.Name, c.Name)
+			}
+		}
+	}
+	return r
+}
+
+// capturesLookups tells whether look-ups are captured, in this family or another:
+// the table raw has rules for them in every one.
+func capturesLookups(rs iptables.Ruleset) bool {
+	raw := rs.Table(iptables.Raw)
+	return len(raw.Chain(capture.ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
+}
+
+// chain reads one chain.
+func (r *Inference) chain(table, chain string) {
+	read := (*reader).builtin
+	if iptables.Own(chain) {
+		read = forms[table+" "+listName(chain)]
+	}
+	rules := r.Rules.Table(table).Chain(chain).Rules
+	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0
+	shapes := make([]string, len(rules))
+	for i, rule := range rules {
+		shapes[i] = form(rule)
+	}
+	for _, shape := range shapes {
+		if shape == "i RETURN" {
+			r.reader.leaves++
+		}
+	}
+	for i, rule := range rules {
+		if reason := read(&r.reader, shapes[i], rule); reason != "" {
+			r.reasons[iptables.Place{Table: table, Chain: chain, Index: i}] = reason
+		}
+	}
+}
+
+// Configuration returns the configuration that makes the rules of
+// different families. What rules do not show has its zero value, or Istio's
+// default where zero means nothing: the routing table of TPROXY.
+func Configuration(inferences ...*Inference) capture.Config {
+	var c capture.Config
+	first := true
+	for _, r := range inferences {
+		if !r.Captures() {
+			continue
+		}
+		if first {
+			c, first = r.config, false
+			c.OutboundPrefixes.Only, c.OutboundPrefixes.Except = slices.Clone(c.OutboundPrefixes.Only), slices.Clone(c.OutboundPrefixes.Except)
+			continue
+		}
+		c = merge(c, r.config)
+	}
+	if c.Generation == capture.Istio1_0 && c.InboundPort == 0 {
+		c.InboundPort = c.ProxyPort
+	}
+	c.TunnelPort = cmp.Or(c.TunnelPort, capture.DefaultTunnelPort)
+	c.TProxyMark = cmp.Or(c.TProxyMark, capture.DefaultTProxyMark)
+	return c
+}
+
+// merge adds to a configuration what the rules of another family say.
+func merge(c, other capture.Config) capture.Config {
+	if c.OutboundPrefixes.All != other.OutboundPrefixes.All { // every destination of one family
+		everything := func(of capture.Config, f inet.Family) []netip.Prefix {
+			if of.OutboundPrefixes.All {
+				return []netip.Prefix{f.All()}
+			}
+			return of.OutboundPrefixes.Only
+		}
+		c.OutboundPrefixes.Only = everything(c, inet.IPv4)
+		other.OutboundPrefixes.Only = everything(other, inet.IPv6)
+		c.OutboundPrefixes.All = false
+	}
+	c.OutboundPrefixes.Only = append(c.OutboundPrefixes.Only, other.OutboundPrefixes.Only...)
+	c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, other.OutboundPrefixes.Except...)
+	for _, name := range other.VirtualInterfaces { // which Istio's rules show where something is captured
+		if !slices.Contains(c.VirtualInterfaces, name) {
+			c.VirtualInterfaces = append(slices.Clip(c.VirtualInterfaces), name)
+		}
+	}
+	c.DNS.All = c.DNS.All || other.DNS.All
+	c.DNS.Servers = slices.Concat(c.DNS.Servers, other.DNS.Servers)
+	if !c.LoopbackV4.IsValid() {
+		c.LoopbackV4 = other.LoopbackV4
+	}
+	return c
+}

@@ -1,0 +1,223 @@
+package path_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+	"istio-init/test/istio"
+	"istio-init/test/size"
+)
+
+// testRoutes is a pod that has the first address of each family.
+func testRoutes(c capture.Config) path.Routes {
+	own := []netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8::2")}
+	routes := path.Routes{Route: func(dst netip.Addr) (string, netip.Addr) {
+		switch {
+		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6):
+			return "lo", dst
+		case dst == own[0] || dst == own[1]:
+			return "lo", dst
+		case dst == netip.MustParseAddr("203.0.113.1"):
+			return "", netip.Addr{}
+		case dst.Is6():
+			return "eth0", own[1]
+		}
+		return "eth0", own[0]
+	}}
+	if len(c.ProxyUIDs) > 0 {
+		routes.Proxy = iptables.Owner{UID: c.ProxyUIDs[0].Lo, GID: c.ProxyUIDs[0].Lo}
+	}
+	return routes
+}
+
+// TestAPathBeginsWhereTheTraceEnds compares the first hop of a journey with the
+// plain walk through the rules.
+func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
+	t.Parallel()
+	const packets = 60
+	configs := size.Of(60, 250, 800)
+	rng := rand.New(rand.NewPCG(7, 11))
+	for range configs {
+		c := istio.RandomConfig(rng, false)
+		for _, f := range inet.Families {
+			rules := capture.Rules(c, f)
+			inferred := infer.Infer(rules)
+			for range packets {
+				p := istio.RandomPacket(rng, f)
+				p.ConnMark = 0 // a journey begins without
+				hop := path.Follow(inferred, c, testRoutes(c), path.Connection{
+					Proto: p.Proto, Owner: p.Owner, Src: p.Src, Dst: p.Dst, In: p.In, Out: p.Out, Mark: p.Mark, State: p.State,
+				})[0]
+				want := istio.Walk(rules, p)
+				port := want.Redirected + want.TProxied // never both
+				switch captured := port != 0; {
+				case (hop.Outcome == path.Dropped) != want.Dropped,
+					!want.Dropped && hop.Captured != captured,
+					captured && hop.Port != port,
+					hop.Decided == nil || hop.Decided.Reason == "",
+					hop.Uncertain, hop.Outcome == path.Unknown, hop.Outcome == path.Foreign:
+					t.Fatalf("config %+v\npacket %+v %+v\nthe walk ends %+v\nthe hop %+v\ndecided by %+v\n%s", c, p, p.Owner, want, hop, hop.Decided, rules)
+				}
+			}
+		}
+	}
+}
+
+// inText are the rules of a text of iptables-save.
+func inText(t *testing.T, f inet.Family, text string) iptables.Ruleset {
+	t.Helper()
+	s, err := iptables.ParseSnapshot(f, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Ruleset()
+}
+
+// told is a journey in short: who, where it landed and why.
+func told(hops path.Path) string {
+	var b strings.Builder
+	for _, l := range hops {
+		fmt.Fprintf(&b, "%s %s", l.Who, l.Outcome)
+		if l.Port != 0 {
+			fmt.Fprintf(&b, " %d", l.Port)
+		}
+		for _, flag := range []struct {
+			set  bool
+			text string
+		}{{l.Loop, " loop"}, {l.Uncertain, " uncertain"}} {
+			if flag.set {
+				b.WriteString(flag.text)
+			}
+		}
+		if l.Decided != nil {
+			fmt.Fprintf(&b, ": %s", cmp.Or(l.Decided.Reason, l.Decided.Rule))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// sidecarConfig captures everything.
+func sidecarConfig() capture.Config {
+	return capture.Config{
+		ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008, ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
+		InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
+		OwnerGroups: capture.Scope[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
+	}
+}
+
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	redirect, tproxy, dns, vm := sidecarConfig(), sidecarConfig(), sidecarConfig(), sidecarConfig()
+	tproxy.Mode = capture.TProxy
+	dns.DNS = capture.DNS{Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
+	vm.VirtualInterfaces = []iptables.Interface{"vm0"}
+	app := &iptables.Owner{UID: 1000, GID: 1000}
+	to := func(dst string) path.Connection {
+		return path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort(dst)}
+	}
+	from := func(src, in, dst string) path.Connection {
+		return path.Connection{Proto: iptables.TCP, Src: netip.MustParseAddrPort(src), In: in, Dst: netip.MustParseAddrPort(dst)}
+	}
+	lookup := to("10.96.0.10:53")
+	lookup.Proto = iptables.UDP
+	established := to("10.0.0.5:80")
+	established.State = iptables.Established
+	// with adds rules of others in front of ours, or takes lines away.
+	with := func(c capture.Config, change ...string) string {
+		return strings.NewReplacer(change...).Replace(capture.Rules(c, inet.IPv4).String())
+	}
+	const hook = "-A OUTPUT -j ISTIO_OUTPUT\n"
+	tests := []struct {
+		name  string
+		rules string
+		c     path.Connection
+		want  string
+	}{
+		{"out", with(redirect), to("10.0.0.5:80"), "app outbound 15001: every destination is included by -i\nproxy direct: user 1337 is the proxy\n"},
+		{"in", with(redirect), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer inbound 15006: every port is included by -b\n" +
+			"proxy direct: the proxy connects to the app on behalf of a peer\n"},
+		{"in-tproxy", with(tproxy), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n"},
+		{"to-itself-by-address", with(redirect), to("10.244.0.2:80"), "app direct: a process of the pod calls its own pod\n"},
+		{
+			"proxy-to-its-own-pod", with(redirect),
+			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 1337, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
+			"proxy inbound 15006: the proxy calls its own pod: in by the front door\nproxy direct: the proxy connects to the app on behalf of a peer\n",
+		},
+		{
+			"proxy-to-its-own-pod-tproxy", with(tproxy),
+			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 0, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
+			"proxy inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n",
+		},
+		{"lookup", with(dns), lookup, "app lookup 15053: look-ups of the server 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
+		{"vm", with(vm), from("10.245.0.1:4000", "vm0", "10.0.0.5:80"), "peer outbound 15001: the virtual machine behind vm0 (-k) calls out: every destination is included by -i\n" +
+			"proxy direct: user 1337 is the proxy\n"},
+		{"established", with(redirect), established, "app continues: nat is asked for that one alone (--state new)\n"},
+		{"no-route", with(redirect), to("203.0.113.1:80"), "app no-route: there is no route to 203.0.113.1\n"},
+		{"no-route-to-go-on", "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "203.0.113.1:80"), "peer no-route: there is no route to 203.0.113.1\n"},
+		{"nothing-there", "", to("10.0.0.5:80"), "app direct: no rules of a mesh are there for ipv4\n"},
+		{
+			"proxy-is-captured-again", with(redirect, "-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\n", "", "-A ISTIO_OUTPUT -m owner --gid-owner 1337 -j RETURN\n", ""), to("10.0.0.5:80"),
+			"app outbound 15001: every destination is included by -i\nproxy outbound 15001 loop: every destination is included by -i\n",
+		},
+		{
+			"proxy-never-reaches-the-app", with(redirect, "-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", ""), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"),
+			"peer inbound 15006: every port is included by -b\nproxy inbound 15006 loop: the proxy calls its own pod: in by the front door\n",
+		},
+		{
+			"guardrails", with(redirect) + "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n" +
+				"-A INPUT -p tcp -j DROP\n-A INPUT -p udp -j DROP\n-A FORWARD -p tcp -j DROP\n-A FORWARD -p udp -j DROP\n-A OUTPUT -p tcp -j DROP\n-A OUTPUT -p udp -j DROP\nCOMMIT\n",
+			to("10.0.0.5:80"), "app dropped: Istio was killed and left its guardrails behind: all tcp is dropped\n",
+		},
+		{"firewall-is-no-guardrail", "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j DROP\nCOMMIT\n", to("10.0.0.5:80"), "app dropped: -p tcp -j DROP\n"},
+		{"policy", with(redirect) + "*filter\n:INPUT DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer dropped: the policy of filter INPUT is DROP\n"},
+		{"forwarded-policy", "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.0.0.9:80"), "peer dropped: the policy of filter FORWARD is DROP\n"},
+		{
+			"kube-dnat", with(redirect, hook, "-A OUTPUT -j KUBE\n"+hook, ":ISTIO_OUTPUT", ":KUBE - [0:0]\n:ISTIO_OUTPUT", "-A ISTIO_REDIRECT",
+				"-A KUBE -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n-A ISTIO_REDIRECT"),
+			to("10.96.0.1:443"), "app unknown: -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n",
+		},
+		{
+			"foreign-redirect", with(redirect, hook, "-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n"+hook), to("10.0.0.5:80"),
+			"app foreign 3128: -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n",
+		},
+		{"foreign-accept-before-ours", with(redirect, hook, "-A OUTPUT -p tcp -j ACCEPT\n"+hook), to("10.0.0.5:80"), "app direct: -p tcp -j ACCEPT\n"},
+		{"foreign-accept-behind-ours", with(redirect, hook, hook+"-A OUTPUT -p tcp -j ACCEPT\n"), to("10.244.0.2:80"), "app direct: a process of the pod calls its own pod\n"},
+		{
+			"foreign-condition", with(redirect, hook, "-A OUTPUT -m set --match-set a dst -j ACCEPT\n"+hook), to("10.0.0.5:80"),
+			"app outbound 15001 uncertain: every destination is included by -i\nproxy direct: user 1337 is the proxy\n",
+		},
+		{
+			"related-is-asked-of-nat", with(redirect),
+			path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
+			"app outbound 15001: every destination is included by -i\n",
+		},
+		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule leads what leaves the pod to ISTIO_OUTPUT\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := infer.Infer(inText(t, inet.IPv4, tt.rules))
+			c := infer.Configuration(r)
+			routes := testRoutes(c)
+			if c.Mode == capture.TProxy {
+				routes.Proxy.UID = 0
+			}
+			if len(c.ProxyUIDs) == 0 {
+				routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
+			}
+			if got := told(path.Follow(r, c, routes, tt.c)); got != tt.want {
+				t.Errorf("want\n%sgot\n%s", tt.want, got)
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package xtables
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// unreadableSave has a rule of wantOurs in words that the types cannot express.
+const unreadableSave = "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n" +
+	":ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -m owner --owner-user 1337 -j RETURN\nCOMMIT\n"
+
+// withIptables returns the state with a program that answers as iptables does when it
+// is asked, and the file in which it leaves what it was asked.
+func withIptables(t *testing.T, save, answer string) (k *Kernel, asked string) {
+	t.Helper()
+	dir := t.TempDir()
+	asked = filepath.Join(dir, "asked")
+	program(t, dir, "iptables", `case $1 in --version) echo "iptables v1.99.0 (nf_tables)"; exit;; esac; echo "$@" >>`+asked+"\n"+answer)
+	k = seen(t, NFT, save, "")
+	k.sides[inet.IPv4].restore = filepath.Join(dir, "iptables-restore")
+	return k, asked
+}
+
+func TestIptablesSaysWhetherAnUnreadableRuleIsTheWantedOne(t *testing.T) {
+	t.Parallel()
+	const question = "-t nat -C ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN --wait 20\n"
+	tests := []struct {
+		name, save, answer string
+		asked              string
+		nothing            bool   // is to be changed
+		err                string // "" for none
+	}{
+		{"it-is", unreadableSave, "exit 0", question, true, ""},
+		{"it-is-not", unreadableSave, "echo Bad rule >&2; exit 1", question, false, ""},
+		{"iptables-fails", unreadableSave, "echo no lock >&2; exit 4", question, false, "exit status 4: no lock"},
+		{"nothing-is-unreadable", strings.Replace(unreadableSave, "--owner-user", "--uid-owner", 1), "exit 1", "", true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			k, asked := withIptables(t, tt.save, tt.answer)
+			unasked, err := k.Identify(t.Context(), wantOurs)
+			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) || unasked != nil {
+				t.Errorf("want the error %q, got %v, and unasked %v", tt.err, err, unasked)
+			}
+			questions, _ := os.ReadFile(asked) // not there: none was asked
+			if diff := cmp.Diff(tt.asked, string(questions)); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+			change, err := k.Plan(wantOurs)
+			if err != nil || (change.Script == "") != tt.nothing {
+				t.Errorf("nothing to do: want %t, got %q, %v", tt.nothing, change.Script, err)
+			}
+		})
+	}
+}
+
+// TestTheEndOfTheContextEndsAQuestion although go-iptables knows nothing of it.
+func TestTheEndOfTheContextEndsAQuestion(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	k, _ := withIptables(t, unreadableSave, "exit 0")
+	if _, err := k.Identify(ctx, wantOurs); !errors.Is(err, context.Canceled) {
+		t.Errorf("want that the run was cancelled, got %v", err)
+	}
+}
+
+// TestIptablesIsNotAskedWhereItCannotBe: the rule counts as different then.
+func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	tests := []struct {
+		name    string
+		variant Variant
+		cfg     Config
+		family  inet.Family
+		missing bool
+		want    string // "" for asked
+	}{
+		{"as-root", NFT, Config{}, inet.IPv4, false, ""},
+		{"with-raised-capabilities", NFT, Config{Caps: []uintptr{12}}, inet.IPv4, false, "capabilities"},
+		{"in-another-user-namespace", NFT, Config{UserNS: file, Path: "/usr/bin:/bin"}, inet.IPv4, false, "another user namespace"},
+		{"nft-with-another-lock", NFT, Config{OwnLock: true}, inet.IPv4, false, ""},
+		{"legacy-with-another-lock", Legacy, Config{OwnLock: true}, inet.IPv4, false, "a lock file"},
+		{"legacy", Legacy, Config{}, inet.IPv4, false, ""},
+		{"legacy-ipv6", Legacy, Config{}, inet.IPv6, false, "other values"},
+		{"without-the-program", NFT, Config{}, inet.IPv4, true, "is not installed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			k, asked := withIptables(t, unreadableSave, "exit 0")
+			if tt.missing {
+				if err := os.Remove(strings.TrimSuffix(k.sides[inet.IPv4].restore, "-restore")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			as, err := newKernel(tt.variant, tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			as.sides[tt.family] = k.sides[inet.IPv4]
+			as.sides[tt.family].have.Family = tt.family
+			want := iptables.Ruleset{Family: tt.family, Tables: wantOurs.Tables}
+			unasked, err := as.Identify(t.Context(), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.want == "" {
+				if len(unasked) > 0 {
+					t.Errorf("want iptables asked, got %v", unasked)
+				}
+				return
+			}
+			if len(unasked) != 1 || !strings.Contains(unasked[0].Unasked, tt.want) {
+				t.Errorf("want one rule, not asked since %s, got %v", tt.want, unasked)
+			}
+			if _, err := os.Stat(asked); err == nil {
+				t.Error("iptables was asked")
+			}
+			if change, err := as.Plan(want); err != nil || change.Script == "" {
+				t.Errorf("want a change, got %q, %v", change.Script, err)
+			}
+		})
+	}
+}

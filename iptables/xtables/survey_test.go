@@ -1,0 +1,255 @@
+package xtables
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+const (
+	oursSave    = "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
+	foreignSave = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
+	emptySave   = "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+)
+
+// seen returns the state of a variant from the texts of iptables-save; "missing"
+// stands for a family whose programs are not installed.
+func seen(t *testing.T, v Variant, ipv4, ipv6 string) *Kernel {
+	t.Helper()
+	k := &Kernel{variant: v}
+	for f, save := range []string{ipv4, ipv6} {
+		s := side{save: "/save", restore: "/restore", have: iptables.Snapshot{Family: inet.Family(f)}}
+		if save == "missing" {
+			s.err = exec.ErrNotFound
+		} else {
+			s.have, s.present = parse(t, inet.Family(f), save), save != ""
+		}
+		k.sides[f] = s
+	}
+	return k
+}
+
+func parse(t *testing.T, f inet.Family, text string) iptables.Snapshot {
+	t.Helper()
+	s, err := iptables.ParseSnapshot(f, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	nft, legacy := NFT, Legacy
+	tests := []struct {
+		name        string
+		nft, legacy [2]string // texts of iptables-save by family
+		force       *Variant
+		need        []inet.Family
+		want        Variant
+		reason      string
+		err         error
+	}{
+		{name: "fresh", want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "empty-tables-are-no-rules", legacy: [2]string{emptySave}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "nft-holds-ours", nft: [2]string{oursSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules of ours"},
+		{name: "legacy-holds-ours", nft: [2]string{foreignSave}, legacy: [2]string{oursSave}, want: Legacy, reason: "it holds rules of ours"},
+		{name: "legacy-holds-ours-in-ipv6-only", nft: [2]string{foreignSave}, legacy: [2]string{"", oursSave}, want: Legacy, reason: "it holds rules of ours"},
+		{name: "both-hold-ours", nft: [2]string{oursSave}, legacy: [2]string{oursSave}, want: NFT, reason: "it holds rules of ours"},
+		{name: "ours-decide-though-unusable", legacy: [2]string{oursSave, "missing"}, want: Legacy, reason: "it holds rules of ours", err: exec.ErrNotFound},
+		{name: "nft-holds-rules", nft: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
+		{name: "legacy-holds-rules", legacy: [2]string{foreignSave}, want: Legacy, reason: "it holds rules"},
+		{name: "both-hold-rules", nft: [2]string{foreignSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
+		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no variant holds rules"},
+		{
+			name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
+			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
+		},
+		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
+		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "forced-legacy", nft: [2]string{oursSave}, force: &legacy, want: Legacy, reason: "forced"},
+		{name: "forced-nft", legacy: [2]string{oursSave}, force: &nft, want: NFT, reason: "forced"},
+		{name: "forced-but-unusable", nft: [2]string{"missing", "missing"}, force: &nft, want: NFT, reason: "forced", err: exec.ErrNotFound},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			kernels := [...]*Kernel{seen(t, NFT, tt.nft[0], tt.nft[1]), seen(t, Legacy, tt.legacy[0], tt.legacy[1])}
+			need := tt.need
+			if need == nil {
+				need = inet.Families[:]
+			}
+			k, reason, err := Choose(kernels, tt.force, need)
+			if !errors.Is(err, tt.err) {
+				t.Errorf("error: want %v, got %v", tt.err, err)
+			}
+			if k == nil || k.Variant() != tt.want {
+				t.Fatalf("want %s, got %v", tt.want, k)
+			}
+			if diff := cmp.Diff(tt.reason, reason); diff != "" {
+				t.Errorf("reason (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestChooseFindsNothingUsable(t *testing.T) {
+	t.Parallel()
+	kernels := [...]*Kernel{seen(t, NFT, "missing", "missing"), seen(t, Legacy, "missing", "")}
+	k, _, err := Choose(kernels, nil, inet.Families[:])
+	if k != nil || !errors.Is(err, ErrNoBackend) || !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("want no kernel, ErrNoBackend and its cause, got %v, %v", k, err)
+	}
+}
+
+func TestVariantText(t *testing.T) {
+	t.Parallel()
+	for _, want := range Variants {
+		var got Variant
+		if err := got.UnmarshalText([]byte(want.String())); err != nil || got != want {
+			t.Errorf("%s: got %s, %v", want, got, err)
+		}
+	}
+	for _, bad := range []string{"", "NFT", "auto", "nft "} {
+		var got Variant
+		if err := got.UnmarshalText([]byte(bad)); err == nil {
+			t.Errorf("%q: want an error, got %s", bad, got)
+		}
+	}
+}
+
+// program writes an executable script and returns its path.
+func program(t *testing.T, dir, name, script string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestVariantOfAPlainProgram has the version lines of iptables 1.8.9 and 1.6.1.
+func TestVariantOfAPlainProgram(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, installed, version string
+		want                     Variant
+	}{
+		{"link-to-nft", "xtables-nft-multi", "exit 1", NFT},
+		{"link-to-legacy", "xtables-legacy-multi", "exit 1", Legacy},
+		{"says-nft", "one", "echo 'iptables-restore v1.8.9 (nf_tables)'", NFT},
+		{"says-legacy", "one", "echo 'iptables-restore v1.8.9 (legacy)'", Legacy},
+		{"says-nothing", "one", "echo 'iptables-restore v1.6.1'", Legacy},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			link := filepath.Join(dir, "iptables-restore")
+			if err := os.Symlink(program(t, dir, tt.installed, tt.version), link); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := (Config{}).variantOf(t.Context(), link); got != tt.want || err != nil {
+				t.Errorf("want %s, got %s (%v)", tt.want, got, err)
+			}
+		})
+	}
+}
+
+func TestVariantOfABrokenProgram(t *testing.T) {
+	t.Parallel()
+	path := program(t, t.TempDir(), "iptables-restore", "echo no such library >&2; exit 127")
+	_, err := Config{}.variantOf(t.Context(), path)
+	if want := path + " --version: exit status 127: no such library"; err == nil || err.Error() != want {
+		t.Errorf("want %s, got %v", want, err)
+	}
+}
+
+// The names are of no real program, since system directories are searched too.
+func TestLookPathTakesExecutableFilesOfAbsoluteDirectories(t *testing.T) {
+	dir := t.TempDir()
+	want := program(t, dir, "istio-init-test-tool", "")
+	if err := os.WriteFile(filepath.Join(dir, "istio-init-test-text"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "istio-init-test-dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Path: ".:/no/such/dir:" + dir}
+	if got := cfg.lookPath("istio-init-test-tool"); got != want {
+		t.Errorf("want %s, got %q", want, got)
+	}
+	for _, name := range []string{"istio-init-test-text", "istio-init-test-dir", "istio-init-test-nothing"} {
+		if got := cfg.lookPath(name); got != "" {
+			t.Errorf("%s: want nothing, got %s", name, got)
+		}
+	}
+	t.Chdir(dir)
+	if got := (Config{Path: "."}).lookPath("istio-init-test-tool"); got != "" {
+		t.Errorf("in the current directory: want nothing, got %s", got)
+	}
+}
+
+func TestChildrenGetAnEnvironmentOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	of := map[string]string{"XTABLES_LOCKFILE": "/tmp/lock", "XTABLES_LIBDIR": "/lib/x", "LD_PRELOAD": ""}
+	cfg := Config{Env: Env(func(name string) (string, bool) {
+		value, ok := of[name]
+		return value, ok
+	})}
+	want := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "XTABLES_LIBDIR=/lib/x", "XTABLES_LOCKFILE=/tmp/lock"}
+	if diff := cmp.Diff(want, cfg.env()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestKernelHoldsOursInEitherFamily(t *testing.T) {
+	t.Parallel()
+	var got []bool
+	for _, saves := range [][2]string{{}, {foreignSave, foreignSave}, {oursSave}, {"", oursSave}} {
+		got = append(got, seen(t, NFT, saves[0], saves[1]).Holds())
+	}
+	if want := []bool{false, false, true, true}; !slices.Equal(want, got) {
+		t.Errorf("want %t, got %t", want, got)
+	}
+}
+
+// TestALockOfOurOwnIsTheOnlyOne: of a variable that is there twice, C programs take
+// the first.
+func TestALockOfOurOwnIsTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	theirs := []string{"XTABLES_LOCKFILE=/theirs"}
+	tests := []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"ours", Config{OwnLock: true, Env: theirs}, "XTABLES_LOCKFILE=/proc/self/fd/3"},
+		{"theirs", Config{Env: theirs}, "XTABLES_LOCKFILE=/theirs"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k, err := newKernel(Legacy, tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(k.files...)
+			p := shell("set")
+			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, k.env, k.files
+			runAll(t.Context(), []*process{p})
+			got := slices.DeleteFunc(strings.Split(string(p.stdout), "\n"), func(s string) bool { return !strings.HasPrefix(s, "XTABLES_LOCKFILE") })
+			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
