@@ -68,9 +68,9 @@ func ruleOf(line string) (chain, rule string) {
 	return chain, rule
 }
 
-// TestCheckSeesEveryDrift changes the rules in all ways and asks; put back, they are
+// TestCheckDetectsEveryDrift changes the rules in all ways and asks; put back, they are
 // in order.
-func TestCheckSeesEveryDrift(t *testing.T) {
+func TestCheckDetectsEveryDrift(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, tt := range []struct {
@@ -149,9 +149,9 @@ func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 	}
 }
 
-// TestOtherWordsForTheSameRulesAreNoDrift is about a version of iptables of another
+// TestRewordedRulesAreNoDrift is about a version of iptables of another
 // text.
-func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
+func TestRewordedRulesAreNoDrift(t *testing.T) {
 	t.Parallel()
 	pod := newWatched(t)
 	args := append(slices.Clone(sidecar[1:]), "--ip-family", "ipv4", "--force-iptables-binary", "nft")
@@ -169,9 +169,9 @@ func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
 	}
 }
 
-// TestWhatIstioLeftIsUnderstood: each rule of the chains of every release has a
+// TestCheckDescribesIstioRules: each rule of the chains of every release has a
 // reason, and nothing is thought to be missing that is there.
-func TestWhatIstioLeftIsUnderstood(t *testing.T) {
+func TestCheckDescribesIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		s := newSite(t)
 		g.in(s, v)

@@ -19,9 +19,9 @@ type typed struct {
 	args  []string // with the name that it is called by
 }
 
-// TestDocumentsCallTheProgramAsItTakesIt checks the options of every call, in blocks
+// TestDocumentsUseValidOptions checks the options of every call, in blocks
 // and in the text, by having them printed; a warning is an error too.
-func TestDocumentsCallTheProgramAsItTakesIt(t *testing.T) {
+func TestDocumentsUseValidOptions(t *testing.T) {
 	calls := 0
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
@@ -146,8 +146,8 @@ func (c typed) dryRun(t *testing.T) {
 	}
 }
 
-// TestDocumentsNameTargetsOfMake looks for each target that a document names.
-func TestDocumentsNameTargetsOfMake(t *testing.T) {
+// TestDocumentsUseValidMakeTargets looks for each target that a document names.
+func TestDocumentsUseValidMakeTargets(t *testing.T) {
 	makefile, err := os.ReadFile(top + "Makefile")
 	if err != nil {
 		t.Fatal(err)

@@ -85,10 +85,10 @@ func blocksOf(t *testing.T, path, text string) (blocks []codeBlock) {
 // block with the command as one types it and what it then prints.
 var outputBlock = regexp.MustCompile("(?ms)^(<!-- output: ([^\n]*?) -->\n```[a-z]*\n)(.*?)(^```$)")
 
-// TestDocumentsShowWhatTheProgramPrints keeps each output in a document that of its
+// TestDocumentsShowRealOutput keeps each output in a document that of its
 // command: a line for sh in the folder testdata/readme, with nothing in the
 // environment. What it prints must not depend on the machine.
-func TestDocumentsShowWhatTheProgramPrints(t *testing.T) {
+func TestDocumentsShowRealOutput(t *testing.T) {
 	for _, d := range documents(t) {
 		if *update {
 			written := outputBlock.ReplaceAllStringFunc(d.text, func(block string) string {
@@ -138,8 +138,8 @@ var marksOf = map[string][]string{
 	"sh": {"dry-run", "needs"}, "console": {"output"}, "text": {"message"}, "yaml": {""}, "go": {""},
 }
 
-// TestDocumentsSayHowTheirCommandsAreKeptTrue finds blocks that nothing checks.
-func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
+// TestDocumentsMarkEveryCodeBlock finds blocks that nothing checks.
+func TestDocumentsMarkEveryCodeBlock(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
 			marks, known := marksOf[b.language]
@@ -155,10 +155,10 @@ func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
 	}
 }
 
-// TestDocumentsQuoteWhatTheProgramSays looks for the messages of the documents in
+// TestDocumentsQuoteRealMessages looks for the messages of the documents in
 // the scripts and tests that have seen them, as text or as a regular expression, and
 // in what writes them.
-func TestDocumentsQuoteWhatTheProgramSays(t *testing.T) {
+func TestDocumentsQuoteRealMessages(t *testing.T) {
 	var paths []string
 	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "cmd/istio-init/*/*.go", "iptables/*.go", "test/*.go"} {
 		some, err := filepath.Glob(top + pattern)
@@ -205,7 +205,7 @@ func hasPieces(line string, pieces []string) bool {
 // aLink is a link to a file of the repository.
 var aLink = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 
-func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+func TestDocumentsHaveNoDeadLinks(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, m := range aLink.FindAllStringSubmatch(d.text, -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(d.path), m[1])); err != nil {

@@ -100,7 +100,7 @@ type request struct {
 	from  netip.Addr // the client, as the server sees it
 }
 
-func TestHAProxyServesARedirectedPod(t *testing.T) {
+func TestHAProxyAsSidecarInModeREDIRECT(t *testing.T) {
 	needHAProxy(t)
 	t.Parallel()
 	for _, v := range xtables.Variants {

@@ -16,9 +16,9 @@ mount -t tmpfs none /usr/sbin
 for program in save restore; do ln -s /mnt/sbin/xtables-nft-multi /usr/sbin/iptables-nft-$program; done
 exec "$@"`
 
-// TestWhatHiddenRulesNeedStays has rules for IPv6 that cannot be looked at: they stay,
+// TestUnreadableFamilyKeepsItsPolicyRouting has rules for IPv6 that cannot be looked at: they stay,
 // and so does what they need, until they can.
-func TestWhatHiddenRulesNeedStays(t *testing.T) {
+func TestUnreadableFamilyKeepsItsPolicyRouting(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.exits(0, in(xtables.NFT, asTProxy)...)

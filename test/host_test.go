@@ -136,7 +136,7 @@ var networks = []struct {
 	{"machine-with-many-pods", realInterface + veths(2), `^it holds the interface eth9 and 4 veth interfaces$`},
 }
 
-func TestAMachineIsToldFromAPod(t *testing.T) {
+func TestHostNetworkDetection(t *testing.T) {
 	t.Parallel()
 	for _, tt := range networks {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,8 +168,8 @@ func TestAMachineIsToldFromAPod(t *testing.T) {
 	}
 }
 
-// TestAMachineCanBePreviewedAndCleaned shows what is not refused.
-func TestAMachineCanBePreviewedAndCleaned(t *testing.T) {
+// TestHostNetworkPreviewAndClean shows what is not refused.
+func TestHostNetworkPreviewAndClean(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.sh(realInterface + veths(2))
@@ -192,10 +192,10 @@ func TestAMachineCanBePreviewedAndCleaned(t *testing.T) {
 	s.exits(0, args...)
 }
 
-// TestThisMachineIsNotRedirected runs where the tests run. With mode NONE, so that
+// TestThisMachineIsRefused runs where the tests run. With mode NONE, so that
 // nothing would be redirected if the program did not refuse; it refuses whatever
 // the mode. clean is only previewed: a machine of a mesh keeps its rules.
-func TestThisMachineIsNotRedirected(t *testing.T) {
+func TestThisMachineIsRefused(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	why, err := netutil.LooksLikeHost()

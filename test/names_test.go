@@ -76,9 +76,9 @@ func (d *directory) asked(t *testing.T) (service, nscd bool) {
 	return strings.Contains(string(text), "libnss_probe"), regexp.MustCompile(`/nscd/socket"\}, \d+\) = 0\n`).Match(text)
 }
 
-// TestNameServicesOfANodeAreNotAskedFromOutsideThePod looks at all that a run
+// TestCNIModeDoesNotUseNameServicesOfTheNode looks at all that a run
 // starts, which looks names up.
-func TestNameServicesOfANodeAreNotAskedFromOutsideThePod(t *testing.T) {
+func TestCNIModeDoesNotUseNameServicesOfTheNode(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	kernel.Need(t, "strace", "unshare", "setpriv")

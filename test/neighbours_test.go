@@ -74,8 +74,8 @@ func (s *site) foreign(v xtables.Variant) string {
 	return text.String()
 }
 
-// TestTheRulesOfOthersStayByteForByte changes through all that there is.
-func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
+// TestForeignRulesStayByteForByte changes through all that there is.
+func TestForeignRulesStayByteForByte(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	steps := []struct {
@@ -122,9 +122,9 @@ func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
 	}
 }
 
-// TestTheRulesOfOthersStayWhileOursMove puts others into the variant that ours
+// TestForeignRulesStayWhenOursChangeVariant puts others into the variant that ours
 // leave and into the one that they come to.
-func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
+func TestForeignRulesStayWhenOursChangeVariant(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -146,10 +146,10 @@ func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
 	}
 }
 
-// TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf holds the warnings against
+// TestForeignRulesAheadOfOursAreWarnings holds the warnings against
 // the list, all of them and no others, on every run. Look-ups over UDP are captured
 // too.
-func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
+func TestForeignRulesAheadOfOursAreWarnings(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -172,9 +172,9 @@ func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
 	}
 }
 
-// TestCleanNamesWhatItCannotRemove is about a chain of ours that a rule of
+// TestCleanNamesRemainingRules is about a chain of ours that a rule of
 // somebody else jumps to.
-func TestCleanNamesWhatItCannotRemove(t *testing.T) {
+func TestCleanNamesRemainingRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {

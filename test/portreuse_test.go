@@ -46,7 +46,7 @@ const reusePatience = 10 * time.Second
 func reuses() int { return rounds(3000, 60000) }
 
 // Not parallel, as it loads the machine and other tests wait in bounded time.
-func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
+func TestTPROXYReusedSourcePortIsANewConnection(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -58,9 +58,9 @@ func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
 	}
 }
 
-// TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN shows that the test above
+// TestTPROXYReusedSourcePortIsRefusedWithoutSYNMatch shows that the test above
 // can see what it looks for.
-func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
+func TestTPROXYReusedSourcePortIsRefusedWithoutSYNMatch(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {

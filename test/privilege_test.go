@@ -61,9 +61,9 @@ func (s *site) confined(script string, args ...string) (output string, code int)
 	return output, code
 }
 
-// TestAUserWithFewCapabilitiesCanDoEverything does it on a read-only root file
+// TestNonRootWithCapabilities does it on a read-only root file
 // system, and compares with what root does.
-func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
+func TestNonRootWithCapabilities(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -99,9 +99,9 @@ func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
 	}
 }
 
-// TestAUserWhoMayNotListTheTablesDoublesNothing is about rules of ours in the legacy
+// TestNonRootLegacyApplyIsIdempotent is about rules of ours in the legacy
 // variant, the tables of which only root may list.
-func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
+func TestNonRootLegacyApplyIsIdempotent(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program, s := built, newSite(t)
@@ -113,7 +113,7 @@ func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
 	}
 }
 
-func TestACapabilityThatIsMissingIsNamed(t *testing.T) {
+func TestMissingCapabilityIsNamed(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -145,9 +145,9 @@ func TestACapabilityThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoFileIsLeftBehind runs as root, who could. The lock of the legacy variant
+// TestNoFileIsLeft runs as root, who could. The lock of the legacy variant
 // is the one that all its users share.
-func TestNoFileIsLeftBehind(t *testing.T) {
+func TestNoFileIsLeft(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -169,7 +169,7 @@ const tellsAll = `find /proc/$$/fd -type l -printf '%f %l\n' >"$0.files"
 tr '\0' '\n' </proc/$$/environ >"$0.env"
 exec "$real" "$@"`
 
-func TestChildrenGetNoMoreThanTheyNeed(t *testing.T) {
+func TestChildProcessCapabilities(t *testing.T) {
 	t.Parallel()
 	base := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	const lock = "XTABLES_LOCKFILE=/proc/self/fd/4"

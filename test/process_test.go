@@ -72,7 +72,7 @@ var (
 	other = []string{"istio-iptables", "-u", "1337", "-i", "10.0.0.0/8,fd00::/8", "-b", "80", "--drop-invalid"}
 )
 
-func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
+func TestProcessesPerRun(t *testing.T) {
 	for _, variant := range []string{"nft", "legacy"} {
 		for _, family := range []string{"ipv4", "dual"} {
 			t.Run(variant+"-"+family, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
 
 // Rules of both variants are in one namespace when something else than this
 // program changed the variant between two runs.
-func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
+func TestCleanReadsEachFamilyOfEachVariantOnce(t *testing.T) {
 	t.Parallel()
 	pod := newWatched(t)
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
@@ -155,7 +155,7 @@ func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
 // Another version of iptables may print a rule in other words than 1.8.9, of
 // which our text is. That is no difference, and must not be written over and
 // over.
-func TestOtherWordsForTheSameRulesAreNoDifference(t *testing.T) {
+func TestRewordedRulesAreNotRewritten(t *testing.T) {
 	for _, tool := range []string{"iptables-nft-save", "iptables-legacy-save"} {
 		t.Run(tool, func(t *testing.T) {
 			t.Parallel()

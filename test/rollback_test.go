@@ -132,9 +132,9 @@ var failures = []struct {
 	},
 }
 
-// TestAFailingStepLeavesEverythingAsItWas fails a run at each of its steps, from
+// TestRollbackAfterFailedStep fails a run at each of its steps, from
 // each state that an earlier run may have left.
-func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
+func TestRollbackAfterFailedStep(t *testing.T) {
 	t.Parallel()
 	befores := []struct {
 		name string
@@ -174,9 +174,9 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 	}
 }
 
-// TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded sees that not even an attempt
+// TestNoRuleIsChangedIfTheIPv6AddressCannotBeAdded sees that not even an attempt
 // is made.
-func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
+func TestNoRuleIsChangedIfTheIPv6AddressCannotBeAdded(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -195,10 +195,10 @@ func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 	}
 }
 
-// TestAStateThatIsLostIsNotTakenForNone has the program killed that would tell of
+// TestFailedReadIsNotAnEmptyState has the program killed that would tell of
 // IPv6, which is not captured any more. Taking its address and routes away would
 // leave it captured and without them.
-func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
+func TestFailedReadIsNotAnEmptyState(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -219,8 +219,8 @@ func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
 	}
 }
 
-// TestAProgramThatHangsEndsInAClearError bounds a run.
-func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
+// TestHangingIptablesTimesOut bounds a run.
+func TestHangingIptablesTimesOut(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -241,9 +241,9 @@ func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 	}
 }
 
-// TestWhatTheKernelLacksIsNamedWithItsFlag takes away one extension after the
+// TestMissingModuleIsNamedWithItsFlag takes away one extension after the
 // other, of the programs since that of the kernel cannot be.
-func TestWhatTheKernelLacksIsNamedWithItsFlag(t *testing.T) {
+func TestMissingModuleIsNamedWithItsFlag(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ module, flags, line, use string }{
 		{"xt_owner", "-b 80", "-A ISTIO_OUTPUT .*--uid-owner 1337 .*", "--proxy-uid"},

@@ -19,7 +19,7 @@ import (
 	"istio-init/test/size"
 )
 
-func TestScenarioFlowsAreTrueOnTheKernel(t *testing.T) {
+func TestScenarioFlowsOnTheKernel(t *testing.T) {
 	needKernel(t)
 	for _, s := range scenario.All(t, testdata) {
 		for _, v := range xtables.Variants {

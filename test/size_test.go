@@ -8,7 +8,7 @@ import (
 // mostBytes is how large the program may be.
 const mostBytes = 7_000_000
 
-func TestTheProgramIsSmall(t *testing.T) {
+func TestBinarySize(t *testing.T) {
 	t.Parallel()
 	info, err := os.Stat(built)
 	if err != nil {

@@ -18,10 +18,10 @@ import (
 // copies is how many runs begin together.
 const copies = 8
 
-// TestCopiesStartedTogetherEndInOneConfiguration starts runs with equal and with
+// TestConcurrentRunsConverge starts runs with equal and with
 // different configurations at the same time, while another program changes its own
 // chain of the same table.
-func TestCopiesStartedTogetherEndInOneConfiguration(t *testing.T) {
+func TestConcurrentRunsConverge(t *testing.T) {
 	needKernel(t)
 	tests := []struct {
 		name  string

@@ -14,11 +14,11 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// TestKilledProgramsChildrenDoNotMeetTheNextRun kills the program alone before each
+// TestNextRunWaitsForChildrenOfAKilledRun kills the program alone before each
 // of its calls (without STRESS=1 every third), lets what it has started stand still, and starts the same command
 // again. Only then do the children go on: their script is for a state that is no
 // more.
-func TestKilledProgramsChildrenDoNotMeetTheNextRun(t *testing.T) {
+func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, 3)] {

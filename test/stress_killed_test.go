@@ -42,9 +42,9 @@ var killedChanges = []struct {
 	{name: "clean-tproxy", from: asTProxy, to: asClean},
 }
 
-// TestKilledAnywhereNothingEscapesAndTheNextRunMends kills a run before each of its
+// TestKilledRunLeaksNothingAndNextRunConverges kills a run before each of its
 // calls that matter; without STRESS=1 one change, before every third.
-func TestKilledAnywhereNothingEscapesAndTheNextRunMends(t *testing.T) {
+func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, len(killedChanges))] {

@@ -120,10 +120,10 @@ func variantAfter(v xtables.Variant, before, step loadStep) xtables.Variant {
 	return otherVariant(v)
 }
 
-// TestStressNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each
+// TestStressNoConnectionEscapesOrFailsDuringChange shows law 6 under load: each
 // of the configurations captures all of the connections, and so does every moment in
 // between, also when the rules move from one variant to the other.
-func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
+func TestStressNoConnectionEscapesOrFailsDuringChange(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) { changeUnderLoad(t, v, false) })
@@ -159,8 +159,8 @@ func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
 	}
 }
 
-// TestStressCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
-func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
+// TestStressConnectionsEscapeBetweenCleanAndApply shows that the test above would see it.
+func TestStressConnectionsEscapeBetweenCleanAndApply(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {

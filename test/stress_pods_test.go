@@ -102,9 +102,9 @@ func newPods(t testing.TB, n int) []*kernel.NetNS {
 	return pods
 }
 
-// TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode starts a run for each of many pods
+// TestConcurrentPodsDoNotWaitForTheNodeLock starts a run for each of many pods
 // at the same time, from outside, while somebody holds the lock of the node.
-func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
+func TestConcurrentPodsDoNotWaitForTheNodeLock(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
 
 // TestTheLockOfTheNodeIsNamedWhenItCannotBeHad is the same without --cni-mode: the
 // lock is waited for, in bounded time.
-func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
+func TestBusyNodeLockIsNamed(t *testing.T) {
 	needKernel(t)
 	t.Parallel()
 	node, pod := newNode(t), kernel.NewNetNS(t)

@@ -18,10 +18,10 @@ import (
 	"istio-init/test/kernel"
 )
 
-// TestPodsOfAnotherUserNamespace sets up a pod whose network namespace belongs to a
+// TestPodsInAnotherUserNamespace sets up a pod whose network namespace belongs to a
 // user namespace of its own, as with rootless containers. A network namespace that
 // is made before the users are mapped has files that belong to nobody there.
-func TestPodsOfAnotherUserNamespace(t *testing.T) {
+func TestPodsInAnotherUserNamespace(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for name, holder := range map[string]userNSHolder{

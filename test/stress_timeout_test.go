@@ -27,10 +27,10 @@ const (
 		wait`
 )
 
-// TestStressAProgramThatHangsEndsInAnError hangs each of the programs that a run
+// TestStressHangingIptablesTimesOut hangs each of the programs that a run
 // starts. The run ends in time, as it was told, nothing is changed, and no process
 // is left.
-func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
+func TestStressHangingIptablesTimesOut(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
@@ -98,8 +98,8 @@ func ignoringEINTR(call func() (int, error)) (n int, err error) {
 	}
 }
 
-// TestStressAnotherRunThatHoldsTheNamespaceIsNamed holds the lock that a run takes.
-func TestStressAnotherRunThatHoldsTheNamespaceIsNamed(t *testing.T) {
+// TestStressLockTimeout holds the lock that a run takes.
+func TestStressLockTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	file, err := os.Open(s.Path())

@@ -118,9 +118,9 @@ func onGenerations(t *testing.T, test func(t *testing.T, g generation, v xtables
 	}
 }
 
-// TestApplyTurnsWhatIstioLeftIntoOurs compares with the same run where nothing but
+// TestApplyTakesOverIstioRules compares with the same run where nothing but
 // what stays was there.
-func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
+func TestApplyTakesOverIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
@@ -141,7 +141,7 @@ func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
 	})
 }
 
-func TestCleanRemovesWhatIstioLeft(t *testing.T) {
+func TestCleanRemovesIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
@@ -157,9 +157,9 @@ func TestCleanRemovesWhatIstioLeft(t *testing.T) {
 	})
 }
 
-// TestApplyMovesWhatIstioLeftInTheOtherVariant shows that nothing is redirected
+// TestApplyMovesIstioRulesFromTheOtherVariant shows that nothing is redirected
 // twice.
-func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
+func TestApplyMovesIstioRulesFromTheOtherVariant(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, otherVariant(v))
@@ -173,8 +173,8 @@ func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
 	})
 }
 
-// TestOurRulesMoveToTheVariantThatIsAskedFor goes there and back, in each mode.
-func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
+// TestRulesMoveToTheForcedVariant goes there and back, in each mode.
+func TestRulesMoveToTheForcedVariant(t *testing.T) {
 	t.Parallel()
 	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
 		for _, v := range xtables.Variants {
@@ -231,7 +231,7 @@ table inet proxy {
 }
 `
 
-func TestIstiosNativeTablesGo(t *testing.T) {
+func TestNativeNftablesOfIstioAreRemoved(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		for _, args := range [][]string{in(v, asWritten), {cleanCommand}} {

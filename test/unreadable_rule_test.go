@@ -43,8 +43,8 @@ func onVariants(t *testing.T, test func(t *testing.T, s *site, v xtables.Variant
 	}
 }
 
-// TestAnUnreadableRuleThatIptablesKnowsIsNoDifference sees that to ask leaves no trace.
-func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
+// TestUnreadableRuleKnownToIptablesIsNoDrift sees that to ask leaves no trace.
+func TestUnreadableRuleKnownToIptablesIsNoDrift(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
 		handles := "true"
@@ -65,10 +65,10 @@ func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
 	})
 }
 
-// TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference has a rule of somebody in the
+// TestUnreadableRuleUnknownToIptablesIsDrift has a rule of somebody in the
 // place of ours, of another user and printed in words that nobody knows. ip6tables-legacy
 // is not asked: of 1.8.8 and 1.8.9 it takes it for ours.
-func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
+func TestUnreadableRuleUnknownToIptablesIsDrift(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		before := s.state()
 		for _, f := range inet.Families {
@@ -92,9 +92,9 @@ func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 	})
 }
 
-// TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing has an iptables that answers
+// TestTimeoutDuringIptablesCheckChangesNothing has an iptables that answers
 // too late.
-func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
+func TestTimeoutDuringIptablesCheckChangesNothing(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
 		s.wrap(tool(v, inet.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
@@ -115,9 +115,9 @@ func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 	})
 }
 
-// TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked is about a user with raised
+// TestUnreadableRuleIsReportedWithoutIptablesCheck is about a user with raised
 // capabilities, which go-iptables does not hand on.
-func TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked(t *testing.T) {
+func TestUnreadableRuleIsReportedWithoutIptablesCheck(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		program := built
 		s.printsUnreadably(v, inet.IPv4)

@@ -141,7 +141,7 @@ func podWith(t *testing.T, v xtables.Variant, flags, spoil string) *pod.Pod {
 	return pod
 }
 
-func TestValidationSeesWhatIsWrong(t *testing.T) {
+func TestValidationDetectsBrokenRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -162,9 +162,9 @@ func TestValidationSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestValidationSaysThatItCannotSeeInboundConnections is about rules that nothing in
+// TestValidationReportsUncheckedInboundRules is about rules that nothing in
 // the pod can meet.
-func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
+func TestValidationReportsUncheckedInboundRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_INBOUND")
@@ -174,9 +174,9 @@ func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
 	}
 }
 
-// TestValidationTakesNoLongerThanItMay ends a run that takes much longer than its
+// TestValidationKeepsTheProbeTimeout ends a run that takes much longer than its
 // flags let it.
-func TestValidationTakesNoLongerThanItMay(t *testing.T) {
+func TestValidationKeepsTheProbeTimeout(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F; $IPT6 -t nat -F")

@@ -73,7 +73,7 @@ func provesAs(t *testing.T, pod *pod.Pod, as []string, flags string) (log string
 	return ends(t, pod, as[0], args...)
 }
 
-func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
+func TestValidationReportsUncheckedTraffic(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	tests := []struct {
@@ -124,9 +124,9 @@ func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
 	}
 }
 
-// TestValidationThatProvesNothingFails runs as root who may not be the proxy, where
+// TestValidationWithoutAnyCheckFails runs as root who may not be the proxy, where
 // only calls of the proxy are captured; and as the proxy while its port is wrong.
-func TestValidationThatProvesNothingFails(t *testing.T) {
+func TestValidationWithoutAnyCheckFails(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, "-i  -b 80", "")
@@ -154,9 +154,9 @@ func echo(listener *net.TCPListener) {
 	}
 }
 
-// TestValidationIsNotTakenInByAStranger has somebody else on the ports of the proxy,
+// TestValidationIgnoresUnexpectedListener has somebody else on the ports of the proxy,
 // and then at the destination.
-func TestValidationIsNotTakenInByAStranger(t *testing.T) {
+func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	t.Run("on-the-ports", func(t *testing.T) {
@@ -185,9 +185,9 @@ func TestValidationIsNotTakenInByAStranger(t *testing.T) {
 	})
 }
 
-// TestValidationReachesNobodyBeyondTheNextMachine counts what the peer gets, which
+// TestValidationPacketsGoOneHop counts what the peer gets, which
 // would forward it: with the rules in order and with none.
-func TestValidationReachesNobodyBeyondTheNextMachine(t *testing.T) {
+func TestValidationPacketsGoOneHop(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	const watch = `

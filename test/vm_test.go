@@ -70,8 +70,8 @@ func (u unit) command(t *testing.T, key string) []string {
 	return words[1:]
 }
 
-// TestTheUnitOfAMachineAppliesAndCleans looks at what the unit does, and when.
-func TestTheUnitOfAMachineAppliesAndCleans(t *testing.T) {
+// TestSystemdUnitAppliesAndCleans looks at what the unit does, and when.
+func TestSystemdUnitAppliesAndCleans(t *testing.T) {
 	u := readUnit(t)
 	for key, want := range map[string]string{
 		"Type": "oneshot", "RemainAfterExit": "yes", "NoNewPrivileges": "yes", "ProtectSystem": "strict",
@@ -140,8 +140,8 @@ func variablesOf(t *testing.T, files []string) (env string) {
 	return env
 }
 
-// TestSystemdTakesTheUnit asks systemd, where it is installed.
-func TestSystemdTakesTheUnit(t *testing.T) {
+// TestSystemdAcceptsTheUnit asks systemd, where it is installed.
+func TestSystemdAcceptsTheUnit(t *testing.T) {
 	t.Parallel()
 	kernel.NeedPrograms(t, "systemd-analyze")
 	text, err := os.ReadFile(vmUnit)
@@ -174,7 +174,7 @@ shift
 exec setpriv --no-new-privs --bounding-set "-all,$caps" --inh-caps=-all "$@"
 `
 
-func TestTheUnitWorksInItsSandbox(t *testing.T) {
+func TestSystemdUnitWorksInItsSandbox(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	u := readUnit(t)

@@ -20,8 +20,8 @@ const largest = 11_000_000
 // program is where the image has the program.
 const program = "/usr/local/bin/istio-init"
 
-// TestTheImageIsSmall also says how large it is.
-func TestTheImageIsSmall(t *testing.T) {
+// TestImageSize also says how large it is.
+func TestImageSize(t *testing.T) {
 	root, total := unpackedImage(t), int64(0)
 	for _, size := range root.sizes {
 		total += size
@@ -32,8 +32,8 @@ func TestTheImageIsSmall(t *testing.T) {
 	}
 }
 
-// TestTheImageSaysWhatItIs reads its configuration.
-func TestTheImageSaysWhatItIs(t *testing.T) {
+// TestImageConfiguration reads its configuration.
+func TestImageConfiguration(t *testing.T) {
 	needBuilt(t)
 	var images []struct {
 		Config struct {
@@ -57,8 +57,8 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// TestEveryNameOfIstiosToolsIsACommand calls them as manifests do.
-func TestEveryNameOfIstiosToolsIsACommand(t *testing.T) {
+// TestNamesOfIstioTools calls them as manifests do.
+func TestNamesOfIstioTools(t *testing.T) {
 	needBuilt(t)
 	flags := []string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"}
 	rules := podman(t, append([]string{"run", "--rm", "--network", "none", image, "apply", "--dry-run"}, flags...)...)

@@ -24,14 +24,14 @@ exec strace --follow-forks --seccomp-bpf -qq --trace=execve,open,openat --output
 	chroot '%[2]s' %[4]s "$@"
 `
 
-// TestTheImageHasWhatIsOpenedAndNothingElse runs all scenarios, beside rules of
+// TestImageHasExactlyTheOpenedFiles runs all scenarios, beside rules of
 // others and in the place of Istio's too, in both variants and both families.
-func TestTheImageHasWhatIsOpenedAndNothingElse(t *testing.T) {
+func TestImageHasExactlyTheOpenedFiles(t *testing.T) {
 	root := unpackedImage(t)
 	traces := t.TempDir()
 	program := root.traced(t, traces)
-	runTests(t, program, "TestScenarioFlowsAreTrueOnTheKernel", "TestTheRulesOfOthersStayByteForByte",
-		"TestApplyTurnsWhatIstioLeftIntoOurs", "TestCleanRemovesWhatIstioLeft")
+	runTests(t, program, "TestScenarioFlowsOnTheKernel", "TestForeignRulesStayByteForByte",
+		"TestApplyTakesOverIstioRules", "TestCleanRemovesIstioRules")
 	runBesideOthers(t, program)
 
 	opened := root.opened(t, traces)

@@ -20,8 +20,8 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// TestAPodIsServedByItsSidecar runs a pod in each mode and with each variant.
-func TestAPodIsServedByItsSidecar(t *testing.T) {
+// TestPodTrafficGoesThroughTheSidecar runs a pod in each mode and with each variant.
+func TestPodTrafficGoesThroughTheSidecar(t *testing.T) {
 	needBuilt(t)
 	for _, mode := range []string{"REDIRECT", "TPROXY"} {
 		for _, v := range xtables.Variants {

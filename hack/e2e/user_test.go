@@ -18,10 +18,10 @@ type userCase struct {
 	start func(t *testing.T, caps ...string) (with, without func(args ...string) (string, error))
 }
 
-// TestAUserWhoIsNotRootCanDoEverything does it in both ways in which a platform gives
+// TestNonRootWithCapabilitiesInTheImage does it in both ways in which a platform gives
 // capabilities to another user: podman makes them ambient, though the program gets no
 // new privileges; Kubernetes only allows a program to have them from its file.
-func TestAUserWhoIsNotRootCanDoEverything(t *testing.T) {
+func TestNonRootWithCapabilitiesInTheImage(t *testing.T) {
 	needBuilt(t)
 	for _, c := range []userCase{{"ambient", byPodman}, {"of-the-file", byFile}} {
 		for v, caps := range map[xtables.Variant][]string{xtables.NFT: {"net_admin"}, xtables.Legacy: {"net_admin", "net_raw"}} {

@@ -87,7 +87,7 @@ var scripts = []struct {
 	{"replace-in-one-transaction", "*nat\n:ISTIO_A - [0:0]\n-F ISTIO_B\n-D OUTPUT -p tcp -j ISTIO_A\n-A ISTIO_A -j RETURN\n-I OUTPUT 1 -j ISTIO_A\n-X ISTIO_B\nCOMMIT\n", false},
 }
 
-func TestFakeTakesAndRefuses(t *testing.T) {
+func TestFakeAcceptsAndRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range scripts {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestFakePrintsWhatItLoaded(t *testing.T) {
 	}
 }
 
-func TestForeignAndOursPartAState(t *testing.T) {
+func TestForeignAndOursSplitAState(t *testing.T) {
 	t.Parallel()
 	save := base + `*filter
 :INPUT DROP [0:0]
@@ -173,9 +173,9 @@ COMMIT
 	}
 }
 
-// TestFakeTakesRulesAsTheyArePrinted is where the fake is stricter than the kernel,
+// TestFakeAcceptsPrintedRules is where the fake is stricter than the kernel,
 // which brings a rule into its form.
-func TestFakeTakesRulesAsTheyArePrinted(t *testing.T) {
+func TestFakeAcceptsPrintedRules(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []string{
 		"-p tcp  -j ISTIO_A", "-p tcp -j ISTIO_A ", "-p tcp\t-j ISTIO_A", `-m comment --comment "open -j ISTIO_A`, `-m comment --comment ""-j ISTIO_A`,
