@@ -61,6 +61,7 @@ func newBench(b *testing.B) *bench {
 
 // in is the same for a part of the benchmark.
 func (s *bench) in(b *testing.B) *bench {
+	b.Helper()
 	part := *s
 	part.b = b
 	return &part
@@ -204,6 +205,7 @@ func median(all []time.Duration) time.Duration {
 
 // report reports what ours cost, and how often that is what the floor did.
 func (p *pair) report(b *testing.B, prefix string) {
+	b.Helper()
 	o, f := p.ours.median(), p.floor.median()
 	b.ReportMetric(0, "ns/op") // a round means nothing
 	b.ReportMetric(o.wall.Seconds()*1000, prefix+"ms")

@@ -190,7 +190,7 @@ func TestDocumentsQuoteRealMessages(t *testing.T) {
 	}
 }
 
-// hasPieces tells whether a line has all pieces, one after the other.
+// hasPieces reports whether a line has all pieces, one after the other.
 func hasPieces(line string, pieces []string) bool {
 	for _, p := range pieces {
 		_, rest, found := strings.Cut(line, p)

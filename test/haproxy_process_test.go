@@ -75,7 +75,7 @@ func startHAProxy(t *testing.T, pod *pod.Pod, who flow.Identity, config string) 
 // awaitHAProxy returns once HAProxy takes connections.
 func awaitHAProxy(t *testing.T, pod *pod.Pod, ended chan error) {
 	t.Helper()
-	deadline := time.After(haproxyPatience)
+	deadline := time.After(haproxyTimeout)
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for _, port := range []uint16{15001, 15006} {

@@ -186,7 +186,7 @@ func (r request) send(t *testing.T) {
 		return r.node.Dial(r.who, netip.MustParseAddrPort(addr))
 	}}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: haproxyPatience}
+	client := &http.Client{Transport: transport, Timeout: haproxyTimeout}
 	for _, size := range []int{1, 1 << 20} {
 		body := bytes.Repeat([]byte{'x'}, size)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.to.String()+"/", bytes.NewReader(body))
@@ -215,15 +215,15 @@ func (r request) send(t *testing.T) {
 	}
 }
 
-// haproxyPatience bounds every wait; nothing waits so long unless it is broken.
-const haproxyPatience = 10 * time.Second
+// haproxyTimeout bounds every wait; nothing waits so long unless it is broken.
+const haproxyTimeout = 10 * time.Second
 
 // serveHTTP answers requests with their own body, and tells which connection they
 // came by.
 func serveHTTP(t *testing.T, node *pod.Node, who flow.Identity, at netip.AddrPort) {
 	t.Helper()
 	listener := node.Listen(t, who, at, false)
-	server := &http.Server{ReadHeaderTimeout: haproxyPatience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: haproxyTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

@@ -66,6 +66,7 @@ type mutant struct {
 
 // mutants are all changes of the scenario, in the order of the rules.
 func (s stage) mutants(t *testing.T) []*mutant {
+	t.Helper()
 	var all []*mutant
 	add := func(change string, same bool, rs iptables.Ruleset) {
 		i := slices.IndexFunc(all, func(m *mutant) bool { return m.change == change })
@@ -125,6 +126,7 @@ func (m *mutant) untoldByRules() []inet.Family {
 
 // onKernel makes the connections of the scenario under the changed rules.
 func (m *mutant) onKernel(t *testing.T) {
+	t.Helper()
 	needKernel(t)
 	s := m.scenario
 	pod := pod.New(t, s.config)

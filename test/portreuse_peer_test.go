@@ -81,7 +81,7 @@ func reusePort(from, to netip.AddrPort, ending byte) string {
 
 // converse has the proxy say which connection it has, and ends it.
 func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
-	if err := conn.SetDeadline(time.Now().Add(reusePatience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(reuseTimeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte{ending}); err != nil {
@@ -116,7 +116,7 @@ func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
 func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
 	dialer := net.Dialer{
 		LocalAddr: net.TCPAddrFromAddrPort(from),
-		Timeout:   reusePatience,
+		Timeout:   reuseTimeout,
 		Control: func(_, _ string, raw syscall.RawConn) (err error) {
 			controlErr := raw.Control(func(fd uintptr) {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -124,7 +124,7 @@ func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
 			return errors.Join(controlErr, err)
 		},
 	}
-	for deadline := time.Now().Add(reusePatience); ; {
+	for deadline := time.Now().Add(reuseTimeout); ; {
 		conn, err := dialer.Dial("tcp", to.String())
 		if errors.Is(err, unix.EADDRNOTAVAIL) && time.Now().Before(deadline) {
 			continue

@@ -39,8 +39,8 @@ const (
 	resetByProxy  = 'r'
 )
 
-// reusePatience bounds every wait for one connection.
-const reusePatience = 10 * time.Second
+// reuseTimeout bounds every wait for one connection.
+const reuseTimeout = 10 * time.Second
 
 // reuses is how many connections a test makes: 60,000 with STRESS=1.
 func reuses() int { return rounds(3000, 60000) }
@@ -119,7 +119,7 @@ func reusePod(t *testing.T, v xtables.Variant) *pod.Pod {
 					}
 					serving.Go(func() {
 						defer conn.Close()
-						_ = conn.SetDeadline(time.Now().Add(reusePatience))
+						_ = conn.SetDeadline(time.Now().Add(reuseTimeout))
 						_ = answerAndEnd(conn)
 					})
 				}

@@ -40,6 +40,7 @@ type stage struct {
 // onKernel applies the scenario in a pod by the program itself, compares what the
 // kernel has with the goldens, makes the connections, applies again and cleans.
 func (s stage) onKernel(t *testing.T, v xtables.Variant) {
+	t.Helper()
 	pod := pod.New(t, s.config)
 	run := func(args ...string) string {
 		t.Helper()

@@ -49,6 +49,7 @@ func TestConcurrentRunsConverge(t *testing.T) {
 }
 
 func startedTogether(t *testing.T, v xtables.Variant, lines [][]string) {
+	t.Helper()
 	s := newSite(t)
 	theirs := newNeighbour(s, v)
 	want := map[string]int{} // by what is there: with which of the lines, from 1

@@ -35,7 +35,7 @@ func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 	}
 }
 
-// orphanedAt kills the program at its n-th call, and tells whether it has that many.
+// orphanedAt kills the program at its n-th call, and reports whether it has that many.
 func (k *killing) orphanedAt(n int) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)
@@ -94,7 +94,7 @@ func (r *nextRun) start(k *killing) {
 	}
 }
 
-// waitsForLock tells whether a process in the namespace waits for a lock
+// waitsForLock reports whether a process in the namespace waits for a lock
 // (proc_locks(5): a line with an arrow is somebody who waits).
 func (k *killing) waitsForLock() bool {
 	here, err := os.Stat(k.Path())

@@ -74,6 +74,7 @@ type killing struct {
 }
 
 func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killing {
+	t.Helper()
 	k := &killing{site: newSite(t), from: asClean, to: to}
 	if from != nil {
 		k.from = in(v, from)
@@ -95,7 +96,7 @@ func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) 
 }
 
 // killedAt kills the run at its n-th call and looks at what is there then, and after
-// the same command again. It tells whether the run has that many calls.
+// the same command again. It reports whether the run has that many calls.
 func (k *killing) killedAt(n int, who victims) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)

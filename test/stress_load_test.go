@@ -64,10 +64,10 @@ const (
 // startLoad starts clients in the pod and outside, and all that may take their
 // connections. The proxy's sockets are transparent in both modes: between two
 // tables of one change both may be in force.
-func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
+func startLoad(t *testing.T, pod *pod.Pod, timeout time.Duration) *load.Load {
 	t.Helper()
 	app, proxy, root := flow.Identity{UID: 1000, GID: 1000}, flow.Identity{UID: 1337, GID: 1337}, flow.Identity{}
-	running := load.New(t, patience)
+	running := load.New(t, timeout)
 	for _, f := range inet.Families {
 		ext := flow.Addr("ext", f)
 		pod.Reach(t, ext)
@@ -95,6 +95,7 @@ func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
 
 // newLoadPod returns a pod and how the program is run in it.
 func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)) {
+	t.Helper()
 	pod := pod.New(t, flow.Config{})
 	return pod, func(v xtables.Variant, args ...string) {
 		t.Helper()
@@ -105,7 +106,7 @@ func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)
 	}
 }
 
-// tproxy tells whether inbound connections are captured in that mode.
+// tproxy reports whether inbound connections are captured in that mode.
 func (s loadStep) tproxy() bool { return strings.Contains(s.args, "TPROXY") }
 
 // variantAfter is where a step is applied, after another one. When the rules move
@@ -132,6 +133,7 @@ func TestStressNoConnectionEscapesOrFailsDuringChange(t *testing.T) {
 }
 
 func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
+	t.Helper()
 	pod, run := newLoadPod(t)
 	before := loadSteps[len(loadSteps)-1]
 	run(v, before.line()...)

@@ -94,10 +94,11 @@ func (n *node) forEach(pods []*kernel.NetNS, atOnce int, command func(*kernel.Ne
 	all.Wait()
 }
 
-func newPods(t testing.TB, n int) []*kernel.NetNS {
+func newPods(tb testing.TB, n int) []*kernel.NetNS {
+	tb.Helper()
 	pods := make([]*kernel.NetNS, n)
 	for i := range pods {
-		pods[i] = kernel.NewNetNS(t)
+		pods[i] = kernel.NewNetNS(tb)
 	}
 	return pods
 }

@@ -37,6 +37,7 @@ func TestPodsInAnotherUserNamespace(t *testing.T) {
 }
 
 func inUserNS(t *testing.T, v xtables.Variant, netns string) {
+	t.Helper()
 	reference := newSite(t)
 	before := stateIn(t, netns, v)
 	run := func(line []string) (string, error) {

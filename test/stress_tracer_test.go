@@ -196,7 +196,7 @@ var callNames = map[uint64]string{
 	unix.SYS_EXECVE: "execve", unix.SYS_EXIT_GROUP: "exit",
 }
 
-// matters tells whether a thread is about to make a call that counts.
+// matters reports whether a thread is about to make a call that counts.
 func (tr *tracer) matters(pid, program int, t *task) bool {
 	if tr.victims == childOnly && t.process == program {
 		return false
@@ -217,7 +217,7 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 	return true
 }
 
-// asksOnly tells whether a message to netlink changes nothing: it asks for a dump
+// asksOnly reports whether a message to netlink changes nothing: it asks for a dump
 // (netlink(7), NLM_F_DUMP), or gets (rtnetlink(7); linux/netfilter/nf_tables.h).
 func asksOnly(pid int, call syscallInfo) bool {
 	header := make([]byte, unix.SizeofNlMsghdr)

@@ -208,11 +208,11 @@ done`
 			if out, code := ends(t, pod, "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", watch); code != 0 {
 				t.Fatal(out)
 			}
-			want, patience := exitDone, "5s"
+			want, timeout := exitDone, "5s"
 			if spoil != "" {
-				want, patience = exitUnproved, "300ms"
+				want, timeout = exitUnproved, "300ms"
 			}
-			if log, code := proves(t, pod, sidecarRedirect, "--probe-timeout", patience); code != want {
+			if log, code := proves(t, pod, sidecarRedirect, "--probe-timeout", timeout); code != want {
 				t.Errorf("exit code %d, want %d:\n%s", code, want, log)
 			}
 			stdout, stderr, err := pod.Run(t.Context(), "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", count)

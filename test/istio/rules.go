@@ -12,7 +12,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// Rules writes the rules of Istio's program of a generation for a config, in the
+// Rules returns the rules that a release of Istio makes for a config, in the
 // order in which it builds them and straight from its documented behaviour: it
 // shares nothing with the rules of this package but the config. mended takes in
 // what is different here on purpose (README, Differences); without it the text is
@@ -98,6 +98,7 @@ func (i *istio) includesLoopback() bool {
 	return slices.ContainsFunc(i.c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }
 
+// build makes the rules in the order in which Istio makes them.
 func (i *istio) build() {
 	c := i.c
 	loop := i.pick("127.0.0.1/32", "::1/128")
@@ -105,9 +106,32 @@ func (i *istio) build() {
 		loop = c.LoopbackV4.Masked().String()
 	}
 	self := i.pick("127.0.0.6/32", "::6/128")
-	tproxy := c.Mode == capture.TProxy
+	include := i.prefixes(c.OutboundPrefixes.Only)
+	if c.OutboundPrefixes.All {
+		include = []string{""}
+	}
+	i.prerouting(include)
+	switch {
+	case c.Generation != capture.Istio1_0: // 1.7 and later
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
+	case c.InboundPorts.All: // up to 1.12
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
+	}
+	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
+	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
+	i.inbound(loop)
+	i.output(loop, self)
+	i.destinations(include, loop)
+	if c.Mode == capture.TProxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks even without inbound ports
+		i.tproxyExtras(loop, self)
+	}
+}
+
+// prerouting makes the rules for interfaces and for packets in state INVALID.
+func (i *istio) prerouting(include []string) {
+	c := i.c
 	tables := []string{"nat"}
-	if tproxy {
+	if c.Mode == capture.TProxy {
 		tables = append(tables, "mangle")
 	}
 	for _, dev := range c.ExcludeInterfaces {
@@ -123,26 +147,18 @@ func (i *istio) build() {
 		i.add("mangle", "PREROUTING", "-m conntrack --ctstate INVALID -j ISTIO_DROP")
 		i.add("mangle", "ISTIO_DROP", "-j DROP")
 	}
-	include := i.prefixes(c.OutboundPrefixes.Only)
-	if c.OutboundPrefixes.All {
-		include = []string{""}
-	}
-	if i.mended && tproxy { // what a virtual machine sends to these is outbound
+	if i.mended && c.Mode == capture.TProxy { // traffic of virtual machines to these is outbound
 		for _, d := range include {
 			for _, dev := range c.VirtualInterfaces {
 				i.add("mangle", "PREROUTING", "%s-i %s -j RETURN", d, dev)
 			}
 		}
 	}
-	switch {
-	case c.Generation != capture.Istio1_0: // 1.7 and later
-		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
-	case c.InboundPorts.All: // up to 1.12
-		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
-	}
-	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
-	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
-	i.inbound(loop)
+}
+
+// output makes the rules of ISTIO_OUTPUT ahead of those for destinations.
+func (i *istio) output(loop, self string) {
+	c := i.c
 	if c.Generation == capture.Current || c.DNS.Captures() { // all protocols since 1.24
 		i.add("nat", "OUTPUT", "-j ISTIO_OUTPUT")
 	} else {
@@ -163,6 +179,11 @@ func (i *istio) build() {
 	}
 	i.groups()
 	i.dns()
+}
+
+// destinations makes the rules for destinations and ports.
+func (i *istio) destinations(include []string, loop string) {
+	c := i.c
 	i.add("nat", "ISTIO_OUTPUT", "-d %s -j RETURN", loop)
 	for _, d := range i.prefixes(c.OutboundPrefixes.Except) {
 		i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", d)
@@ -178,9 +199,6 @@ func (i *istio) build() {
 	}
 	if c.Generation != capture.Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
 		i.add("nat", "ISTIO_OUTPUT", "-j RETURN")
-	}
-	if tproxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
-		i.tproxyExtras(loop, self)
 	}
 }
 
@@ -276,11 +294,11 @@ func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 		if dns {
 			port = "-p tcp -m tcp ! --dport 53 "
 		}
-		others := ""
+		var others strings.Builder
 		for _, id := range ids {
-			others += fmt.Sprintf("-m owner ! --%s-owner %s ", kind, id)
+			fmt.Fprintf(&others, "-m owner ! --%s-owner %s ", kind, id)
 		}
-		i.add("nat", "ISTIO_OUTPUT", "-o lo %s%s-j RETURN", port, others)
+		i.add("nat", "ISTIO_OUTPUT", "-o lo %s%s-j RETURN", port, others.String())
 	}
 }
 
@@ -292,9 +310,9 @@ func (i *istio) groups() {
 		}
 		return
 	}
-	none := ""
+	var none strings.Builder
 	for _, id := range g.Only {
-		none += fmt.Sprintf("-m owner ! --gid-owner %s ", id)
+		fmt.Fprintf(&none, "-m owner ! --gid-owner %s ", id)
 	}
-	i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", none)
+	i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", none.String())
 }

@@ -42,11 +42,11 @@ func (l *Load) dial(r Route, n int) (c client, err error) {
 			c.close()
 		}
 	}()
-	patience := unix.NsecToTimeval(l.patience.Nanoseconds())
+	timeout := unix.NsecToTimeval(l.timeout.Nanoseconds())
 	err = errors.Join(
 		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience), // connect(2) too
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout), // connect(2) too
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 	if err != nil {
 		return c, fmt.Errorf("setsockopt: %w", err)
 	}

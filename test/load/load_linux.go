@@ -20,9 +20,9 @@ import (
 // them without a pause and note whether it was who it should be. The end of the
 // test ends it, and so does Stop.
 type Load struct {
-	patience time.Duration // how long a client waits for each answer
-	stopped  atomic.Bool
-	served   sync.Map // the connections of the servers; of some the client went unheard
+	timeout time.Duration // how long a client waits for each answer
+	stopped atomic.Bool
+	served  sync.Map // the connections of the servers; of some the client went unheard
 
 	clients, servers, answers sync.WaitGroup
 
@@ -68,8 +68,8 @@ func (c Tally) String() string {
 
 // New returns a load without servers and clients. The clients wait so long for
 // each answer.
-func New(t pod.TB, patience time.Duration) *Load {
-	l := &Load{patience: patience, tally: Tally{Failed: map[string]int{}}}
+func New(t pod.TB, timeout time.Duration) *Load {
+	l := &Load{timeout: timeout, tally: Tally{Failed: map[string]int{}}}
 	t.Cleanup(func() {
 		l.Stop()
 		l.servers.Wait() // their listeners were closed before

@@ -87,7 +87,7 @@ func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet stri
 			return err
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(timeout))
 		if _, err := io.WriteString(conn, packet); err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ func ask(node *Node, who flow.Identity, dst, from netip.AddrPort, token string) 
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := io.WriteString(conn, token); err != nil {
 		return "", err
 	}

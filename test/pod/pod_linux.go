@@ -183,7 +183,7 @@ func anyOf(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// once tells whether something is not listened on yet, and notes that it is.
+// once reports whether something is not listened on yet, and notes that it is.
 func (p *Pod) once(e endpoint) bool {
 	if p.serves[e] {
 		return false

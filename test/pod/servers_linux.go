@@ -25,9 +25,9 @@ import (
 // REMOTE-ADDRESS TOKEN". So the client sees who had the connection, and that its
 // own words came back.
 
-// patience bounds every wait in the truth table; nothing waits so long unless
+// timeout bounds every wait in the truth table; nothing waits so long unless
 // something is broken.
-const patience = 2 * time.Second
+const timeout = 2 * time.Second
 
 // maxHops is how many connections one socket of the proxy takes at the same
 // time; a loop is cut there.
@@ -68,7 +68,7 @@ func (p *Pod) serveTCP(t TB, node *Node, who flow.Identity, addr netip.AddrPort,
 					if open.Add(1) > maxHops {
 						return
 					}
-					_ = conn.SetDeadline(time.Now().Add(patience))
+					_ = conn.SetDeadline(time.Now().Add(timeout))
 					_ = handle(p, conn) // the client sees what is missing
 				})
 			}
@@ -156,7 +156,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 		return err
 	}
 	defer upstream.Close()
-	_ = upstream.SetDeadline(time.Now().Add(patience))
+	_ = upstream.SetDeadline(time.Now().Add(timeout))
 	token, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 // given.
 func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
 	err = node.As(who, func() error {
-		d := net.Dialer{Timeout: patience, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
+		d := net.Dialer{Timeout: timeout, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
 		if from != (netip.AddrPort{}) {
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
@@ -192,7 +192,7 @@ func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint3
 // may not be at once: a child that is being started holds all sockets of this
 // process until it has become its program.
 func whileInUse(try func() error) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		if err := try(); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
 			return err
 		}

@@ -13,9 +13,9 @@ import (
 	"istio-init/test/flow"
 )
 
-// strayPatience is how long the answer to a stray packet is waited for: none
+// strayTimeout is how long the answer to a stray packet is waited for: none
 // comes when the packet was dropped, which some flows expect.
-const strayPatience = 400 * time.Millisecond
+const strayTimeout = 400 * time.Millisecond
 
 // strayPort is where a stray packet seems to come from.
 const strayPort = 40000
@@ -44,7 +44,7 @@ func sendStray(node *Node, src netip.Addr, dst netip.AddrPort) error {
 		if _, err := conn.WriteTo(packet, &net.IPAddr{IP: dst.Addr().AsSlice()}); err != nil {
 			return err
 		}
-		_ = conn.SetDeadline(time.Now().Add(strayPatience))
+		_ = conn.SetDeadline(time.Now().Add(strayTimeout))
 		buf := make([]byte, 2048)
 		for {
 			n, from, err := conn.ReadFrom(buf)
