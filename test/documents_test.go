@@ -29,7 +29,7 @@ type codeBlock struct {
 	language, text, before string
 }
 
-// aMark is a comment that says how a block is kept true; testdata/README.md has them.
+// aMark is a comment that says how a block is tested; testdata/README.md lists them.
 var aMark = regexp.MustCompile(`^<!-- (output|dry-run|needs|message)(?:: (.*))? -->$`)
 
 func documents(t *testing.T) (all []page) {
@@ -81,13 +81,13 @@ func blocksOf(t *testing.T, path, text string) (blocks []codeBlock) {
 	return blocks
 }
 
-// outputBlock is an output in a document: the command in a comment, and a fenced
-// block with the command as one types it and what it then prints.
+// outputBlock is an output in a document: the command in a comment, and a fenced block
+// with the command as typed and its output.
 var outputBlock = regexp.MustCompile("(?ms)^(<!-- output: ([^\n]*?) -->\n```[a-z]*\n)(.*?)(^```$)")
 
-// TestDocumentsShowRealOutput keeps each output in a document that of its
-// command: a line for sh in the folder testdata/readme, with nothing in the
-// environment. What it prints must not depend on the machine.
+// TestDocumentsShowRealOutput compares each output in a document with that of its
+// command: a line for sh in the folder testdata/readme, with an empty environment. The
+// output must not depend on the machine.
 func TestDocumentsShowRealOutput(t *testing.T) {
 	for _, d := range documents(t) {
 		if *update {
@@ -111,8 +111,7 @@ func TestDocumentsShowRealOutput(t *testing.T) {
 	}
 }
 
-// shellOutput is a command and what a terminal then shows, without the times of
-// log lines.
+// shellOutput returns a command and its output, without the times of log lines.
 func shellOutput(t *testing.T, command string) string {
 	t.Helper()
 	shell := exec.CommandContext(t.Context(), "sh", "-c", command)
@@ -130,15 +129,15 @@ func shellOutput(t *testing.T, command string) string {
 	return "$ " + command + "\n" + text
 }
 
-// whatIsNeeded are the reasons why commands of a document are not run by the tests.
+// whatIsNeeded are the reasons why the tests do not run commands of a document.
 var whatIsNeeded = []string{"cluster", "root", "machine", "sources"}
 
-// marksOf are the comments that a block of a language can have; none is said by "".
+// marksOf are the comments that a block of a language can have; "" is no comment.
 var marksOf = map[string][]string{
 	"sh": {"dry-run", "needs"}, "console": {"output"}, "text": {"message"}, "yaml": {""}, "go": {""},
 }
 
-// TestDocumentsMarkEveryCodeBlock finds blocks that nothing checks.
+// TestDocumentsMarkEveryCodeBlock finds blocks that no test checks.
 func TestDocumentsMarkEveryCodeBlock(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
@@ -155,9 +154,8 @@ func TestDocumentsMarkEveryCodeBlock(t *testing.T) {
 	}
 }
 
-// TestDocumentsQuoteRealMessages looks for the messages of the documents in
-// the scripts and tests that have seen them, as text or as a regular expression, and
-// in what writes them.
+// TestDocumentsQuoteRealMessages searches the messages of the documents in the scripts
+// and tests, as text or as a regular expression, and in the source.
 func TestDocumentsQuoteRealMessages(t *testing.T) {
 	var paths []string
 	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "cmd/istio-init/*/*.go", "iptables/*.go", "test/*.go"} {
@@ -173,7 +171,7 @@ func TestDocumentsQuoteRealMessages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(string(text), "") // a text of Go in two parts
+		whole := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(string(text), "") // a Go string in two parts
 		for line := range strings.Lines(whole) {
 			seen = append(seen, strings.ReplaceAll(line, `\`, ""))
 		}
@@ -190,7 +188,7 @@ func TestDocumentsQuoteRealMessages(t *testing.T) {
 	}
 }
 
-// hasPieces reports whether a line has all pieces, one after the other.
+// hasPieces reports whether a line has all pieces, in order.
 func hasPieces(line string, pieces []string) bool {
 	for _, p := range pieces {
 		_, rest, found := strings.Cut(line, p)
