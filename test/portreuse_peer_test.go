@@ -25,7 +25,7 @@ const (
 	firstPort = 20000
 )
 
-// landed is the outcome of a connection that the proxy had.
+// landed is the outcome of a connection that reached the proxy.
 const landed = "at the proxy"
 
 // reusePorts makes connections from the peer to the pod and counts their outcomes.
@@ -62,7 +62,7 @@ func reusePorts(pod *pod.Pod, total int) map[string]int {
 	return counts
 }
 
-// reusePort makes a connection that ends in some way, and tells its outcome.
+// reusePort makes a connection with one of the endings, and returns its outcome.
 func reusePort(from, to netip.AddrPort, ending byte) string {
 	conn, err := dialFrom(from, to)
 	if err == nil {
@@ -79,7 +79,7 @@ func reusePort(from, to netip.AddrPort, ending byte) string {
 	return err.Error()
 }
 
-// converse has the proxy say which connection it has, and ends it.
+// converse reads from the proxy which connection it has, and ends it.
 func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
 	if err := conn.SetDeadline(time.Now().Add(reuseTimeout)); err != nil {
 		return err
@@ -111,8 +111,8 @@ func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
 	}
 }
 
-// dialFrom connects from a port that was used before, as soon as that is free on
-// this side: after a FIN of the other side it still waits for the last ACK.
+// dialFrom connects from a port that was used before, as soon as it is free on this
+// side: after a FIN of the other side it waits for the last ACK.
 func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
 	dialer := net.Dialer{
 		LocalAddr: net.TCPAddrFromAddrPort(from),

@@ -10,8 +10,8 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// TestSignalEndsRunButNotRollback has one that is asked to end while a restore hangs, and
-// again while it takes back what it had done.
+// TestSignalEndsRunButNotRollback sends a signal while a restore hangs, and another one
+// during the rollback.
 func TestSignalEndsRunButNotRollback(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {

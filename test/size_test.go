@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// mostBytes is how large the program may be.
+// mostBytes is the maximum size of the program.
 const mostBytes = 7_000_000
 
 func TestBinarySize(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// copies is how many runs begin together.
+// copies is the number of concurrent runs.
 const copies = 8
 
 // TestConcurrentRunsConverge starts runs with equal and with
@@ -52,7 +52,7 @@ func startedTogether(t *testing.T, v xtables.Variant, lines [][]string) {
 	t.Helper()
 	s := newSite(t)
 	theirs := newNeighbour(s, v)
-	want := map[string]int{} // by what is there: with which of the lines, from 1
+	want := map[string]int{} // state: number of its command line, from 1
 	for i, line := range lines {
 		s.exits(0, line...)
 		want[s.see().String()] = i + 1
@@ -93,7 +93,7 @@ func (s *site) runTogether(lines [][]string) {
 	together.Wait()
 }
 
-// runIn runs a program in a network namespace and returns all that it says.
+// runIn runs a program in a network namespace and returns its output.
 func runIn(netns string, env []string, name string, args ...string) (out string, err error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = env
@@ -115,7 +115,7 @@ type neighbour struct {
 	working sync.WaitGroup
 }
 
-// The chain of the neighbour, and the rule that it always holds.
+// The chain of the neighbour, and its permanent rule.
 const (
 	theirChain = "THEIRS"
 	theirRule  = "-p tcp -m tcp --dport 7777 -j RETURN"
@@ -158,7 +158,7 @@ func (n *neighbour) start() {
 	}
 }
 
-// pause ends the changes; the chain is as it was before them.
+// pause stops the changes and restores the chain.
 func (n *neighbour) pause() {
 	close(n.stop)
 	n.working.Wait()

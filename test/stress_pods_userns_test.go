@@ -18,9 +18,9 @@ import (
 	"istio-init/test/kernel"
 )
 
-// TestPodsInAnotherUserNamespace sets up a pod whose network namespace belongs to a
-// user namespace of its own, as with rootless containers. A network namespace that
-// is made before the users are mapped has files that belong to nobody there.
+// TestPodsInAnotherUserNamespace sets up a pod whose network namespace belongs to another
+// user namespace, as with rootless containers. If a network namespace is created before
+// its users are mapped, its files have no owner there.
 func TestPodsInAnotherUserNamespace(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -44,7 +44,7 @@ func inUserNS(t *testing.T, v xtables.Variant, netns string) {
 		args := append(slices.Clone(line), "--cni-mode", "--network-namespace", netns)
 		return runIn("", reference.env, built, args...)
 	}
-	refused := newSite(t) // whose programs are in PATH before the others
+	refused := newSite(t) // its programs are first in PATH
 	refused.wrap(tool(v, inet.IPv6), refuseAll)
 	out, err := runIn("", refused.env, built, append(in(v, asTProxy), "--network-namespace", netns)...)
 	if err == nil {
@@ -114,7 +114,7 @@ func (h userNSHolder) start(t *testing.T) string {
 	return netns
 }
 
-// stateIn returns what is in a network namespace.
+// stateIn returns the state of a network namespace.
 func stateIn(t *testing.T, netns string, v xtables.Variant) string {
 	t.Helper()
 	var text bytes.Buffer

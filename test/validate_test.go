@@ -18,14 +18,14 @@ import (
 	"istio-init/test/pod"
 )
 
-// unmakable is what no check in a pod can be made for, whatever may be done there.
+// unmakable is the traffic that cannot be checked in a pod, with any privilege.
 var unmakable = regexp.MustCompile(`"reason": "only a packet from (another machine|the interface of a virtual machine) meets`)
 
-// checks counts the lines of a log that tell of one outcome.
+// checks counts the lines of a log with one outcome.
 func checks(log, outcome string) int { return strings.Count(log, "\t"+outcome+"\t") }
 
-// validates proves the rules of a scenario by the program's own connections. Only
-// what cannot be made in a pod is not checked.
+// validates runs the validation of a scenario. Only traffic that cannot be made in a pod
+// may be unchecked.
 func (s stage) validates(t *testing.T, run func(...string) string) {
 	t.Helper()
 	log := run(append([]string{applyCommand, "--skip-rule-apply", "--run-validation"}, s.Args...)...)
@@ -53,14 +53,14 @@ func ends(t *testing.T, pod *pod.Pod, name string, args ...string) (log string, 
 	return log, code
 }
 
-// proves runs the validation alone and returns its log and exit code.
+// proves runs only the validation and returns its log and exit code.
 func proves(t *testing.T, pod *pod.Pod, flags string, more ...string) (log string, code int) {
 	t.Helper()
 	return ends(t, pod, built, slices.Concat(common(flags), []string{"--skip-rule-apply", "--run-validation"}, more)...)
 }
 
-// asProxy is how a container runs that validates and has no capabilities, and
-// asInit one that installs rules.
+// asProxy runs a program like the validation container, without capabilities, and asInit
+// like the init container.
 var (
 	asProxy = strings.Fields("setpriv --reuid=1337 --regid=1337 --clear-groups --inh-caps=-all --bounding-set=-all")
 	asInit  = strings.Fields("setpriv --inh-caps=-all,+net_admin --bounding-set=-all,+net_admin")
@@ -124,8 +124,8 @@ func TestValidationReportsUncheckedTraffic(t *testing.T) {
 	}
 }
 
-// TestValidationWithoutAnyCheckFails runs as root who may not be the proxy, where
-// only calls of the proxy are captured; and as the proxy while its port is wrong.
+// TestValidationWithoutAnyCheckFails runs as root without SETUID, where only connections of
+// the proxy are captured; and as the proxy with a wrong port.
 func TestValidationWithoutAnyCheckFails(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
@@ -140,7 +140,7 @@ func TestValidationWithoutAnyCheckFails(t *testing.T) {
 	}
 }
 
-// echo answers everybody with what they say.
+// echo is a server that returns what it reads.
 func echo(listener *net.TCPListener) {
 	for {
 		conn, err := listener.AcceptTCP()
@@ -154,8 +154,8 @@ func echo(listener *net.TCPListener) {
 	}
 }
 
-// TestValidationIgnoresUnexpectedListener has somebody else on the ports of the proxy,
-// and then at the destination.
+// TestValidationIgnoresUnexpectedListener: another process listens on the ports of the
+// proxy, or at the destination.
 func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
@@ -185,8 +185,8 @@ func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 	})
 }
 
-// TestValidationPacketsGoOneHop counts what the peer gets, which
-// would forward it: with the rules in order and with none.
+// TestValidationPacketsGoOneHop counts the packets that arrive at the peer, which would
+// forward them: with correct rules and without rules.
 func TestValidationPacketsGoOneHop(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
