@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -22,7 +23,7 @@ type invocation struct {
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
-	pen    pen // for what people read on stdout
+	styler report.Styler
 }
 
 // runApply installs the rules or previews them.
@@ -137,7 +138,7 @@ func (inv *invocation) converge(ctx context.Context, done *undoStack, found live
 	changes, err := capture.Apply(ctx, kernel, want...)
 	if err != nil {
 		inv.removeEmptyTables(kernel, changes, iptables.Change.Made)
-		return explainRefusal(err)
+		return report.ExplainRefusal(err)
 	}
 	done.push(func() error {
 		err := kernel.Revert(ctx, changes)

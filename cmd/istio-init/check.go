@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -26,14 +26,14 @@ func runCheck(inv *invocation) error {
 			if err != nil {
 				return err
 			}
-			state := describe(sc)
-			return inv.say(state, func(w io.Writer) error { return writeState(w, inv.pen, sc, state) })
+			args, variables := options.Arguments(sc.Config, len(sc.Captured()) == len(inet.Families))
+			return inv.show(report.NewState(sc.Source, args, variables))
 		}
 		found, err := inv.compare(ctx)
 		if err != nil {
 			return err
 		}
-		if err := inv.say(found, func(w io.Writer) error { return writeDrift(w, inv.pen, found) }); err != nil || found.InOrder {
+		if err := inv.show(found); err != nil || found.InOrder {
 			return err
 		}
 		return &exitError{code: exitDrifted}
@@ -58,45 +58,9 @@ func endsNotLooked(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// A drift is how what stands differs from what is wanted; also the form of check
-// --output json.
-type drift struct {
-	InOrder  bool          `json:"in_order"`
-	Variant  string        `json:"variant,omitempty"`
-	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
-	Families []familyDrift `json:"families"`
-	// Besides are differences that are no rules of the variant: routes, the
-	// address ::6, what stands in the other variant.
-	Besides  []string `json:"besides,omitempty"`
-	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
-	Doubts   []string `json:"doubts,omitempty"`
-}
-
-type familyDrift struct {
-	Family string      `json:"family"`
-	Wanted int         `json:"wanted"` // rules
-	Lines  []driftLine `json:"lines"`  // none: in order
-}
-
-// A driftLine is a line of a unified diff: a rule, or without one the chain itself.
-// A rule that stands at another place is once unexpected and once missing.
-type driftLine struct {
-	Op     string `json:"op"` // "missing", "unexpected" or "same"
-	Table  string `json:"table"`
-	Chain  string `json:"chain"`
-	Rule   string `json:"rule,omitempty"`
-	Reason string `json:"reason,omitempty"`
-
-	hunk bool // lines that are the same stand before it and are not shown
-}
-
-func (d *drift) besides(format string, args ...any) {
-	d.Besides = append(d.Besides, fmt.Sprintf(format, args...))
-}
-
 // compare finds the drift of the namespace, or of a dump.
-func (inv *invocation) compare(ctx context.Context) (*drift, error) {
-	d := &drift{}
+func (inv *invocation) compare(ctx context.Context) (*report.Drift, error) {
+	d := &report.Drift{}
 	err := inv.complete()
 	switch from := inv.set.Rules; {
 	case err != nil:
@@ -105,11 +69,11 @@ func (inv *invocation) compare(ctx context.Context) (*drift, error) {
 	default:
 		err = inv.compareDump(d, from)
 	}
-	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f familyDrift) bool { return len(f.Lines) > 0 })
+	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f report.FamilyDrift) bool { return len(f.Lines) > 0 })
 	return d, err
 }
 
-func (inv *invocation) compareDump(d *drift, path string) error {
+func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	want, err := inv.wanted()
 	if err != nil {
 		return err
@@ -120,8 +84,8 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	}
 	for _, rs := range want {
 		s := snapshots[rs.Family]
-		d.family(iptables.Plan(s, rs), rs)
-		d.warn(rs.Family, s)
+		d.AddFamily(iptables.Plan(s, rs), rs)
+		warnAhead(d, rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
 			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
@@ -132,7 +96,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	return nil
 }
 
-func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
+func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	found, err := inv.survey(ctx, nil)
 	if err != nil {
 		return err
@@ -159,33 +123,33 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		if err != nil {
 			return err
 		}
-		d.family(change, rs)
-		d.warn(rs.Family, kernel.State(rs.Family))
-		if err := d.routes(rs.Family, routeFor(inv.set.Config, rs)); err != nil {
+		d.AddFamily(change, rs)
+		warnAhead(d, rs.Family, kernel.State(rs.Family))
+		if err := compareRoutes(d, rs.Family, routeFor(inv.set.Config, rs)); err != nil {
 			return err
 		}
 	}
 	for _, other := range found.kernels {
 		if other != kernel && other.Holds() {
-			d.besides("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Variant())
+			d.Differs("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Variant())
 		}
 	}
 	if len(found.native) > 0 {
-		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
+		d.Differs("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
 	}
 	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return d.passthrough(len(want[inet.IPv6].Tables) > 0)
+	return comparePassthrough(d, len(want[inet.IPv6].Tables) > 0)
 }
 
-// warn names the rules of others that may take traffic before ours see it.
-func (d *drift) warn(f inet.Family, s iptables.Snapshot) {
+// warnAhead names the rules of others that may take traffic before ours see it.
+func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
 	for _, rule := range s.InTheWay() {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
 	}
 }
 
-// routes compares the policy routing of mode TPROXY.
-func (d *drift) routes(f inet.Family, want netutil.TProxyRoute) error {
+// compareRoutes compares the policy routing of mode TPROXY.
+func compareRoutes(d *report.Drift, f inet.Family, want netutil.TProxyRoute) error {
 	have, err := tproxyRoutes.List(f)
 	if err != nil {
 		return err
@@ -196,14 +160,14 @@ func (d *drift) routes(f inet.Family, want netutil.TProxyRoute) error {
 		times[rule]++
 		switch {
 		case times[rule] == 1 && rule != want:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
 		case times[rule] == 2:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
 		}
 	}
 	for _, table := range have.Tables {
 		if table != want.Table {
-			d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
+			d.Differs("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
 		}
 	}
 	return nil
@@ -225,8 +189,8 @@ func missingRoutes(f inet.Family, have netutil.Routing, want netutil.TProxyRoute
 	return missing
 }
 
-// passthrough compares the source address of inbound IPv6 connections.
-func (d *drift) passthrough(wanted bool) error {
+// comparePassthrough compares the source address of inbound IPv6 connections.
+func comparePassthrough(d *report.Drift, wanted bool) error {
 	if netutil.IPv6Off() && !wanted {
 		return nil
 	}
@@ -237,7 +201,7 @@ func (d *drift) passthrough(wanted bool) error {
 	case wanted && !there:
 		d.Besides = append(d.Besides, noPassthrough())
 	case !wanted && ours:
-		d.besides("%s/128 on lo is of an earlier run", passthroughV6)
+		d.Differs("%s/128 on lo is of an earlier run", passthroughV6)
 	}
 	return nil
 }

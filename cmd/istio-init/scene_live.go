@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"istio-init/capture/infer"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -25,10 +26,10 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	if err := k.Unseen(); err != nil { // its rules may be anything
 		return nil, err
 	}
-	sc := &scene{name: "the rules that stand", variant: k.Variant().String(), live: true}
-	sc.doubts = found.doubts(k)
+	sc := &scene{Source: report.Source{Name: "the rules that stand", Variant: k.Variant().String(), Live: true}}
+	sc.Caveats = found.doubts(k)
 	for _, f := range inet.Families {
-		sc.readings = append(sc.readings, infer.Infer(k.State(f).Ruleset()))
+		sc.Rules = append(sc.Rules, infer.Infer(k.State(f).Ruleset()))
 	}
 	return sc, nil
 }
@@ -119,26 +120,26 @@ func (inv *invocation) lookAround(sc *scene) error {
 // lookAtRoutes looks for what the rules need besides, and takes the number of the
 // routing table, which the rules do not show.
 func (sc *scene) lookAtRoutes() error {
-	for _, r := range sc.readings {
-		if !r.Captures() || !sc.config.ProxiesInbound() {
+	for _, r := range sc.Rules {
+		if !r.Captures() || !sc.Config.ProxiesInbound() {
 			continue
 		}
 		have, err := tproxyRoutes.List(r.Rules.Family)
 		if err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.config.TProxyMark }); i >= 0 {
-			sc.config.TProxyTable = have.Rules[i].Table
+		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.Config.TProxyMark }); i >= 0 {
+			sc.Config.TProxyTable = have.Rules[i].Table
 		}
-		want := netutil.TProxyRoute{Mark: sc.config.TProxyMark, Table: sc.config.TProxyTable}
-		sc.problems = append(sc.problems, missingRoutes(r.Rules.Family, have, want)...)
+		want := netutil.TProxyRoute{Mark: sc.Config.TProxyMark, Table: sc.Config.TProxyTable}
+		sc.Problems = append(sc.Problems, missingRoutes(r.Rules.Family, have, want)...)
 	}
-	if !sc.readings[inet.IPv6].Captures() {
+	if !sc.Rules[inet.IPv6].Captures() {
 		return nil
 	}
 	there, _, err := netutil.FindLoopbackAddr(passthroughV6)
 	if err == nil && !there {
-		sc.problems = append(sc.problems, noPassthrough())
+		sc.Problems = append(sc.Problems, noPassthrough())
 	}
 	return err
 }

@@ -169,6 +169,7 @@ func resolved(*Parsed, string) error { return nil }
 // A FamilyChoice says which address families are captured.
 type FamilyChoice uint8
 
+// The choices.
 const (
 	AutoFamilies FamilyChoice = iota // as the addresses of the namespace say
 	OnlyIPv4                         // IPv4 alone
