@@ -20,10 +20,10 @@ var withDNS = flags("-m REDIRECT -i * -b * -d 15020 --redirect-dns --capture-all
 
 // A mutation is a foreign change to the rules of one family.
 type mutation struct {
-	name, text string // as iptables-save prints it then
+	name, text string // text: what iptables-save prints after it
 	table      string
-	missing    string // the rule that check has to call missing; "" for none
-	unexpected string // the rule or, with a colon before it, the chain that should not stand
+	missing    string // the rule that check has to report as missing; "" for none
+	unexpected string // the rule or, with a colon before it, the chain that should not exist
 }
 
 // mutations deletes each rule, swaps each pair of adjacent rules, duplicates each rule,

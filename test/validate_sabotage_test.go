@@ -93,7 +93,7 @@ var sabotages = []sabotage{
 		says: `"check": "proxy \(user 1337\) to its own pod", .* nat ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006"`,
 	},
 	{
-		name: "look-ups-not-redirected", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_OUTPUT_DNS",
+		name: "dns-queries-not-redirected", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_OUTPUT_DNS",
 		says: `"check": "look-up of the app over udp", .*"saw": "came to no port`,
 	},
 	{

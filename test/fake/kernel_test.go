@@ -11,7 +11,7 @@ import (
 	"istio-init/test/kernel"
 )
 
-// base is the state that every script of this file meets.
+// base is the state before every script of this file.
 const base = `*nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
@@ -27,8 +27,8 @@ const base = `*nat
 COMMIT
 `
 
-// scripts are what the fake and the kernel have to agree on: whether they take
-// it, and what there is afterwards.
+// scripts are inputs on which the fake and the kernel have to agree: whether they are
+// accepted, and the state afterwards.
 var scripts = []struct {
 	name, script string
 	refused      bool
@@ -100,7 +100,7 @@ func TestFakeAcceptsAndRefuses(t *testing.T) {
 	}
 }
 
-// TestFakeAgreesWithTheKernel keeps the fake honest.
+// TestFakeAgreesWithTheKernel compares the fake with the kernel.
 func TestFakeAgreesWithTheKernel(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
@@ -173,8 +173,8 @@ COMMIT
 	}
 }
 
-// TestFakeAcceptsPrintedRules is where the fake is stricter than the kernel,
-// which brings a rule into its form.
+// TestFakeAcceptsPrintedRules: the fake is stricter than the kernel, which normalizes a
+// rule.
 func TestFakeAcceptsPrintedRules(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []string{

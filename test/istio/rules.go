@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -13,14 +12,13 @@ import (
 )
 
 // Rules returns the rules that a release of Istio makes for a config, in the
-// order in which it builds them and straight from its documented behaviour: it
-// shares nothing with the rules of this package but the config. mended takes in
-// what is different here on purpose (README, Differences); without it the text is
-// Istio's own.
+// order in which it builds them, written from its documented behaviour. It shares only
+// the config with the rules of package capture. mended adds the intended differences
+// (README, Differences); without it the text is Istio's own.
 //
-// What an older program did not have is where the current one has it: in 1.0 all but
-// -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules were
-// in nat OUTPUT then.
+// Features that an older release did not have are placed as in the current one: in 1.0
+// all but -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules
+// were in nat OUTPUT.
 func Rules(c capture.Config, f inet.Family, mended bool) iptables.Ruleset {
 	i := istio{c: c, f: f, mended: mended, tables: map[string]map[string][]string{}}
 	rs := iptables.Ruleset{Family: f}
@@ -246,73 +244,4 @@ func (i *istio) inbound(loop string) {
 		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %s -j RETURN", p)
 	}
 	i.add("nat", "ISTIO_INBOUND", "-p tcp -j ISTIO_IN_REDIRECT")
-}
-
-// owners1_0 has no rule for one owner's calls to its own pod: all go out by the proxy.
-func (i *istio) owners1_0(loop string) {
-	i.add("nat", "ISTIO_OUTPUT", "! -d %s -o lo -j ISTIO_REDIRECT", loop)
-	for _, id := range i.c.ProxyUIDs {
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --uid-owner %s -j RETURN", id)
-	}
-	for _, id := range i.c.ProxyGIDs {
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner %s -j RETURN", id)
-	}
-}
-
-func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
-	dns := i.c.DNS.Captures()
-	for n, id := range ids {
-		door := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
-		asked := dns && (kind == "uid" || i.mended)
-		switch {
-		case i.c.Generation == capture.Istio1_15 && asked: // 1.9 to 1.17
-			door = "-p tcp -m tcp ! --dport 53 "
-		case i.c.Generation == capture.Istio1_15:
-			door = ""
-		case asked:
-			door = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
-		}
-		self := fmt.Sprintf("! -d %s -o lo %s-m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, door, kind, id)
-		if i.mended && n > 0 { // self calls of all ids come before the first that ends
-			i.at("nat", "ISTIO_OUTPUT", slices.IndexFunc(i.tables["nat"]["ISTIO_OUTPUT"], func(r string) bool {
-				return strings.Contains(r, kind+"-owner") && strings.HasSuffix(r, "-j ISTIO_IN_REDIRECT")
-			}), "%s", self)
-		} else {
-			i.add("nat", "ISTIO_OUTPUT", "%s", self)
-		}
-		if !i.includesLoopback() && (!i.mended || len(ids) == 1) {
-			port := ""
-			if dns {
-				port = "-p tcp -m tcp ! --dport 53 "
-			}
-			i.add("nat", "ISTIO_OUTPUT", "-o lo %s-m owner ! --%s-owner %s -j RETURN", port, kind, id)
-		}
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --%s-owner %s -j RETURN", kind, id)
-	}
-	if !i.includesLoopback() && i.mended && len(ids) > 1 {
-		port := ""
-		if dns {
-			port = "-p tcp -m tcp ! --dport 53 "
-		}
-		var others strings.Builder
-		for _, id := range ids {
-			fmt.Fprintf(&others, "-m owner ! --%s-owner %s ", kind, id)
-		}
-		i.add("nat", "ISTIO_OUTPUT", "-o lo %s%s-j RETURN", port, others.String())
-	}
-}
-
-func (i *istio) groups() {
-	g := i.c.OwnerGroups
-	if g.All {
-		for _, id := range g.Except {
-			i.add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner %s -j RETURN", id)
-		}
-		return
-	}
-	var none strings.Builder
-	for _, id := range g.Only {
-		fmt.Fprintf(&none, "-m owner ! --gid-owner %s ", id)
-	}
-	i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", none.String())
 }
