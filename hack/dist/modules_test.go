@@ -24,8 +24,8 @@ func builtList(t *testing.T) map[string]any {
 	return list
 }
 
-// TestModuleListsMatchTheGoCommand compares with what the packages of the
-// binary come from, which does not need a binary.
+// TestModuleListsMatchTheGoCommand compares with the modules of the packages according to
+// go list, which needs no binary.
 func TestModuleListsMatchTheGoCommand(t *testing.T) {
 	out, err := output(exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
 		"{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", "./cmd/"+program))
@@ -64,7 +64,7 @@ func TestEveryModuleHasItsLicense(t *testing.T) {
 	}
 }
 
-// TestModuleListsAreReproducible wants nothing random in them, and the time of the
+// TestModuleListsAreReproducible: the lists have no random values, and the time of the
 // release.
 func TestModuleListsAreReproducible(t *testing.T) {
 	path := built(t)

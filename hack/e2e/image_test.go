@@ -14,13 +14,13 @@ const (
 	appImage = "localhost/istio-init-app"
 )
 
-// largest is how much the files of the image may have together.
+// largest is the maximum total size of the files in the image.
 const largest = 11_000_000
 
-// program is where the image has the program.
+// program is the path of the program in the image.
 const program = "/usr/local/bin/istio-init"
 
-// TestImageSize also says how large it is.
+// TestImageSize also logs the size.
 func TestImageSize(t *testing.T) {
 	root, total := unpackedImage(t), int64(0)
 	for _, size := range root.sizes {
@@ -32,7 +32,7 @@ func TestImageSize(t *testing.T) {
 	}
 }
 
-// TestImageConfiguration reads its configuration.
+// TestImageConfiguration checks entry point, user, environment and labels.
 func TestImageConfiguration(t *testing.T) {
 	needBuilt(t)
 	var images []struct {
@@ -57,7 +57,7 @@ func TestImageConfiguration(t *testing.T) {
 	}
 }
 
-// TestNamesOfIstioTools calls them as manifests do.
+// TestNamesOfIstioTools runs the program by each of the names, as manifests do.
 func TestNamesOfIstioTools(t *testing.T) {
 	needBuilt(t)
 	flags := []string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"}
