@@ -40,6 +40,23 @@ lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, the length of fi
 	hack/file-length
 	hack/words-check
 
+# The pictures of the documents, and the flags that they are of.
+REDIRECT := -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
+TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,15021,15020
+DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
+
+.PHONY: docs
+docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg ## the pictures of the documents, drawn by graphviz
+
+.PHONY: docs/redirect.svg docs/tproxy.svg docs/dns.svg
+docs/redirect.svg: FLAGS = $(REDIRECT)
+docs/tproxy.svg: FLAGS = $(TPROXY)
+docs/dns.svg: FLAGS = $(DNS)
+docs/redirect.svg docs/tproxy.svg docs/dns.svg: build
+	@command -v dot >/dev/null || { echo "dot is missing: install graphviz"; exit 1; }
+	$(BIN) explain --output dot --ip-family ipv4 $(FLAGS) >bin/$(@F).dot
+	dot -Tsvg bin/$(@F).dot -o $@
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
 	hack/fuzz $(FUZZTIME)

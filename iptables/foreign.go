@@ -189,30 +189,31 @@ func readTarget(words []string, isChain func(string) bool) (known Target, unknow
 	return nil, strings.Join(words[1:], " ")
 }
 
-// An effect is what a target does that is not known in detail.
-type effect uint8
+// An Effect is what a target does that the types do not have.
+type Effect uint8
 
+// The effects. The zero value: none.
 const (
-	goesOn    effect = iota // to the next rule
-	accepts                 // the packet goes on, and no more rules of the table see it
-	drops                   // the packet is gone
-	takesAway               // the packet goes where nobody here knows
+	GoesOn    Effect = iota // the packet meets the next rule
+	Accepts                 // the packet meets no more rules of the table
+	Drops                   // the packet is gone
+	TakesAway               // the packet goes to an unknown destination
 )
 
-// effect tells what becomes of a packet by the name of a target
-// (iptables-extensions(8)); none has none.
-func (f *Foreign) effect() effect {
+// Effect returns what the target of a rule does, by its name
+// (iptables-extensions(8)); a nil Foreign has none.
+func (f *Foreign) Effect() Effect {
 	if f == nil {
-		return goesOn
+		return GoesOn
 	}
 	name, _, _ := strings.Cut(f.Target, " ")
 	switch {
 	case name == "" || slices.Contains(nonTerminating, name):
-		return goesOn
+		return GoesOn
 	case slices.Contains([]string{"SNAT", "MASQUERADE", "NOTRACK"}, name):
-		return accepts
+		return Accepts
 	case slices.Contains([]string{"REJECT", "TARPIT"}, name):
-		return drops
+		return Drops
 	}
-	return takesAway
+	return TakesAway
 }

@@ -25,10 +25,10 @@ type process struct {
 	stdout, stderr []byte
 	err            error
 
-	cmd      *exec.Cmd
-	out, say *os.File    // its stdout and stderr
-	spare    func() bool // keeps the end of the context from killing it; false: it is too late
-	killed   chan struct{}
+	cmd              *exec.Cmd
+	outFile, errFile *os.File
+	stopKill         func() bool   // of context.AfterFunc: false when the kill has begun
+	killDone         chan struct{} // closed when it has ended
 }
 
 // stderrText is what the program complained of, on one line.
@@ -63,31 +63,31 @@ func (p *process) start(ctx context.Context) (err error) {
 	defer in.Close()
 	defer func() {
 		if err != nil {
-			closeAll(p.out, p.say)
+			closeAll(p.outFile, p.errFile)
 		}
 	}()
 	if _, err := in.WriteAt([]byte(p.stdin), 0); err != nil { // its offset stays 0
 		return err
 	}
-	if p.say, err = memoryFile("stderr"); err != nil {
+	if p.errFile, err = memoryFile("stderr"); err != nil {
 		return err
 	}
 	if p.mute {
-		p.out = p.say
-	} else if p.out, err = memoryFile("stdout"); err != nil {
+		p.outFile = p.errFile
+	} else if p.outFile, err = memoryFile("stdout"); err != nil {
 		return err
 	}
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Env, p.cmd.ExtraFiles = p.env, p.files
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, p.out, p.say
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, p.outFile, p.errFile
 	// A group of its own, so that what the program has started ends with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	p.killed = make(chan struct{})
-	p.spare = context.AfterFunc(ctx, func() {
-		defer close(p.killed)
+	p.killDone = make(chan struct{})
+	p.stopKill = context.AfterFunc(ctx, func() {
+		defer close(p.killDone)
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended just before
 	})
 	return nil
@@ -113,17 +113,17 @@ func memoryFile(name string) (*os.File, error) {
 // leader is reaped last: waitid(2) with WNOWAIT leaves it, then nothing may kill the
 // group any more, and only then Cmd.Wait reaps.
 func (p *process) wait(ctx context.Context) {
-	defer closeAll(p.out, p.say)
+	defer closeAll(p.outFile, p.errFile)
 	awaitEnd(p.cmd.Process.Pid)
-	if !p.spare() {
-		<-p.killed
+	if !p.stopKill() {
+		<-p.killDone
 	}
 	if p.err = p.cmd.Wait(); p.err != nil && ctx.Err() != nil {
 		p.err = fmt.Errorf("%w (%w)", context.Cause(ctx), p.err)
 	}
 	var errs [2]error
-	if p.stderr, errs[0] = contents(p.say); !p.mute {
-		p.stdout, errs[1] = contents(p.out)
+	if p.stderr, errs[0] = contents(p.errFile); !p.mute {
+		p.stdout, errs[1] = contents(p.outFile)
 	}
 	if p.err == nil {
 		p.err = errors.Join(errs[:]...)

@@ -162,14 +162,15 @@ func (w *Walk) chain(t Table, name string) Verdict {
 // ends the chain; zero when the walk goes on with the next rule.
 func (w *Walk) take(t Table, r *Rule) Verdict {
 	if r.Target == nil {
-		switch r.Foreign.effect() {
-		case accepts:
+		switch r.Foreign.Effect() {
+		case Accepts:
 			return Accept
-		case drops:
+		case Drops:
 			return Drop
-		case takesAway:
+		case TakesAway:
 			w.Taken = true
 			return Accept
+		case GoesOn:
 		}
 		return 0
 	}

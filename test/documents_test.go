@@ -160,7 +160,7 @@ func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
 // in what writes them.
 func TestDocumentsQuoteWhatTheProgramSays(t *testing.T) {
 	var paths []string
-	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "iptables/*.go", "test/*.go"} {
+	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "cmd/istio-init/*/*.go", "iptables/*.go", "test/*.go"} {
 		some, err := filepath.Glob(top + pattern)
 		if err != nil || len(some) == 0 {
 			t.Fatalf("nothing in %s: %v", pattern, err)

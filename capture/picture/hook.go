@@ -21,11 +21,11 @@ const (
 
 // hooks are all of them, in the order of [iptables.Hooks].
 var hooks = []hook{
-	newHook(iptables.Prerouting, "what comes in, also by lo"),
-	newHook(iptables.Input, "what is for a socket of the pod"),
-	newHook(iptables.Forward, "what only passes through the pod"),
-	newHook(iptables.Output, "what leaves a socket of the pod"),
-	newHook(iptables.Postrouting, "what goes out, also by lo"),
+	newHook(iptables.Prerouting, "inbound packets, also by lo"),
+	newHook(iptables.Input, "packets to a socket of the pod"),
+	newHook(iptables.Forward, "forwarded packets"),
+	newHook(iptables.Output, "packets from a socket of the pod"),
+	newHook(iptables.Postrouting, "outbound packets, also by lo"),
 }
 
 func newHook(name, what string) hook { return hook{name, what, iptables.TablesAt(name)} }

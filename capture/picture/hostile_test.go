@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// hostile are rules of others whose names and comments are meant for whoever shows
-// them.
+// hostile are foreign rules whose names and comments attack what shows them.
 func hostile() string {
 	nasty := []string{
 		`"><script>alert(1)</script>`, "]]>&lt;&#38;", `\\N\\G"];}`, `back\slash \"quoted\"`, "two\nlines", "\x1b[31mred\x1b[0m\r", "\u202eevil\u200b", "漢字",

@@ -129,7 +129,7 @@ func familyJSON(r *capture.Reading) jsonFamily {
 			}
 			for i, rule := range c.Rules {
 				reason := r.Reason(capture.Place{Table: t.Name, Chain: c.Name, Index: i})
-				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, ofOthers(c.Name, rule, reason)))
+				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, isForeign(c.Name, rule, reason)))
 			}
 			table.Chains = append(table.Chains, chain)
 		}
@@ -218,4 +218,16 @@ func targetJSON(r iptables.Rule) jsonTarget {
 		return jsonTarget{Kind: "other", Text: r.Foreign.Target}
 	}
 	return jsonTarget{Kind: "none"}
+}
+
+// policy is what becomes of packets that no rule of a chain ends; "-" where the
+// chain is not built in.
+func policy(table string, c iptables.Chain) string {
+	switch {
+	case builtin(table, c.Name) < 0:
+		return "-"
+	case c.Policy == iptables.Drop:
+		return iptables.Drop.String()
+	}
+	return iptables.Accept.String()
 }

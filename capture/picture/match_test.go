@@ -134,11 +134,11 @@ func rules(table, chain string, list ...iptables.Rule) iptables.Ruleset {
 }
 
 // drawn is the picture of a rule with a match that no option makes.
-func drawn(form picture.Form, m iptables.Match) string {
+func drawn(form picture.Format, m iptables.Match) string {
 	rs := rules(iptables.NAT, capture.ChainOutput, iptables.Rule{Match: m, Target: iptables.Return})
 	enter := iptables.Rule{Target: iptables.Jump{Chain: capture.ChainOutput}}
 	rs.Tables[0].Chains = append(rs.Tables[0].Chains, iptables.Chain{Name: iptables.Output, Rules: []iptables.Rule{enter}})
-	return picture.Draw(form, picture.Style{}, capture.Read(rs))
+	return picture.Draw(form, picture.Terminal{}, capture.Read(rs))
 }
 
 // matchOfJSON is what JSON says of the conditions of a rule, apart from its text.
@@ -171,7 +171,7 @@ func notations() []notation {
 		{"trace", func(_ *testing.T, m iptables.Match) string { return taken(m) }},
 		{"match of json", matchOfJSON},
 	}
-	for _, form := range picture.Forms {
+	for _, form := range picture.Formats {
 		all = append(all, notation{form.String(), func(_ *testing.T, m iptables.Match) string { return drawn(form, m) }})
 	}
 	return all

@@ -15,7 +15,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-var update = flag.Bool("update", false, "write what is expected anew: goldens, and the pictures of docs")
+var update = flag.Bool("update", false, "write the expected files anew")
 
 // golden compares a file with what it should be, or with -update writes it.
 func golden(t *testing.T, path, want string) {
@@ -47,11 +47,11 @@ func TestFormsAreTheGoldens(t *testing.T) {
 				readings = scenario(t, name)
 			}
 			a := &txtar.Archive{Comment: []byte("Written by -update: how the rules of " + name + " look.\n")}
-			for _, form := range []Form{Tree, Table, JSON, Dot, Mermaid} {
+			for _, form := range []Format{Tree, Table, JSON, Dot, Mermaid} {
 				if form == JSON && name != "redirect-default" {
 					continue
 				}
-				a.Files = append(a.Files, txtar.File{Name: form.String(), Data: []byte(Draw(form, Style{}, readings...))})
+				a.Files = append(a.Files, txtar.File{Name: form.String(), Data: []byte(Draw(form, Terminal{}, readings...))})
 			}
 			golden(t, filepath.Join("testdata", name+".txtar"), string(txtar.Format(a)))
 		})
@@ -70,14 +70,14 @@ func neighbours(t testing.TB) []*capture.Reading {
 
 func TestEachFormHasItsName(t *testing.T) {
 	t.Parallel()
-	for _, want := range Forms {
+	for _, want := range Formats {
 		text, _ := want.MarshalText()
-		var got Form
+		var got Format
 		if err := got.UnmarshalText(text); err != nil || got != want {
 			t.Errorf("%s: got %v, %v", text, got, err)
 		}
 	}
-	var f Form
+	var f Format
 	if err := f.UnmarshalText([]byte("png")); err == nil || !strings.Contains(err.Error(), "tree, table") {
 		t.Errorf("png: want an error that names the forms, got %v", err)
 	}
@@ -92,7 +92,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
-		if diff := cmp.Diff(want, Draw(Save, Style{}, capture.Read(s.Ruleset()))); diff != "" {
+		if diff := cmp.Diff(want, Draw(Save, Terminal{}, capture.Read(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -100,9 +100,9 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 
 func TestNothingIsDrawnOfNothing(t *testing.T) {
 	t.Parallel()
-	for _, form := range Forms {
+	for _, form := range Formats {
 		for _, readings := range [][]*capture.Reading{nil, {nil}, {capture.Read(iptables.Ruleset{})}, {capture.Read(iptables.Ruleset{}), capture.Read(iptables.Ruleset{Family: inet.IPv6})}} {
-			got := Draw(form, Style{}, readings...)
+			got := Draw(form, Terminal{}, readings...)
 			if got != "" && !strings.HasSuffix(got, "\n") {
 				t.Errorf("%s of %d readings ends in the middle of a line: %q", form, len(readings), got)
 			}
@@ -119,7 +119,7 @@ func TestBothFamiliesAreDrawnOnceWhereOnlyAddressesDiffer(t *testing.T) {
 		name, v6 string
 		want     []string
 	}{
-		{"addresses", strings.Replace(v4, "127.0.0.1/32", "::1/128", 1), []string{"-d 127.0.0.1|::1 → RETURN", "but for addresses"}},
+		{"addresses", strings.Replace(v4, "127.0.0.1/32", "::1/128", 1), []string{"-d 127.0.0.1|::1 → RETURN", "except addresses"}},
 		{"a-rule-more", strings.Replace(v4, "-d 127.0.0.1/32", "-o lo", 1), []string{"-d 127.0.0.1 → RETURN", "-o lo → RETURN", "ipv6\n"}},
 		{"negation", strings.Replace(v4, "-d 127.0.0.1/32", "! -d ::1/128", 1), []string{"-d 127.0.0.1 → RETURN", "! -d ::1 → RETURN"}},
 		{"policy", strings.NewReplacer("OUTPUT ACCEPT", "OUTPUT DROP", "127.0.0.1/32", "::1/128").Replace(v4), []string{"-d 127.0.0.1 → RETURN", "-d ::1 → RETURN", "DROP"}},
@@ -127,7 +127,7 @@ func TestBothFamiliesAreDrawnOnceWhereOnlyAddressesDiffer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := Draw(Tree, Style{}, read(t, inet.IPv6, tt.v6), read(t, inet.IPv4, v4))
+			got := Draw(Tree, Terminal{}, read(t, inet.IPv6, tt.v6), read(t, inet.IPv4, v4))
 			for _, want := range tt.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("want %q in\n%s", want, got)

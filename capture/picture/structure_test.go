@@ -2,9 +2,13 @@ package picture
 
 import (
 	"encoding/json"
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -16,20 +20,20 @@ import (
 )
 
 // numbered is a rule in a tree or a table: the line that begins with its number.
-var numbered = map[Form]*regexp.Regexp{Tree: regexp.MustCompile(`(?m)^[│ ]*[├└]─ \d+ +\S`), Table: regexp.MustCompile(`(?m)^ {0,3}\d+  \S`)}
+var numbered = map[Format]*regexp.Regexp{Tree: regexp.MustCompile(`(?m)^[│ ]*[├└]─ \d+ +\S`), Table: regexp.MustCompile(`(?m)^ {0,3}\d+  \S`)}
 
-// TestEveryRuleIsShownOnce: a tree and a table have as many rules as a sheet, and
+// TestEveryRuleIsShownOnce: a tree and a table have as many rules as a view, and
 // JSON every rule of every family as it was.
 func TestEveryRuleIsShownOnce(t *testing.T) {
 	t.Parallel()
 	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
 		want := 0
-		for _, s := range sheets(readings) {
-			want += s.rules()
+		for _, s := range views(readings) {
+			want += s.count()
 		}
-		for _, form := range []Form{Tree, Table} {
+		for _, form := range []Format{Tree, Table} {
 			for _, width := range []int{60, 100, 250} {
-				text := Draw(form, Style{Width: width}, readings...)
+				text := Draw(form, Terminal{Width: width}, readings...)
 				if got := len(numbered[form].FindAllString(text, -1)); got != want && width == 250 {
 					t.Errorf("%s: want %d rules, got %d\n%s", form, want, got, text)
 				}
@@ -41,7 +45,7 @@ func TestEveryRuleIsShownOnce(t *testing.T) {
 			}
 		}
 		var doc jsonDoc
-		if err := json.Unmarshal([]byte(Draw(JSON, Style{}, readings...)), &doc); err != nil {
+		if err := json.Unmarshal([]byte(Draw(JSON, Terminal{}, readings...)), &doc); err != nil {
 			t.Fatal(err)
 		}
 		texts := map[string]int{}
@@ -152,66 +156,123 @@ func rulesOf(readings []*capture.Reading) (all []iptables.Rule) {
 func TestNothingMovesATerminal(t *testing.T) {
 	t.Parallel()
 	r := read(t, inet.IPv4, hostile())
-	for _, form := range []Form{Tree, Table, Dot, Mermaid, SVG} {
-		for i, c := range Draw(form, Style{}, r) {
+	for _, form := range []Format{Tree, Table, Dot, Mermaid} {
+		for i, c := range Draw(form, Terminal{}, r) {
 			if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == utf8.RuneError) {
 				t.Errorf("%s: %q at %d", form, c, i)
 			}
 		}
 	}
-	if got := Draw(Tree, Style{Colour: true}, r); !strings.Contains(got, "\x1b[1m") || strings.Count(got, "\x1b[0m")*2 != strings.Count(got, "\x1b[") {
+	if got := Draw(Tree, Terminal{Colour: true}, r); !strings.Contains(got, "\x1b[1m") || strings.Count(got, "\x1b[0m")*2 != strings.Count(got, "\x1b[") {
 		t.Errorf("colours are not ended:\n%s", got)
 	}
 }
 
 var (
-	dotNode     = regexp.MustCompile(`^\t\t(n\d+) \[label=`)
-	dotEdge     = regexp.MustCompile(`^\t\t(n\d+) -> (n\d+) \[label=`)
-	dotQuoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
-	mermaidNode = regexp.MustCompile(`^    (n\d+)(\(\[|\[\[|\[|\(|\{\{)"[^"]*"(\]\)|\]\]|\]|\)|\}\})$`)
-	mermaidEdge = regexp.MustCompile(`^    (n\d+) (?:-->|==>|-\.->|--x)(?:\|"[^"|]*"\|)? (n\d+)$`)
-	mermaidRest = regexp.MustCompile(`^(flowchart TB|  subgraph s\d+\["[^"]*"\]|  end|  linkStyle [\d,]+ [a-z0-9:#, -]+)$`)
+	dotNode     = regexp.MustCompile(`^\t+([ab]\d+) \[label=<(.*)>\]$`)
+	dotEdge     = regexp.MustCompile(`^\t+([ab]\d+):(\w+):[ew] -> ([ab]\d+):(\w+):[ew] \[(.*)\]$`)
+	dotGraph    = regexp.MustCompile(`^\tgraph \[.* label=<(.*)>\]$`)
+	dotCluster  = regexp.MustCompile(`^\t\tlabel=<(.*)>$`)
+	dotRest     = regexp.MustCompile(`^(digraph rules {|\tsubgraph cluster_\d {|\t\tcolor="#d0d7de"|\t?}|\t(node|edge) \[[^<>]*\]|\t+{ rank=same; (edge \[style=invis\]; )?[ab\d;> -]* })$`)
+	mermaidNode = regexp.MustCompile(`^    ([ab]\d+)(\(\[|\[\[|\[|\(|\{\{)"[^"]*"(\]\)|\]\]|\]|\)|\}\})$`)
+	mermaidEdge = regexp.MustCompile(`^    ([ab]\d+) (?:-->|==>|-\.->|--x)(?:\|"[^"|]*"\|)? ([ab]\d+)$`)
+	mermaidRest = regexp.MustCompile(`^(flowchart LR|  subgraph s\d+\["[^"]*"\]|  end|  linkStyle [\d,]+ [a-z0-9:#, -]+)$`)
 )
 
-// TestGraphsAreWellFormed: each line is one of those that there are, quotes end
-// where they should, edges join nodes that are declared, and there are not too
-// many.
-func TestGraphsAreWellFormed(t *testing.T) {
+// labelPorts returns the ports of a label, which has to be well formed.
+func labelPorts(t *testing.T, label string) map[string]bool {
+	t.Helper()
+	ports := map[string]bool{}
+	d := xml.NewDecoder(strings.NewReader("<label>" + label + "</label>"))
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return ports
+		}
+		if err != nil {
+			t.Errorf("%v: %s", err, label)
+			return ports
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			if !slices.Contains([]string{"label", "table", "tr", "td", "b", "br", "font"}, e.Name.Local) {
+				t.Errorf("element %s: %s", e.Name.Local, label)
+			}
+			for _, a := range e.Attr {
+				if a.Name.Local == "port" {
+					ports[a.Value] = true
+				}
+			}
+		}
+	}
+}
+
+// TestDotIsWellFormed: each line has one of a few forms, labels are well formed HTML, and
+// edges join ports that exist.
+func TestDotIsWellFormed(t *testing.T) {
+	t.Parallel()
+	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+		ports := map[string]map[string]bool{}
+		edges := 0
+		for l := range strings.Lines(Draw(Dot, Terminal{}, readings...)) {
+			l = strings.TrimSuffix(l, "\n")
+			if m := dotNode.FindStringSubmatch(l); m != nil {
+				ports[m[1]] = labelPorts(t, m[2])
+			} else if m := dotEdge.FindStringSubmatch(l); m != nil {
+				edges++
+				if !ports[m[1]][m[2]] || !ports[m[3]][m[4]] {
+					t.Errorf("a port does not exist: %s", l)
+				}
+			} else if m := dotGraph.FindStringSubmatch(l); m != nil {
+				labelPorts(t, m[1])
+			} else if m := dotCluster.FindStringSubmatch(l); m != nil {
+				labelPorts(t, m[1])
+			} else if !dotRest.MatchString(l) {
+				t.Errorf("%q", l)
+			}
+		}
+		if want := count(readings, func(g *graph) int { return len(g.nodes) }); len(ports) != want {
+			t.Errorf("want %d nodes, got %d", want, len(ports))
+		}
+		if want := count(readings, func(g *graph) int { return len(g.edges) }); edges != want || edges == 0 || edges > 500 {
+			t.Errorf("want %d edges and at most 500, got %d", want, edges)
+		}
+	})
+}
+
+// count adds up a number of each graph of readings.
+func count(readings []*capture.Reading, of func(*graph) int) int {
+	n := 0
+	for _, g := range graphs(views(readings)) {
+		n += of(g)
+	}
+	return n
+}
+
+// TestMermaidIsWellFormed: each line has one of a few forms, edges join nodes that exist,
+// and there is not more than Mermaid draws.
+func TestMermaidIsWellFormed(t *testing.T) {
 	t.Parallel()
 	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
 		nodes, edges := map[string]bool{}, 0
-		dot := Draw(Dot, Style{}, readings...)
-		for l := range strings.Lines(dot) {
-			bare := dotQuoted.ReplaceAllString(l, "")
-			if strings.ContainsAny(bare, "\"\\<&") {
-				t.Errorf("dot: quotes do not end: %s", l)
-			}
-			if m := dotNode.FindStringSubmatch(l); m != nil {
-				nodes[m[1]] = true
-			} else if m := dotEdge.FindStringSubmatch(l); m != nil {
-				edges++
-				if !nodes[m[1]] || !nodes[m[2]] {
-					t.Errorf("dot: a node is not declared: %s", l)
-				}
-			}
-		}
-		got, gotEdges := map[string]bool{}, 0
-		mermaid := Draw(Mermaid, Style{}, readings...)
+		mermaid := Draw(Mermaid, Terminal{}, readings...)
 		for l := range strings.Lines(mermaid) {
 			l = strings.TrimSuffix(l, "\n")
 			if m := mermaidNode.FindStringSubmatch(l); m != nil {
-				got[m[1]] = true
+				nodes[m[1]] = true
 			} else if m := mermaidEdge.FindStringSubmatch(l); m != nil {
-				gotEdges++
-				if !got[m[1]] || !got[m[2]] {
-					t.Errorf("mermaid: a node is not declared: %s", l)
+				edges++
+				if !nodes[m[1]] || !nodes[m[2]] {
+					t.Errorf("a node does not exist: %s", l)
 				}
 			} else if !mermaidRest.MatchString(l) {
-				t.Errorf("mermaid: %q", l)
+				t.Errorf("%q", l)
 			}
 		}
-		if len(nodes) != len(got) || edges != gotEdges || edges == 0 {
-			t.Errorf("dot has %d nodes and %d edges, mermaid %d and %d", len(nodes), edges, len(got), gotEdges)
+		if want := count(readings, func(g *graph) int { return len(g.nodes) }); len(nodes) != want {
+			t.Errorf("want %d nodes, got %d", want, len(nodes))
+		}
+		if want := count(readings, func(g *graph) int { return len(g.joined()) }); edges != want || edges == 0 {
+			t.Errorf("want %d edges, got %d", want, edges)
 		}
 		if len(mermaid) > 50_000 || edges > 500 { // what Mermaid draws at the most
 			t.Errorf("%d bytes, %d edges: too many", len(mermaid), edges)

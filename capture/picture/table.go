@@ -5,88 +5,88 @@ import (
 	"strings"
 )
 
-// drawTable draws each chain as a table of its rules.
-func drawTable(style Style, sheets []*sheet) string {
+// drawTable returns each chain as a table of its rules.
+func drawTable(on Terminal, views []*view) string {
 	var b strings.Builder
-	for i, s := range sheets {
+	for i, s := range views {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		l := ledger{b: &b, colour: style.Colour, width: style.width()}
-		l.measure(s)
-		l.draw(s)
+		w := tableWriter{b: &b, colour: on.Colour, width: on.width()}
+		w.measure(s)
+		w.draw(s)
 	}
 	return b.String()
 }
 
-// A ledger is a sheet that is drawn as tables.
-type ledger struct {
-	b          *strings.Builder
-	colour     bool
-	width      int
-	number     int // columns for the numbers of rules
-	when, then int // for what they ask and do; the reason has the rest
+// A tableWriter writes the chains of a view as tables.
+type tableWriter struct {
+	b                 *strings.Builder
+	colour            bool
+	width             int
+	number            int // width of the column of rule numbers
+	condition, action int // widths of these columns; the reason has the rest
 }
 
-const gap = 2 // columns between those of a table
+const gap = 2 // blanks between columns
 
-// measure shares the width among the columns: to each what its texts need, where
-// that is not more than its part.
-func (l *ledger) measure(s *sheet) {
-	l.number, l.when, l.then = 1, len("condition"), len("what happens")
+// measure sets the widths of the columns: what the texts need, up to a share of the
+// whole.
+func (w *tableWriter) measure(s *view) {
+	w.number, w.condition, w.action = 1, len("condition"), len("action")
 	for _, c := range s.chains {
-		l.number = max(l.number, len(fmt.Sprint(len(c.rows))))
-		for _, r := range c.rows {
-			l.when, l.then = max(l.when, columns(r.when)), max(l.then, columns(r.then))
+		w.number = max(w.number, len(fmt.Sprint(len(c.rules))))
+		for _, r := range c.rules {
+			w.condition, w.action = max(w.condition, columns(r.condition)), max(w.action, columns(r.action))
 		}
 	}
-	room := l.width - l.number - 3*gap
-	l.then = min(l.then, room*27/100)
-	l.when = min(l.when, room*38/100)
+	room := w.width - w.number - 3*gap
+	w.action = min(w.action, room*27/100)
+	w.condition = min(w.condition, room*38/100)
 }
 
-func (l *ledger) draw(s *sheet) {
-	for _, now := range wrap(line{{s.title(), strong}}, l.width, 0) {
-		l.print(now)
+func (w *tableWriter) draw(s *view) {
+	for _, now := range wrap(line{{s.title(), heading}}, w.width, 0) {
+		w.print(now)
 	}
-	if s.rules() == 0 {
-		l.print(line{{"no rules", faint}})
+	if s.count() == 0 {
+		w.print(line{{"no rules", faint}})
 	}
 	first := true
 	for _, c := range s.chains {
-		if len(c.rows) == 0 && !c.drops && !c.own {
+		if len(c.rules) == 0 && !c.drops && !c.own {
 			continue
 		}
-		l.print(nil)
-		l.print(line{{visible(c.table + " " + c.name), strong}})
+		w.print(nil)
+		w.print(line{{visible(c.table + " " + c.name), heading}})
 		if first {
-			l.row(line{{"#", faint}}, line{{"condition", faint}}, line{{"what happens", faint}}, line{{"why", faint}})
+			w.row(line{{"#", faint}}, line{{"condition", faint}}, line{{"action", faint}}, line{{"reason", faint}})
 			first = false
 		}
-		l.chain(c)
+		w.chain(c)
 	}
 }
 
-// chain draws the rules of a chain.
-func (l *ledger) chain(c *chain) {
-	for _, r := range c.rows {
-		l.row(line{{fmt.Sprint(r.number), faint}}, line{{orAll(r.when), plain}}, line{{r.then, thenInk(r)}}, line{{r.why(), reasonInk(r)}})
+// chain writes the rules of a chain.
+func (w *tableWriter) chain(c *chain) {
+	for _, r := range c.rules {
+		w.row(line{{fmt.Sprint(r.number), faint}}, line{{orAll(r.condition), plain}}, line{{r.action, actionStyle(r)}}, line{{r.why(), reasonStyle(r)}})
 	}
 	switch {
 	case c.drops:
-		l.row(line{{"-", faint}}, line{{"all else", plain}}, line{{"DROP", lost}}, line{{"the policy of the chain", plain}})
-	case len(c.rows) == 0:
-		l.print(line{{"no rules", faint}})
+		w.row(line{{"-", faint}}, line{{"otherwise", plain}}, line{{"DROP", dropping}}, line{{"policy of the chain", plain}})
+	case len(c.rules) == 0:
+		w.print(line{{"no rules", faint}})
 	}
 }
 
-// row draws a rule, on as many lines as its longest text needs.
-func (l *ledger) row(number, when, then, why line) {
-	blank := strings.Repeat(" ", l.number-number.columns())
+// row writes the cells of a rule, on as many lines as the longest needs.
+func (w *tableWriter) row(number, condition, action, reason line) {
+	blank := strings.Repeat(" ", w.number-number.columns())
 	number = append(line{{text: blank}}, number...)
-	why0 := l.number + l.when + l.then + 3*gap
-	cells := [][]line{{number}, wrap(when, l.when, 0), wrap(then, l.then, 0), wrap(why, l.width-why0, 0)}
-	widths := []int{l.number, l.when, l.then, 0}
+	before := w.number + w.condition + w.action + 3*gap
+	cells := [][]line{{number}, wrap(condition, w.condition, 0), wrap(action, w.action, 0), wrap(reason, w.width-before, 0)}
+	widths := []int{w.number, w.condition, w.action, 0}
 	most := 0
 	for _, c := range cells {
 		most = max(most, len(c))
@@ -99,12 +99,12 @@ func (l *ledger) row(number, when, then, why line) {
 				part = c[i]
 			}
 			if n > 0 {
-				now = append(now, span{text: strings.Repeat(" ", gap)})
+				now = append(now, styledText{text: strings.Repeat(" ", gap)})
 			}
 			now = append(now, part.fill(widths[n])...)
 		}
-		l.print(now)
+		w.print(now)
 	}
 }
 
-func (l *ledger) print(now line) { now.print(l.b, l.colour) }
+func (w *tableWriter) print(now line) { now.print(w.b, w.colour) }

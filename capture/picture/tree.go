@@ -8,90 +8,90 @@ import (
 	"istio-init/iptables"
 )
 
-// deepest is how many chains are drawn within each other. What lies deeper is
-// drawn by itself, so that it has room.
+// deepest is the number of levels of a tree. Chains below are trees of their own, so
+// that lines have room.
 const deepest = 6
 
-// drawTree draws sheets as trees: hooks, their chains in the order in which they
-// are asked, and in each rule that jumps the chain it goes to.
-func drawTree(style Style, sheets []*sheet) string {
+// drawTree returns views as trees: hooks, their chains in the order in which packets
+// meet them, and below each jump the chain it goes to.
+func drawTree(on Terminal, views []*view) string {
 	var b strings.Builder
-	for i, s := range sheets {
+	for i, s := range views {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		f := forest{sheet: s, b: &b, colour: style.Colour, width: style.width(), shown: map[place]bool{}}
-		f.draw()
+		w := treeWriter{view: s, b: &b, colour: on.Colour, width: on.width(), shown: map[chainKey]bool{}}
+		w.draw()
 	}
 	return b.String()
 }
 
-// A forest is a sheet that is drawn as trees.
-type forest struct {
-	*sheet
+// A treeWriter writes a view as trees.
+type treeWriter struct {
+	*view
 	b      *strings.Builder
 	colour bool
 	width  int
-	shown  map[place]bool // or will be by itself
-	later  []*chain       // of these, those that are left to draw
+	shown  map[chainKey]bool // written already, or a tree of its own later
+	later  []*chain          // trees that are not written yet
 }
 
-func (f *forest) draw() {
-	for _, l := range wrap(line{{f.title(), strong}}, f.width, 0) {
-		f.print(l)
+func (w *treeWriter) draw() {
+	for _, l := range wrap(line{{w.title(), heading}}, w.width, 0) {
+		w.print(l)
 	}
-	if f.rules() == 0 {
-		f.print(line{{"no rules", faint}})
+	if w.count() == 0 {
+		w.print(line{{"no rules", faint}})
 	}
 	for _, h := range hooks {
 		var chains []*chain
 		for _, table := range h.tables {
-			if c := f.find(table, h.name); c != nil && (len(c.rows) > 0 || c.drops) {
+			if c := w.find(table, h.name); c != nil && (len(c.rules) > 0 || c.drops) {
 				chains = append(chains, c)
 			}
 		}
 		if len(chains) == 0 {
 			continue
 		}
-		f.print(nil)
-		f.print(line{{h.name, strong}, {" (" + h.what + ")", faint}})
+		w.print(nil)
+		w.print(line{{h.name, heading}, {" (" + h.what + ")", faint}})
 		for i, c := range chains {
 			twig, stem := branch(i == len(chains)-1)
-			f.print(line{{twig, faint}, {c.table, strong}})
-			f.chain(c, stem, 1)
+			w.print(line{{twig, faint}, {c.table, heading}})
+			w.chain(c, stem, 1)
 		}
 	}
-	f.alone()
+	w.alone()
 }
 
-// alone draws the chains that no tree has: first those that lay too deep, then
-// those to which no rule leads.
-func (f *forest) alone() {
+// alone writes the chains that no hook has in its tree: first those too deep in it,
+// then those to which no rule jumps.
+func (w *treeWriter) alone() {
 	root := func(c *chain, what string) {
-		f.shown[c.place] = true
-		f.print(nil)
-		for _, l := range wrap(line{{visible(c.table + " " + c.name), strong}, {" (" + what + ")", faint}}, f.width, 0) {
-			f.print(l)
+		w.shown[c.chainKey] = true
+		w.print(nil)
+		for _, l := range wrap(line{{visible(c.table + " " + c.name), heading}, {" (" + what + ")", faint}}, w.width, 0) {
+			w.print(l)
 		}
-		f.chain(c, "", 1)
+		w.chain(c, "", 1)
 	}
 	deep := func() {
-		for len(f.later) > 0 {
-			c := f.later[0]
-			f.later = f.later[1:]
+		for len(w.later) > 0 {
+			c := w.later[0]
+			w.later = w.later[1:]
 			root(c, "called above")
 		}
 	}
 	deep()
-	for _, c := range f.chains {
-		if !c.builtin && !f.shown[c.place] {
-			root(c, "no rule above leads here")
+	for _, c := range w.chains {
+		if !c.builtin && !w.shown[c.chainKey] {
+			root(c, "no rule above jumps here")
 			deep()
 		}
 	}
 }
 
-// branch returns what is drawn before an entry, and before what is below it.
+// branch returns the lines before an entry, and those before the entries below it.
 func branch(last bool) (twig, stem string) {
 	if last {
 		return "└─ ", "   "
@@ -99,86 +99,86 @@ func branch(last bool) (twig, stem string) {
 	return "├─ ", "│  "
 }
 
-// chain draws the rules of a chain.
-func (f *forest) chain(c *chain, stem string, depth int) {
-	f.shown[c.place] = true
-	digits := len(strconv.Itoa(len(c.rows)))
-	for i, r := range c.rows {
-		twig, below := branch(i == len(c.rows)-1 && !c.drops)
-		to, where := f.follow(c, r, depth)
+// chain writes the rules of a chain.
+func (w *treeWriter) chain(c *chain, stem string, depth int) {
+	w.shown[c.chainKey] = true
+	digits := len(strconv.Itoa(len(c.rules)))
+	for i, r := range c.rules {
+		twig, below := branch(i == len(c.rules)-1 && !c.drops)
+		to, where := w.follow(c, r, depth)
 		rest := stem + below
 		if to != nil {
 			rest += "│"
 		}
 		left := line{{fmt.Sprintf("%-*d  ", digits, r.number), faint}}
-		left = append(left, f.text(r, where)...)
-		f.entry(stem+twig, rest, left, digits+2, line{{r.why(), reasonInk(r)}})
+		left = append(left, w.text(r, where)...)
+		w.entry(stem+twig, rest, left, digits+2, line{{r.why(), reasonStyle(r)}})
 		if to != nil {
-			f.chain(to, stem+below, depth+1)
+			w.chain(to, stem+below, depth+1)
 		}
 	}
 	if c.drops {
-		f.entry(stem+"└─ ", stem, line{{"all else → ", plain}, {"DROP", lost}}, 0, line{{"the policy of the chain", plain}})
+		w.entry(stem+"└─ ", stem, line{{"otherwise → ", plain}, {"DROP", dropping}}, 0, line{{"policy of the chain", plain}})
 	}
-	if len(c.rows) == 0 && !c.drops {
-		f.print(line{{stem + "└─ no rules", faint}})
+	if len(c.rules) == 0 && !c.drops {
+		w.print(line{{stem + "└─ no rules", faint}})
 	}
 }
 
-// follow says which chain is drawn below a rule, or where it is drawn.
-func (f *forest) follow(c *chain, r row, depth int) (_ *chain, where string) {
-	if r.goes == "" {
+// follow returns the chain to write below a rule, or where that chain is.
+func (w *treeWriter) follow(c *chain, r viewRule, depth int) (_ *chain, where string) {
+	if r.target == "" {
 		return nil, ""
 	}
-	to := f.find(c.table, r.goes)
+	to := w.find(c.table, r.target)
 	switch {
 	case to == nil:
-		return nil, " (not there)"
-	case f.shown[to.place]:
+		return nil, " (missing)"
+	case w.shown[to.chainKey]:
 		return nil, " (above)"
-	case len(to.rows) == 0:
-		f.shown[to.place] = true
+	case len(to.rules) == 0:
+		w.shown[to.chainKey] = true
 		return nil, " (no rules)"
 	case depth >= deepest:
-		f.shown[to.place] = true
-		f.later = append(f.later, to)
+		w.shown[to.chainKey] = true
+		w.later = append(w.later, to)
 		return nil, " (below)"
 	}
 	return to, ""
 }
 
-// text is what a rule says.
-func (f *forest) text(r row, where string) line {
-	return line{{orAll(r.when) + " → ", plain}, {r.then, thenInk(r)}, {where, faint}}
+// text returns the condition and the action of a rule.
+func (w *treeWriter) text(r viewRule, where string) line {
+	return line{{orAll(r.condition) + " → ", plain}, {r.action, actionStyle(r)}, {where, faint}}
 }
 
-// thenInk is the ink of what a rule does.
-func thenInk(r row) ink {
+// actionStyle returns the style of the action of a rule.
+func actionStyle(r viewRule) style {
 	switch r.rule.Target.(type) {
 	case iptables.Jump, iptables.Goto:
-		return strong
+		return heading
 	case iptables.Redirect, iptables.TProxy:
-		return taken
+		return capturing
 	case iptables.Verdict:
 		if r.rule.Target == iptables.Drop {
-			return lost
+			return dropping
 		}
 	}
 	return plain
 }
 
-func reasonInk(r row) ink {
+func reasonStyle(r viewRule) style {
 	if r.reason == "" {
 		return faint
 	}
 	return plain
 }
 
-// entry prints a rule with its reason beside it, or below where it is too long.
-func (f *forest) entry(twig, rest string, left line, hang int, why line) {
-	at := f.width / 2
-	lines := wrap(left, f.width-max(columns(twig), columns(rest)), hang)
-	reasons := wrap(why, f.width-at, 0)
+// entry writes a rule with its reason beside it, or below where it is too long.
+func (w *treeWriter) entry(twig, rest string, left line, hang int, why line) {
+	at := w.width / 2
+	lines := wrap(left, w.width-max(columns(twig), columns(rest)), hang)
+	reasons := wrap(why, w.width-at, 0)
 	first := 0
 	if len(lines) > 1 || columns(twig)+left.columns() > at-2 {
 		first = len(lines)
@@ -194,8 +194,8 @@ func (f *forest) entry(twig, rest string, left line, hang int, why line) {
 		if i >= first && i < first+len(reasons) {
 			now = append(now.fill(at), reasons[i-first]...)
 		}
-		f.print(now)
+		w.print(now)
 	}
 }
 
-func (f *forest) print(l line) { l.print(f.b, f.colour) }
+func (w *treeWriter) print(l line) { l.print(w.b, w.colour) }

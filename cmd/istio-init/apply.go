@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -15,7 +16,7 @@ import (
 // An invocation is one run of a command.
 type invocation struct {
 	ctx    context.Context
-	set    *settings
+	set    *options.Run
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
@@ -28,18 +29,18 @@ func runApply(inv *invocation) error {
 		return err
 	}
 	switch {
-	case inv.set.skipApply:
+	case inv.set.SkipApply:
 		inv.log.Info("nothing installed, as --skip-rule-apply says")
-		if inv.set.dryRun || !inv.set.runValidation {
+		if inv.set.DryRun || !inv.set.RunValidation {
 			return nil
 		}
 		return inv.inNetNS(inv.validate)
-	case inv.set.dryRun:
+	case inv.set.DryRun:
 		return inv.preview()
 	}
 	return inv.change(func(ctx context.Context, found live) error {
 		err := inv.apply(ctx, found)
-		if err != nil || !inv.set.runValidation {
+		if err != nil || !inv.set.RunValidation {
 			return err
 		}
 		return inv.validate(ctx)
@@ -49,9 +50,9 @@ func runApply(inv *invocation) error {
 // inNetNS runs an action in the network namespace that was asked for, in bounded
 // time.
 func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout)
+	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout)
 	defer cancel()
-	return netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() error { return action(ctx) })
+	return netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() error { return action(ctx) })
 }
 
 // change runs an action on what the namespace holds, alone among the runs of this
@@ -76,7 +77,7 @@ func (inv *invocation) change(action func(context.Context, live) error) error {
 // amongFiles calls fn, when we are called from the node, where programs do not ask
 // its name services.
 func (inv *invocation) amongFiles(fn func() error) error {
-	if !inv.set.cniMode {
+	if !inv.set.CNIMode {
 		return fn()
 	}
 	return netutil.WithoutNameServices(func(why error) error {
@@ -171,7 +172,7 @@ func (inv *invocation) removeNeeds(done *undoStack, found live, want []iptables.
 	keep := map[inet.Family]netutil.TProxyRoute{}
 	for _, rs := range want {
 		if !found.hidden(rs.Family) {
-			keep[rs.Family] = inv.set.route(rs)
+			keep[rs.Family] = routeFor(inv.set.Config, rs)
 		}
 	}
 	if err := inv.removeRoutes(done, keep); err != nil {
@@ -196,7 +197,7 @@ func (inv *invocation) cleanOther(ctx context.Context, done *undoStack, other *i
 
 // choose picks the variant to work with.
 func (inv *invocation) choose(found kernels, want []iptables.Ruleset) (*iptables.Kernel, error) {
-	kernel, reason, err := iptables.Choose(found, inv.set.force, captured(want))
+	kernel, reason, err := iptables.Choose(found, inv.set.Force, captured(want))
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}
@@ -244,7 +245,7 @@ var passthroughV6 = capture.Passthrough(inet.IPv6)
 
 // addRoute adds the policy routing that the rules of a family need.
 func (inv *invocation) addRoute(done *undoStack, rs iptables.Ruleset) error {
-	route := inv.set.route(rs)
+	route := routeFor(inv.set.Config, rs)
 	if route == (netutil.TProxyRoute{}) {
 		return nil
 	}

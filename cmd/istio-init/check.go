@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -19,7 +20,7 @@ import (
 // tells what is captured.
 func runCheck(inv *invocation) error {
 	return inv.inNetNS(func(ctx context.Context) error {
-		if !inv.set.describes() || inv.set.rules == rulesPlanned {
+		if !inv.set.RulesGiven || inv.set.Rules == options.RulesPlanned {
 			sc, err := inv.scene(ctx)
 			if err != nil {
 				return err
@@ -96,9 +97,9 @@ func (d *drift) besides(format string, args ...any) {
 func (inv *invocation) compare(ctx context.Context) (*drift, error) {
 	d := &drift{}
 	err := inv.complete()
-	switch from := inv.set.rules; {
+	switch from := inv.set.Rules; {
 	case err != nil:
-	case from == "" || from == rulesLive:
+	case from == "" || from == options.RulesLive:
 		err = inv.compareLive(ctx, d)
 	default:
 		err = inv.compareDump(d, from)
@@ -139,7 +140,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.force, captured(want))
+	kernel, _, err := iptables.Choose(found.kernels, inv.set.Force, captured(want))
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		}
 		d.family(change, rs)
 		d.warn(rs.Family, kernel.State(rs.Family))
-		if err := d.routes(rs.Family, inv.set.route(rs)); err != nil {
+		if err := d.routes(rs.Family, routeFor(inv.set.Config, rs)); err != nil {
 			return err
 		}
 	}

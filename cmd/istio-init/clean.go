@@ -15,7 +15,7 @@ import (
 
 // runClean removes what is ours, of both variants and families.
 func runClean(inv *invocation) error {
-	if inv.set.skipApply {
+	if inv.set.SkipApply {
 		inv.log.Info("nothing removed, as --skip-rule-apply says")
 		return nil
 	}
@@ -27,7 +27,7 @@ func (inv *invocation) clean(ctx context.Context, found live) error {
 	if found.blind != nil {
 		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.blind))
 	}
-	if inv.set.dryRun {
+	if inv.set.DryRun {
 		return inv.previewClean(found)
 	}
 	stay := false

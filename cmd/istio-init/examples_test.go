@@ -116,14 +116,14 @@ func haveRulesOf(t *testing.T, name string, args []string, env string) *parsedSc
 		{Name: "env", Data: []byte(env)},
 		{Name: "resolv.conf", Data: []byte(want.Section("resolv.conf"))},
 	}}})
-	for _, w := range got.settings.warnings {
+	for _, w := range got.warnings {
 		if !strings.HasPrefix(w, "IPv6 is NOT captured") { // what is meant, where only IPv4 is
 			t.Errorf("a warning: %s", w)
 		}
 	}
 	for _, f := range got.config.Captured {
 		rs := got.config.Rules(f)
-		if diff := cmp.Diff(want.Section(f.String()), previewText(rs, got.settings.route(rs))); diff != "" {
+		if diff := cmp.Diff(want.Section(f.String()), previewText(rs, routeFor(got.settings.Config, rs))); diff != "" {
 			t.Errorf("the %s rules are not those of %s (-want +got):\n%s", f, name, diff)
 		}
 	}
@@ -159,7 +159,7 @@ func TestTheValidationExampleOnlyValidates(t *testing.T) {
 		t.Errorf("the arguments (-want +got):\n%s", diff)
 	}
 	got := haveRulesOf(t, "published-current", init.Args, "")
-	if !got.settings.runValidation || !got.settings.skipApply {
+	if !got.settings.RunValidation || !got.settings.SkipApply {
 		t.Error("it does not validate, or it applies")
 	}
 }

@@ -34,7 +34,7 @@ func runExplain(inv *invocation) error {
 		for _, doubt := range sc.doubts {
 			inv.log.Warn("what is shown is not all there is: " + doubt)
 		}
-		text := picture.Draw(inv.set.form, picture.Style{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
+		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
 		if _, err := io.WriteString(inv.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

@@ -97,7 +97,7 @@ func (inv *invocation) look() (look iptables.Look, err error) {
 	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return look, err
 	}
-	look.OwnLock = netutil.NeedsOwnLock(inv.set.cniMode || look.UserNS != nil)
+	look.OwnLock = netutil.NeedsOwnLock(inv.set.CNIMode || look.UserNS != nil)
 	return look, nil
 }
 
@@ -116,7 +116,7 @@ func lookByName(look *iptables.Look) {
 
 // refuseHost refuses to redirect the traffic of a whole machine.
 func (inv *invocation) refuseHost() error {
-	if inv.set.allowHost {
+	if inv.set.AllowHost {
 		return nil
 	}
 	why, err := netutil.LooksLikeHost()

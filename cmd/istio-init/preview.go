@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -14,11 +15,11 @@ import (
 
 // preview prints the rules and touches nothing.
 func (inv *invocation) preview() error {
-	if inv.set.runValidation {
+	if inv.set.RunValidation {
 		inv.log.Info("nothing validated, as --dry-run says")
 	}
 	var want []iptables.Ruleset
-	err := netutil.InNetNS(netutil.NetNSPath(inv.set.netns), func() (err error) {
+	err := netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() (err error) {
 		want, err = inv.wanted()
 		return err
 	})
@@ -28,7 +29,7 @@ func (inv *invocation) preview() error {
 	var text strings.Builder
 	for _, rs := range want {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", iptables.SaveTool(rs.Family), previewText(rs, inv.set.route(rs)))
+			fmt.Fprintf(&text, "# %s\n%s", iptables.SaveTool(rs.Family), previewText(rs, routeFor(inv.set.Config, rs)))
 		}
 	}
 	return inv.answer(text.String())
@@ -57,10 +58,10 @@ func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
 func (inv *invocation) appendDryRunFile(text string) error {
-	if inv.set.dryRunFile == "" {
+	if inv.set.DryRunFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(inv.set.dryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(inv.set.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
 	}
@@ -68,9 +69,9 @@ func (inv *invocation) appendDryRunFile(text string) error {
 	return errors.Join(err, file.Close())
 }
 
-// route is the policy routing that the rules of a family need; zero for none.
-func (s *settings) route(rs iptables.Ruleset) netutil.TProxyRoute {
-	if c := s.config; len(rs.Tables) > 0 && c.ProxiesInbound() {
+// routeFor is the policy routing that the rules of a family need; zero for none.
+func routeFor(c capture.Config, rs iptables.Ruleset) netutil.TProxyRoute {
+	if len(rs.Tables) > 0 && c.ProxiesInbound() {
 		return netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
 	}
 	return netutil.TProxyRoute{}

@@ -6,159 +6,22 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-// A question is one connection, as trace is asked of it. What is zero was not said.
-type question struct {
-	uid, gid *uint32
-	from, to endpoint
-	in, out  string
-	proto    iptables.Proto
-	mark     uint32
-	state    iptables.States
-}
-
-// An endpoint is an address, a port, or both.
-type endpoint struct {
-	addr netip.Addr
-	port uint16
-}
-
-// endpointValue reads ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT.
-func endpointValue(target func(*settings) *endpoint) func(*settings, string) error {
-	return func(s *settings, v string) error {
-		w, err := word(v)
-		if err != nil || w == "" {
-			return err
-		}
-		e := target(s)
-		if digits, ok := strings.CutPrefix(w, ":"); ok && !strings.Contains(digits, ":") {
-			e.port, err = onePort(digits)
-			return err
-		}
-		if addr, err := netip.ParseAddr(withoutBrackets(w)); err == nil {
-			e.addr = addr
-		} else if both, err := netip.ParseAddrPort(w); err == nil && both.Port() > 0 {
-			e.addr, e.port = both.Addr(), both.Port()
-		} else {
-			return bad(v, "is neither an address nor one with a port: names are not looked up")
-		}
-		if e.addr.Zone() != "" || e.addr.Is4In6() {
-			return bad(v, "is not an address that rules know")
-		}
-		return nil
-	}
-}
-
-// withoutBrackets takes the brackets away in which an IPv6 address may stand.
-func withoutBrackets(v string) string {
-	if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
-		return inner[:len(inner)-1]
-	}
-	return v
-}
-
-func onePort(digits string) (uint16, error) {
-	if digits == "" {
-		return 0, bad(":", "has no port")
-	}
-	r, err := parsePort(digits)
-	if err == nil && !r.Single() {
-		err = bad(digits, "is a range, where one port is wanted")
-	}
-	return r.Lo, err
-}
-
-// ownerValue reads one user or group, by id or by name.
-func ownerValue(target func(*settings) **uint32, kind string, lookup func(*settings) func(string) (string, error)) func(*settings, string) error {
-	return func(s *settings, v string) error {
-		w, err := word(v)
-		if err != nil || w == "" {
-			return err
-		}
-		id, err := parseID(w, kind, lookup(s))
-		if err == nil && id.Lo != id.Hi {
-			err = bad(v, "is a range, where one id is wanted")
-		}
-		*target(s) = &id.Lo
-		return err
-	}
-}
-
-func linkName(target func(*settings) *string) func(*settings, string) error {
-	return func(s *settings, v string) error {
-		var i iptables.Interface
-		w, err := word(v)
-		if err != nil || w == "" {
-			return err
-		}
-		if err := i.UnmarshalText([]byte(w)); err != nil {
-			return bad(v, "%v", err)
-		}
-		if strings.HasSuffix(w, "+") {
-			return bad(v, "is a pattern, where one interface is wanted")
-		}
-		*target(s) = w
-		return nil
-	}
-}
-
-func protocol(s *settings, v string) error {
-	for _, p := range []iptables.Proto{iptables.TCP, iptables.UDP} {
-		if strings.EqualFold(v, p.String()) {
-			s.question.proto = p
-			return nil
-		}
-	}
-	return bad(v, "is not a protocol")
-}
-
-// packetMark takes 0, which every packet has that nobody marked.
-func packetMark(s *settings, v string) error {
-	n, err := strconv.ParseUint(strings.TrimSpace(v), 0, 32)
-	if err != nil {
-		return bad(v, "is not a mark")
-	}
-	s.question.mark = uint32(n)
-	return nil
-}
-
-// connectionStates are the states that a connection can be asked of in.
-var connectionStates = []iptables.States{iptables.New, iptables.Established, iptables.Related, iptables.Invalid}
-
-func connectionState(s *settings, v string) error {
-	for _, state := range connectionStates {
-		if strings.EqualFold(v, state.String()) {
-			s.question.state = state
-			return nil
-		}
-	}
-	return bad(v, "is not a state of a connection")
-}
-
-func podAddresses(s *settings, v string) (err error) {
-	s.podAddrs, err = list(v, func(v string) (netip.Addr, error) {
-		a, err := netip.ParseAddr(v)
-		if err != nil || a.Zone() != "" || a.Is4In6() {
-			return a, bad(v, "is not an address")
-		}
-		return a, nil
-	})
-	return err
-}
+// A question is one connection, as trace is asked of it.
+type question options.Query
 
 // family is that of the addresses; IPv4 where there are none.
 func (q question) family() (inet.Family, error) {
-	f := inet.Of(cmp.Or(q.to.addr, q.from.addr))
-	for _, e := range []endpoint{q.to, q.from} {
-		if e.addr.IsValid() && !f.Has(e.addr) {
-			return f, fmt.Errorf("--from %s and --to %s are of different address families", q.from.addr, q.to.addr)
+	f := inet.Of(cmp.Or(q.To.Addr, q.From.Addr))
+	for _, e := range []options.Endpoint{q.To, q.From} {
+		if e.Addr.IsValid() && !f.Has(e.Addr) {
+			return f, fmt.Errorf("--from %s and --to %s are of different address families", q.From.Addr, q.To.Addr)
 		}
 	}
 	return f, nil
@@ -172,39 +35,39 @@ const appID = 1000
 // source can come.
 func (q question) connection(sc *scene, f inet.Family) (capture.Connection, error) {
 	c := capture.Connection{
-		Proto: q.proto, Src: netip.AddrPortFrom(q.from.addr, q.from.port), Dst: netip.AddrPortFrom(q.to.addr, q.to.port),
-		In: q.in, Out: q.out, Mark: q.mark, State: q.state,
+		Proto: q.Proto, Src: netip.AddrPortFrom(q.From.Addr, q.From.Port), Dst: netip.AddrPortFrom(q.To.Addr, q.To.Port),
+		In: q.In, Out: q.Out, Mark: q.Mark, State: q.State,
 	}
 	if !c.Dst.Addr().IsValid() {
-		c.Dst = netip.AddrPortFrom(sc.pod(f), q.to.port)
+		c.Dst = netip.AddrPortFrom(sc.pod(f), q.To.Port)
 	}
-	if q.to.port == 0 {
+	if q.To.Port == 0 {
 		sc.doubts = append(sc.doubts, "--to names no port: rules for ports do not meet the connection")
 	}
 	if q.outside(sc) {
 		return q.fromOutside(sc, f, c)
 	}
 	if c.In != "" {
-		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.in)
+		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.In)
 	}
-	sc.takeForOwn(q.from.addr)
+	sc.takeForOwn(q.From.Addr)
 	c.Owner = q.owner(sc.config)
 	return c, nil
 }
 
 // fromOutside completes a connection that comes in.
 func (q question) fromOutside(sc *scene, f inet.Family, c capture.Connection) (capture.Connection, error) {
-	if q.out != "" {
-		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.out)
+	if q.Out != "" {
+		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.Out)
 	}
-	if q.in == "lo" {
+	if q.In == "lo" {
 		return c, errors.New("by --in lo comes what a process of the pod sends: ask with --uid, or without --in")
 	}
-	if !slices.ContainsFunc(sc.config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.in) }) {
+	if !slices.ContainsFunc(sc.config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
 		sc.takeForOwn(c.Dst.Addr())
 	}
 	if !c.Src.Addr().IsValid() {
-		c.Src = netip.AddrPortFrom(peer[f], q.from.port)
+		c.Src = netip.AddrPortFrom(peer[f], q.From.Port)
 	}
 	if c.In == "" {
 		c.In, _ = sc.route(c.Src.Addr())
@@ -218,28 +81,28 @@ func (q question) fromOutside(sc *scene, f inet.Family, c capture.Connection) (c
 // outside tells whether the connection comes from outside: it is said to come in
 // by an interface, or to come from an address that is not the pod's.
 func (q question) outside(sc *scene) bool {
-	if q.uid != nil || q.gid != nil {
+	if q.UID != nil || q.GID != nil {
 		return false
 	}
-	return q.in != "" || q.from.addr.IsValid() && !sc.isOwn(q.from.addr)
+	return q.In != "" || q.From.Addr.IsValid() && !sc.isOwn(q.From.Addr)
 }
 
 // owner is who opens a connection in the pod: who is named, the proxy where the
 // source is that of its connections to the app, else an app.
 func (q question) owner(c capture.Config) *iptables.Owner {
-	if q.uid == nil && q.gid == nil {
-		if isPassthrough(q.from.addr) {
+	if q.UID == nil && q.GID == nil {
+		if isPassthrough(q.From.Addr) {
 			proxy := proxyOwner(c)
 			return &proxy
 		}
 		return &iptables.Owner{UID: appID, GID: appID}
 	}
 	o := &iptables.Owner{UID: appID}
-	if q.uid != nil {
-		o.UID, o.GID = *q.uid, *q.uid
+	if q.UID != nil {
+		o.UID, o.GID = *q.UID, *q.UID
 	}
-	if q.gid != nil {
-		o.GID = *q.gid
+	if q.GID != nil {
+		o.GID = *q.GID
 	}
 	return o
 }

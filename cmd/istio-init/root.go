@@ -11,7 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"istio-init/cmd/istio-init/options"
 )
 
 // A process is what the program gets from the system.
@@ -117,7 +118,7 @@ rules into the new ones. With --dry-run nothing is touched: the rules are printe
 as iptables-save and ip6tables-save would print them.`,
 		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
   istio-init apply -i '*' -b '*' --dry-run`,
-	}, allOptions, runApply)
+	}, options.Apply, runApply)
 }
 
 func newClean(p process) *cobra.Command {
@@ -131,44 +132,39 @@ accepted, since scripts pass them, and mean nothing here. With --dry-run the
 change is printed as input for iptables-restore and not made.`,
 		Example: `  istio-init clean
   istio-init clean --network-namespace /proc/4711/ns/net`,
-	}, cleanOptions, runClean)
+	}, options.Clean, runClean)
 }
 
-// newRuleCommand makes a command that takes options of its own, and those of all
-// commands, from flags, environment and a configuration file, and can print
-// which of them count. meant selects the options that mean something to it; the
-// others are accepted.
-func newRuleCommand(p process, cmd *cobra.Command, meant func(*option) bool, run func(*invocation) error, own ...*option) *cobra.Command {
-	cmd.Args = noArguments
-	flags := defineFlags(cmd.Flags(), slices.Concat(own, options), meant)
+// newRuleCommand makes a command that takes options from flags, environment and a
+// configuration file, and can print which of them count.
+func newRuleCommand(p process, cmd *cobra.Command, takes options.Command, run func(*invocation) error) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return options.NoArguments(cmd.Flags(), args) }
+	flags := takes.Define(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
-		inFile := readConfig(inv.ctx, flags, p)
-		set, problems := parseSettings(flags, p.env, systemAccounts{}, meant)
-		action := run
-		switch {
-		case set.print != printNothing:
-			action = func(inv *invocation) error { return inv.set.printConfig(inv.stdout) }
-			set.log.target = "" // a log file would be a trace
-		case set.cleanupOnly: // whatever rules the other flags describe
-			action = runClean
-			set, problems = parseSettings(flags, p.env, systemAccounts{}, cleanOptions)
-		}
-		reserved := set.dryRun || set.print != printNothing
-		log, closeLog, err := newLogger(p, set.log, reserved)
+		set, problems := flags.Parse(inv.ctx, p.env, p.stdin)
+		reserved := set.DryRun || set.Prints()
+		log, closeLog, err := newLogger(p, set.Log, reserved)
 		if err != nil {
 			problems = append(problems, err)
-			log, closeLog, _ = newLogger(p, logSettings{}, reserved)
+			log, closeLog, _ = newLogger(p, options.Log{}, reserved)
 		}
 		defer closeLog()
-		inv.set, inv.log = set, log
-		if problems = append(inFile, problems...); len(problems) > 0 {
+		inv.set, inv.log = &set.Run, log
+		if len(problems) > 0 {
 			return refuse(log, problems)
 		}
-		for _, w := range set.warnings {
+		for _, w := range set.Warnings {
 			log.Warn(w)
 		}
-		err = action(inv)
+		switch {
+		case set.Prints():
+			err = set.Print(p.stdout)
+		case set.Clean:
+			err = runClean(inv)
+		default:
+			err = run(inv)
+		}
 		var coded *exitError
 		if err != nil && (!errors.As(err, &coded) || coded.err != nil) {
 			log.Error(err.Error())
@@ -191,22 +187,21 @@ func refuse(log *logger, problems []error) error {
 	return &loggedError{err}
 }
 
-// noArguments refuses positional arguments: what follows a boolean flag is one,
-// and "--redirect-dns false" would turn it on.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
+func newConfigSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config-schema",
+		Short: "print the JSON schema of the configuration file",
+		Long: `Print the JSON schema (draft 2020-12) of the configuration file that --config names,
+for editors and for checks before the file is used.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := options.Schema()
+			if err == nil {
+				_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+			}
+			return err
+		},
 	}
-	hint := "a boolean flag takes its value with =, as in --dry-run=false; a list is one word, as in -b 80,443"
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name == "print-config" {
-			hint = fmt.Sprintf("--%s takes its form with =, as in --%s=%s", f.Name, f.Name, printNames[1])
-		}
-		if value := f.Value.String(); strings.HasPrefix(value, "-") {
-			hint = fmt.Sprintf("--%s took %s for its value: is its own missing? An empty one is written ''", f.Name, quote(value))
-		}
-	})
-	return fmt.Errorf("unexpected argument %s: %s", quote(args[0]), hint)
 }
 
 func newVersion() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -21,14 +22,15 @@ import (
 	"istio-init/test/scenario"
 )
 
-var update = goflag.Bool("update", false, "write what is expected anew: scenarios, the flags of the README, the schema")
+var update = goflag.Bool("update", false, "write the golden sections of the scenarios anew")
 
 const testdata = "../../testdata"
 
 // A parsedScenario is a scenario as the program reads it.
 type parsedScenario struct {
 	*scenario.Scenario
-	settings *settings
+	settings *options.Run
+	warnings []string
 	config   flow.Config
 }
 
@@ -51,26 +53,26 @@ func parseScenarios(t *testing.T) (all []*parsedScenario) {
 func parseScenario(t *testing.T, s *scenario.Scenario) *parsedScenario {
 	t.Helper()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	values := defineFlags(flags, options, allOptions)
+	defined := options.Apply.Define(flags)
 	if err := flags.Parse(s.Args); err != nil {
 		t.Fatalf("%s: args: %v", s.Path, err)
 	}
-	settings, problems := parseSettings(values, s.LookupEnv, systemAccounts{}, allOptions)
+	set, problems := defined.Parse(t.Context(), s.LookupEnv, nil)
 	if len(problems) > 0 {
 		t.Fatalf("%s: %v", s.Path, errors.Join(problems...))
 	}
-	warning, err := settings.resolveDNS(func() ([]netip.Addr, error) {
+	warning, err := resolveDNS(&set.Run, func() ([]netip.Addr, error) {
 		return netutil.ParseDNSServers(strings.NewReader(s.Section("resolv.conf")))
 	})
 	if err != nil {
 		t.Fatalf("%s: %v", s.Path, err)
 	}
-	families, warnings := settings.decideFamilies(podAddrs, func() bool { return false })
-	settings.warnings = append(settings.warnings, warnings...)
+	families, warnings := decideFamilies(set.Families, set.DualStack, podAddrs, func() bool { return false })
+	warnings = append(set.Warnings, warnings...)
 	if warning != "" {
-		settings.warn("%s", warning)
+		warnings = append(warnings, warning)
 	}
-	return &parsedScenario{s, settings, flow.Config{Config: settings.config, Captured: families}}
+	return &parsedScenario{s, &set.Run, warnings, flow.Config{Config: set.Config, Captured: families}}
 }
 
 // golden compares a section with what it should be, or with -update writes it. A
@@ -104,16 +106,16 @@ func TestScenarioRulesAreTheGoldens(t *testing.T) {
 			if strings.TrimSpace(string(s.Archive.Comment)) == "" {
 				t.Error("the first line has to say why the scenario is there")
 			}
-			if err := s.settings.config.Validate(); err != nil {
+			if err := s.settings.Config.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			s.golden(t, "warnings", strings.Join(append(s.settings.warnings, ""), "\n"))
+			s.golden(t, "warnings", strings.Join(append(s.warnings, ""), "\n"))
 			for _, f := range inet.Families {
 				rs := s.config.Rules(f)
 				if err := rs.Validate(); err != nil {
 					t.Error(err)
 				}
-				s.golden(t, f.String(), previewText(rs, s.settings.route(rs)))
+				s.golden(t, f.String(), previewText(rs, routeFor(s.settings.Config, rs)))
 				checkParses(t, rs)
 			}
 			if *update {

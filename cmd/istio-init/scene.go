@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -30,13 +31,6 @@ type scene struct {
 	doubts, problems []string
 }
 
-// Where rules can be taken from.
-const (
-	rulesLive    = "live"
-	rulesPlanned = "planned"
-	rulesStdin   = "-"
-)
-
 // defaultDevice is the interface by which a pod is reached, where that cannot be
 // looked up.
 const defaultDevice = "eth0"
@@ -53,10 +47,10 @@ var (
 func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 	var sc *scene
 	var err error
-	switch from := inv.set.rulesFrom(); from {
-	case rulesLive:
+	switch from := inv.set.RulesFrom(); from {
+	case options.RulesLive:
 		sc, err = inv.liveScene(ctx)
-	case rulesPlanned:
+	case options.RulesPlanned:
 		sc, err = inv.plannedScene()
 	default:
 		sc, err = inv.dumpScene(from)
@@ -64,17 +58,17 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sc.config = capture.Configuration(sc.readings...); inv.set.rulesFrom() == rulesPlanned {
-		sc.config = inv.set.config // also what rules do not show
+	if sc.config = capture.Configuration(sc.readings...); inv.set.RulesFrom() == options.RulesPlanned {
+		sc.config = inv.set.Config // also what rules do not show
 	}
 	if sc.live {
 		err = sc.lookAtRoutes()
 	}
 	// Rules that are planned for a namespace that is named meet its connections.
-	if sc.live || inv.set.netns != "" && len(inv.set.podAddrs) == 0 && inv.set.rulesFrom() == rulesPlanned {
+	if sc.live || inv.set.NetNS != "" && len(inv.set.PodAddrs) == 0 && inv.set.RulesFrom() == options.RulesPlanned {
 		return sc, errors.Join(err, inv.lookAround(sc))
 	}
-	sc.own, sc.known = slices.Clone(inv.set.podAddrs), len(inv.set.podAddrs) > 0
+	sc.own, sc.known = slices.Clone(inv.set.PodAddrs), len(inv.set.PodAddrs) > 0
 	for _, f := range inet.Families {
 		if !slices.ContainsFunc(sc.own, f.Has) {
 			sc.own = append(sc.own, somePod[f])
@@ -86,25 +80,13 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 
 // explainRules warns of options that mean nothing where the rules are taken from.
 func (inv *invocation) explainRules() {
-	from := inv.set.rulesFrom()
-	if from == rulesLive && len(inv.set.podAddrs) > 0 {
+	from := inv.set.RulesFrom()
+	if from == options.RulesLive && len(inv.set.PodAddrs) > 0 {
 		inv.log.Warn("--pod-address means nothing: the addresses are those of the namespace")
 	}
-	if from != rulesPlanned && inv.set.describes() {
+	if from != options.RulesPlanned && inv.set.RulesGiven {
 		inv.log.Warn("the flags that describe rules mean nothing: --rules says where the rules are taken from")
 	}
-}
-
-// rulesFrom is where rules are taken from: as said, or where flags describe rules
-// from those, else from the namespace.
-func (s *settings) rulesFrom() string {
-	switch {
-	case s.rules != "":
-		return s.rules
-	case s.describes():
-		return rulesPlanned
-	}
-	return rulesLive
 }
 
 // plannedScene is the rules that the flags make.
@@ -139,10 +121,10 @@ func (inv *invocation) dumpScene(path string) (*scene, error) {
 
 // readDump reads the states of both families from a file.
 func (inv *invocation) readDump(path string) (name string, states dump, err error) {
-	if name = path; path == rulesStdin {
+	if name = path; path == options.RulesStdin {
 		name = "standard input"
 	}
-	text, err := readUntilDone(inv.ctx, name, func() ([]byte, error) { return inv.dumpText(path, name) })
+	text, err := options.ReadUntilDone(inv.ctx, name, func() ([]byte, error) { return inv.dumpText(path, name) })
 	if err != nil {
 		return name, states, fmt.Errorf("--rules: %w", err)
 	}
@@ -159,7 +141,7 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 // dumpText returns the text of a dump.
 func (inv *invocation) dumpText(path, name string) ([]byte, error) {
 	in := inv.stdin
-	if path != rulesStdin {
+	if path != options.RulesStdin {
 		file, err := os.Open(path)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := found.standing(inv.set.force)
+	k := found.standing(inv.set.Force)
 	if err := k.Unseen(); err != nil { // its rules may be anything
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -58,7 +59,7 @@ func describe(sc *scene) captureState {
 	}
 	s.Captures, s.Generation = true, sc.config.Generation.String()
 	s.Exact = sc.config.Validate() == nil && !slices.ContainsFunc(own, func(rs iptables.Ruleset) bool { return !makes(sc.config, rs) })
-	s.Arguments, s.Variables = arguments(sc.config, len(own) == len(inet.Families))
+	s.Arguments, s.Variables = options.Arguments(sc.config, len(own) == len(inet.Families))
 	for _, f := range sc.config.Facts() {
 		s.Facts = append(s.Facts, fact(f))
 	}

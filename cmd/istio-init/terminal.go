@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	"istio-init/cmd/istio-init/options"
 )
 
 // A pen writes for people: lines of a width, and colours on a terminal. The zero
@@ -16,7 +18,7 @@ const textWidth = 100
 
 // newPen makes a pen for what is written to. Colours are for terminals, unless the
 // environment says no (https://no-color.org).
-func newPen(w io.Writer, env lookupEnv) pen {
+func newPen(w io.Writer, env options.Env) pen {
 	no, _ := env("NO_COLOR")
 	term, _ := env("TERM")
 	return pen{colour: no == "" && term != "dumb" && isTerminal(w)}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	"istio-init/cmd/istio-init/options"
 )
 
 func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
@@ -21,7 +23,7 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	env := func(vars ...string) lookupEnv {
+	env := func(vars ...string) options.Env {
 		return func(name string) (string, bool) {
 			for _, v := range vars {
 				if value, ok := strings.CutPrefix(v, name+"="); ok {

@@ -1,20 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 )
 
 // runTrace tells where a connection lands, and which rule says so.
 func runTrace(inv *invocation) error {
-	q := inv.set.question
-	if q.to == (endpoint{}) {
+	q := question(inv.set.Query)
+	if q.To == (options.Endpoint{}) {
 		return errNoTarget
 	}
 	f, err := q.family()
@@ -40,7 +43,7 @@ func runTrace(inv *invocation) error {
 
 // say writes an answer in the form that was asked for.
 func (inv *invocation) say(forPrograms any, forPeople func(io.Writer) error) error {
-	if inv.set.output == outputText {
+	if inv.set.Output == options.Text {
 		return forPeople(inv.stdout)
 	}
 	text, err := asJSON(forPrograms)
@@ -51,6 +54,16 @@ func (inv *invocation) say(forPrograms any, forPeople func(io.Writer) error) err
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil
+}
+
+// asJSON is indented JSON.
+func asJSON(document any) (string, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(document)
+	return b.String(), err
 }
 
 // writeTrace writes the way of a connection for people.

@@ -20,18 +20,18 @@ const repairHint = "where a CNI plugin makes the rules, it may not have been rea
 // validate proves the rules by connections, in the network namespace of the calling
 // thread. Scripts look for its first words and its last.
 func (inv *invocation) validate(ctx context.Context) error {
-	if inv.set.config.Mode == capture.None {
+	if inv.set.Config.Mode == capture.None {
 		inv.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, inv.set.probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, inv.set.ProbeTimeout)
 	defer cancel()
 	plans, err := inv.plans(ctx)
 	if err != nil {
 		return &exitError{exitUnproved, fmt.Errorf("validate the rules: %w", err)}
 	}
 	inv.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
-		namedField("timeout", inv.set.probeTimeout))
+		namedField("timeout", inv.set.ProbeTimeout))
 	results := selftest.Run(ctx, plans...)
 	byTheRules := inv.byTheRules(results)
 	for _, r := range results {
@@ -50,7 +50,7 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inv.set.skipApply { // else they were shown before
+	if inv.set.SkipApply { // else they were shown before
 		for _, w := range warnings {
 			inv.log.Warn(w)
 		}
@@ -68,7 +68,7 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 	var plans []selftest.Plan
 	for _, f := range families {
 		here := selftest.Site{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
-		plans = append(plans, selftest.Prepare(inv.set.config, f, inv.set.probePort, here))
+		plans = append(plans, selftest.Prepare(inv.set.Config, f, inv.set.ProbePort, here))
 	}
 	return plans, nil
 }
@@ -90,7 +90,7 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 	if !slices.ContainsFunc(results, func(r selftest.Result) bool { return r.Outcome == selftest.Failed }) {
 		return nothing
 	}
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.timeout) // the validation may have used up its own time
+	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout) // the validation may have used up its own time
 	defer cancel()
 	sc, err := inv.liveScene(ctx)
 	if err == nil {
@@ -101,8 +101,8 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 		return nothing
 	}
 	return func(p selftest.Probe) string {
-		site := capture.Site{Route: sc.route, Proxy: proxyOwner(inv.set.config)}
-		legs := sc.readings[p.Family].Journey(inv.set.config, site, capture.Connection{
+		site := capture.Site{Route: sc.route, Proxy: proxyOwner(inv.set.Config)}
+		legs := sc.readings[p.Family].Journey(inv.set.Config, site, capture.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
 		return outcomeText(legs[0])

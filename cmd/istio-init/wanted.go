@@ -12,14 +12,14 @@ import (
 
 // complete takes what the configuration needs of the machine besides the input.
 func (inv *invocation) complete() error {
-	warning, err := inv.set.resolveDNS(func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
+	warning, err := resolveDNS(inv.set, func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
 	if err != nil {
 		return err
 	}
 	if warning != "" {
 		inv.log.Warn(warning)
 	}
-	if err := inv.set.config.Validate(); err != nil {
+	if err := inv.set.Config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
 	return nil
@@ -39,7 +39,7 @@ func (inv *invocation) families() (families []inet.Family, warnings []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	families, warnings = inv.set.decideFamilies(addrs, netutil.IPv6Off)
+	families, warnings = decideFamilies(inv.set.Families, inv.set.DualStack, addrs, netutil.IPv6Off)
 	return families, warnings, nil
 }
 
@@ -58,12 +58,12 @@ func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
 		want[f].Family = f
 	}
 	for _, f := range families {
-		want[f] = capture.Rules(inv.set.config, f)
+		want[f] = capture.Rules(inv.set.Config, f)
 		if err := want[f].Validate(); err != nil {
 			return nil, fmt.Errorf("bug in the rules for %s: %w", f, err)
 		}
-		if len(want[f].Tables) == 0 && inv.set.config.Mode != capture.None {
-			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.config.Generation))
+		if len(want[f].Tables) == 0 && inv.set.Config.Mode != capture.None {
+			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.Config.Generation))
 		}
 	}
 	return want, nil

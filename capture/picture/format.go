@@ -1,0 +1,95 @@
+package picture
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+)
+
+// A Format is a notation for rules. The zero value is that of iptables-save.
+type Format uint8
+
+// The formats.
+const (
+	Save Format = iota
+	Tree
+	Table
+	JSON
+	Dot
+	Mermaid
+)
+
+// Formats are all formats, in the order of the help text.
+var Formats = [...]Format{Save, Tree, Table, JSON, Dot, Mermaid}
+
+var formatNames = [...]string{"save", "tree", "table", "json", "dot", "mermaid"}
+
+// String returns the name that UnmarshalText takes.
+func (f Format) String() string { return formatNames[f] }
+
+// MarshalText is the inverse of UnmarshalText.
+func (f Format) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText takes the name of a format.
+func (f *Format) UnmarshalText(text []byte) error {
+	i := slices.Index(formatNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("is not one of %s", strings.Join(formatNames[:], ", "))
+	}
+	*f = Format(i)
+	return nil
+}
+
+// A Terminal describes where the formats tree and table are shown. The zero value
+// is a file.
+type Terminal struct {
+	Width  int  // in columns; zero: 100, and never less than 60
+	Colour bool // with ANSI colours
+}
+
+const (
+	defaultWidth = 100
+	minWidth     = 60
+)
+
+func (t Terminal) width() int {
+	if t.Width == 0 {
+		return defaultWidth
+	}
+	return max(t.Width, minWidth)
+}
+
+// Draw returns the rules of readings, at most one of each family. The text ends
+// with a line break; it is "" where the format has nothing to show.
+func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
+	switch format {
+	case Tree:
+		return drawTree(on, views(readings))
+	case Table:
+		return drawTable(on, views(readings))
+	case JSON:
+		return drawJSON(readings)
+	case Dot:
+		return drawDot(views(readings))
+	case Mermaid:
+		return drawMermaid(views(readings))
+	case Save:
+	}
+	return drawSave(readings)
+}
+
+// drawSave prints rules as iptables-save does, under the name of the program of
+// each family.
+func drawSave(readings []*capture.Reading) string {
+	var b strings.Builder
+	for _, r := range readings {
+		if r != nil && len(r.Rules.Tables) > 0 {
+			fmt.Fprintf(&b, "# %s\n", iptables.SaveTool(r.Rules.Family))
+			b.WriteString(r.Rules.String())
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,184 @@
+package options
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxConfigBytes bounds a configuration file: as much as a ConfigMap holds.
+const maxConfigBytes = 1 << 20
+
+// standardInput is the name of the configuration file that is the standard input.
+const standardInput = "-"
+
+// readConfig puts what the configuration file says into the values, when the
+// command line or the environment names a file. It returns every problem with the
+// form of the file; whether a value is right is seen with those from elsewhere.
+func readConfig(ctx context.Context, values []*flagValue, env Env, stdin io.Reader) []error {
+	var named setting
+	var set Parsed
+	for _, f := range values {
+		if f.option.long == "config" {
+			named = f.given(env, &set)
+		}
+	}
+	if named.text == "" || named.option.set(&set, named.text) != nil {
+		return nil // a bad name is told with all other values
+	}
+	text, err := readFile(ctx, named.text, stdin)
+	if err != nil {
+		return []error{named.refused(err)}
+	}
+	const most = 20
+	file := configFile{name: placeName(named.text), values: values, problems: few{most: most}}
+	document, err := parseConfig(text)
+	if err != nil {
+		return []error{named.refused(fmt.Errorf("%s: %w", file.name, err))}
+	}
+	file.read(document)
+	return file.problems.all()
+}
+
+// readFile reads a file that may be a pipe, on which one waits, or endless.
+func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
+	return ReadUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
+}
+
+// ReadUntilDone calls read, which may wait for ever, until the context ends.
+func ReadUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := read()
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
+	}
+}
+
+func readBounded(path string, stdin io.Reader) ([]byte, error) {
+	if path != standardInput {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, shortPath(err)
+		}
+		defer file.Close()
+		stdin = file
+	}
+	text, err := io.ReadAll(io.LimitReader(stdin, maxConfigBytes+1))
+	switch {
+	case err != nil:
+		return nil, shortPath(err)
+	case len(text) > maxConfigBytes:
+		return nil, fmt.Errorf("%s has more than %d bytes", placeName(path), maxConfigBytes)
+	}
+	return text, nil
+}
+
+// shortPath is an error of a file whose name can be read also when it is long.
+func shortPath(err error) error {
+	var failed *os.PathError
+	if errors.As(err, &failed) {
+		return fmt.Errorf("%s %s: %w", failed.Op, placeName(failed.Path), failed.Err)
+	}
+	return err
+}
+
+// placeName is how messages and comments call a configuration file.
+func placeName(path string) string {
+	const most = 60
+	switch {
+	case path == standardInput:
+		return "stdin"
+	case len(path) > most:
+		path = "..." + path[len(path)-most:]
+	}
+	if plain := strconv.QuoteToASCII(path); strings.Contains(path, " ") || plain != `"`+path+`"` {
+		return plain
+	}
+	return path
+}
+
+// A configFile is a configuration file as it is read: what it says goes to the
+// values.
+type configFile struct {
+	name     string
+	values   []*flagValue
+	problems few
+}
+
+// read takes the document of the file; nil is that of an empty one.
+func (c *configFile) read(document *yaml.Node) {
+	switch {
+	case document == nil || document.Tag == "!!null":
+		return
+	case document.Kind != yaml.MappingNode:
+		c.problem(document, "%s is not a mapping of options to values", kindName(document))
+		return
+	}
+	lines := map[string]int{}
+	for i := 0; i+1 < len(document.Content); i += 2 {
+		key, value := document.Content[i], document.Content[i+1]
+		first, twice := lines[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			c.problem(key, "%s cannot name an option", kindName(key))
+		case twice:
+			c.problem(key, "%s is there twice, first on line %d", quote(key.Value), first)
+		default:
+			lines[key.Value] = key.Line
+			c.option(key, value)
+		}
+	}
+}
+
+// option takes one line of the file.
+func (c *configFile) option(key, value *yaml.Node) {
+	f := c.find(key.Value)
+	if f == nil {
+		near := ""
+		if !c.problems.full() {
+			near = suggestion(key.Value)
+		}
+		c.problem(key, "%s is not an option%s", quote(key.Value), near)
+		return
+	}
+	from := origin{byFile, fmt.Sprintf("%s line %d", c.name, key.Line)}
+	text, err := fileText(f.option, value)
+	if err != nil {
+		c.problems.add(setting{option: f.option, from: from}.refused(err))
+		if value.Kind != yaml.SequenceNode || !f.option.form.list {
+			return
+		} // else the elements that are left may be wrong too
+	}
+	f.inFile, f.file = from, text
+}
+
+// find returns the value of the option that a key names; nil when there is none.
+func (c *configFile) find(key string) *flagValue {
+	for _, f := range c.values {
+		if f.option.inFile() && f.option.key() == key {
+			return f
+		}
+	}
+	return nil
+}
+
+func (c *configFile) problem(at *yaml.Node, format string, args ...any) {
+	c.problems.add(fmt.Errorf("%s line %d: %s; it takes %s", c.name, at.Line, fmt.Sprintf(format, args...),
+		"each option once, by the long name of its flag without --, or by its variable where it has no flag"))
+}

@@ -1,0 +1,162 @@
+package options
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"istio-init/capture"
+	"istio-init/capture/picture"
+	"istio-init/iptables"
+)
+
+// A Run is what the user asked for, in types.
+type Run struct {
+	Config    capture.Config
+	Families  FamilyChoice
+	DualStack bool // with AutoFamilies: IPv6 wherever there is an address
+	// RedirectDNS captures DNS queries: those to the servers of the namespace, or with
+	// CaptureAllDNS all. Config.DNS is empty until the servers are known.
+	RedirectDNS   bool
+	CaptureAllDNS bool
+
+	DryRun     bool
+	DryRunFile string // also gets what a dry run prints; "": none
+	Clean      bool   // remove the rules, whatever the other options say
+	SkipApply  bool
+	CNIMode    bool
+	NetNS      string            // a path or a name; "": the current one
+	Force      *iptables.Variant // nil: the one that fits
+	AllowHost  bool              // the network namespace may be that of a machine
+	Timeout    time.Duration     // of everything that is done to the kernel
+
+	RunValidation bool
+	ProbePort     uint16
+	ProbeTimeout  time.Duration
+
+	// Of the commands that change nothing.
+	Query    Query
+	Rules    string       // where the rules are taken from; "": see RulesFrom
+	PodAddrs []netip.Addr // of the pod, where they are not read from a namespace
+	Output   Output
+	Picture  picture.Format // in which rules are shown
+
+	// RulesGiven tells whether a flag or a file says which rules are meant. The
+	// environment alone does not: it is often that of the pod.
+	RulesGiven bool
+	Log        Log
+}
+
+// Parsed is a Run with what is known of its options.
+type Parsed struct {
+	Run
+	// Warnings are what the user should know about the input: which options have no
+	// effect, and which do something else than it seems.
+	Warnings []string
+
+	nativeNFT  bool
+	configFile string
+	print      printForm // zero: the options are used and not printed
+	accounts   accounts  // who is who, for names among ids
+
+	// What is read once all of the input is known.
+	envoyUser     string
+	groupsExclude []iptables.IDRange
+
+	// effective are the options that mean something to the command, in the order
+	// of the table, each with the value that counts.
+	effective []setting
+}
+
+func (s *Parsed) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
+}
+
+// parseSettings turns flags, environment and configuration file into types: a flag
+// wins over the environment, that over the file, that over the default. It returns
+// every problem there is; then the settings are not to be used. meant selects the
+// options to look at.
+func parseSettings(flags []*flagValue, env Env, who accounts, meant func(*option) bool) (*Parsed, []error) {
+	s := &Parsed{accounts: who, effective: make([]setting, 0, len(flags))}
+	var problems []error
+	for _, f := range flags {
+		given := f.given(env, s)
+		switch o := f.option; {
+		case o.group == groupRemoved && given.from.kind != byDefault:
+			name := o.name(given.from)
+			if given.from.kind == byFlag {
+				name = given.from.text
+			}
+			s.warn("%s is of older releases and means nothing: %s", name, o.help)
+		case o.group == groupRemoved || !o.means(meant):
+		default:
+			s.effective = append(s.effective, given)
+			if err := o.set(s, given.text); err != nil {
+				problems = append(problems, given.refused(err))
+			}
+		}
+	}
+	if meant(&option{group: groupRules}) {
+		problems = append(problems, s.resolve()...)
+		s.explainInput()
+	}
+	s.RulesGiven = s.describesRules()
+	return s, problems
+}
+
+// describesRules tells whether a flag or a file says which rules are meant.
+func (s *Parsed) describesRules() bool {
+	return slices.ContainsFunc(s.effective, func(v setting) bool {
+		return v.option.group == groupRules && (v.from.kind == byFlag || v.from.kind == byFile)
+	})
+}
+
+// of returns the setting of an option that the command knows.
+func (s *Parsed) of(key string) *setting {
+	for i := range s.effective {
+		if s.effective[i].option.key() == key {
+			return &s.effective[i]
+		}
+	}
+	panic("bug: " + key + " is not an option of this command")
+}
+
+// An Env returns a variable of the environment, and whether it is set.
+type Env func(string) (string, bool)
+
+// given returns the value of an option that wins, and where it comes from.
+func (f *flagValue) given(env Env, s *Parsed) setting {
+	if f.changed {
+		return setting{f.option, f.value, origin{byFlag, "--" + f.option.long}}
+	}
+	if value, name := f.option.fromEnvironment(env, s); name != "" {
+		return setting{f.option, value, origin{byEnv, name}}
+	}
+	if f.inFile.kind == byFile {
+		return setting{f.option, f.file, f.inFile}
+	}
+	for _, name := range f.option.env {
+		if _, ok := env(name); ok && f.option.warnEmpty != "" {
+			s.warn("env %s is empty: %s", name, f.option.warnEmpty)
+		}
+	}
+	return setting{option: f.option, text: f.option.def}
+}
+
+// fromEnvironment returns the value of the last variable of an option that is
+// set, and its name. A variable that is empty is not set: that is how an unused
+// one looks in a pod. Two variables that disagree are worth a warning.
+func (o *option) fromEnvironment(env Env, s *Parsed) (value, source string) {
+	for _, name := range o.env {
+		v, ok := env(name)
+		if !ok || v == "" {
+			continue
+		}
+		if source != "" && v != value {
+			s.warn("env %s=%s wins over env %s=%s", name, quote(v), source, quote(value))
+		}
+		value, source = v, name
+	}
+	return value, source
+}

@@ -1,0 +1,167 @@
+package options
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"istio-init/iptables"
+)
+
+// A Query is one connection, as trace is asked of it. What is zero was not given.
+type Query struct {
+	UID, GID *uint32
+	From, To Endpoint
+	In, Out  string
+	Proto    iptables.Proto
+	Mark     uint32
+	State    iptables.States
+}
+
+// An Endpoint is an address, a port, or both.
+type Endpoint struct {
+	Addr netip.Addr
+	Port uint16
+}
+
+// endpointValue reads ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT.
+func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		w, err := word(v)
+		if err != nil || w == "" {
+			return err
+		}
+		e := target(s)
+		if digits, ok := strings.CutPrefix(w, ":"); ok && !strings.Contains(digits, ":") {
+			e.Port, err = onePort(digits)
+			return err
+		}
+		if addr, err := netip.ParseAddr(withoutBrackets(w)); err == nil {
+			e.Addr = addr
+		} else if both, err := netip.ParseAddrPort(w); err == nil && both.Port() > 0 {
+			e.Addr, e.Port = both.Addr(), both.Port()
+		} else {
+			return bad(v, "is neither an address nor one with a port: names are not looked up")
+		}
+		if e.Addr.Zone() != "" || e.Addr.Is4In6() {
+			return bad(v, "is not an address that rules know")
+		}
+		return nil
+	}
+}
+
+// withoutBrackets takes the brackets away in which an IPv6 address may stand.
+func withoutBrackets(v string) string {
+	if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
+		return inner[:len(inner)-1]
+	}
+	return v
+}
+
+func onePort(digits string) (uint16, error) {
+	if digits == "" {
+		return 0, bad(":", "has no port")
+	}
+	r, err := parsePort(digits)
+	if err == nil && !r.Single() {
+		err = bad(digits, "is a range, where one port is wanted")
+	}
+	return r.Lo, err
+}
+
+// ownerValue reads one user or group, by id or by name.
+func ownerValue(target func(*Parsed) **uint32, kind string, lookup func(*Parsed) func(string) (string, error)) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		w, err := word(v)
+		if err != nil || w == "" {
+			return err
+		}
+		id, err := parseID(w, kind, lookup(s))
+		if err == nil && id.Lo != id.Hi {
+			err = bad(v, "is a range, where one id is wanted")
+		}
+		*target(s) = &id.Lo
+		return err
+	}
+}
+
+func linkName(target func(*Parsed) *string) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		var i iptables.Interface
+		w, err := word(v)
+		if err != nil || w == "" {
+			return err
+		}
+		if err := i.UnmarshalText([]byte(w)); err != nil {
+			return bad(v, "%v", err)
+		}
+		if strings.HasSuffix(w, "+") {
+			return bad(v, "is a pattern, where one interface is wanted")
+		}
+		*target(s) = w
+		return nil
+	}
+}
+
+func protocol(s *Parsed, v string) error {
+	for _, p := range []iptables.Proto{iptables.TCP, iptables.UDP} {
+		if strings.EqualFold(v, p.String()) {
+			s.Query.Proto = p
+			return nil
+		}
+	}
+	return bad(v, "is not a protocol")
+}
+
+// packetMark takes 0, which every packet has that nobody marked.
+func packetMark(s *Parsed, v string) error {
+	n, err := strconv.ParseUint(strings.TrimSpace(v), 0, 32)
+	if err != nil {
+		return bad(v, "is not a mark")
+	}
+	s.Query.Mark = uint32(n)
+	return nil
+}
+
+// connectionStates are the states that a connection can be asked of in.
+var connectionStates = []iptables.States{iptables.New, iptables.Established, iptables.Related, iptables.Invalid}
+
+func connectionState(s *Parsed, v string) error {
+	for _, state := range connectionStates {
+		if strings.EqualFold(v, state.String()) {
+			s.Query.State = state
+			return nil
+		}
+	}
+	return bad(v, "is not a state of a connection")
+}
+
+func podAddresses(s *Parsed, v string) (err error) {
+	s.PodAddrs, err = list(v, func(v string) (netip.Addr, error) {
+		a, err := netip.ParseAddr(v)
+		if err != nil || a.Zone() != "" || a.Is4In6() {
+			return a, bad(v, "is not an address")
+		}
+		return a, nil
+	})
+	return err
+}
+
+// The words of --rules.
+const (
+	RulesLive    = "live"
+	RulesPlanned = "planned"
+	RulesStdin   = "-"
+)
+
+// RulesFrom is where rules are taken from: as said, or where flags describe rules
+// from those, else from the namespace.
+func (r *Run) RulesFrom() string {
+	switch {
+	case r.Rules != "":
+		return r.Rules
+	case r.RulesGiven:
+		return RulesPlanned
+	}
+	return RulesLive
+}

@@ -1,0 +1,72 @@
+package options
+
+import (
+	goflag "flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = goflag.Bool("update", false, "write what is expected anew: the flags of the README, the schema")
+
+// TestReadmeFlagsAreThoseOfTheProgram keeps the table of flags in the README that
+// of the option table.
+func TestReadmeFlagsAreThoseOfTheProgram(t *testing.T) {
+	const path = "../../../README.md"
+	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init/options -run Readme -update` -->\n", "<!-- end of flags -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	got, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for the flags: %q ... %q", path, begin, end)
+	}
+	want := flagsTable()
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the flags of %s (-want +got; -update writes them anew):\n%s", path, diff)
+	}
+}
+
+// flagsTable is the option table in Markdown.
+func flagsTable() string {
+	var b strings.Builder
+	b.WriteString("| flag | environment | default | takes | what it does |\n|---|---|---|---|---|\n")
+	for _, o := range options {
+		if o.group == groupRemoved {
+			continue
+		}
+		var flags []string
+		if o.long != "" {
+			flags = append(flags, "`--"+o.long+"`")
+		}
+		if o.short != "" {
+			flags = append(flags, "`-"+o.short+"`")
+		}
+		def := ""
+		if o.def != "" {
+			def = "`" + o.def + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.Join(flags, " "),
+			strings.Join(code(o.env), " "), def, strings.ReplaceAll(o.form.text, "*", "`*`"), strings.ReplaceAll(o.help, "*", `\*`))
+	}
+	return b.String()
+}
+
+func code(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, "`"+n+"`")
+	}
+	return out
+}

@@ -1,0 +1,264 @@
+package options
+
+import (
+	"strconv"
+
+	"istio-init/capture"
+)
+
+// options is the option table. Names, aliases and defaults are Istio's.
+var options = []*option{
+	{
+		long: "envoy-port", short: "p", env: []string{"ENVOY_PORT"}, def: strconv.Itoa(capture.DefaultProxyPort), form: formPort,
+		help: "port of the proxy for outbound connections",
+		set:  port(func(s *Parsed) *uint16 { return &s.Config.ProxyPort }),
+	},
+	{
+		long: "inbound-capture-port", short: "z", env: []string{"INBOUND_CAPTURE_PORT"}, def: strconv.Itoa(capture.DefaultInboundPort), form: formPort,
+		help: "port of the proxy for inbound connections",
+		set:  port(func(s *Parsed) *uint16 { return &s.Config.InboundPort }),
+	},
+	{
+		long: "inbound-tunnel-port", short: "e", env: []string{"INBOUND_TUNNEL_PORT"}, def: strconv.Itoa(capture.DefaultTunnelPort), form: formPort,
+		help: "port of the proxy for HBONE tunnels, never redirected",
+		set:  port(func(s *Parsed) *uint16 { return &s.Config.TunnelPort }),
+	},
+	{
+		long: "proxy-uid", short: "u", env: []string{"PROXY_UID"}, form: formIDs,
+		help: "users whose traffic is the proxy's own; by default the user that ENVOY_USER names, else " + strconv.Itoa(capture.DefaultProxyID),
+		set:  resolved,
+	},
+	{
+		long: "proxy-gid", short: "g", env: []string{"PROXY_GID"}, form: formIDs,
+		help: "groups whose traffic is the proxy's own; by default those of --proxy-uid",
+		set:  resolved,
+	},
+	{
+		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: formMode,
+		help: "how inbound connections reach the proxy; with NONE nothing is captured",
+		set:  mode,
+	},
+	{
+		long: "istio-inbound-ports", short: "b", env: []string{"ISTIO_INBOUND_PORTS"}, form: formAllPorts,
+		help: "ports of the pod whose inbound connections are captured; none by default",
+		set:  inboundPorts,
+	},
+	{
+		long: "istio-local-exclude-ports", short: "d", env: []string{"ISTIO_LOCAL_EXCLUDE_PORTS"}, form: formPorts,
+		help: "ports of the pod that are left alone; counts only with -b '*'",
+		set:  inboundExcludePorts,
+	},
+	{
+		long: "istio-exclude-interfaces", short: "c", env: []string{"ISTIO_EXCLUDE_INTERFACES"}, form: formLinks,
+		help: "interfaces through which traffic is left alone, both ways",
+		set:  links(func(s *Parsed) *linkList { return &s.Config.ExcludeInterfaces }),
+	},
+	{
+		long: "istio-service-cidr", short: "i", env: []string{"ISTIO_SERVICE_CIDR"}, form: formAllCIDRs,
+		help: "destinations whose outbound connections are captured; none by default",
+		set:  outboundCIDRs,
+	},
+	{
+		long: "istio-service-exclude-cidr", short: "x", env: []string{"ISTIO_SERVICE_EXCLUDE_CIDR"}, form: formCIDRs,
+		help: "destinations that are left alone, also within those of -i",
+		set:  outboundExcludeCIDRs,
+	},
+	{
+		long: "istio-outbound-ports", short: "q", env: []string{"ISTIO_OUTBOUND_PORTS"}, form: formPorts,
+		help: "ports whose outbound connections are captured besides the destinations of -i",
+		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundPorts }),
+	},
+	{
+		long: "istio-local-outbound-ports-exclude", short: "o", env: []string{"ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"}, form: formPorts,
+		help: "ports whose outbound connections are left alone, also those of the proxy",
+		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundExcludePorts }),
+	},
+	{
+		long: "kube-virt-interfaces", short: "k", env: []string{"KUBE_VIRT_INTERFACES"}, form: formLinks,
+		help: "interfaces of virtual machines: what comes in there is outbound, to the destinations of -i",
+		set:  links(func(s *Parsed) *linkList { return &s.Config.VirtualInterfaces }),
+	},
+	{
+		long: "istio-inbound-tproxy-mark", short: "t", env: []string{"ISTIO_INBOUND_TPROXY_MARK"}, def: strconv.Itoa(capture.DefaultTProxyMark), form: formNumber,
+		help: "mark of inbound packets in TPROXY mode",
+		set:  number(func(s *Parsed) *uint32 { return &s.Config.TProxyMark }),
+	},
+	{
+		long: "istio-inbound-tproxy-route-table", short: "r", env: []string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, def: strconv.Itoa(capture.DefaultTProxyTable), form: formNumber,
+		help: "routing table of inbound packets in TPROXY mode",
+		set:  routeTable,
+	},
+	{
+		long: "redirect-dns", env: []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, def: "false", form: formBool, boolean: true,
+		help: "capture look-ups of the name servers of /etc/resolv.conf",
+		set:  flag(func(s *Parsed) *bool { return &s.RedirectDNS }),
+	},
+	{
+		long: "capture-all-dns", env: []string{"CAPTURE_ALL_DNS"}, def: "false", form: formBool, boolean: true,
+		help: "with --redirect-dns: capture all look-ups, whatever the server",
+		set:  flag(func(s *Parsed) *bool { return &s.CaptureAllDNS }),
+	},
+	{
+		long: "drop-invalid", env: []string{"DROP_INVALID", "INVALID_DROP"}, def: "false", form: formBool, boolean: true,
+		help: "drop incoming packets that fit no connection",
+		set:  flag(func(s *Parsed) *bool { return &s.Config.DropInvalid }),
+	},
+	{
+		long: "dual-stack", env: []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, def: "false", form: formBool, boolean: true,
+		help: "capture IPv6 wherever the pod has an IPv6 address, not only where it comes first",
+		set:  flag(func(s *Parsed) *bool { return &s.DualStack }),
+	},
+	{
+		long: "ip-family", env: []string{"ISTIO_INIT_IP_FAMILY"}, def: "auto", form: formFamilies,
+		help: "families to capture; auto looks at the addresses of the namespace, as Istio does",
+		set:  ipFamily,
+	},
+	{
+		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: capture.Current.String(), form: formGeneration,
+		help: "the Istio release whose rules are wanted, line for line",
+		set:  text(func(s *Parsed) textUnmarshaler { return &s.Config.Generation }),
+	},
+	{
+		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, def: "*", form: formAllGroups,
+		help:      "groups whose processes are captured",
+		warnEmpty: emptyOwnerGroups,
+		set:       ownerGroups,
+	},
+	{
+		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formGroups,
+		help: "groups whose processes are left alone; counts only while all groups are captured",
+		set:  ownerGroupsExclude,
+	},
+	{
+		env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, def: "127.0.0.1/32", form: formLoopback,
+		help: "IPv4 destinations that count as the pod itself",
+		set:  loopback,
+	},
+	{
+		env: []string{"ENVOY_USER"}, def: capture.DefaultProxyUser, form: formUser,
+		help: "user of the proxy, where --proxy-uid is not given",
+		set:  func(s *Parsed, v string) error { s.envoyUser = v; return nil },
+	},
+	{
+		long: "dry-run", short: "n", env: []string{"DRY_RUN"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		help: "touch nothing, print what would be done: rules as iptables-save prints them",
+		set:  flag(func(s *Parsed) *bool { return &s.DryRun }),
+	},
+	{
+		env: []string{"DRY_RUN_FILE_PATH"}, form: formPath, group: groupRun,
+		help: "file that a dry run also appends its output to",
+		set:  path(func(s *Parsed) *string { return &s.DryRunFile }),
+	},
+	{
+		long: "network-namespace", env: []string{"NETWORK_NAMESPACE"}, form: formNetNS, group: groupRun,
+		help: "network namespace to work in; by default the current one",
+		set:  path(func(s *Parsed) *string { return &s.NetNS }),
+	},
+	{
+		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: formVariant, group: groupApply,
+		help: "variant of iptables to use, whatever the namespace holds",
+		set:  forceBinary,
+	},
+	{
+		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "accepted; the rules are made by the nft variant of iptables",
+		set:  flag(func(s *Parsed) *bool { return &s.nativeNFT }),
+	},
+	{
+		long: "cni-mode", env: []string{"CNI_MODE"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		help: "called from the node, on its file system",
+		set:  flag(func(s *Parsed) *bool { return &s.CNIMode }),
+	},
+	{
+		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "work also in the network namespace of a machine, as on a VM of the mesh",
+		set:  flag(func(s *Parsed) *bool { return &s.AllowHost }),
+	},
+	{
+		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: formDuration, group: groupRun,
+		help: "how long a run may take",
+		set:  duration(func(s *Parsed) *durationValue { return &s.Timeout }),
+	},
+	{
+		long: "cleanup-only", env: []string{"CLEANUP_ONLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "remove the rules, as the command clean does",
+		set:  flag(func(s *Parsed) *bool { return &s.Clean }),
+	},
+	{
+		long: "skip-rule-apply", env: []string{"SKIP_RULE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		help: "change nothing, install or remove",
+		set:  flag(func(s *Parsed) *bool { return &s.SkipApply }),
+	},
+	{
+		long: "reconcile", env: []string{"RECONCILE"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "accepted; every run turns what is there into what is wanted",
+		set:  flag(nil),
+	},
+	{
+		long: "force-apply", env: []string{"FORCE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "accepted; a run that finds everything in order writes nothing",
+		set:  flag(nil),
+	},
+	{
+		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		help: "prove the rules by connections, after they are installed or with --skip-rule-apply",
+		set:  flag(func(s *Parsed) *bool { return &s.RunValidation }),
+	},
+	{
+		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: strconv.Itoa(capture.DefaultProbePort), form: formPort, group: groupApply,
+		help: "port that the validation connects to where no other is meant",
+		set:  port(func(s *Parsed) *uint16 { return &s.ProbePort }),
+	},
+	{
+		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: formWait, group: groupApply,
+		help: "how long the validation may take",
+		set:  duration(func(s *Parsed) *durationValue { return &s.ProbeTimeout }),
+	},
+	{
+		long: "config", env: []string{"ISTIO_INIT_CONFIG"}, form: formConfig, group: groupInput,
+		help: "file with options by their long names, over which flags and environment win",
+		set:  path(func(s *Parsed) *string { return &s.configFile }),
+	},
+	{
+		long: "print-config", bare: "text", form: formPrint, group: groupInput,
+		help: "touch nothing, print which value counts for each option and where it comes from",
+		set:  printConfigAs,
+	},
+	{
+		long: "log_output_level", def: "info", form: formLevel, group: groupLog,
+		help: "least severe log line that is shown",
+		set:  logLevel,
+	},
+	{
+		long: "log_as_json", def: "false", form: formBool, boolean: true, group: groupLog,
+		help: "log as JSON, one object a line",
+		set:  flag(func(s *Parsed) *bool { return &s.Log.JSON }),
+	},
+	{
+		long: "log_caller", form: formScopes, group: groupLog,
+		help: "log where in the program a line comes from, for the scopes default or all",
+		set:  logCaller,
+	},
+	{
+		long: "log_stacktrace_level", def: "none", form: formLevel, group: groupLog,
+		help: "least severe log line that shows a stack trace",
+		set:  logStacktrace,
+	},
+	{
+		long: "log_target", def: "stderr", form: formLogTarget, group: groupLog,
+		help: "where logs go",
+		set:  path(func(s *Parsed) *string { return &s.Log.Target }),
+	},
+	{long: "vklog", group: groupRemoved, help: "level of a library that is not used here"},
+	{long: "log_rotate", group: groupRemoved, help: "log files are not rotated"},
+	{long: "log_rotate_max_age", group: groupRemoved, help: "log files are not rotated"},
+	{long: "log_rotate_max_backups", group: groupRemoved, help: "log files are not rotated"},
+	{long: "log_rotate_max_size", group: groupRemoved, help: "log files are not rotated"},
+	{long: "restore-format", short: "f", group: groupRemoved, boolean: true, help: "rules always go in by iptables-restore"},
+	{long: "output-paths", group: groupRemoved, help: "use --dry-run"},
+	{long: "host-nsenter-exec", group: groupRemoved, boolean: true, help: "use --network-namespace"},
+	{long: "iptables-version", group: groupRemoved, help: "use --force-iptables-binary"},
+	{long: "iptables-trace-logging", env: []string{"IPTABLES_TRACE_LOGGING"}, group: groupRemoved, boolean: true, help: "Istio removed it in 1.26"},
+	{env: []string{"DISABLE_REDIRECTION_ON_LOCAL_LOOPBACK"}, group: groupRemoved, help: "Istio removed it after 1.4"},
+	{env: []string{"ENABLE_INBOUND_IPV6"}, group: groupRemoved, help: "use --dual-stack or --ip-family"},
+}

@@ -1,0 +1,192 @@
+package options
+
+import (
+	"encoding"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"istio-init/iptables"
+)
+
+// The functions of this file make the set functions of the option table.
+
+// quote shows a value in a message, shortened when it is long.
+func quote(v string) string {
+	const most = 60
+	if len(v) > most {
+		return fmt.Sprintf("%q... (%d bytes)", v[:most], len(v))
+	}
+	return strconv.Quote(v)
+}
+
+// bad is the error of a value.
+func bad(v, format string, args ...any) error {
+	return fmt.Errorf("%s %s", quote(v), fmt.Sprintf(format, args...))
+}
+
+type (
+	portList = []iptables.PortRange
+	linkList = []iptables.Interface
+)
+
+// textUnmarshaler is a value that reads its own text.
+type textUnmarshaler = encoding.TextUnmarshaler
+
+// text sets a value that reads its own text.
+func text(target func(*Parsed) textUnmarshaler) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		w, err := word(v)
+		if err != nil {
+			return err
+		}
+		if err := target(s).UnmarshalText([]byte(w)); err != nil {
+			return bad(v, "%v", err)
+		}
+		return nil
+	}
+}
+
+func flag(target func(*Parsed) *bool) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return bad(v, "is not a boolean")
+		}
+		if target != nil {
+			*target(s) = on
+		}
+		return nil
+	}
+}
+
+func port(target func(*Parsed) *uint16) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		w, err := word(v)
+		if err != nil {
+			return err
+		}
+		if w == "" {
+			return bad(v, "is not a port")
+		}
+		r, err := parsePort(w)
+		if err == nil && !r.Single() {
+			err = bad(v, "is a range, where one port is wanted")
+		}
+		*target(s) = r.Lo
+		return err
+	}
+}
+
+func loopback(s *Parsed, v string) error {
+	w, err := word(v)
+	if err != nil {
+		return err
+	}
+	p, err := parseCIDR(w)
+	if err != nil {
+		return err
+	}
+	if !p.Addr().Is4() || !p.Addr().IsLoopback() || p.Bits() < 8 {
+		return bad(v, "is not within 127.0.0.0/8")
+	}
+	s.Config.LoopbackV4 = p
+	return nil
+}
+
+// number takes 1 to 4294967295, decimal or hexadecimal.
+func number(target func(*Parsed) *uint32) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		w, err := word(v)
+		if err != nil {
+			return err
+		}
+		digits, base := w, 10
+		if hex, ok := strings.CutPrefix(strings.ToLower(w), "0x"); ok {
+			digits, base = hex, 16
+		}
+		n, err := strconv.ParseUint(digits, base, 32)
+		if err != nil || n == 0 {
+			return bad(v, "is not a number in the range")
+		}
+		*target(s) = uint32(n)
+		return nil
+	}
+}
+
+// routeTable refuses the tables that the kernel itself fills (ip-route(8)):
+// what is put there breaks the network of the pod.
+func routeTable(s *Parsed, v string) error {
+	err := number(func(s *Parsed) *uint32 { return &s.Config.TProxyTable })(s, v)
+	if err == nil && s.Config.TProxyTable >= 253 && s.Config.TProxyTable <= 255 {
+		return bad(v, "is a table of the kernel (253 default, 254 main, 255 local)")
+	}
+	return err
+}
+
+type durationValue = time.Duration
+
+func duration(target func(*Parsed) *durationValue) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		d, err := time.ParseDuration(strings.Trim(v, " "))
+		if err != nil || d <= 0 {
+			return bad(v, "is not a duration above zero")
+		}
+		*target(s) = d
+		return nil
+	}
+}
+
+// path takes any file name; nothing is made of it but a name to open.
+func path(target func(*Parsed) *string) func(*Parsed, string) error {
+	return func(s *Parsed, v string) error {
+		for _, c := range v {
+			if unicode.IsControl(c) {
+				return bad(v, "contains %q", c)
+			}
+		}
+		const most = 4095 // linux/limits.h, PATH_MAX less the zero
+		if len(v) > most {
+			return bad(v, "is longer than %d bytes", most)
+		}
+		*target(s) = v
+		return nil
+	}
+}
+
+// mode takes a mode in any case; nothing is REDIRECT.
+func mode(s *Parsed, v string) error {
+	return text(func(s *Parsed) textUnmarshaler { return &s.Config.Mode })(s, v)
+}
+
+// resolved are values that depend on others: they are parsed when all are known.
+func resolved(*Parsed, string) error { return nil }
+
+// A FamilyChoice says which address families are captured.
+type FamilyChoice uint8
+
+const (
+	AutoFamilies FamilyChoice = iota // as the addresses of the namespace say
+	OnlyIPv4                         // IPv4 alone
+	BothFamilies                     // both
+)
+
+func ipFamily(s *Parsed, v string) error {
+	i := slices.Index([]string{"auto", "ipv4", "dual"}, v)
+	if i < 0 {
+		return bad(v, "is not a choice of families")
+	}
+	s.Families = FamilyChoice(i)
+	return nil
+}
+
+func forceBinary(s *Parsed, v string) error {
+	if v == "" {
+		return nil
+	}
+	s.Force = new(iptables.Variant)
+	return text(func(s *Parsed) textUnmarshaler { return s.Force })(s, v)
+}
