@@ -28,7 +28,7 @@ func inbound(c Config, f inet.Family) []rule {
 	case c.Generation != Istio1_0:
 		rules = append(rules, when(toPort(iptables.Port(c.TunnelPort)), iptables.Return))
 	case c.InboundPorts.All:
-		rules = append(rules, when(toPort(iptables.Port(sshPort)), iptables.Return))
+		rules = append(rules, when(toPort(iptables.Port(SSHPort)), iptables.Return))
 	}
 	switch {
 	case !c.redirectsInbound():

@@ -1,4 +1,4 @@
-package capture
+package capture_test
 
 import (
 	"encoding/binary"
@@ -10,8 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/istio"
 	"istio-init/test/size"
 )
 
@@ -38,7 +41,7 @@ func near(rng *rand.Rand, p netip.Prefix) netip.Addr {
 		last[bit/8] |= 1 << (7 - bit%8)
 	}
 	end, _ := netip.AddrFromSlice(last)
-	a := oneOf(rng, p.Addr(), first, end, first.Prev(), end.Next())
+	a := istio.OneOf(rng, p.Addr(), first, end, first.Prev(), end.Next())
 	if !a.IsValid() {
 		return first
 	}
@@ -61,41 +64,41 @@ func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
 	const packets = 300
 	configs := size.Of(40, 100, 300)
 	rng := rand.New(rand.NewPCG(6, 20))
-	lengths := []int{0, 1, mostPrefixRules, mostPrefixRules + 1, 60, 300, 1000}
+	lengths := []int{0, 1, capture.MostPrefixRules, capture.MostPrefixRules + 1, 60, 300, 1000}
 	for range configs {
-		f := oneOf(rng, inet.IPv4, inet.IPv6)
-		c := randomConfig(rng, true)
-		c.Mode, c.Generation, c.OwnerGroups, c.DNS = Redirect, Current, Scope[iptables.IDRange]{All: true}, DNS{}
-		c.OutboundPrefixes = Scope[netip.Prefix]{All: rng.IntN(3) == 0}
-		for range oneOf(rng, lengths...) {
+		f := istio.OneOf(rng, inet.IPv4, inet.IPv6)
+		c := istio.RandomConfig(rng, true)
+		c.Mode, c.Generation, c.OwnerGroups, c.DNS = capture.Redirect, capture.Current, capture.Scope[iptables.IDRange]{All: true}, capture.DNS{}
+		c.OutboundPrefixes = capture.Scope[netip.Prefix]{All: rng.IntN(3) == 0}
+		for range istio.OneOf(rng, lengths...) {
 			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
 		}
-		for range oneOf(rng, lengths...) {
+		for range istio.OneOf(rng, lengths...) {
 			if !c.OutboundPrefixes.All {
 				c.OutboundPrefixes.Only = append(c.OutboundPrefixes.Only, randomPrefix(rng, f))
 			}
 		}
 		c.OutboundPorts, c.OutboundExcludePorts = randomPorts(rng), randomPorts(rng)
-		c = withoutRepeats(c)
-		rs := Rules(c, f)
+		c = istio.WithoutRepeats(c)
+		rs := capture.Rules(c, f)
 		if err := rs.Validate(); err != nil {
 			t.Fatal(err)
 		}
 		for range packets {
-			p := randomPacket(rng, f)
+			p := istio.RandomPacket(rng, f)
 			p.Hook, p.In, p.Out, p.Proto, p.State, p.SYN = iptables.Output, "", "eth0", iptables.TCP, iptables.New, true
 			p.Owner = &iptables.Owner{UID: 1000, GID: 1000}
 			if list := slices.Concat(c.OutboundPrefixes.Only, c.OutboundPrefixes.Except); len(list) > 0 {
-				p.Dst = netip.AddrPortFrom(near(rng, oneOf(rng, list...)), uint16(rng.IntN(3000)))
+				p.Dst = netip.AddrPortFrom(near(rng, istio.OneOf(rng, list...)), uint16(rng.IntN(3000)))
 			}
 			o, dst, port := c.OutboundPrefixes, p.Dst.Addr(), p.Dst.Port()
-			want := !hasPort(c.OutboundExcludePorts, port) && !c.loopback(f).Contains(dst) && !contains(o.Except, dst) &&
+			want := !hasPort(c.OutboundExcludePorts, port) && !capture.Loopback(c, f).Contains(dst) && !contains(o.Except, dst) &&
 				!slices.Contains(c.ExcludeInterfaces, "eth+") && (o.All || hasPort(c.OutboundPorts, port) || contains(o.Only, dst))
 			if got := rs.Trace(p).Packet.RedirectedTo == c.ProxyPort; got != want {
 				t.Fatalf("config %+v\nto %s: captured %t, want %t", c, p.Dst, got, want)
 			}
 		}
-		if diff := cmp.Diff(rs.String(), Rules(Configuration(Read(rs)), f).String()); diff != "" {
+		if diff := cmp.Diff(rs.String(), capture.Rules(infer.Configuration(infer.Infer(rs)), f).String()); diff != "" {
 			t.Fatalf("config %+v\nread back it makes other rules (-want +got):\n%s", c, diff)
 		}
 	}
@@ -103,9 +106,9 @@ func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
 
 func randomPorts(rng *rand.Rand) []iptables.PortRange {
 	var ports []iptables.PortRange
-	for range oneOf(rng, 0, 3, mostPortRules, mostPortRules+1, 40, 300) {
+	for range istio.OneOf(rng, 0, 3, capture.MostPortRules, capture.MostPortRules+1, 40, 300) {
 		lo := uint16(1 + rng.IntN(2900))
-		ports = append(ports, iptables.PortRange{Lo: lo, Hi: lo + oneOf[uint16](rng, 0, 0, 0, 1, 5)})
+		ports = append(ports, iptables.PortRange{Lo: lo, Hi: lo + istio.OneOf[uint16](rng, 0, 0, 0, 1, 5)})
 	}
 	return ports
 }
@@ -118,18 +121,18 @@ func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 	const packets = 200
 	configs := size.Of(50, 200, 200)
 	for range configs {
-		c := randomConfig(rng, true)
-		c.Generation, c.ExcludeInterfaces, c.VirtualInterfaces = Current, nil, nil
-		c.InboundPorts = Scope[iptables.PortRange]{All: rng.IntN(2) == 0, Except: randomPorts(rng)}
+		c := istio.RandomConfig(rng, true)
+		c.Generation, c.ExcludeInterfaces, c.VirtualInterfaces = capture.Current, nil, nil
+		c.InboundPorts = capture.Scope[iptables.PortRange]{All: rng.IntN(2) == 0, Except: randomPorts(rng)}
 		if !c.InboundPorts.All {
 			c.InboundPorts.Only = randomPorts(rng)
 		}
-		rs := Rules(c, inet.IPv4)
+		rs := capture.Rules(c, inet.IPv4)
 		if err := rs.Validate(); err != nil {
 			t.Fatal(err)
 		}
 		for range packets {
-			p := randomPacket(rng, inet.IPv4)
+			p := istio.RandomPacket(rng, inet.IPv4)
 			p.Hook, p.In, p.Out, p.Owner, p.Mark = iptables.Prerouting, "eth0", "", nil, 0
 			p.Proto, p.State, p.SYN = iptables.TCP, iptables.New, true
 			p.Src, p.Dst = netip.MustParseAddrPort("10.9.9.9:5"), netip.AddrPortFrom(netip.MustParseAddr("10.244.0.2"), uint16(rng.IntN(3000)))
@@ -149,19 +152,19 @@ func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 22))
 	for _, f := range inet.Families {
-		c := randomConfig(rng, true)
-		c.OutboundPrefixes = Scope[netip.Prefix]{All: true}
+		c := istio.RandomConfig(rng, true)
+		c.OutboundPrefixes = capture.Scope[netip.Prefix]{All: true}
 		for range 5000 {
 			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
 		}
 		most := 0
-		for _, chain := range prefixChains(c.merged(f), f) {
+		for _, chain := range capture.PrefixChains(capture.Merged(c, f), f) {
 			most = max(most, len(chain.Rules))
 		}
-		if most > 2*mostBranches+1 {
+		if most > 2*capture.MostBranches+1 {
 			t.Errorf("%s: a chain has %d rules", f, most)
 		}
-		if depth := treeDepth(prefixChains(c.merged(f), f), ChainExclude); depth > 6 {
+		if depth := treeDepth(capture.PrefixChains(capture.Merged(c, f), f), capture.ChainExclude); depth > 6 {
 			t.Errorf("%s: the tree is %d chains deep", f, depth)
 		}
 	}
@@ -171,7 +174,7 @@ func treeDepth(chains []iptables.Chain, name string) int {
 	deepest := 0
 	for _, c := range chains {
 		for _, r := range c.Rules {
-			if to, ok := r.Target.(iptables.Goto); ok && c.Name == name && to.Chain != ChainOutputApp {
+			if to, ok := r.Target.(iptables.Goto); ok && c.Name == name && to.Chain != capture.ChainOutputApp {
 				deepest = max(deepest, treeDepth(chains, to.Chain))
 			}
 		}
@@ -201,7 +204,7 @@ func TestPrefixesAreMerged(t *testing.T) {
 				}
 				return list
 			}
-			if got, want := mergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
+			if got, want := capture.MergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
 				t.Errorf("want %v, got %v", want, got)
 			}
 		})

@@ -20,7 +20,7 @@ func output(c Config, f inet.Family) []rule {
 		}
 	}
 	rules = append(rules, fromProxy(c, f)...)
-	if c.manyGroups() {
+	if c.ManyOwnerGroups() {
 		for _, gid := range c.OwnerGroups.Only {
 			rules = append(rules, when(byGID(iptables.Is(gid)), jump(ChainOutputGroup)))
 		}
@@ -80,7 +80,11 @@ func included(c Config, f inet.Family) []rule {
 // rules for apps are a chain of their own that each group jumps to.
 const mostGroups = 48
 
-func (c Config) manyGroups() bool { return !c.OwnerGroups.All && len(c.OwnerGroups.Only) > mostGroups }
+// ManyOwnerGroups reports whether the rules for apps are a chain of their own, see
+// [ChainOutputGroup].
+func (c Config) ManyOwnerGroups() bool {
+	return !c.OwnerGroups.All && len(c.OwnerGroups.Only) > mostGroups
+}
 
 // destinations are the conditions on the destination of what is captured: one
 // without a condition for all, one for each prefix of the family, or none.

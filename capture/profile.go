@@ -55,8 +55,8 @@ const (
 	DNSProxyPort = 15053
 )
 
-// sshPort is excluded by the generation 1.0, whatever was asked for.
-const sshPort = 22
+// SSHPort is excluded by the generation 1.0, whatever was asked for.
+const SSHPort = 22
 
 // Conntrack zones of DNS capture. A query and the one that the agent makes for it
 // may have equal addresses and ports, so they are kept in zones of their own: 1

@@ -60,7 +60,7 @@ func natTable(c Config, f inet.Family) iptables.Table {
 	t.chain(ChainInbound, inbound(c, f)...)
 	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
 	t.chain(ChainOutput, output(c, f)...)
-	if c.manyGroups() {
+	if c.ManyOwnerGroups() {
 		t.chain(ChainOutputGroup, fromApp(c, f)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c, f)...)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -180,11 +180,11 @@ func TestWhatIstioLeftIsUnderstood(t *testing.T) {
 				t.Fatal(err)
 			}
 			rs := snapshot.Ruleset()
-			reading := capture.Read(rs)
+			reading := infer.Infer(rs)
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
-						if iptables.Own(chain.Name) && reading.Reason(capture.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+						if iptables.Own(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

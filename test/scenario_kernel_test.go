@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
@@ -120,7 +120,7 @@ func (s stage) trace(t *testing.T, pod *pod.Pod, fl flow.Flow, family inet.Famil
 }
 
 // traceArgs are the arguments that ask for a connection.
-func traceArgs(c capture.Connection) []string {
+func traceArgs(c path.Connection) []string {
 	args := []string{"--to", c.Dst.String(), "--proto", c.Proto.String()}
 	if c.Owner != nil {
 		args = append(args, "--uid", strconv.Itoa(int(c.Owner.UID)), "--gid", strconv.Itoa(int(c.Owner.GID)))

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
@@ -189,11 +189,11 @@ func configOf(t testing.TB, line []string) flow.Config {
 	if len(line) == 0 || line[0] == cleanCommand {
 		line = in(iptables.NFT, flags("-b 80"))
 	}
-	var readings []*capture.Reading
+	var readings []*infer.Inference
 	for _, rs := range rulesOf(t, line) {
-		readings = append(readings, capture.Read(rs))
+		readings = append(readings, infer.Infer(rs))
 	}
-	c := flow.Config{Config: capture.Configuration(readings...), Captured: inet.Families[:]}
+	c := flow.Config{Config: infer.Configuration(readings...), Captured: inet.Families[:]}
 	c.ApplyDefaults()
 	return c
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/netutil/inet"
 )
 
@@ -13,7 +13,7 @@ import (
 func TestWorkGrowsLikeTheRules(t *testing.T) {
 	some, all := read(t, inet.IPv4, many(500)), read(t, inet.IPv4, many(20_000))
 	for _, format := range Formats {
-		allocations := func(r *capture.Reading) float64 {
+		allocations := func(r *infer.Inference) float64 {
 			return testing.AllocsPerRun(1, func() { Draw(format, Terminal{}, r) })
 		}
 		if few, lots := allocations(some), allocations(all); lots > 60*few {

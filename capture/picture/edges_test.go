@@ -11,7 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/test/flow"
 )
@@ -20,7 +21,7 @@ import (
 // packet takes only edges of the graph, by iptables.Trace.
 func TestEdgesAreTheWaysOfPackets(t *testing.T) {
 	t.Parallel()
-	everyView(t, func(t *testing.T, v *view, readings []*capture.Reading) {
+	everyView(t, func(t *testing.T, v *view, readings []*infer.Inference) {
 		w := newWayfinder(graphs([]*view{v})[0])
 		for _, r := range readings {
 			sendAll(w, r.Rules)
@@ -35,7 +36,7 @@ func TestEdgesAreTheWaysOfPackets(t *testing.T) {
 // edges of its graph.
 func TestFlowsOfScenariosTakeEdges(t *testing.T) {
 	t.Parallel()
-	everyView(t, func(t *testing.T, v *view, readings []*capture.Reading) {
+	everyView(t, func(t *testing.T, v *view, readings []*infer.Inference) {
 		c := flow.Config{Config: v.config}
 		for _, r := range readings {
 			c.Captured = append(c.Captured, r.Rules.Family)
@@ -62,7 +63,7 @@ func TestWrongEdgesAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := scenario(t, name)[0]
-			w := newWayfinder(graphs(views([]*capture.Reading{r}))[0])
+			w := newWayfinder(graphs(views([]*infer.Inference{r}))[0])
 			sendAll(w, r.Rules)
 			right := w.g.edges
 			for i, e := range right {
@@ -82,7 +83,7 @@ func TestWrongEdgesAreFound(t *testing.T) {
 }
 
 // everyView calls a test for the views of each scenario and of foreign rules.
-func everyView(t *testing.T, test func(t *testing.T, v *view, readings []*capture.Reading)) {
+func everyView(t *testing.T, test func(t *testing.T, v *view, readings []*infer.Inference)) {
 	t.Helper()
 	scenarios, _ := filepath.Glob("../../testdata/scenarios/*.txtar")
 	foreign, _ := filepath.Glob("testdata/rules/*.txtar")
@@ -97,7 +98,7 @@ func everyView(t *testing.T, test func(t *testing.T, v *view, readings []*captur
 		for _, v := range views(readings) {
 			t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar")+"/"+v.families[0].String(), func(t *testing.T) {
 				t.Parallel()
-				test(t, v, slices.DeleteFunc(slices.Clone(readings), func(r *capture.Reading) bool { return !slices.Contains(v.families, r.Rules.Family) }))
+				test(t, v, slices.DeleteFunc(slices.Clone(readings), func(r *infer.Inference) bool { return !slices.Contains(v.families, r.Rules.Family) }))
 			})
 		}
 	}
@@ -240,7 +241,7 @@ func (w *wayfinder) only(rs iptables.Ruleset, c *chain, r viewRule, nodes map[*n
 }
 
 // sendFlow follows the packet of a flow, also where it comes in again by lo.
-func sendFlow(w *wayfinder, rules iptables.Ruleset, leg capture.Leg) {
+func sendFlow(w *wayfinder, rules iptables.Ruleset, leg path.Hop) {
 	p := iptables.Packet{Proto: leg.Proto, Src: leg.Src, Dst: leg.Dst, Mark: leg.Mark, State: leg.State, Owner: leg.Owner, In: leg.In, Out: leg.Out}
 	p.SYN = p.Proto == iptables.TCP && p.State == iptables.New
 	if p.Owner == nil {

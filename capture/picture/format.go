@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
@@ -64,7 +64,7 @@ func (t Terminal) width() int {
 
 // Draw returns the rules of readings, at most one of each family. The text ends
 // with a line break; it is "" where the format has nothing to show.
-func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
+func Draw(format Format, on Terminal, readings ...*infer.Inference) string {
 	switch format {
 	case Tree:
 		return drawTree(on, views(readings))
@@ -83,7 +83,7 @@ func Draw(format Format, on Terminal, readings ...*capture.Reading) string {
 
 // drawSave prints rules as iptables-save does, under the name of the program of
 // each family.
-func drawSave(readings []*capture.Reading) string {
+func drawSave(readings []*infer.Inference) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {

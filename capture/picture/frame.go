@@ -1,7 +1,7 @@
 package picture
 
 import (
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -118,19 +118,19 @@ func (f frame) undecided() way {
 }
 
 // wayTo returns the way of packets to a landing.
-func (f frame) wayTo(l capture.Landing) way {
+func (f frame) wayTo(l path.Outcome) way {
 	switch {
-	case l == capture.Dropped:
+	case l == path.Dropped:
 		return dropped
-	case l == capture.Outbound || l == capture.Lookup:
+	case l == path.Outbound || l == path.DNS:
 		return outbound
-	case l == capture.Inbound && f.pass.hook == iptables.Output:
+	case l == path.Inbound && f.pass.hook == iptables.Output:
 		return ownPod
-	case l == capture.Inbound:
+	case l == path.Inbound:
 		return inbound
-	case l == capture.Direct && f.lo && f.pass.captures():
+	case l == path.Direct && f.lo && f.pass.captures():
 		return ownPod
-	case l == capture.Direct:
+	case l == path.Direct:
 		return notCaptured
 	}
 	return foreign

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -143,8 +143,8 @@ func (g *graph) edge(from, to port, w way) {
 func (g *graph) proxy(e end) port {
 	name := "proxy"
 	switch e.landing {
-	case capture.Inbound, capture.Outbound:
-	case capture.Lookup:
+	case path.Inbound, path.Outbound:
+	case path.DNS:
 		name = "agent"
 	default:
 		key := fmt.Sprintf("port %d", e.port)
@@ -160,11 +160,11 @@ func (g *graph) proxy(e end) port {
 
 // ports returns the ports of the proxy or the agent that rules redirect to.
 func (g *graph) ports(name string) (rows []row, detail string) {
-	names := map[capture.Landing]string{capture.Inbound: "inbound port", capture.Outbound: "outbound port", capture.Lookup: "DNS port"}
+	names := map[path.Outcome]string{path.Inbound: "inbound port", path.Outbound: "outbound port", path.DNS: "DNS port"}
 	for _, c := range g.view.chains {
 		for _, r := range c.rules {
 			e, ok := g.view.end(c, r)
-			listens := ok && names[e.landing] != "" && (e.landing == capture.Lookup) == (name == "agent")
+			listens := ok && names[e.landing] != "" && (e.landing == path.DNS) == (name == "agent")
 			if listens && len(rows) < maxRows && !slices.ContainsFunc(rows, func(r row) bool { return r.port == e }) {
 				rows = append(rows, row{reason: fmt.Sprintf("%s %d", names[e.landing], e.port), port: e})
 			}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -101,7 +101,7 @@ type jsonForeign struct {
 }
 
 // drawJSON draws readings for programs.
-func drawJSON(readings []*capture.Reading) string {
+func drawJSON(readings []*infer.Inference) string {
 	doc := jsonDoc{Families: []jsonFamily{}}
 	for _, r := range readings {
 		if r != nil {
@@ -118,7 +118,7 @@ func drawJSON(readings []*capture.Reading) string {
 	return b.String()
 }
 
-func familyJSON(r *capture.Reading) jsonFamily {
+func familyJSON(r *infer.Inference) jsonFamily {
 	f := jsonFamily{Family: r.Rules.Family.String(), Captures: r.Captures(), Rules: r.Rules.Len(), Tables: []jsonTable{}}
 	for _, t := range r.Rules.Tables {
 		table := jsonTable{Table: t.Name, Chains: []jsonChain{}}
@@ -128,7 +128,7 @@ func familyJSON(r *capture.Reading) jsonFamily {
 				chain.Policy = p
 			}
 			for i, rule := range c.Rules {
-				reason := r.Reason(capture.Place{Table: t.Name, Chain: c.Name, Index: i})
+				reason := r.Reason(iptables.Place{Table: t.Name, Chain: c.Name, Index: i})
 				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, isForeign(c.Name, rule, reason)))
 			}
 			table.Chains = append(table.Chains, chain)

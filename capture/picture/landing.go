@@ -4,12 +4,13 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
 // An end is where a rule sends packets.
 type end struct {
-	landing capture.Landing
+	landing path.Outcome
 	port    uint16 // of the landings that have one
 }
 
@@ -20,46 +21,46 @@ func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
 	case iptables.Redirect:
 		return end{s.redirect(c, t.Port), t.Port}, true
 	case iptables.TProxy:
-		return end{capture.Inbound, t.Port}, true
+		return end{path.Inbound, t.Port}, true
 	case iptables.Verdict:
 		switch {
 		case t == iptables.Drop:
-			return end{landing: capture.Dropped}, true
+			return end{landing: path.Dropped}, true
 		case t == iptables.Accept && c.name == capture.ChainDivert:
-			return end{capture.Inbound, s.config.InboundPort}, true
+			return end{path.Inbound, s.config.InboundPort}, true
 		}
-		return end{landing: capture.Direct}, true
+		return end{landing: path.Direct}, true
 	}
 	if r.rule.Foreign != nil && strings.HasPrefix(r.rule.Foreign.Target, "REJECT") {
-		return end{landing: capture.Dropped}, true
+		return end{landing: path.Dropped}, true
 	}
 	return end{}, false
 }
 
 // redirect tells what listens on the port of a REDIRECT.
-func (s *view) redirect(c *chain, port uint16) capture.Landing {
+func (s *view) redirect(c *chain, port uint16) path.Outcome {
 	switch {
 	case c.name == capture.ChainInRedirect:
-		return capture.Inbound
+		return path.Inbound
 	case c.name == capture.ChainRedirect:
-		return capture.Outbound
+		return path.Outbound
 	case port == capture.DNSProxyPort:
-		return capture.Lookup
+		return path.DNS
 	case s.captures && port == s.config.ProxyPort:
-		return capture.Outbound
+		return path.Outbound
 	case s.captures && port == s.config.InboundPort:
-		return capture.Inbound
+		return path.Inbound
 	}
-	return capture.Unknown
+	return path.Unknown
 }
 
 // leads tells where a chain captures to: as its first rule that does not leave
 // packets alone.
-func (s *view) leads(c *chain) capture.Landing {
+func (s *view) leads(c *chain) path.Outcome {
 	for _, r := range c.rules {
-		if e, ok := s.end(c, r); ok && e.landing != capture.Direct {
+		if e, ok := s.end(c, r); ok && e.landing != path.Direct {
 			return e.landing
 		}
 	}
-	return capture.Direct
+	return path.Direct
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/picture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -138,7 +139,7 @@ func drawn(form picture.Format, m iptables.Match) string {
 	rs := rules(iptables.NAT, capture.ChainOutput, iptables.Rule{Match: m, Target: iptables.Return})
 	enter := iptables.Rule{Target: iptables.Jump{Chain: capture.ChainOutput}}
 	rs.Tables[0].Chains = append(rs.Tables[0].Chains, iptables.Chain{Name: iptables.Output, Rules: []iptables.Rule{enter}})
-	return picture.Draw(form, picture.Terminal{}, capture.Read(rs))
+	return picture.Draw(form, picture.Terminal{}, infer.Infer(rs))
 }
 
 // matchOfJSON is what JSON says of the conditions of a rule, apart from its text.
@@ -229,5 +230,5 @@ func TestInferenceTakesNoRuleWithAnotherConditionForAKnownOne(t *testing.T) {
 // where the rule for all TCP does.
 func inferred(m iptables.Match) uint16 {
 	r := iptables.Rule{Match: m, Target: iptables.Redirect{Port: 15001}}
-	return capture.Configuration(capture.Read(rules(iptables.NAT, capture.ChainRedirect, r))).ProxyPort
+	return infer.Configuration(infer.Infer(rules(iptables.NAT, capture.ChainRedirect, r))).ProxyPort
 }

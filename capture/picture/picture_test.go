@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -59,13 +59,13 @@ func TestFormsAreTheGoldens(t *testing.T) {
 }
 
 // neighbours is a reading of the rules of others in a pod, before and behind ours.
-func neighbours(t testing.TB) []*capture.Reading {
+func neighbours(t testing.TB) []*infer.Inference {
 	t.Helper()
 	text, err := os.ReadFile("../../iptables/testdata/legacy-ipv4.save")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*capture.Reading{read(t, inet.IPv4, string(text))}
+	return []*infer.Inference{read(t, inet.IPv4, string(text))}
 }
 
 func TestEachFormHasItsName(t *testing.T) {
@@ -92,7 +92,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
-		if diff := cmp.Diff(want, Draw(Save, Terminal{}, capture.Read(s.Ruleset()))); diff != "" {
+		if diff := cmp.Diff(want, Draw(Save, Terminal{}, infer.Infer(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -101,7 +101,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 func TestNothingIsDrawnOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, form := range Formats {
-		for _, readings := range [][]*capture.Reading{nil, {nil}, {capture.Read(iptables.Ruleset{})}, {capture.Read(iptables.Ruleset{}), capture.Read(iptables.Ruleset{Family: inet.IPv6})}} {
+		for _, readings := range [][]*infer.Inference{nil, {nil}, {infer.Infer(iptables.Ruleset{})}, {infer.Infer(iptables.Ruleset{}), infer.Infer(iptables.Ruleset{Family: inet.IPv6})}} {
 			got := Draw(form, Terminal{}, readings...)
 			if got != "" && !strings.HasSuffix(got, "\n") {
 				t.Errorf("%s of %d readings ends in the middle of a line: %q", form, len(readings), got)

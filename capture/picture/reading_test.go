@@ -8,36 +8,36 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
 // read reads what iptables-save prints.
-func read(t testing.TB, f inet.Family, text string) *capture.Reading {
+func read(t testing.TB, f inet.Family, text string) *infer.Inference {
 	t.Helper()
 	s, err := iptables.ParseSnapshot(f, text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return capture.Read(s.Ruleset())
+	return infer.Infer(s.Ruleset())
 }
 
 // scenario returns the readings of a scenario of the program, one for each family
 // that has rules.
-func scenario(t testing.TB, name string) []*capture.Reading {
+func scenario(t testing.TB, name string) []*infer.Inference {
 	t.Helper()
 	return archive(t, filepath.Join("../../testdata/scenarios", name+".txtar"))
 }
 
 // archive returns the readings of the sections ipv4 and ipv6 of a file.
-func archive(t testing.TB, path string) []*capture.Reading {
+func archive(t testing.TB, path string) []*infer.Inference {
 	t.Helper()
 	a, err := txtar.ParseFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var readings []*capture.Reading
+	var readings []*infer.Inference
 	for _, f := range inet.Families {
 		for _, file := range a.Files {
 			if file.Name == f.String() {
@@ -91,10 +91,10 @@ func everyDump(t *testing.T, test func(t *testing.T, f inet.Family, text string)
 
 // everyReading calls a test for the readings of each scenario, of each dump, and of
 // what nobody should write.
-func everyReading(t *testing.T, test func(*testing.T, []*capture.Reading)) {
+func everyReading(t *testing.T, test func(*testing.T, []*infer.Inference)) {
 	t.Helper()
 	everyDump(t, func(t *testing.T, f inet.Family, text string) {
-		test(t, []*capture.Reading{read(t, f, text)})
+		test(t, []*infer.Inference{read(t, f, text)})
 	})
 	for _, name := range []string{"redirect-default", "tproxy-default", "dns-servers", "dns-two-families", "virtual-interface", "outbound-everything-at-once"} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func everyReading(t *testing.T, test func(*testing.T, []*capture.Reading)) {
 	for name, text := range map[string]string{"hostile": hostile(), "many": many(5000), "deep": deep(60), "loops": loops} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, []*capture.Reading{read(t, inet.IPv4, text)})
+			test(t, []*infer.Inference{read(t, inet.IPv4, text)})
 		})
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -26,7 +26,7 @@ var numbered = map[Format]*regexp.Regexp{Tree: regexp.MustCompile(`(?m)^[│ ]*[
 // JSON every rule of every family as it was.
 func TestEveryRuleIsShownOnce(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		want := 0
 		for _, s := range views(readings) {
 			want += s.count()
@@ -106,7 +106,7 @@ func TestConditionsOfJSONMakeTheMatchAgain(t *testing.T) {
 	}
 	mark := func(m jsonMark) iptables.Mark { return iptables.Mark(m) }
 	asIs := func(p netip.Prefix) netip.Prefix { return p }
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		for _, rule := range rulesOf(readings) {
 			text, err := json.Marshal(matchJSON(rule.Match))
 			if err != nil {
@@ -141,7 +141,7 @@ func TestConditionsOfJSONMakeTheMatchAgain(t *testing.T) {
 	})
 }
 
-func rulesOf(readings []*capture.Reading) (all []iptables.Rule) {
+func rulesOf(readings []*infer.Inference) (all []iptables.Rule) {
 	for _, r := range readings {
 		for _, table := range r.Rules.Tables {
 			for _, c := range table.Chains {
@@ -210,7 +210,7 @@ func labelPorts(t *testing.T, label string) map[string]bool {
 // edges join ports that exist.
 func TestDotIsWellFormed(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		ports := map[string]map[string]bool{}
 		edges := 0
 		for l := range strings.Lines(Draw(Dot, Terminal{}, readings...)) {
@@ -240,7 +240,7 @@ func TestDotIsWellFormed(t *testing.T) {
 }
 
 // count adds up a number of each graph of readings.
-func count(readings []*capture.Reading, of func(*graph) int) int {
+func count(readings []*infer.Inference, of func(*graph) int) int {
 	n := 0
 	for _, g := range graphs(views(readings)) {
 		n += of(g)
@@ -252,7 +252,7 @@ func count(readings []*capture.Reading, of func(*graph) int) int {
 // and there is not more than Mermaid draws.
 func TestMermaidIsWellFormed(t *testing.T) {
 	t.Parallel()
-	everyReading(t, func(t *testing.T, readings []*capture.Reading) {
+	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		nodes, edges := map[string]bool{}, 0
 		mermaid := Draw(Mermaid, Terminal{}, readings...)
 		for l := range strings.Lines(mermaid) {

@@ -3,7 +3,7 @@ package picture
 import (
 	"slices"
 
-	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -47,7 +47,7 @@ func (g *graph) byLo(stages []*chain) []*chain {
 	for _, c := range g.view.chains {
 		decides := c.drops || slices.ContainsFunc(c.rules, func(r viewRule) bool {
 			e, ok := g.view.end(c, r)
-			return ok && e.landing != capture.Direct || r.rule.Foreign.Effect() > iptables.Accepts
+			return ok && e.landing != path.Direct || r.rule.Foreign.Effect() > iptables.Accepts
 		})
 		if decides && slices.ContainsFunc(stages, func(s *chain) bool { return s.table == c.table }) {
 			return stages
@@ -120,13 +120,13 @@ func (g *graph) leave(from port, r viewRule, f frame) {
 	e, ok := g.view.end(c, r)
 	switch {
 	case !ok: // meets the next rule
-	case e.landing == capture.Direct && r.rule.Target == iptables.Return:
+	case e.landing == path.Direct && r.rule.Target == iptables.Return:
 		to, w := g.returned(f)
 		g.edge(from, to, w)
-	case e.landing == capture.Direct:
+	case e.landing == path.Direct:
 		to, w := g.accepted(f)
 		g.edge(from, to, w)
-	case e.landing == capture.Dropped:
+	case e.landing == path.Dropped:
 		g.edge(from, g.dropNode(), dropped)
 	default:
 		g.edge(from, g.proxy(e), f.wayTo(e.landing))
@@ -137,7 +137,7 @@ func (g *graph) leave(from port, r viewRule, f frame) {
 func (g *graph) jump(from port, to *chain, r viewRule, f frame) {
 	f.foreign = r.foreign && !to.own
 	w := f.undecided()
-	if l := g.view.leads(to); l != capture.Direct && !f.foreign {
+	if l := g.view.leads(to); l != path.Direct && !f.foreign {
 		w = f.wayTo(l)
 	}
 	n := g.chain(to)
@@ -198,7 +198,7 @@ func (g *graph) notRedirected(f frame) (port, way) {
 			end = node{kind: endNode, title: "lo", detail: "back in through PREROUTING"}
 		}
 	}
-	return port{g.node("end "+end.title, end), -1}, f.wayTo(capture.Direct)
+	return port{g.node("end "+end.title, end), -1}, f.wayTo(path.Direct)
 }
 
 // dropNode returns the node of dropped packets.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -96,9 +97,9 @@ func (v *view) find(table, name string) *chain { return v.byName[chainKey{table,
 
 // views returns one view for two families that differ only in addresses, else one
 // for each reading.
-func views(readings []*capture.Reading) []*view {
-	readings = slices.DeleteFunc(slices.Clone(readings), func(r *capture.Reading) bool { return r == nil })
-	slices.SortStableFunc(readings, func(x, y *capture.Reading) int { return int(x.Rules.Family) - int(y.Rules.Family) })
+func views(readings []*infer.Inference) []*view {
+	readings = slices.DeleteFunc(slices.Clone(readings), func(r *infer.Inference) bool { return r == nil })
+	slices.SortStableFunc(readings, func(x, y *infer.Inference) int { return int(x.Rules.Family) - int(y.Rules.Family) })
 	if len(readings) == 2 && alike(readings[0].Rules, readings[1].Rules) {
 		return []*view{newView(readings[0], readings[1])}
 	}
@@ -134,9 +135,9 @@ func unaddressed(r iptables.Rule) string {
 
 // newView makes a view of a reading and the one of the other family, or of the same
 // reading twice.
-func newView(r, other *capture.Reading) *view {
+func newView(r, other *infer.Inference) *view {
 	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), byName: map[chainKey]*chain{}}
-	v.config = capture.Configuration(r, other)
+	v.config = infer.Configuration(r, other)
 	if r != other {
 		v.families = append(v.families, other.Rules.Family)
 	}
@@ -144,7 +145,7 @@ func newView(r, other *capture.Reading) *view {
 		for j, c := range t.Chains {
 			pair := other.Rules.Tables[i].Chains[j].Rules
 			v.add(t.Name, c, pair, func(n int) (string, string) {
-				at := capture.Place{Table: t.Name, Chain: c.Name, Index: n}
+				at := iptables.Place{Table: t.Name, Chain: c.Name, Index: n}
 				return r.Reason(at), other.Reason(at)
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
@@ -266,7 +267,7 @@ func (w *wayfinder) port(c *chain, number uint16) (port, way) {
 		at = found[1]
 	}
 	switch {
-	case at.node.rows[at.row].port.landing != capture.Inbound:
+	case at.node.rows[at.row].port.landing != path.Inbound:
 		return at, outbound
 	case w.pass.hook == iptables.Output:
 		return at, ownPod

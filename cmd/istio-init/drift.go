@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
@@ -99,12 +99,12 @@ func document(lines []string) []byte {
 // lineReasons say why the rules of a state are there, by their lines.
 func lineReasons(s iptables.Snapshot) map[string]string {
 	rs := s.Ruleset()
-	reading := capture.Read(rs)
+	reading := infer.Infer(rs)
 	reasons := map[string]string{}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
 			for i, r := range c.Rules {
-				if reason := reading.Reason(capture.Place{Table: t.Name, Chain: c.Name, Index: i}); reason != "" {
+				if reason := reading.Reason(iptables.Place{Table: t.Name, Chain: c.Name, Index: i}); reason != "" {
 					reasons[t.Name+" "+c.Name+" "+r.Text(rs.Family)] = reason
 				}
 			}

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"io"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/picture"
 )
 
 // shown are the readings to show: of rules that are not live, those of the families
 // that have any.
-func (sc *scene) shown() []*capture.Reading {
-	var some []*capture.Reading
+func (sc *scene) shown() []*infer.Inference {
+	var some []*infer.Inference
 	for _, r := range sc.readings {
 		if len(r.Rules.Tables) > 0 {
 			some = append(some, r)

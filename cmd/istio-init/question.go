@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -33,8 +34,8 @@ const appID = 1000
 // connection says what the question is to the rules: who it is that opens the
 // connection follows from what is given, as from where a connection with that
 // source can come.
-func (q question) connection(sc *scene, f inet.Family) (capture.Connection, error) {
-	c := capture.Connection{
+func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) {
+	c := path.Connection{
 		Proto: q.Proto, Src: netip.AddrPortFrom(q.From.Addr, q.From.Port), Dst: netip.AddrPortFrom(q.To.Addr, q.To.Port),
 		In: q.In, Out: q.Out, Mark: q.Mark, State: q.State,
 	}
@@ -56,7 +57,7 @@ func (q question) connection(sc *scene, f inet.Family) (capture.Connection, erro
 }
 
 // fromOutside completes a connection that comes in.
-func (q question) fromOutside(sc *scene, f inet.Family, c capture.Connection) (capture.Connection, error) {
+func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path.Connection, error) {
 	if q.Out != "" {
 		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.Out)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -21,7 +22,7 @@ type scene struct {
 	name     string // what the rules are, in words
 	variant  string // of iptables, where they are live
 	live     bool
-	readings []*capture.Reading // by family
+	readings []*infer.Inference // by family
 	config   capture.Config
 	own      []netip.Addr // addresses of the namespace but those of loopback
 	known    bool         // ... are all that it has
@@ -58,7 +59,7 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sc.config = capture.Configuration(sc.readings...); inv.set.RulesFrom() == options.RulesPlanned {
+	if sc.config = infer.Configuration(sc.readings...); inv.set.RulesFrom() == options.RulesPlanned {
 		sc.config = inv.set.Config // also what rules do not show
 	}
 	if sc.live {
@@ -97,7 +98,7 @@ func (inv *invocation) plannedScene() (*scene, error) {
 	}
 	sc := &scene{name: "the rules that these flags make"}
 	for _, rs := range want {
-		sc.readings = append(sc.readings, capture.Read(rs))
+		sc.readings = append(sc.readings, infer.Infer(rs))
 	}
 	return sc, nil
 }
@@ -113,7 +114,7 @@ func (inv *invocation) dumpScene(path string) (*scene, error) {
 	}
 	sc := &scene{name: "the rules of " + name}
 	for _, s := range snapshots {
-		sc.readings = append(sc.readings, capture.Read(s.Ruleset()))
+		sc.readings = append(sc.readings, infer.Infer(s.Ruleset()))
 		sc.doubts = append(sc.doubts, unprintable(s)...)
 	}
 	return sc, nil

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -27,7 +27,7 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	sc := &scene{name: "the rules that stand", variant: k.Variant().String(), live: true}
 	sc.doubts = found.doubts(k)
 	for _, f := range inet.Families {
-		sc.readings = append(sc.readings, capture.Read(k.State(f).Ruleset()))
+		sc.readings = append(sc.readings, infer.Infer(k.State(f).Ruleset()))
 	}
 	return sc, nil
 }

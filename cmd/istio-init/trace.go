@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 )
@@ -35,8 +36,8 @@ func runTrace(inv *invocation) error {
 			return err
 		}
 		reading := sc.readings[f]
-		site := capture.Site{Route: sc.route, Proxy: proxyOwner(sc.config)}
-		legs := reading.Journey(sc.config, site, c)
+		site := path.Routes{Route: sc.route, Proxy: proxyOwner(sc.config)}
+		legs := path.Follow(reading, sc.config, site, c)
 		return inv.say(traced(sc, reading, legs), func(w io.Writer) error { return writeTrace(w, inv.pen, sc, reading, legs) })
 	})
 }
@@ -67,7 +68,7 @@ func asJSON(document any) (string, error) {
 }
 
 // writeTrace writes the way of a connection for people.
-func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []capture.Leg) error {
+func writeTrace(w io.Writer, p pen, sc *scene, r *infer.Inference, legs path.Path) error {
 	var b strings.Builder
 	for i, leg := range legs {
 		start := ""
@@ -81,7 +82,7 @@ func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []captur
 			outcome += "; not certain, see the end"
 		}
 		b.WriteString(p.lines(landingColour(leg), outcome, "", "  "))
-		for _, stage := range leg.Stages {
+		for _, stage := range leg.Hooks {
 			if len(stage.Steps) > 0 {
 				b.WriteString("  at " + stage.Hook + "\n")
 			}
@@ -98,7 +99,7 @@ func writeTrace(w io.Writer, p pen, sc *scene, r *capture.Reading, legs []captur
 
 // writeStep writes one rule that was met: why it is there, and its text. What
 // decides is marked.
-func writeStep(b *strings.Builder, p pen, r *capture.Reading, leg capture.Leg, s iptables.Step) {
+func writeStep(b *strings.Builder, p pen, r *infer.Inference, leg path.Hop, s iptables.Step) {
 	mark := "        "
 	if decides(leg, s) {
 		mark = "      > "
@@ -112,20 +113,20 @@ func writeStep(b *strings.Builder, p pen, r *capture.Reading, leg capture.Leg, s
 }
 
 // decides tells whether a step is the one that says where a leg lands.
-func decides(leg capture.Leg, s iptables.Step) bool {
+func decides(leg path.Hop, s iptables.Step) bool {
 	return leg.Decided != nil && leg.Decided.Rule != "" && !s.Maybe && leg.Decided.At == placeOf(s)
 }
 
-func placeOf(s iptables.Step) capture.Place {
-	return capture.Place{Table: s.Table, Chain: s.Chain, Index: s.Index}
+func placeOf(s iptables.Step) iptables.Place {
+	return iptables.Place{Table: s.Table, Chain: s.Chain, Index: s.Index}
 }
 
 // isPolicy tells whether a step is the policy of its chain.
-func isPolicy(r *capture.Reading, s iptables.Step) bool {
+func isPolicy(r *infer.Inference, s iptables.Step) bool {
 	return s.Index == len(r.Rules.Table(s.Table).Chain(s.Chain).Rules)
 }
 
-func ruleText(r *capture.Reading, s iptables.Step) string {
+func ruleText(r *infer.Inference, s iptables.Step) string {
 	if isPolicy(r, s) {
 		return "policy " + iptables.Drop.String()
 	}
@@ -133,7 +134,7 @@ func ruleText(r *capture.Reading, s iptables.Step) string {
 }
 
 // reasonOf is why a rule is there, or what is known of one that is not a mesh's.
-func reasonOf(r *capture.Reading, s iptables.Step) string {
+func reasonOf(r *infer.Inference, s iptables.Step) string {
 	reason := r.Reason(placeOf(s))
 	switch {
 	case reason != "":
@@ -149,7 +150,7 @@ func reasonOf(r *capture.Reading, s iptables.Step) string {
 }
 
 // connectionText says which connection a leg is.
-func connectionText(leg capture.Leg) string {
+func connectionText(leg path.Hop) string {
 	who := leg.Who
 	if leg.Owner != nil {
 		who = fmt.Sprintf("%s (uid %d, gid %d)", leg.Who, leg.Owner.UID, leg.Owner.GID)
@@ -174,41 +175,41 @@ func connectionText(leg capture.Leg) string {
 }
 
 // outcomeText says where a leg lands and why.
-func outcomeText(leg capture.Leg) string {
+func outcomeText(leg path.Hop) string {
 	if leg.Loop {
 		return "loops: what the proxy sends comes back to it, " + becauseText(leg)
 	}
 	return landingText(leg) + ", " + becauseText(leg)
 }
 
-func landingText(leg capture.Leg) string {
-	switch leg.Landing {
-	case capture.Outbound, capture.Inbound:
+func landingText(leg path.Hop) string {
+	switch leg.Outcome {
+	case path.Outbound, path.Inbound:
 		if !leg.Captured {
 			return fmt.Sprintf("arrives: it was sent to the proxy's own port %d, and not captured", leg.Port)
 		}
-		return fmt.Sprintf("captured: %s -> proxy port %d", leg.Landing, leg.Port)
-	case capture.Lookup:
+		return fmt.Sprintf("captured: %s -> proxy port %d", leg.Outcome, leg.Port)
+	case path.DNS:
 		if !leg.Captured {
 			return fmt.Sprintf("arrives: it was sent to the agent's own port %d, and not captured", leg.Port)
 		}
 		return fmt.Sprintf("captured: look-up -> agent port %d", leg.Port)
-	case capture.Dropped:
+	case path.Dropped:
 		return "dropped"
-	case capture.NoRoute:
+	case path.NoRoute:
 		return "fails"
-	case capture.Unknown:
+	case path.Unknown:
 		return "sent elsewhere, to where is not known here"
-	case capture.Foreign:
+	case path.Foreign:
 		return fmt.Sprintf("redirected -> local port %d", leg.Port)
-	case capture.Continues:
+	case path.Continues:
 		return "goes on where the first packet of its connection went"
 	}
 	return "passes: not captured"
 }
 
 // becauseText gives the reason of a leg's landing, or else the rule.
-func becauseText(leg capture.Leg) string {
+func becauseText(leg path.Hop) string {
 	switch d := leg.Decided; {
 	case d == nil:
 		return "for a reason that is not known here"
@@ -221,11 +222,11 @@ func becauseText(leg capture.Leg) string {
 	}
 }
 
-func landingColour(leg capture.Leg) string {
+func landingColour(leg path.Hop) string {
 	switch {
-	case leg.Loop || leg.Landing == capture.Dropped || leg.Landing == capture.NoRoute:
+	case leg.Loop || leg.Outcome == path.Dropped || leg.Outcome == path.NoRoute:
 		return red
-	case leg.Landing == capture.Unknown || leg.Landing == capture.Foreign || leg.Uncertain:
+	case leg.Outcome == path.Unknown || leg.Outcome == path.Foreign || leg.Uncertain:
 		return yellow
 	case leg.Captured:
 		return green
@@ -234,14 +235,14 @@ func landingColour(leg capture.Leg) string {
 }
 
 // doubtsOf are the reasons why an answer may be wrong.
-func doubtsOf(sc *scene, legs []capture.Leg) []string {
+func doubtsOf(sc *scene, legs path.Path) []string {
 	doubts := slices.Concat(sc.doubts, sc.problems)
 	for _, leg := range legs {
 		if !leg.Uncertain {
 			continue
 		}
 		known := len(doubts)
-		for _, stage := range leg.Stages {
+		for _, stage := range leg.Hooks {
 			for _, s := range stage.Steps {
 				if s.Matters {
 					doubts = append(doubts, fmt.Sprintf("%s %s rule %d of others may take the %s's packet first; not known here: %s",

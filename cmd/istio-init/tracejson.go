@@ -3,7 +3,8 @@ package main
 import (
 	"net/netip"
 
-	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
 )
 
 // The form of trace --output json.
@@ -52,13 +53,13 @@ type (
 )
 
 // traced is the way of a connection for programs.
-func traced(sc *scene, r *capture.Reading, legs []capture.Leg) traceJSON {
+func traced(sc *scene, r *infer.Inference, legs path.Path) traceJSON {
 	out := traceJSON{Rules: sc.name, Variant: sc.variant, Family: r.Rules.Family.String(), Doubts: doubtsOf(sc, legs)}
 	out.Certain = len(out.Doubts) == 0
 	for _, leg := range legs {
 		l := legJSON{
 			Who: leg.Who, Protocol: leg.Proto.String(), From: addrText(leg.Src), To: addrText(leg.Dst), In: leg.In, Out: leg.Out, Mark: leg.Mark,
-			State: leg.State.String(), Landing: leg.Landing.String(), Port: leg.Port, Captured: leg.Captured, Loop: leg.Loop,
+			State: leg.State.String(), Landing: leg.Outcome.String(), Port: leg.Port, Captured: leg.Captured, Loop: leg.Loop,
 			Outcome: outcomeText(leg), Stages: []stageJSON{},
 		}
 		if leg.Owner != nil {
@@ -67,7 +68,7 @@ func traced(sc *scene, r *capture.Reading, legs []capture.Leg) traceJSON {
 		if leg.Decided != nil {
 			l.Reason = leg.Decided.Reason
 		}
-		for _, stage := range leg.Stages {
+		for _, stage := range leg.Hooks {
 			l.Stages = append(l.Stages, stageOf(r, leg, stage))
 		}
 		out.Legs = append(out.Legs, l)
@@ -75,7 +76,7 @@ func traced(sc *scene, r *capture.Reading, legs []capture.Leg) traceJSON {
 	return out
 }
 
-func stageOf(r *capture.Reading, leg capture.Leg, stage capture.Stage) stageJSON {
+func stageOf(r *infer.Inference, leg path.Hop, stage path.HookTrace) stageJSON {
 	out := stageJSON{Hook: stage.Hook, Verdict: stage.Verdict.String(), Steps: []stepJSON{}}
 	for _, s := range stage.Steps {
 		step := stepJSON{Table: s.Table, Chain: s.Chain, Number: s.Index + 1, Rule: ruleText(r, s), Reason: reasonOf(r, s), Decides: decides(leg, s)}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/path"
 	"istio-init/capture/selftest"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -101,8 +102,8 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 		return nothing
 	}
 	return func(p selftest.Probe) string {
-		site := capture.Site{Route: sc.route, Proxy: proxyOwner(inv.set.Config)}
-		legs := sc.readings[p.Family].Journey(inv.set.Config, site, capture.Connection{
+		site := path.Routes{Route: sc.route, Proxy: proxyOwner(inv.set.Config)}
+		legs := path.Follow(sc.readings[p.Family], inv.set.Config, site, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
 		return outcomeText(legs[0])

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -51,14 +53,14 @@ func (c Config) Rules(f inet.Family) iptables.Ruleset {
 // A Prediction is the outcome of a flow by the typed rules, and why.
 type Prediction struct {
 	Outcome string
-	Leg     capture.Leg // the connection of the flow itself
+	Leg     path.Hop // the connection of the flow itself
 }
 
 // String lists the rules that took the packet.
 func (p Prediction) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, by", p.Outcome)
-	for _, stage := range p.Leg.Stages {
+	for _, stage := range p.Leg.Hooks {
 		for _, s := range stage.Steps {
 			fmt.Fprintf(&b, "\n  %s %s %s rule %d: %s", stage.Hook, s.Table, s.Chain, s.Index+1, s.Rule.Text(inet.IPv4))
 		}
@@ -74,14 +76,14 @@ func Predict(c Config, f Flow, family inet.Family) Prediction {
 // PredictBy walks the first packet of a flow through rules, in their family,
 // which need not be those of the configuration.
 func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
-	leg := capture.Read(rules).Journey(c.Config, c.site(), f.Connection(c, rules.Family))[0]
-	return Prediction{f.OutcomeAt(leg.Landing.String(), leg.Port), leg}
+	leg := path.Follow(infer.Infer(rules), c.Config, c.site(), f.Connection(c, rules.Family))[0]
+	return Prediction{f.OutcomeAt(leg.Outcome.String(), leg.Port), leg}
 }
 
 // site is the pod of the network.
-func (c Config) site() capture.Site {
+func (c Config) site() path.Routes {
 	proxy := c.Proxy()
-	return capture.Site{
+	return path.Routes{
 		Proxy: iptables.Owner{UID: proxy.UID, GID: proxy.GID},
 		Route: func(dst netip.Addr) (string, netip.Addr) {
 			device := Device(dst)
@@ -91,8 +93,8 @@ func (c Config) site() capture.Site {
 }
 
 // Connection is a flow as the rules meet it.
-func (f Flow) Connection(c Config, family inet.Family) capture.Connection {
-	to := capture.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
+func (f Flow) Connection(c Config, family inet.Family) path.Connection {
+	to := path.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
 	if f.Stray {
 		to.State = iptables.Invalid
 	}
@@ -109,11 +111,11 @@ func (f Flow) Connection(c Config, family inet.Family) capture.Connection {
 // of the landing and the port of the proxy there.
 func (f Flow) OutcomeAt(landing string, port uint16) string {
 	switch {
-	case landing == capture.Dropped.String():
+	case landing == path.Dropped.String():
 		return "timeout"
 	case f.Stray:
 		return "refused" // whoever gets it has no connection that it fits
-	case landing == capture.Direct.String():
+	case landing == path.Direct.String():
 		return "direct"
 	}
 	return fmt.Sprintf("proxy %d", port)

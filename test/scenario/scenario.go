@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
@@ -124,9 +125,9 @@ func (s *Scenario) Rules(t testing.TB, f inet.Family) iptables.Ruleset {
 func (s *Scenario) Config(t testing.TB) flow.Config {
 	t.Helper()
 	var c flow.Config
-	var readings []*capture.Reading
+	var readings []*infer.Inference
 	for _, f := range inet.Families {
-		readings = append(readings, capture.Read(s.Rules(t, f)))
+		readings = append(readings, infer.Infer(s.Rules(t, f)))
 		if s.Section(f.String()) != "" {
 			c.Captured = append(c.Captured, f)
 		}
@@ -134,7 +135,7 @@ func (s *Scenario) Config(t testing.TB) flow.Config {
 	if len(c.Captured) == 0 {
 		c.Captured = inet.Families[:]
 	}
-	c.Config = capture.Configuration(readings...)
+	c.Config = infer.Configuration(readings...)
 	if slices.Contains(s.Args, capture.TProxy.String()) {
 		c.Mode = capture.TProxy // without inbound ports no rule shows it
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -67,14 +68,14 @@ func (s *Parsed) captured() []inet.Family {
 // again, in the families in which they are.
 func makesTheSame(t *testing.T, rules []iptables.Ruleset) {
 	t.Helper()
-	var readings []*capture.Reading
+	var readings []*infer.Inference
 	both := true
 	for _, rs := range rules {
-		r := capture.Read(rs)
+		r := infer.Infer(rs)
 		readings = append(readings, r)
 		both = both && r.Captures()
 	}
-	c := capture.Configuration(readings...)
+	c := infer.Configuration(readings...)
 	args, variables := Arguments(c, both)
 	set := parsed(t, args, variables, c.DNS.Servers)
 	families := set.captured()

@@ -1,15 +1,16 @@
-package capture
+package infer
 
 import (
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
 // form returns which conditions a rule has and what it does, without the values:
 // "tcp dport RETURN" for "-p tcp -m tcp --dport 80 -j RETURN". A "!" stands before
 // a condition that is negated; several owners of a kind are named once.
-func form(r rule) string {
+func form(r iptables.Rule) string {
 	if r.Foreign != nil && len(r.Foreign.Conditions) > 0 {
 		return "foreign"
 	}
@@ -67,7 +68,7 @@ func targetName(t iptables.Target) string {
 
 // listName is the name of a chain without the number of a branch.
 func listName(chain string) string {
-	for _, root := range []string{ChainExclude, ChainInclude} {
+	for _, root := range []string{capture.ChainExclude, capture.ChainInclude} {
 		if number, ok := strings.CutPrefix(chain, root+"_"); ok && strings.Trim(number, "0123456789") == "" {
 			return root
 		}
@@ -76,7 +77,7 @@ func listName(chain string) string {
 }
 
 // destinationPorts are the ports that a rule names, in either way of naming them.
-func destinationPorts(m match) []iptables.PortRange {
+func destinationPorts(m iptables.Match) []iptables.PortRange {
 	if m.DPorts.Set {
 		return m.DPorts.Val
 	}
@@ -84,4 +85,10 @@ func destinationPorts(m match) []iptables.PortRange {
 		return []iptables.PortRange{m.DPort.Val}
 	}
 	return nil
+}
+
+// jumpsTo reports whether a rule jumps to a chain.
+func jumpsTo(r iptables.Rule, chain string) bool {
+	jump, ok := r.Target.(iptables.Jump)
+	return ok && jump.Chain == chain
 }

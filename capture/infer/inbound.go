@@ -1,17 +1,18 @@
-package capture
+package infer
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
 // natInbound reads the rules for connections that come in.
-func (r *reader) natInbound(form string, rule rule) string {
+func (r *reader) natInbound(form string, rule iptables.Rule) string {
 	switch form {
-	case "i " + ChainRedirect, "d i " + ChainRedirect, "i " + ChainInclude:
+	case "i " + capture.ChainRedirect, "d i " + capture.ChainRedirect, "i " + capture.ChainInclude:
 		if !slices.Contains(r.c.VirtualInterfaces, rule.In.Val) {
 			r.c.VirtualInterfaces = append(r.c.VirtualInterfaces, rule.In.Val)
 		}
@@ -24,7 +25,7 @@ func (r *reader) natInbound(form string, rule rule) string {
 		r.left++
 		return r.leftLink(rule.In.Val, r.left <= r.leaves-len(r.c.ExcludeInterfaces))
 	}
-	return r.inboundPort(form, rule, ChainInRedirect)
+	return r.inboundPort(form, rule, capture.ChainInRedirect)
 }
 
 // leftLink reads a rule that leaves an interface alone: of a virtual machine, or
@@ -41,7 +42,7 @@ func (r *reader) leftLink(name iptables.Interface, virtual bool) string {
 
 // inboundPort reads the rules for ports, the same in both modes but for the chain
 // that captures.
-func (r *reader) inboundPort(form string, rule rule, chain string) string {
+func (r *reader) inboundPort(form string, rule iptables.Rule, chain string) string {
 	ports := destinationPorts(rule.Match)
 	in := &r.c.InboundPorts
 	switch form {
@@ -51,7 +52,7 @@ func (r *reader) inboundPort(form string, rule rule, chain string) string {
 			return portsAre(rule, "excluded by -d")
 		}
 		r.tunnel = true
-		if r.c.Generation == Istio1_0 {
+		if r.c.Generation == capture.Istio1_0 {
 			return "port 22 was never captured by Istio 1.0"
 		}
 		r.c.TunnelPort = ports[0].Lo
@@ -72,14 +73,14 @@ func (r *reader) isTunnel(port iptables.PortRange) bool {
 	switch {
 	case !port.Single():
 		return false
-	case r.chain == "nat "+ChainInbound: // from 1.7 on; until then it was that of SSH
-		return port.Lo != sshPort || r.c.Generation == Istio1_0
+	case r.chain == "nat "+capture.ChainInbound: // from 1.7 on; until then it was that of SSH
+		return port.Lo != capture.SSHPort || r.c.Generation == capture.Istio1_0
 	}
-	return port.Lo == cmp.Or(r.c.TunnelPort, DefaultTunnelPort)
+	return port.Lo == cmp.Or(r.c.TunnelPort, capture.DefaultTunnelPort)
 }
 
 // lookups reads the rules that redirect look-ups.
-func (r *reader) lookups(form string, rule rule) string {
+func (r *reader) lookups(form string, rule iptables.Rule) string {
 	switch form {
 	case "tcp dport REDIRECT", "udp dport REDIRECT":
 		r.c.DNS.All = true
@@ -94,7 +95,7 @@ func (r *reader) lookups(form string, rule rule) string {
 }
 
 // zones reads the rules that put look-ups into conntrack zones.
-func (r *reader) zones(form string, _ rule) string {
+func (r *reader) zones(form string, _ iptables.Rule) string {
 	switch form {
 	case "udp dport uid CT", "udp dport gid CT":
 		return "a look-up of the proxy: apart from those of the app"
@@ -109,7 +110,7 @@ func (r *reader) zones(form string, _ rule) string {
 }
 
 // mangleInbound reads the rules of mode TPROXY for packets that come in.
-func (r *reader) mangleInbound(form string, rule rule) string {
+func (r *reader) mangleInbound(form string, rule iptables.Rule) string {
 	switch form {
 	case "i RETURN":
 		r.left++
@@ -117,7 +118,7 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 	case "d i RETURN":
 		return fmt.Sprintf("the virtual machine behind %s (-k) calls out: nat sees to it", rule.In.Val)
 	case "tcp mark SAVE":
-		r.c.Mode, r.c.TProxyMark = TProxy, rule.Mark.Val.Value // Istio has it without inbound ports too
+		r.c.Mode, r.c.TProxyMark = capture.TProxy, rule.Mark.Val.Value // Istio has it without inbound ports too
 		return "the proxy connects to the app: the answer has to find its way back"
 	case "tcp mark RETURN":
 		return "the proxy connects to the app"
@@ -125,18 +126,18 @@ func (r *reader) mangleInbound(form string, rule rule) string {
 		return "the proxy connects to the app on behalf of a peer"
 	case "i tcp !mark RETURN":
 		return localCall
-	case "tcp state " + ChainDivert, "tcp !syn state " + ChainDivert, "tcp dport state " + ChainDivert, "tcp dport !syn state " + ChainDivert,
-		"tcp dports state " + ChainDivert, "tcp !syn dports state " + ChainDivert:
+	case "tcp state " + capture.ChainDivert, "tcp !syn state " + capture.ChainDivert, "tcp dport state " + capture.ChainDivert, "tcp dport !syn state " + capture.ChainDivert,
+		"tcp dports state " + capture.ChainDivert, "tcp !syn dports state " + capture.ChainDivert:
 		return "a packet of a connection that the proxy may have"
 	}
-	if form == "foreign" && jumpsTo(rule, ChainDivert) { // -m socket, in 1.0
+	if form == "foreign" && jumpsTo(rule, capture.ChainDivert) { // -m socket, in 1.0
 		return "a packet of a connection that the proxy may have"
 	}
-	return r.inboundPort(form, rule, ChainTProxy)
+	return r.inboundPort(form, rule, capture.ChainTProxy)
 }
 
 // divert reads the rules for packets of connections that the proxy has.
-func (r *reader) divert(form string, _ rule) string {
+func (r *reader) divert(form string, _ iptables.Rule) string {
 	switch form {
 	case "MARK":
 		return "it is marked, so that it is delivered here"
@@ -147,17 +148,17 @@ func (r *reader) divert(form string, _ rule) string {
 }
 
 // tproxy reads the rule that gives packets to the proxy's socket.
-func (r *reader) tproxy(form string, rule rule) string {
+func (r *reader) tproxy(form string, rule iptables.Rule) string {
 	to, ok := rule.Target.(iptables.TProxy)
 	if !ok || form != "!d tcp TPROXY" {
 		return ""
 	}
-	r.c.Mode, r.c.InboundPort, r.c.TProxyMark = TProxy, to.Port, to.Mark.Value
+	r.c.Mode, r.c.InboundPort, r.c.TProxyMark = capture.TProxy, to.Port, to.Mark.Value
 	return fmt.Sprintf("to the proxy's inbound port %d, as it is", to.Port)
 }
 
 // mangleOutput reads the rules of mode TPROXY for packets that leave a socket.
-func (r *reader) mangleOutput(form string, rule rule) string {
+func (r *reader) mangleOutput(form string, rule iptables.Rule) string {
 	switch form {
 	case "o RETURN":
 		return excludedLink(rule.Out.Val)
@@ -172,10 +173,10 @@ func (r *reader) mangleOutput(form string, rule rule) string {
 }
 
 // drop reads the rules for what fits no connection.
-func (r *reader) drop(form string, rule rule) string {
+func (r *reader) drop(form string, rule iptables.Rule) string {
 	switch form {
 	case "i RETURN":
-		r.c.Mode = TProxy // REDIRECT drops by every interface
+		r.c.Mode = capture.TProxy // REDIRECT drops by every interface
 		return excludedLink(rule.In.Val)
 	case "DROP":
 		r.c.DropInvalid = true

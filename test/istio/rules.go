@@ -1,4 +1,4 @@
-package capture
+package istio
 
 import (
 	"fmt"
@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-// istioRules writes the rules of Istio's program of a generation for a config, in the
+// Rules writes the rules of Istio's program of a generation for a config, in the
 // order in which it builds them and straight from its documented behaviour: it
 // shares nothing with the rules of this package but the config. mended takes in
 // what is different here on purpose (README, Differences); without it the text is
@@ -20,10 +21,10 @@ import (
 // What an older program did not have is where the current one has it: in 1.0 all but
 // -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules were
 // in nat OUTPUT then.
-func istioRules(c Config, f inet.Family, mended bool) iptables.Ruleset {
+func Rules(c capture.Config, f inet.Family, mended bool) iptables.Ruleset {
 	i := istio{c: c, f: f, mended: mended, tables: map[string]map[string][]string{}}
 	rs := iptables.Ruleset{Family: f}
-	if c.Generation == Istio1_0 && f == inet.IPv6 {
+	if c.Generation == capture.Istio1_0 && f == inet.IPv6 {
 		return rs // which it did not capture
 	}
 	i.build()
@@ -48,7 +49,7 @@ func istioRules(c Config, f inet.Family, mended bool) iptables.Ruleset {
 }
 
 type istio struct {
-	c      Config
+	c      capture.Config
 	f      inet.Family
 	mended bool
 	tables map[string]map[string][]string
@@ -92,6 +93,11 @@ func (i *istio) prefixes(list []netip.Prefix) []string {
 	return out
 }
 
+// includesLoopback reports whether a captured destination is on the loopback interface.
+func (i *istio) includesLoopback() bool {
+	return slices.ContainsFunc(i.c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
+}
+
 func (i *istio) build() {
 	c := i.c
 	loop := i.pick("127.0.0.1/32", "::1/128")
@@ -99,7 +105,7 @@ func (i *istio) build() {
 		loop = c.LoopbackV4.Masked().String()
 	}
 	self := i.pick("127.0.0.6/32", "::6/128")
-	tproxy := c.Mode == TProxy
+	tproxy := c.Mode == capture.TProxy
 	tables := []string{"nat"}
 	if tproxy {
 		tables = append(tables, "mangle")
@@ -129,7 +135,7 @@ func (i *istio) build() {
 		}
 	}
 	switch {
-	case c.Generation != Istio1_0: // 1.7 and later
+	case c.Generation != capture.Istio1_0: // 1.7 and later
 		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
 	case c.InboundPorts.All: // up to 1.12
 		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
@@ -137,18 +143,18 @@ func (i *istio) build() {
 	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
 	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
 	i.inbound(loop)
-	if c.Generation == Current || c.DNS.Captures() { // all protocols since 1.24
+	if c.Generation == capture.Current || c.DNS.Captures() { // all protocols since 1.24
 		i.add("nat", "OUTPUT", "-j ISTIO_OUTPUT")
 	} else {
 		i.add("nat", "OUTPUT", "-p tcp -j ISTIO_OUTPUT")
 	}
 	for _, p := range c.OutboundExcludePorts {
 		i.add("nat", "ISTIO_OUTPUT", "-p tcp -m tcp --dport %s -j RETURN", p)
-		if c.Generation == Current { // since 1.25
+		if c.Generation == capture.Current { // since 1.25
 			i.add("nat", "ISTIO_OUTPUT", "-p udp -m udp --dport %s -j RETURN", p)
 		}
 	}
-	if c.Generation == Istio1_0 {
+	if c.Generation == capture.Istio1_0 {
 		i.owners1_0(loop)
 	} else {
 		i.add("nat", "ISTIO_OUTPUT", "-s %s -o lo -j RETURN", self)
@@ -170,7 +176,7 @@ func (i *istio) build() {
 			i.at("nat", "PREROUTING", 0, "%s-i %s -j ISTIO_REDIRECT", d, dev)
 		}
 	}
-	if c.Generation != Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
+	if c.Generation != capture.Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
 		i.add("nat", "ISTIO_OUTPUT", "-j RETURN")
 	}
 	if tproxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
@@ -183,7 +189,7 @@ func (i *istio) inbound(loop string) {
 	if c.InboundPorts.Empty() {
 		return
 	}
-	if c.Mode == TProxy {
+	if c.Mode == capture.TProxy {
 		i.add("mangle", "ISTIO_DIVERT", "-j MARK --set-xmark %#x/0xffffffff", c.TProxyMark)
 		i.add("mangle", "ISTIO_DIVERT", "-j ACCEPT")
 		i.add("mangle", "ISTIO_TPROXY", "! -d %s -p tcp -j TPROXY --on-port %d --on-ip %s --tproxy-mark %#x/0xffffffff",
@@ -241,9 +247,9 @@ func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 		door := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
 		asked := dns && (kind == "uid" || i.mended)
 		switch {
-		case i.c.Generation == Istio1_15 && asked: // 1.9 to 1.17
+		case i.c.Generation == capture.Istio1_15 && asked: // 1.9 to 1.17
 			door = "-p tcp -m tcp ! --dport 53 "
-		case i.c.Generation == Istio1_15:
+		case i.c.Generation == capture.Istio1_15:
 			door = ""
 		case asked:
 			door = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
@@ -256,7 +262,7 @@ func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 		} else {
 			i.add("nat", "ISTIO_OUTPUT", "%s", self)
 		}
-		if !i.c.includesLoopback() && (!i.mended || len(ids) == 1) {
+		if !i.includesLoopback() && (!i.mended || len(ids) == 1) {
 			port := ""
 			if dns {
 				port = "-p tcp -m tcp ! --dport 53 "
@@ -265,7 +271,7 @@ func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 		}
 		i.add("nat", "ISTIO_OUTPUT", "-m owner --%s-owner %s -j RETURN", kind, id)
 	}
-	if !i.c.includesLoopback() && i.mended && len(ids) > 1 {
+	if !i.includesLoopback() && i.mended && len(ids) > 1 {
 		port := ""
 		if dns {
 			port = "-p tcp -m tcp ! --dport 53 "
@@ -291,65 +297,4 @@ func (i *istio) groups() {
 		none += fmt.Sprintf("-m owner ! --gid-owner %s ", id)
 	}
 	i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", none)
-}
-
-func (i *istio) dns() {
-	c := i.c
-	if !c.DNS.Captures() {
-		return
-	}
-	var servers []netip.Addr
-	for _, s := range c.DNS.Servers {
-		if s.Is4() == (i.f == inet.IPv4) {
-			servers = append(servers, s)
-		}
-	}
-	match := func(flag string) (out []string) {
-		if c.DNS.All {
-			return []string{""}
-		}
-		for _, s := range servers {
-			out = append(out, fmt.Sprintf("%s %s/%d ", flag, s, s.BitLen()))
-		}
-		return out
-	}
-	if len(match("-d")) > 0 {
-		i.add("nat", "ISTIO_OUTPUT", "-j ISTIO_OUTPUT_DNS")
-		i.add("raw", "PREROUTING", "-j ISTIO_INBOUND")
-	}
-	for _, proto := range []string{"tcp", "udp"} {
-		for _, d := range match("-d") {
-			i.add("nat", "ISTIO_OUTPUT_DNS", "%s-p %s -m %s --dport 53 -j REDIRECT --to-ports 15053", d, proto, proto)
-		}
-	}
-	i.add("raw", "OUTPUT", "-j ISTIO_OUTPUT_DNS")
-	for kind, ids := range map[string][]iptables.IDRange{"uid": c.ProxyUIDs, "gid": c.ProxyGIDs} {
-		for _, id := range ids { // the order of the two kinds makes no difference
-			i.add("raw", "ISTIO_OUTPUT_DNS", "-p udp -m udp --dport 53 -m owner --%s-owner %s -j CT --zone 1", kind, id)
-			i.add("raw", "ISTIO_OUTPUT_DNS", "-p udp -m udp --sport 15053 -m owner --%s-owner %s -j CT --zone 2", kind, id)
-		}
-	}
-	for _, d := range match("-d") {
-		i.add("raw", "ISTIO_OUTPUT_DNS", "%s-p udp -m udp --dport 53 -j CT --zone 2", d)
-	}
-	for _, s := range match("-s") {
-		i.add("raw", "ISTIO_INBOUND", "%s-p udp -m udp --sport 53 -j CT --zone 1", s)
-	}
-}
-
-func (i *istio) tproxyExtras(loop, self string) {
-	mark := fmt.Sprintf("%#x", i.c.TProxyMark)
-	const full = "--nfmask 0xffffffff --ctmask 0xffffffff"
-	i.add("mangle", "PREROUTING", "-p tcp -m mark --mark %s -j CONNMARK --save-mark %s", mark, full)
-	i.add("mangle", "OUTPUT", "-o lo -p tcp -m mark --mark %s -j RETURN", mark)
-	for _, id := range i.c.ProxyUIDs {
-		i.add("mangle", "OUTPUT", "! -d %s -o lo -p tcp -m owner --uid-owner %s -j MARK --set-xmark 0x53a/0xffffffff", loop, id)
-	}
-	for _, id := range i.c.ProxyGIDs {
-		i.add("mangle", "OUTPUT", "! -d %s -o lo -p tcp -m owner --gid-owner %s -j MARK --set-xmark 0x53a/0xffffffff", loop, id)
-	}
-	i.add("mangle", "OUTPUT", "-p tcp -m connmark --mark %s -j CONNMARK --restore-mark %s", mark, full)
-	i.at("mangle", "ISTIO_INBOUND", 0, "-p tcp -m mark --mark %s -j RETURN", mark)
-	i.at("mangle", "ISTIO_INBOUND", 1, "-s %s -i lo -p tcp -j RETURN", self)
-	i.at("mangle", "ISTIO_INBOUND", 2, "-i lo -p tcp -m mark ! --mark 0x53a -j RETURN")
 }

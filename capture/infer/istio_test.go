@@ -1,11 +1,14 @@
-package capture
+package infer_test
 
 import (
 	"math/rand/v2"
 	"testing"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/istio"
 	"istio-init/test/size"
 )
 
@@ -18,23 +21,23 @@ func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	configs := size.Of(100, 400, 1500)
 	rng := rand.New(rand.NewPCG(11, 20))
 	for n := range configs {
-		c := withoutRepeats(randomConfig(rng, true))
+		c := istio.WithoutRepeats(istio.RandomConfig(rng, true))
 		var rules [len(inet.Families)]iptables.Ruleset
-		var readings []*Reading
+		var inferences []*infer.Inference
 		for _, f := range inet.Families {
-			rules[f] = istioRules(c, f, false)
-			readings = append(readings, Read(rules[f]))
-			everyRuleHasItsReason(t, c, readings[f])
+			rules[f] = istio.Rules(c, f, false)
+			inferences = append(inferences, infer.Infer(rules[f]))
+			everyRuleHasItsReason(t, c, inferences[f])
 		}
-		got := Configuration(readings...)
+		got := infer.Configuration(inferences...)
 		for _, f := range inet.Families {
-			ours := Rules(got, f)
+			ours := capture.Rules(got, f)
 			for range packets {
-				p := randomPacket(rng, f)
-				if c.Mode == TProxy && (p.Dst.Port() == c.TunnelPort || len(c.VirtualInterfaces) > 0) {
+				p := istio.RandomPacket(rng, f)
+				if c.Mode == capture.TProxy && (p.Dst.Port() == c.TunnelPort || len(c.VirtualInterfaces) > 0) {
 					continue // different on purpose
 				}
-				if want, have := walk(rules[f], p), walk(ours, p); !same(c, false, want, have) {
+				if want, have := istio.Walk(rules[f], p), istio.Walk(ours, p); !istio.Same(c, false, want, have) {
 					t.Fatalf("config %d %+v\nwas read as %+v\npacket %+v %+v\nwant %+v\ngot  %+v\nIstio's rules:\n%s\nof what was read:\n%s",
 						n, c, got, p, p.Owner, want, have, rules[f], ours)
 				}
@@ -50,9 +53,9 @@ func TestEveryRuleOfIstiosHasItsReason(t *testing.T) {
 	configs := size.Of(100, 400, 1500)
 	rng := rand.New(rand.NewPCG(20, 26))
 	for range configs {
-		c := withoutRepeats(randomConfig(rng, false))
+		c := istio.WithoutRepeats(istio.RandomConfig(rng, false))
 		for _, f := range inet.Families {
-			everyRuleHasItsReason(t, c, Read(istioRules(c, f, false)))
+			everyRuleHasItsReason(t, c, infer.Infer(istio.Rules(c, f, false)))
 		}
 	}
 }

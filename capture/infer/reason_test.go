@@ -1,4 +1,4 @@
-package capture
+package infer_test
 
 import (
 	"net/netip"
@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -19,7 +21,7 @@ import (
 // range of ids, an interface, a prefix, and a port or a range.
 type expectedReason struct {
 	chains, rule, reason string
-	when                 func(c Config, v ruleValues) bool // nil: always
+	when                 func(c capture.Config, v ruleValues) bool // nil: always
 }
 
 // ruleValues are the values of a rule.
@@ -64,18 +66,18 @@ var expectedReasons = []expectedReason{
 
 	// Inbound ports.
 	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "port {port} is the proxy's own, for tunnels (-e)", tunnel},
-	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport 22 -j RETURN`, "port 22 was never captured by Istio 1.0", func(c Config, _ ruleValues) bool { return c.Generation == Istio1_0 }},
-	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "{ports are} excluded by -d", ports(func(c Config) []iptables.PortRange { return c.InboundPorts.Except })},
-	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_IN_REDIRECT`, "{ports are} included by -b", ports(func(c Config) []iptables.PortRange { return c.InboundPorts.Only })},
-	{`mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_TPROXY`, "{ports are} included by -b", ports(func(c Config) []iptables.PortRange { return c.InboundPorts.Only })},
+	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport 22 -j RETURN`, "port 22 was never captured by Istio 1.0", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
+	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "{ports are} excluded by -d", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Except })},
+	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_IN_REDIRECT`, "{ports are} included by -b", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Only })},
+	{`mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_TPROXY`, "{ports are} included by -b", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Only })},
 	{`nat ISTIO_INBOUND`, `-p tcp -j ISTIO_IN_REDIRECT`, "every port is included by -b", allPorts},
 	{`mangle ISTIO_INBOUND`, `-p tcp -j ISTIO_TPROXY`, "every port is included by -b", allPorts},
 	{`mangle ISTIO_INBOUND`, `-p tcp( -m tcp)?( --dport {port})?( ! --tcp-flags FIN,SYN,RST,ACK SYN)? -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT`, "a packet of a connection that the proxy may have", nil},
 
 	// Ports of the proxy.
-	{`nat ISTIO_IN_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's inbound port {port}", isPort(func(c Config) uint16 { return c.InboundPort })},
-	{`nat ISTIO_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's outbound port {port}", isPort(func(c Config) uint16 { return c.ProxyPort })},
-	{`mangle ISTIO_TPROXY`, `! -d {net} -p tcp -j TPROXY --on-port {port} --on-ip (0\.0\.0\.0|::) --tproxy-mark \S+`, "to the proxy's inbound port {port}, as it is", isPort(func(c Config) uint16 { return c.InboundPort })},
+	{`nat ISTIO_IN_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's inbound port {port}", isPort(func(c capture.Config) uint16 { return c.InboundPort })},
+	{`nat ISTIO_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's outbound port {port}", isPort(func(c capture.Config) uint16 { return c.ProxyPort })},
+	{`mangle ISTIO_TPROXY`, `! -d {net} -p tcp -j TPROXY --on-port {port} --on-ip (0\.0\.0\.0|::) --tproxy-mark \S+`, "to the proxy's inbound port {port}, as it is", isPort(func(c capture.Config) uint16 { return c.InboundPort })},
 
 	// Marks.
 	{`mangle ISTIO_DIVERT`, `-j MARK --set-xmark \S+`, "it is marked, so that it is delivered here", nil},
@@ -93,7 +95,7 @@ var expectedReasons = []expectedReason{
 	{`mangle ISTIO_INBOUND`, `-s {net} -i lo -p tcp -j RETURN`, toApp + " on behalf of a peer", nil},
 	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo( -p tcp -m (tcp ! --dport|multiport ! --dports) \S+)? -m owner --uid-owner {id} -j ISTIO_IN_REDIRECT`, selfCall, proxyUser},
 	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo( -p tcp -m (tcp ! --dport|multiport ! --dports) \S+)? -m owner --gid-owner {id} -j ISTIO_IN_REDIRECT`, selfCall, proxyGroup},
-	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo -j ISTIO_REDIRECT`, "the pod calls itself: out by the proxy", func(c Config, _ ruleValues) bool { return c.Generation == Istio1_0 }},
+	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo -j ISTIO_REDIRECT`, "the pod calls itself: out by the proxy", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
 	{`nat ISTIO_OUTPUT`, `-o lo( -p tcp -m tcp ! --dport 53)?( -m owner ! --[ug]id-owner \S+)* -j RETURN`, ownPod, nil},
 	{`nat ISTIO_OUTPUT`, `-m owner --uid-owner {id} -j RETURN`, "user {id} is the proxy", proxyUser},
 	{`nat ISTIO_OUTPUT`, `-m owner --gid-owner {id} -j RETURN`, "group {id} is the proxy", proxyGroup},
@@ -102,16 +104,16 @@ var expectedReasons = []expectedReason{
 	{`nat ISTIO_OUTPUT`, `(-m owner ! --gid-owner \S+ )+-j RETURN`, "the group is none of ISTIO_OUTBOUND_OWNER_GROUPS", nil},
 
 	// Where to.
-	{`nat ISTIO_OUTPUT`, `-p (tcp|udp) -m (tcp|udp) --dport {port} -j RETURN`, "{ports are} excluded by -o", ports(func(c Config) []iptables.PortRange { return c.OutboundExcludePorts })},
-	{`nat ISTIO_OUTPUT`, `-p tcp -m tcp --dport {port} -j ISTIO_REDIRECT`, "{ports are} included by -q", ports(func(c Config) []iptables.PortRange { return c.OutboundPorts })},
-	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is the pod itself", func(_ Config, v ruleValues) bool { return v.net == v.loopback.String() }},
-	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is excluded by -x", nets(func(c Config) []netip.Prefix { return c.OutboundPrefixes.Except })},
+	{`nat ISTIO_OUTPUT`, `-p (tcp|udp) -m (tcp|udp) --dport {port} -j RETURN`, "{ports are} excluded by -o", ports(func(c capture.Config) []iptables.PortRange { return c.OutboundExcludePorts })},
+	{`nat ISTIO_OUTPUT`, `-p tcp -m tcp --dport {port} -j ISTIO_REDIRECT`, "{ports are} included by -q", ports(func(c capture.Config) []iptables.PortRange { return c.OutboundPorts })},
+	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is the pod itself", func(_ capture.Config, v ruleValues) bool { return v.net == v.loopback.String() }},
+	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is excluded by -x", nets(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Except })},
 	{`nat ISTIO_OUTPUT`, `-j RETURN`, "{any} is excluded by -x", toNowhere},
 	{`nat ISTIO_OUTPUT`, `-j RETURN`, "every destination is excluded by -x", toNowhere},
-	{`nat ISTIO_OUTPUT`, `-j RETURN`, "the destination is none of -i", func(c Config, _ ruleValues) bool {
-		return c.Generation != Current && !c.OutboundPrefixes.All && len(c.OutboundPrefixes.Only) > 0
+	{`nat ISTIO_OUTPUT`, `-j RETURN`, "the destination is none of -i", func(c capture.Config, _ ruleValues) bool {
+		return c.Generation != capture.Current && !c.OutboundPrefixes.All && len(c.OutboundPrefixes.Only) > 0
 	}},
-	{`nat ISTIO_OUTPUT`, `-d {net} -j ISTIO_REDIRECT`, "{net} is included by -i", nets(func(c Config) []netip.Prefix { return c.OutboundPrefixes.Only })},
+	{`nat ISTIO_OUTPUT`, `-d {net} -j ISTIO_REDIRECT`, "{net} is included by -i", nets(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Only })},
 	{`nat ISTIO_OUTPUT`, `-j ISTIO_REDIRECT`, "every destination is included by -i", toEverywhere},
 	{`nat ISTIO_OUTPUT`, `-j ISTIO_REDIRECT`, "{any} is included by -i", toEverywhere},
 
@@ -125,82 +127,86 @@ var expectedReasons = []expectedReason{
 	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --sport 15053 -m owner --[ug]id-owner {id} -j CT --zone 2`, "an answer of the agent: with the look-up of the app", captureDNS},
 }
 
-func captureDNS(c Config, _ ruleValues) bool   { return c.DNS.Captures() }
-func allDNS(c Config, _ ruleValues) bool       { return c.DNS.All }
-func dropsInvalid(c Config, _ ruleValues) bool { return c.DropInvalid }
-func allPorts(c Config, _ ruleValues) bool     { return c.InboundPorts.All }
+func captureDNS(c capture.Config, _ ruleValues) bool   { return c.DNS.Captures() }
+func allDNS(c capture.Config, _ ruleValues) bool       { return c.DNS.All }
+func dropsInvalid(c capture.Config, _ ruleValues) bool { return c.DropInvalid }
+func allPorts(c capture.Config, _ ruleValues) bool     { return c.InboundPorts.All }
 
-func dnsServer(c Config, v ruleValues) bool {
+func dnsServer(c capture.Config, v ruleValues) bool {
 	return slices.ContainsFunc(c.DNS.Servers, func(a netip.Addr) bool { return netip.PrefixFrom(a, a.BitLen()).String() == v.net })
 }
 
-func tunnel(c Config, v ruleValues) bool {
-	return c.Generation != Istio1_0 && v.port == strconv.Itoa(int(c.TunnelPort))
+func tunnel(c capture.Config, v ruleValues) bool {
+	return c.Generation != capture.Istio1_0 && v.port == strconv.Itoa(int(c.TunnelPort))
 }
 
-func excludedLinks(c Config, v ruleValues) bool {
+func excludedLinks(c capture.Config, v ruleValues) bool {
 	return slices.Contains(c.ExcludeInterfaces, iptables.Interface(v.link))
 }
 
-func virtualLinks(c Config, v ruleValues) bool {
+func virtualLinks(c capture.Config, v ruleValues) bool {
 	return slices.Contains(c.VirtualInterfaces, iptables.Interface(v.link))
 }
 
-func virtualToIncluded(c Config, v ruleValues) bool {
-	return virtualLinks(c, v) && nets(func(c Config) []netip.Prefix { return c.OutboundPrefixes.Only })(c, v)
+func virtualToIncluded(c capture.Config, v ruleValues) bool {
+	return virtualLinks(c, v) && nets(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Only })(c, v)
 }
 
-func virtualToAll(c Config, v ruleValues) bool { return virtualLinks(c, v) && toEverywhere(c, v) }
-
-func toEverywhere(c Config, v ruleValues) bool {
-	return c.OutboundPrefixes.All || anyNet(func(c Config) []netip.Prefix { return c.OutboundPrefixes.Only })(c, v)
+func virtualToAll(c capture.Config, v ruleValues) bool {
+	return virtualLinks(c, v) && toEverywhere(c, v)
 }
 
-func toNowhere(c Config, v ruleValues) bool {
-	return anyNet(func(c Config) []netip.Prefix { return c.OutboundPrefixes.Except })(c, v)
+func toEverywhere(c capture.Config, v ruleValues) bool {
+	return c.OutboundPrefixes.All || anyNet(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Only })(c, v)
 }
 
-func proxyUser(c Config, v ruleValues) bool {
-	return ids(func(c Config) []iptables.IDRange { return c.ProxyUIDs })(c, v)
+func toNowhere(c capture.Config, v ruleValues) bool {
+	return anyNet(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Except })(c, v)
 }
 
-func proxyGroup(c Config, v ruleValues) bool {
-	return ids(func(c Config) []iptables.IDRange { return c.ProxyGIDs })(c, v)
+func proxyUser(c capture.Config, v ruleValues) bool {
+	return ids(func(c capture.Config) []iptables.IDRange { return c.ProxyUIDs })(c, v)
 }
 
-func excludedGroup(c Config, v ruleValues) bool {
-	return ids(func(c Config) []iptables.IDRange { return c.OwnerGroups.Except })(c, v)
+func proxyGroup(c capture.Config, v ruleValues) bool {
+	return ids(func(c capture.Config) []iptables.IDRange { return c.ProxyGIDs })(c, v)
+}
+
+func excludedGroup(c capture.Config, v ruleValues) bool {
+	return ids(func(c capture.Config) []iptables.IDRange { return c.OwnerGroups.Except })(c, v)
 }
 
 // excluded1_0 is about a generation that knew no groups but those of the proxy. Where it
 // is given others all the same, its rules do not tell them apart.
-func excluded1_0(c Config, v ruleValues) bool { return c.Generation == Istio1_0 && excludedGroup(c, v) }
+func excluded1_0(c capture.Config, v ruleValues) bool {
+	return c.Generation == capture.Istio1_0 && excludedGroup(c, v)
+}
 
-func ids(list func(Config) []iptables.IDRange) func(Config, ruleValues) bool {
-	return func(c Config, v ruleValues) bool {
+func ids(list func(capture.Config) []iptables.IDRange) func(capture.Config, ruleValues) bool {
+	return func(c capture.Config, v ruleValues) bool {
 		return slices.ContainsFunc(list(c), func(id iptables.IDRange) bool { return id.String() == v.id })
 	}
 }
 
-func ports(list func(Config) []iptables.PortRange) func(Config, ruleValues) bool {
-	return func(c Config, v ruleValues) bool {
+func ports(list func(capture.Config) []iptables.PortRange) func(capture.Config, ruleValues) bool {
+	return func(c capture.Config, v ruleValues) bool {
 		return slices.ContainsFunc(list(c), func(p iptables.PortRange) bool { return p.String() == v.port })
 	}
 }
 
-func isPort(port func(Config) uint16) func(Config, ruleValues) bool {
-	return func(c Config, v ruleValues) bool { return strconv.Itoa(int(port(c))) == v.port }
+func isPort(port func(capture.Config) uint16) func(capture.Config, ruleValues) bool {
+	return func(c capture.Config, v ruleValues) bool { return strconv.Itoa(int(port(c))) == v.port }
 }
 
-func nets(list func(Config) []netip.Prefix) func(Config, ruleValues) bool {
-	return func(c Config, v ruleValues) bool {
+func nets(list func(capture.Config) []netip.Prefix) func(capture.Config, ruleValues) bool {
+	return func(c capture.Config, v ruleValues) bool {
 		return slices.ContainsFunc(list(c), func(p netip.Prefix) bool { return p.Masked().String() == v.net })
 	}
 }
 
 // anyNet tells whether a list has the prefix of every address of the family.
-func anyNet(list func(Config) []netip.Prefix) func(Config, ruleValues) bool {
-	return func(c Config, v ruleValues) bool {
+func anyNet(list func(capture.Config) []netip.Prefix) func(capture.Config, ruleValues) bool {
+	return func(c capture.Config, v ruleValues) bool {
 		return slices.ContainsFunc(list(c), func(p netip.Prefix) bool { return p.Bits() == 0 && p.Addr().Is4() == v.loopback.Addr().Is4() })
 	}
 }
@@ -225,7 +231,7 @@ var expressions = sync.OnceValue(func() map[string][]ruleExpression {
 
 // reasonsFor are the reasons for which a configuration has a rule: one, or where the
 // same rule is asked for twice, several.
-func reasonsFor(c Config, f inet.Family, table, chain string, r iptables.Rule) (reasons []string) {
+func reasonsFor(c capture.Config, f inet.Family, table, chain string, r iptables.Rule) (reasons []string) {
 	text := r.Text(f)
 	for _, e := range expressions()[table+" "+chain] {
 		m := e.FindStringSubmatch(text)
@@ -238,7 +244,7 @@ func reasonsFor(c Config, f inet.Family, table, chain string, r iptables.Rule) (
 			}
 			return ""
 		}
-		v := ruleValues{id: value("id"), link: value("link"), net: value("net"), port: value("port"), loopback: c.loopback(f).Masked()}
+		v := ruleValues{id: value("id"), link: value("link"), net: value("net"), port: value("port"), loopback: loopback(c, f)}
 		if e.when != nil && !e.when(c, v) {
 			continue
 		}
@@ -258,17 +264,25 @@ func reasonsFor(c Config, f inet.Family, table, chain string, r iptables.Rule) (
 
 // everyRuleHasItsReason compares the reason of each rule with that for which the
 // configuration has it.
-func everyRuleHasItsReason(t *testing.T, c Config, r *Reading) {
+func everyRuleHasItsReason(t *testing.T, c capture.Config, r *infer.Inference) {
 	t.Helper()
 	f := r.Rules.Family
 	for _, table := range r.Rules.Tables {
 		for _, chain := range table.Chains {
 			for i, rule := range chain.Rules {
-				got := r.Reason(Place{table.Name, chain.Name, i})
+				got := r.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i})
 				if want := reasonsFor(c, f, table.Name, chain.Name, rule); !slices.Contains(want, got) {
 					t.Fatalf("config %+v\n%s %s %s: the reason is %q, want %q in\n%s", c, table.Name, chain.Name, rule.Text(f), got, want, r.Rules)
 				}
 			}
 		}
 	}
+}
+
+// loopback is the prefix that counts as this machine.
+func loopback(c capture.Config, f inet.Family) netip.Prefix {
+	if f == inet.IPv4 && c.LoopbackV4.IsValid() {
+		return c.LoopbackV4.Masked()
+	}
+	return netip.PrefixFrom(f.Localhost(), f.Localhost().BitLen())
 }

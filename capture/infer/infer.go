@@ -1,69 +1,64 @@
-package capture
+package infer
 
 import (
 	"cmp"
 	"net/netip"
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-// A Place is where a rule stands.
-type Place struct {
-	Table, Chain string
-	Index        int // in the chain, from 0
-}
-
-// A Reading is what the rules of one family say: why each is there, and the
+// An Inference is what the rules of one family say: why each is there, and the
 // configuration that asks for them. It is made from the rules alone, whoever put
 // them there: this program, or Istio's of any generation.
-type Reading struct {
+type Inference struct {
 	Rules   iptables.Ruleset
-	reasons map[Place]string
-	config  Config
+	reasons map[iptables.Place]string
+	config  capture.Config
 	reader  reader
 }
 
 // Reason says why a rule is there, as a clause in terms of traffic: "port 3306 is
 // excluded by -o". It is "" for a rule of which that is not known.
-func (r *Reading) Reason(at Place) string { return r.reasons[at] }
+func (r *Inference) Reason(at iptables.Place) string { return r.reasons[at] }
 
 // Guarded tells whether the guardrails are there with which Istio stops a pod while
 // it changes its rules, and which stay when it is killed then.
-func (r *Reading) Guarded() bool { return r.reader.istio.guarded }
+func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 
 // Captures tells whether chains of a mesh are there.
-func (r *Reading) Captures() bool {
+func (r *Inference) Captures() bool {
 	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
 		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return iptables.Own(c.Name) })
 	})
 }
 
-// Read understands the rules of one family.
-func Read(rs iptables.Ruleset) *Reading {
-	r := &Reading{Rules: rs, reasons: map[Place]string{}}
-	r.config = Config{Generation: Istio1_15, TProxyTable: DefaultTProxyTable, OwnerGroups: Scope[iptables.IDRange]{All: true}}
+// Infer reads the rules of one family.
+func Infer(rs iptables.Ruleset) *Inference {
+	r := &Inference{Rules: rs, reasons: map[iptables.Place]string{}}
+	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Scope[iptables.IDRange]{All: true}}
 	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual machines' only in the other chains.
-	for _, chain := range []string{ChainOutput, ChainOutputGroup} {
+	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
 		r.chain(iptables.NAT, chain)
 	}
-	for _, root := range []string{ChainExclude, ChainOutputApp, ChainInclude} {
+	for _, root := range []string{capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude} {
 		for _, c := range rs.Table(iptables.NAT).Chains {
 			if listName(c.Name) == root {
 				r.chain(iptables.NAT, c.Name)
 			}
 		}
 	}
-	for _, chain := range []string{ChainOutputDNS, ChainInbound, ChainInRedirect, ChainRedirect} {
+	for _, chain := range []string{capture.ChainOutputDNS, capture.ChainInbound, capture.ChainInRedirect, capture.ChainRedirect} {
 		r.chain(iptables.NAT, chain)
 	}
-	for _, chain := range []string{ChainInbound, ChainDivert, ChainTProxy, ChainOutput, ChainDrop} {
+	for _, chain := range []string{capture.ChainInbound, capture.ChainDivert, capture.ChainTProxy, capture.ChainOutput, capture.ChainDrop} {
 		r.chain(iptables.Mangle, chain)
 	}
-	for _, chain := range []string{ChainInbound, ChainOutputDNS} {
+	for _, chain := range []string{capture.ChainInbound, capture.ChainOutputDNS} {
 		r.chain(iptables.Raw, chain)
 	}
 	for _, t := range rs.Tables {
@@ -80,18 +75,21 @@ func Read(rs iptables.Ruleset) *Reading {
 // the table raw has rules for them in every one.
 func capturesLookups(rs iptables.Ruleset) bool {
 	raw := rs.Table(iptables.Raw)
-	return len(raw.Chain(ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
+	return len(raw.Chain(capture.ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
 }
 
 // chain reads one chain.
-func (r *Reading) chain(table, chain string) {
+func (r *Inference) chain(table, chain string) {
 	read := (*reader).builtin
 	if iptables.Own(chain) {
 		read = forms[table+" "+listName(chain)]
 	}
 	rules := r.Rules.Table(table).Chain(chain).Rules
 	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0
-	shapes := each(rules, form)
+	shapes := make([]string, len(rules))
+	for i, rule := range rules {
+		shapes[i] = form(rule)
+	}
 	for _, shape := range shapes {
 		if shape == "i RETURN" {
 			r.reader.leaves++
@@ -99,18 +97,18 @@ func (r *Reading) chain(table, chain string) {
 	}
 	for i, rule := range rules {
 		if reason := read(&r.reader, shapes[i], rule); reason != "" {
-			r.reasons[Place{table, chain, i}] = reason
+			r.reasons[iptables.Place{Table: table, Chain: chain, Index: i}] = reason
 		}
 	}
 }
 
-// Configuration returns the configuration that makes the rules of readings of
+// Configuration returns the configuration that makes the rules of
 // different families. What rules do not show has its zero value, or Istio's
 // default where zero means nothing: the routing table of TPROXY.
-func Configuration(readings ...*Reading) Config {
-	var c Config
+func Configuration(inferences ...*Inference) capture.Config {
+	var c capture.Config
 	first := true
-	for _, r := range readings {
+	for _, r := range inferences {
 		if !r.Captures() {
 			continue
 		}
@@ -119,20 +117,20 @@ func Configuration(readings ...*Reading) Config {
 			c.OutboundPrefixes.Only, c.OutboundPrefixes.Except = slices.Clone(c.OutboundPrefixes.Only), slices.Clone(c.OutboundPrefixes.Except)
 			continue
 		}
-		c = c.with(r.config)
+		c = merge(c, r.config)
 	}
-	if c.Generation == Istio1_0 && c.InboundPort == 0 {
+	if c.Generation == capture.Istio1_0 && c.InboundPort == 0 {
 		c.InboundPort = c.ProxyPort
 	}
-	c.TunnelPort = cmp.Or(c.TunnelPort, DefaultTunnelPort)
-	c.TProxyMark = cmp.Or(c.TProxyMark, DefaultTProxyMark)
+	c.TunnelPort = cmp.Or(c.TunnelPort, capture.DefaultTunnelPort)
+	c.TProxyMark = cmp.Or(c.TProxyMark, capture.DefaultTProxyMark)
 	return c
 }
 
-// with adds what the rules of another family say.
-func (c Config) with(other Config) Config {
+// merge adds to a configuration what the rules of another family say.
+func merge(c, other capture.Config) capture.Config {
 	if c.OutboundPrefixes.All != other.OutboundPrefixes.All { // every destination of one family
-		everything := func(of Config, f inet.Family) []netip.Prefix {
+		everything := func(of capture.Config, f inet.Family) []netip.Prefix {
 			if of.OutboundPrefixes.All {
 				return []netip.Prefix{f.All()}
 			}

@@ -1,10 +1,11 @@
-package capture
+package infer
 
 import (
 	"fmt"
 	"net/netip"
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -13,7 +14,7 @@ import (
 // the other, and collects the configuration they come from.
 type reader struct {
 	family inet.Family
-	c      *Config
+	c      *capture.Config
 	dns    bool // look-ups are captured
 	istio  istioMarks
 
@@ -32,55 +33,55 @@ type reader struct {
 type owners struct{ uids, gids []iptables.IDRange }
 
 // forms say for each of our chains what its rules mean, by their form.
-var forms = map[string]func(*reader, string, rule) string{
-	"nat " + ChainOutput:      (*reader).natOutput,
-	"nat " + ChainOutputApp:   (*reader).natOutput,
-	"nat " + ChainExclude:     (*reader).natOutput,
-	"nat " + ChainInclude:     (*reader).natOutput,
-	"nat " + ChainOutputGroup: (*reader).natOutput,
-	"nat " + ChainOutputDNS:   (*reader).lookups,
-	"nat " + ChainInbound:     (*reader).natInbound,
-	"nat " + ChainInRedirect:  (*reader).redirect,
-	"nat " + ChainRedirect:    (*reader).redirect,
-	"mangle " + ChainInbound:  (*reader).mangleInbound,
-	"mangle " + ChainDivert:   (*reader).divert,
-	"mangle " + ChainTProxy:   (*reader).tproxy,
-	"mangle " + ChainOutput:   (*reader).mangleOutput,
-	"mangle " + ChainDrop:     (*reader).drop,
-	"raw " + ChainInbound:     (*reader).zones,
-	"raw " + ChainOutputDNS:   (*reader).zones,
+var forms = map[string]func(*reader, string, iptables.Rule) string{
+	"nat " + capture.ChainOutput:      (*reader).natOutput,
+	"nat " + capture.ChainOutputApp:   (*reader).natOutput,
+	"nat " + capture.ChainExclude:     (*reader).natOutput,
+	"nat " + capture.ChainInclude:     (*reader).natOutput,
+	"nat " + capture.ChainOutputGroup: (*reader).natOutput,
+	"nat " + capture.ChainOutputDNS:   (*reader).lookups,
+	"nat " + capture.ChainInbound:     (*reader).natInbound,
+	"nat " + capture.ChainInRedirect:  (*reader).redirect,
+	"nat " + capture.ChainRedirect:    (*reader).redirect,
+	"mangle " + capture.ChainInbound:  (*reader).mangleInbound,
+	"mangle " + capture.ChainDivert:   (*reader).divert,
+	"mangle " + capture.ChainTProxy:   (*reader).tproxy,
+	"mangle " + capture.ChainOutput:   (*reader).mangleOutput,
+	"mangle " + capture.ChainDrop:     (*reader).drop,
+	"raw " + capture.ChainInbound:     (*reader).zones,
+	"raw " + capture.ChainOutputDNS:   (*reader).zones,
 }
 
 // builtin reads a rule of a built-in chain: a jump to ours, or what Istio itself
 // puts there.
-func (r *reader) builtin(form string, rule rule) string {
+func (r *reader) builtin(form string, rule iptables.Rule) string {
 	jump, ok := rule.Target.(iptables.Jump)
 	if !ok || !iptables.Own(jump.Chain) {
 		return r.istios(form, rule)
 	}
 	switch r.chain + ": " + form {
-	case "nat PREROUTING: tcp " + ChainInbound, "mangle PREROUTING: tcp " + ChainInbound:
+	case "nat PREROUTING: tcp " + capture.ChainInbound, "mangle PREROUTING: tcp " + capture.ChainInbound:
 		return "TCP that comes in is looked at"
-	case "nat OUTPUT: " + ChainOutput:
+	case "nat OUTPUT: " + capture.ChainOutput:
 		if !r.dns { // else the older generations have it too
-			r.c.Generation = Current
+			r.c.Generation = capture.Current
 		}
 		return "what leaves a socket of the pod is looked at"
-	case "nat OUTPUT: tcp " + ChainOutput, "mangle OUTPUT: tcp " + ChainOutput:
+	case "nat OUTPUT: tcp " + capture.ChainOutput, "mangle OUTPUT: tcp " + capture.ChainOutput:
 		return "TCP that leaves a socket of the pod is looked at"
-	case "mangle PREROUTING: state " + ChainDrop:
+	case "mangle PREROUTING: state " + capture.ChainDrop:
 		r.c.DropInvalid = true
 		return "what fits no connection is dropped (--drop-invalid)"
-	case "raw PREROUTING: " + ChainInbound, "raw OUTPUT: " + ChainOutputDNS:
+	case "raw PREROUTING: " + capture.ChainInbound, "raw OUTPUT: " + capture.ChainOutputDNS:
 		return "look-ups get conntrack zones of their own (--redirect-dns)"
-	case "nat PREROUTING: i " + ChainRedirect, "nat PREROUTING: d i " + ChainRedirect:
+	case "nat PREROUTING: i " + capture.ChainRedirect, "nat PREROUTING: d i " + capture.ChainRedirect:
 		return r.natInbound(form, rule)
 	}
 	return ""
 }
 
 // natOutput reads the rules for connections that begin in the pod.
-func (r *reader) natOutput(form string, rule rule) string {
+func (r *reader) natOutput(form string, rule iptables.Rule) string {
 	switch form {
 	case "o RETURN":
 		if r.proxied {
@@ -92,32 +93,32 @@ func (r *reader) natOutput(form string, rule rule) string {
 		r.c.OutboundExcludePorts = append(r.c.OutboundExcludePorts, destinationPorts(rule.Match)...)
 		return portsAre(rule, "excluded by -o")
 	case "udp dport RETURN", "udp dports RETURN":
-		r.c.Generation = Current
+		r.c.Generation = capture.Current
 		return portsAre(rule, "excluded by -o")
 	case "s o RETURN":
 		r.proxied = true
 		return "the proxy connects to the app on behalf of a peer"
 	case "d RETURN", "RETURN":
 		return r.leftAlone(rule)
-	case "tcp dport " + ChainRedirect, "tcp dports " + ChainRedirect:
+	case "tcp dport " + capture.ChainRedirect, "tcp dports " + capture.ChainRedirect:
 		r.captured = true
 		r.c.OutboundPorts = append(r.c.OutboundPorts, destinationPorts(rule.Match)...)
 		return portsAre(rule, "included by -q")
-	case "d " + ChainRedirect:
+	case "d " + capture.ChainRedirect:
 		r.include(rule.Dst.Val)
 		return fmt.Sprintf("%s is included by -i", rule.Dst.Val)
-	case ChainRedirect:
+	case capture.ChainRedirect:
 		if o := &r.c.OutboundPrefixes; !o.All && len(o.Only) == 0 {
 			o.All, r.captured = true, true
 		} else {
 			r.include(r.anywhere())
 		}
 		return "every destination is included by -i"
-	case "goto " + ChainExclude, "d goto " + ChainExclude, "goto " + ChainInclude, "d goto " + ChainInclude, "goto " + ChainOutputApp:
+	case "goto " + capture.ChainExclude, "d goto " + capture.ChainExclude, "goto " + capture.ChainInclude, "d goto " + capture.ChainInclude, "goto " + capture.ChainOutputApp:
 		return listed(form, rule)
-	case ChainOutputDNS:
+	case capture.ChainOutputDNS:
 		return "look-ups are looked at (--redirect-dns)"
-	case "gid " + ChainOutputGroup:
+	case "gid " + capture.ChainOutputGroup:
 		r.c.OwnerGroups.All, r.c.OwnerGroups.Only = false, append(r.c.OwnerGroups.Only, rule.GIDs[0].Val)
 		return fmt.Sprintf("group %s is one of ISTIO_OUTBOUND_OWNER_GROUPS", rule.GIDs[0].Val)
 	case "!gid RETURN":
@@ -125,9 +126,9 @@ func (r *reader) natOutput(form string, rule rule) string {
 		for _, gid := range rule.GIDs {
 			r.c.OwnerGroups.Only = append(r.c.OwnerGroups.Only, gid.Val)
 		}
-		return noneOfTheGroups
+		return NoneOfTheGroups
 	}
-	if redirect, ok := rule.Target.(iptables.Redirect); ok && redirect.Port == DNSProxyPort { // until 1.24
+	if redirect, ok := rule.Target.(iptables.Redirect); ok && redirect.Port == capture.DNSProxyPort { // until 1.24
 		return r.lookups(form, rule)
 	}
 	return r.fromProxy(form, rule)
@@ -149,7 +150,7 @@ func (r *reader) include(p netip.Prefix) {
 
 // leftAlone reads "[-d PREFIX] -j RETURN", whose meaning follows from where it
 // stands.
-func (r *reader) leftAlone(rule rule) string {
+func (r *reader) leftAlone(rule iptables.Rule) string {
 	switch {
 	case !rule.Dst.Set && r.captured:
 		if o := &r.c.OutboundPrefixes; o.All { // stands behind lists alone
@@ -174,37 +175,37 @@ func (r *reader) leftAlone(rule rule) string {
 }
 
 // listed says what a rule of a long list is for.
-func listed(form string, rule rule) string {
+func listed(form string, rule iptables.Rule) string {
 	switch form {
-	case "goto " + ChainExclude:
+	case "goto " + capture.ChainExclude:
 		return "the destinations that -x excludes are many: they are looked up"
-	case "goto " + ChainInclude:
+	case "goto " + capture.ChainInclude:
 		return "the destinations that -i includes are many: they are looked up"
-	case "d goto " + ChainExclude:
+	case "d goto " + capture.ChainExclude:
 		return fmt.Sprintf("of %s some are excluded by -x", rule.Dst.Val)
-	case "d goto " + ChainInclude:
+	case "d goto " + capture.ChainInclude:
 		return fmt.Sprintf("of %s some are included by -i", rule.Dst.Val)
 	}
 	return "no destination that -x excludes"
 }
 
-const (
-	localCall       = "a process of the pod calls its own pod"
-	noneOfTheGroups = "the group is none of ISTIO_OUTBOUND_OWNER_GROUPS"
-)
+const localCall = "a process of the pod calls its own pod"
+
+// NoneOfTheGroups is the reason for connections of processes of other groups.
+const NoneOfTheGroups = "the group is none of ISTIO_OUTBOUND_OWNER_GROUPS"
 
 // fromProxy reads the rules that keep the proxy's own traffic out of the proxy.
-func (r *reader) fromProxy(form string, rule rule) string {
+func (r *reader) fromProxy(form string, rule iptables.Rule) string {
 	switch form {
-	case "!d o tcp !dport uid " + ChainInRedirect, "!d o tcp !dport gid " + ChainInRedirect,
-		"!d o tcp !dports uid " + ChainInRedirect, "!d o tcp !dports gid " + ChainInRedirect,
-		"!d o uid " + ChainInRedirect, "!d o gid " + ChainInRedirect:
+	case "!d o tcp !dport uid " + capture.ChainInRedirect, "!d o tcp !dport gid " + capture.ChainInRedirect,
+		"!d o tcp !dports uid " + capture.ChainInRedirect, "!d o tcp !dports gid " + capture.ChainInRedirect,
+		"!d o uid " + capture.ChainInRedirect, "!d o gid " + capture.ChainInRedirect:
 		r.selfCall(rule)
 		return "the proxy calls its own pod: in by the front door"
 	case "o !uid RETURN", "o !gid RETURN", "o tcp !dport !uid RETURN", "o tcp !dport !gid RETURN", "o tcp !dport RETURN":
 		return localCall
-	case "!d o " + ChainRedirect:
-		r.proxied, r.c.Generation = true, Istio1_0
+	case "!d o " + capture.ChainRedirect:
+		r.proxied, r.c.Generation = true, capture.Istio1_0
 		return "the pod calls itself: out by the proxy"
 	case "uid RETURN":
 		if !slices.Contains(r.selfs.uids, rule.UIDs[0].Val) {
@@ -217,7 +218,7 @@ func (r *reader) fromProxy(form string, rule rule) string {
 			r.selfs.gids = slices.Delete(r.selfs.gids, i, i+1) // again, and it is excluded
 			return fmt.Sprintf("group %s is the proxy", gid)
 		}
-		if r.c.Generation == Istio1_0 { // which knew no other groups
+		if r.c.Generation == capture.Istio1_0 { // which knew no other groups
 			r.c.ProxyGIDs = append(r.c.ProxyGIDs, gid)
 			return fmt.Sprintf("group %s is the proxy", gid)
 		}
@@ -229,7 +230,7 @@ func (r *reader) fromProxy(form string, rule rule) string {
 
 // selfCall takes the owner of a rule for the proxy's calls to its own pod, and
 // what it shows of the generation and the tunnel.
-func (r *reader) selfCall(rule rule) {
+func (r *reader) selfCall(rule iptables.Rule) {
 	for _, uid := range rule.UIDs {
 		r.selfs.uids, r.c.ProxyUIDs = append(r.selfs.uids, uid.Val), append(r.c.ProxyUIDs, uid.Val)
 	}
@@ -238,17 +239,17 @@ func (r *reader) selfCall(rule rule) {
 	}
 	switch ports := destinationPorts(rule.Match); {
 	case r.dns && len(ports) > 1, !r.dns && len(ports) > 0:
-		r.c.Generation = Current
+		r.c.Generation = capture.Current
 	}
 }
 
 // redirect reads the rules that lead to the proxy.
-func (r *reader) redirect(form string, rule rule) string {
+func (r *reader) redirect(form string, rule iptables.Rule) string {
 	if form != "tcp REDIRECT" {
 		return ""
 	}
 	port := rule.Target.(iptables.Redirect).Port
-	if r.chain == "nat "+ChainRedirect {
+	if r.chain == "nat "+capture.ChainRedirect {
 		r.c.ProxyPort = port
 		return fmt.Sprintf("to the proxy's outbound port %d", port)
 	}
@@ -261,7 +262,7 @@ func excludedLink(name iptables.Interface) string {
 }
 
 // portsAre says something of the ports of a rule.
-func portsAre(rule rule, what string) string {
+func portsAre(rule iptables.Rule, what string) string {
 	ports := destinationPorts(rule.Match)
 	const mostNamed = 4
 	if len(ports) > mostNamed {

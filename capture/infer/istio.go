@@ -1,8 +1,9 @@
-package capture
+package infer
 
 import (
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
@@ -19,18 +20,18 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 	var in []iptables.Interface
 	nat, filter := rs.Table(iptables.NAT), rs.Table(iptables.Filter)
 	for _, r := range nat.Chain(iptables.Prerouting).Rules {
-		if jumpsTo(r, ChainInbound) {
+		if jumpsTo(r, capture.ChainInbound) {
 			break
 		}
 		switch form(r) {
 		case "i RETURN":
 			in = append(in, r.In.Val)
-		case "i " + ChainRedirect, "d i " + ChainRedirect:
+		case "i " + capture.ChainRedirect, "d i " + capture.ChainRedirect:
 			marks.virtuals = append(marks.virtuals, r.In.Val)
 		}
 	}
 	for _, r := range nat.Chain(iptables.Output).Rules {
-		if jumpsTo(r, ChainOutput) {
+		if jumpsTo(r, capture.ChainOutput) {
 			break
 		}
 		if form(r) == "o RETURN" && slices.Contains(in, r.Out.Val) {
@@ -44,16 +45,18 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 	return marks
 }
 
-func isGuardrail(tcp, udp rule) bool { return form(tcp) == "tcp DROP" && form(udp) == "udp DROP" }
+func isGuardrail(tcp, udp iptables.Rule) bool {
+	return form(tcp) == "tcp DROP" && form(udp) == "udp DROP"
+}
 
 // istios reads what Istio puts into built-in chains, where that is its alone, or
 // does what its options do, whoever put it there.
-func (r *reader) istios(form string, rule rule) string {
+func (r *reader) istios(form string, rule iptables.Rule) string {
 	redirect, _ := rule.Target.(iptables.Redirect)
 	switch r.chain {
 	case "nat OUTPUT":
 		switch {
-		case redirect.Port == DNSProxyPort:
+		case redirect.Port == capture.DNSProxyPort:
 			return r.lookups(form, rule)
 		case r.dns && (form == "udp dport uid RETURN" || form == "udp dport gid RETURN"):
 			return "a look-up of the proxy is left alone"
@@ -80,7 +83,7 @@ func (r *reader) istios(form string, rule rule) string {
 
 // exempt reads a rule that leaves an interface alone. For -c there is one for each
 // direction; for -k one on the way in, for what is not redirected.
-func (r *reader) exempt(form string, rule rule) string {
+func (r *reader) exempt(form string, rule iptables.Rule) string {
 	name := rule.In.Val
 	if form == "o RETURN" {
 		name = rule.Out.Val

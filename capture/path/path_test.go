@@ -1,4 +1,4 @@
-package capture
+package path_test
 
 import (
 	"cmp"
@@ -8,17 +8,21 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/istio"
 	"istio-init/test/size"
 )
 
-// testSite is a pod that has the first address of each family.
-func testSite(c Config) Site {
+// testRoutes is a pod that has the first address of each family.
+func testRoutes(c capture.Config) path.Routes {
 	own := []netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8::2")}
-	site := Site{Route: func(dst netip.Addr) (string, netip.Addr) {
+	routes := path.Routes{Route: func(dst netip.Addr) (string, netip.Addr) {
 		switch {
-		case dst.IsLoopback() || dst == Passthrough(inet.IPv6):
+		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6):
 			return "lo", dst
 		case dst == own[0] || dst == own[1]:
 			return "lo", dst
@@ -30,38 +34,38 @@ func testSite(c Config) Site {
 		return "eth0", own[0]
 	}}
 	if len(c.ProxyUIDs) > 0 {
-		site.Proxy = iptables.Owner{UID: c.ProxyUIDs[0].Lo, GID: c.ProxyUIDs[0].Lo}
+		routes.Proxy = iptables.Owner{UID: c.ProxyUIDs[0].Lo, GID: c.ProxyUIDs[0].Lo}
 	}
-	return site
+	return routes
 }
 
-// TestAJourneyBeginsWhereTheWalkLands compares the first leg of a journey with the
+// TestAPathBeginsWhereTheTraceEnds compares the first hop of a journey with the
 // plain walk through the rules.
-func TestAJourneyBeginsWhereTheWalkLands(t *testing.T) {
+func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
 	t.Parallel()
 	const packets = 60
 	configs := size.Of(60, 250, 800)
 	rng := rand.New(rand.NewPCG(7, 11))
 	for range configs {
-		c := randomConfig(rng, false)
+		c := istio.RandomConfig(rng, false)
 		for _, f := range inet.Families {
-			rules := Rules(c, f)
-			reading := Read(rules)
+			rules := capture.Rules(c, f)
+			inferred := infer.Infer(rules)
 			for range packets {
-				p := randomPacket(rng, f)
+				p := istio.RandomPacket(rng, f)
 				p.ConnMark = 0 // a journey begins without
-				leg := reading.Journey(c, testSite(c), Connection{
+				hop := path.Follow(inferred, c, testRoutes(c), path.Connection{
 					Proto: p.Proto, Owner: p.Owner, Src: p.Src, Dst: p.Dst, In: p.In, Out: p.Out, Mark: p.Mark, State: p.State,
 				})[0]
-				want := walk(rules, p)
-				port := want.redirected + want.tproxied // never both
+				want := istio.Walk(rules, p)
+				port := want.Redirected + want.TProxied // never both
 				switch captured := port != 0; {
-				case (leg.Landing == Dropped) != want.dropped,
-					!want.dropped && leg.Captured != captured,
-					captured && leg.Port != port,
-					leg.Decided == nil || leg.Decided.Reason == "",
-					leg.Uncertain, leg.Landing == Unknown, leg.Landing == Foreign:
-					t.Fatalf("config %+v\npacket %+v %+v\nthe walk ends %+v\nthe leg %+v\ndecided by %+v\n%s", c, p, p.Owner, want, leg, leg.Decided, rules)
+				case (hop.Outcome == path.Dropped) != want.Dropped,
+					!want.Dropped && hop.Captured != captured,
+					captured && hop.Port != port,
+					hop.Decided == nil || hop.Decided.Reason == "",
+					hop.Uncertain, hop.Outcome == path.Unknown, hop.Outcome == path.Foreign:
+					t.Fatalf("config %+v\npacket %+v %+v\nthe walk ends %+v\nthe hop %+v\ndecided by %+v\n%s", c, p, p.Owner, want, hop, hop.Decided, rules)
 				}
 			}
 		}
@@ -79,10 +83,10 @@ func inText(t *testing.T, f inet.Family, text string) iptables.Ruleset {
 }
 
 // told is a journey in short: who, where it landed and why.
-func told(legs []Leg) string {
+func told(hops path.Path) string {
 	var b strings.Builder
-	for _, l := range legs {
-		fmt.Fprintf(&b, "%s %s", l.Who, l.Landing)
+	for _, l := range hops {
+		fmt.Fprintf(&b, "%s %s", l.Who, l.Outcome)
 		if l.Port != 0 {
 			fmt.Fprintf(&b, " %d", l.Port)
 		}
@@ -103,40 +107,40 @@ func told(legs []Leg) string {
 }
 
 // sidecarConfig captures everything.
-func sidecarConfig() Config {
-	return Config{
+func sidecarConfig() capture.Config {
+	return capture.Config{
 		ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008, ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
-		InboundPorts: Scope[iptables.PortRange]{All: true}, OutboundPrefixes: Scope[netip.Prefix]{All: true},
-		OwnerGroups: Scope[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
+		InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
+		OwnerGroups: capture.Scope[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
 	}
 }
 
-func TestJourneys(t *testing.T) {
+func TestPaths(t *testing.T) {
 	t.Parallel()
 	redirect, tproxy, dns, vm := sidecarConfig(), sidecarConfig(), sidecarConfig(), sidecarConfig()
-	tproxy.Mode = TProxy
-	dns.DNS = DNS{Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
+	tproxy.Mode = capture.TProxy
+	dns.DNS = capture.DNS{Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
 	vm.VirtualInterfaces = []iptables.Interface{"vm0"}
 	app := &iptables.Owner{UID: 1000, GID: 1000}
-	to := func(dst string) Connection {
-		return Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort(dst)}
+	to := func(dst string) path.Connection {
+		return path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort(dst)}
 	}
-	from := func(src, in, dst string) Connection {
-		return Connection{Proto: iptables.TCP, Src: netip.MustParseAddrPort(src), In: in, Dst: netip.MustParseAddrPort(dst)}
+	from := func(src, in, dst string) path.Connection {
+		return path.Connection{Proto: iptables.TCP, Src: netip.MustParseAddrPort(src), In: in, Dst: netip.MustParseAddrPort(dst)}
 	}
 	lookup := to("10.96.0.10:53")
 	lookup.Proto = iptables.UDP
 	established := to("10.0.0.5:80")
 	established.State = iptables.Established
 	// with adds rules of others in front of ours, or takes lines away.
-	with := func(c Config, change ...string) string {
-		return strings.NewReplacer(change...).Replace(Rules(c, inet.IPv4).String())
+	with := func(c capture.Config, change ...string) string {
+		return strings.NewReplacer(change...).Replace(capture.Rules(c, inet.IPv4).String())
 	}
 	const hook = "-A OUTPUT -j ISTIO_OUTPUT\n"
 	tests := []struct {
 		name  string
 		rules string
-		c     Connection
+		c     path.Connection
 		want  string
 	}{
 		{"out", with(redirect), to("10.0.0.5:80"), "app outbound 15001: every destination is included by -i\nproxy direct: user 1337 is the proxy\n"},
@@ -146,12 +150,12 @@ func TestJourneys(t *testing.T) {
 		{"to-itself-by-address", with(redirect), to("10.244.0.2:80"), "app direct: a process of the pod calls its own pod\n"},
 		{
 			"proxy-to-its-own-pod", with(redirect),
-			Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 1337, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
+			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 1337, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
 			"proxy inbound 15006: the proxy calls its own pod: in by the front door\nproxy direct: the proxy connects to the app on behalf of a peer\n",
 		},
 		{
 			"proxy-to-its-own-pod-tproxy", with(tproxy),
-			Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 0, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
+			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 0, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
 			"proxy inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n",
 		},
 		{"lookup", with(dns), lookup, "app lookup 15053: look-ups of the server 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
@@ -194,7 +198,7 @@ func TestJourneys(t *testing.T) {
 		},
 		{
 			"related-is-asked-of-nat", with(redirect),
-			Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
+			path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
 			"app outbound 15001: every destination is included by -i\n",
 		},
 		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule leads what leaves the pod to ISTIO_OUTPUT\n"},
@@ -202,16 +206,16 @@ func TestJourneys(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := Read(inText(t, inet.IPv4, tt.rules))
-			c := Configuration(r)
-			site := testSite(c)
-			if c.Mode == TProxy {
-				site.Proxy.UID = 0
+			r := infer.Infer(inText(t, inet.IPv4, tt.rules))
+			c := infer.Configuration(r)
+			routes := testRoutes(c)
+			if c.Mode == capture.TProxy {
+				routes.Proxy.UID = 0
 			}
 			if len(c.ProxyUIDs) == 0 {
-				site.Proxy = iptables.Owner{UID: 1337, GID: 1337}
+				routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
 			}
-			if got := told(r.Journey(c, site, tt.c)); got != tt.want {
+			if got := told(path.Follow(r, c, routes, tt.c)); got != tt.want {
 				t.Errorf("want\n%sgot\n%s", tt.want, got)
 			}
 		})

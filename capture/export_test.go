@@ -1,0 +1,19 @@
+package capture
+
+import (
+	"net/netip"
+
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+const (
+	MostPrefixRules = mostPrefixRules
+	MostPortRules   = mostPortRules
+	MostBranches    = mostBranches
+)
+
+func PrefixChains(c Config, f inet.Family) []iptables.Chain { return prefixChains(c, f) }
+func MergePrefixes(list []netip.Prefix) []netip.Prefix      { return mergePrefixes(list) }
+func Merged(c Config, f inet.Family) Config                 { return c.merged(f) }
+func Loopback(c Config, f inet.Family) netip.Prefix         { return c.loopback(f) }

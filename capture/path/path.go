@@ -1,0 +1,297 @@
+package path
+
+import (
+	"net/netip"
+	"slices"
+
+	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/iptables"
+)
+
+// Routes is what the rules do not say of a network namespace.
+type Routes struct {
+	// Route returns the interface by which an address is reached, "lo" for what is
+	// the namespace's own, and the source address that the kernel picks then; ""
+	// where there is no route.
+	Route func(dst netip.Addr) (device string, src netip.Addr)
+	Proxy iptables.Owner // as whom the proxy connects
+}
+
+// A Connection is what is asked of: its first packet, or a later one.
+type Connection struct {
+	Proto iptables.Proto
+	Owner *iptables.Owner // who opens it in the namespace; nil: it comes from outside
+	Src   netip.AddrPort  // what is zero in it is the kernel's choice
+	Dst   netip.AddrPort
+	In    string          // the interface by which it comes from outside
+	Out   string          // the one by which it leaves; "": as routed
+	Mark  uint32          // of its packets
+	State iptables.States // zero: New
+}
+
+// An Outcome is where a connection ends up.
+type Outcome uint8
+
+// The outcomes. The zero value: at its destination, as if there were no mesh.
+const (
+	Direct    Outcome = iota
+	Outbound          // at the proxy's port for outbound connections
+	Inbound           // at the proxy's port for inbound connections
+	DNS               // at the agent's port for look-ups
+	Dropped           // nowhere
+	Unknown           // where a rule of others sends it, which is not known here
+	NoRoute           // nowhere: there is no route
+	Foreign           // at a port of the namespace, where a rule of others sends it
+	Continues         // where the first packet of its connection went
+)
+
+var outcomeNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route", "foreign", "continues"}
+
+// String returns the name of the outcome.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// A HookTrace is the way of a packet through one hook.
+type HookTrace struct {
+	Hook string
+	iptables.Walk
+}
+
+// A Path is the connections that a first one leads to, in their order: from the app to
+// the proxy, and from the proxy to the destination.
+type Path []Hop
+
+// A Hop is one connection of a path and where it ends.
+type Hop struct {
+	Who        string // "app", "proxy" or "peer"
+	Connection        // with what was filled in
+	Hooks      []HookTrace
+	Outcome    Outcome
+	Port       uint16 // of the proxy or the agent, for the outcomes there; of others, for Foreign
+	Captured   bool   // it was to go elsewhere, and a rule sent it here
+	Loop       bool   // the proxy's own connection comes back to it for ever
+	Decided    *Decision
+	Uncertain  bool // rules have conditions that are not known here, and could change the way
+}
+
+// A Decision is the rule that says where a connection lands, and why.
+type Decision struct {
+	At     iptables.Place
+	Rule   string // as iptables-save prints it; "" where no rule takes the packet
+	Reason string // a clause; "" where it is not known
+	Others bool   // the rule is none of a mesh
+}
+
+// maxHops bounds a path: app to proxy, proxy to its own pod, proxy to app.
+const maxHops = 4
+
+// Follow follows a connection through rules, and where the proxy takes it, the one
+// that the proxy opens for it, until it is where it was meant to go. The configuration
+// is that of all families, see [infer.Configuration].
+func Follow(rules *infer.Inference, c capture.Config, routes Routes, first Connection) Path {
+	e := evaluator{rules, c, routes}
+	var hops Path
+	next := &first
+	for next != nil && len(hops) < maxHops {
+		hop := e.hop(*next)
+		hop.Loop = len(hops) > 0 && hop.Captured && (hop.Outcome == Outbound || hop.Outcome == hops[len(hops)-1].Outcome)
+		hops = append(hops, hop)
+		if hop.Loop {
+			break
+		}
+		next = e.next(hop)
+	}
+	return hops
+}
+
+// An evaluator follows connections through the rules of one family.
+type evaluator struct {
+	*infer.Inference
+	c      capture.Config
+	routes Routes
+}
+
+// hop follows one connection.
+func (e evaluator) hop(c Connection) Hop {
+	if c.State == 0 {
+		c.State = iptables.New
+	}
+	device, src := e.routes.Route(c.Dst.Addr())
+	if c.Owner == nil {
+		device = c.In
+	} else if c.Out != "" {
+		device = c.Out
+	}
+	if !c.Src.Addr().IsValid() {
+		c.Src = netip.AddrPortFrom(src, c.Src.Port())
+	}
+	hop := Hop{Who: e.who(c.Owner), Connection: c}
+	if c.Src.Port() == 0 {
+		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
+	}
+	if device == "" {
+		hop.noRoute()
+		return hop
+	}
+	hop.setDevice(device)
+	p := iptables.Packet{
+		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner,
+		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
+	}
+	if c.Owner == nil {
+		p = e.comesIn(&hop, p, device)
+	} else {
+		p = e.goesOut(&hop, p, device)
+	}
+	e.land(&hop, p)
+	if hop.Decided == nil {
+		hop.Decided = e.decision(hop)
+	}
+	return hop
+}
+
+// noRoute ends a hop that has no way to its destination.
+func (l *Hop) noRoute() {
+	l.Outcome = NoRoute
+	l.Decided = &Decision{Reason: "there is no route to " + l.Dst.Addr().String()}
+}
+
+// setDevice takes the interface at which the rules meet the connection first.
+func (l *Hop) setDevice(device string) {
+	if l.Owner == nil {
+		l.In = device
+	} else {
+		l.Out = device
+	}
+}
+
+// ephemeralPort stands for a source port that the kernel picks.
+const ephemeralPort = 40000
+
+// who names the one that opens a connection.
+func (e evaluator) who(owner *iptables.Owner) string {
+	if owner == nil {
+		return "peer"
+	}
+	has := func(ids []iptables.IDRange, id uint32) bool {
+		return slices.ContainsFunc(ids, func(r iptables.IDRange) bool { return r.Contains(id) })
+	}
+	if has(e.c.ProxyUIDs, owner.UID) || has(e.c.ProxyGIDs, owner.GID) {
+		return "proxy"
+	}
+	return "app"
+}
+
+// hook walks a packet through one hook; ok is false when that is its end.
+func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Packet, ok bool) {
+	p.Hook = hook
+	w := e.Rules.Trace(p)
+	hop.Hooks = append(hop.Hooks, HookTrace{hook, w})
+	hop.Uncertain = hop.Uncertain || w.Uncertain
+	if w.Verdict == iptables.Drop {
+		hop.Outcome = Dropped
+	} else if w.Taken {
+		hop.Outcome = Unknown
+	}
+	return w.Packet, hop.Outcome == Direct
+}
+
+// goesOut follows a packet of a socket of the namespace: out, or by lo back in.
+func (e evaluator) goesOut(hop *Hop, p iptables.Packet, device string) iptables.Packet {
+	p.Out = device
+	p, ok := e.hook(hop, p, iptables.Output)
+	if ok {
+		p, ok = e.hook(hop, p, iptables.Postrouting)
+	}
+	if !ok || p.Out != "lo" {
+		return p
+	}
+	p.In, p.Out, p.Owner, p.NATDone = "lo", "", nil, true
+	if p, ok = e.hook(hop, p, iptables.Prerouting); ok {
+		p, _ = e.hook(hop, p, iptables.Input)
+	}
+	return p
+}
+
+// comesIn follows a packet from outside: to a socket, or through the namespace.
+func (e evaluator) comesIn(hop *Hop, p iptables.Packet, device string) iptables.Packet {
+	p.In = device
+	p, ok := e.hook(hop, p, iptables.Prerouting)
+	if !ok {
+		return p
+	}
+	out, _ := e.routes.Route(p.Dst.Addr())
+	if out == "lo" || p.RedirectedTo != 0 || p.TProxiedTo != 0 {
+		p.NATDone = true
+		p, _ = e.hook(hop, p, iptables.Input)
+		return p
+	}
+	if p.Out = out; out == "" {
+		hop.noRoute()
+		return p
+	}
+	if p, ok = e.hook(hop, p, iptables.Forward); ok {
+		p.In = ""
+		p, _ = e.hook(hop, p, iptables.Postrouting)
+	}
+	return p
+}
+
+// land says where a packet that came through all hooks is.
+func (e evaluator) land(hop *Hop, p iptables.Packet) {
+	if hop.Outcome != Direct {
+		return
+	}
+	port := max(p.RedirectedTo, p.TProxiedTo) // mangle comes first, and nat does not see what it took
+	if p.TProxiedTo != 0 {
+		port = p.TProxiedTo
+	}
+	hop.Captured = port != 0
+	device, _ := e.routes.Route(p.Dst.Addr())
+	if port == 0 && device == "lo" {
+		port = p.Dst.Port() // it may go to the proxy by itself
+	}
+	outside := hop.Owner == nil || hop.Who == "proxy"
+	switch {
+	case p.Proto == iptables.TCP && port == e.c.InboundPort && port != 0 && (port != e.c.ProxyPort || outside):
+		hop.Outcome, hop.Port = Inbound, port
+	case p.Proto == iptables.TCP && port == e.c.ProxyPort && port != 0:
+		hop.Outcome, hop.Port = Outbound, port
+	case port == capture.DNSProxyPort && e.c.DNS.Captures() && (hop.Captured || p.Proto == iptables.TCP && p.Dst.Addr().IsLoopback()):
+		hop.Outcome, hop.Port = DNS, port
+	case hop.Captured && e.capturedBy(*hop).Others:
+		hop.Outcome, hop.Port = Foreign, port
+	case hop.Captured: // a port that the configuration does not name
+		hop.Outcome, hop.Port = Outbound, port
+	case hop.State == iptables.Established:
+		hop.Outcome = Continues
+	}
+}
+
+// next is the connection that the proxy opens for one it took; nil when the
+// path ends.
+func (e evaluator) next(hop Hop) *Connection {
+	if !hop.Captured || hop.State != iptables.New {
+		return nil
+	}
+	proxy := e.routes.Proxy
+	to := Connection{Proto: hop.Proto, Owner: &proxy, Dst: hop.Dst}
+	switch hop.Outcome {
+	case Outbound:
+		return &to
+	case DNS:
+		if len(e.c.DNS.Servers) > 0 && !slices.Contains(e.c.DNS.Servers, hop.Dst.Addr()) {
+			return nil
+		}
+		return &to
+	case Inbound:
+		if e.c.Mode == capture.TProxy {
+			to.Src, to.Mark = netip.AddrPortFrom(hop.Src.Addr(), 0), e.c.TProxyMark
+		} else {
+			to.Src = netip.AddrPortFrom(capture.Passthrough(e.Rules.Family), 0)
+		}
+		return &to
+	default:
+		return nil
+	}
+}
