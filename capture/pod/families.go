@@ -14,8 +14,8 @@ type FamilyChoice uint8
 // The choices.
 const (
 	FamiliesByAddress FamilyChoice = iota // by the first address of the pod
-	FamiliesDual                          // both
 	FamiliesIPv4                          // IPv4 alone
+	FamiliesDual                          // both
 )
 
 // A FamilyCaveat is what a choice by address leaves open.

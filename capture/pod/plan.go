@@ -63,6 +63,19 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
+// Change returns what the plan does to the rules of a family in the chosen backend.
+func (p *Plan) Change(f inet.Family) iptables.Change {
+	for _, s := range p.Steps {
+		if rules, ok := s.(*ChangeRules); ok && !rules.Remove {
+			if c, changes := rules.Change.of(f); changes {
+				return c
+			}
+		}
+	}
+	live := p.Backend.Families[f].Rules
+	return iptables.Change{Family: f, Before: live, After: live}
+}
+
 // Apply plans the change from what the namespace has to what is wanted. The order of the
 // steps is that of the package's documentation.
 func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) {
@@ -80,7 +93,7 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, want.Rules); err != nil {
 		return nil, err
 	}
-	e.addNeeds(p, s, want)
+	p.Steps = append(p.Steps, e.missing(s, want)...)
 	if err := e.addRules(p, p.Backend, want.Rules); err != nil {
 		return nil, err
 	}
@@ -122,8 +135,11 @@ func (e Engine) Clean(s *Survey) (*Plan, error) {
 	return p, errors.Join(errs...)
 }
 
-// addNeeds plans what the wanted rules need besides themselves.
-func (e Engine) addNeeds(p *Plan, s *Survey, want Want) {
+// Missing returns the steps that add what wanted rules need besides themselves.
+func (s *Survey) Missing(want Want) []Step { return Engine{Report: func(Event) {}}.missing(s, want) }
+
+func (e Engine) missing(s *Survey, want Want) []Step {
+	var steps []Step
 	for _, f := range inet.Families {
 		route, have := want.Routes[f], s.Routing[f]
 		if route == (netutil.TProxyRoute{}) {
@@ -134,12 +150,13 @@ func (e Engine) addNeeds(p *Plan, s *Survey, want Want) {
 			NoRule: !slices.Contains(have.Rules, route), NoRoute: !slices.Contains(have.Tables, route.Table),
 		}
 		if add.NoRule || add.NoRoute {
-			p.Steps = append(p.Steps, add)
+			steps = append(steps, add)
 		}
 	}
 	if want.Passthrough && !s.Address.Present {
-		p.Steps = append(p.Steps, &AddAddress{Addr: passthroughV6, report: e.Report})
+		steps = append(steps, &AddAddress{Addr: passthroughV6, report: e.Report})
 	}
+	return steps
 }
 
 // removeNeeds plans the removal of what no rule needs any more, of whatever backend. Rules

@@ -1,8 +1,6 @@
 package pod
 
 import (
-	"net/netip"
-
 	"istio-init/capture"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -33,10 +31,6 @@ func Wanted(c capture.Config, families []inet.Family) Want {
 
 // passthroughV6 is the source address of the proxy's inbound IPv6 connections.
 var passthroughV6 = capture.Passthrough(inet.IPv6)
-
-// PassthroughV6 returns the source address of the proxy's inbound IPv6 connections, which
-// is on lo while IPv6 is captured.
-func PassthroughV6() netip.Addr { return passthroughV6 }
 
 // tproxyRoutes is the policy routing of mode TPROXY. Nobody else uses the route that Istio
 // makes by default, so it is the mesh's whoever made it.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -104,7 +104,6 @@ func (inv *invocation) compare(ctx context.Context) (*drift, error) {
 	default:
 		err = inv.compareDump(d, from)
 	}
-	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f familyDrift) bool { return len(f.Lines) > 0 })
 	return d, err
 }
 
@@ -117,9 +116,12 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	if err != nil {
 		return err
 	}
-	for _, rs := range want {
+	d.InOrder = true
+	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		d.family(iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}, rs)
+		change := iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}
+		d.InOrder = d.InOrder && change.Script == ""
+		d.family(change, rs)
 		d.warn(rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
@@ -131,8 +133,9 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	return nil
 }
 
+// compareLive reports what is in the plan of an apply.
 func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
-	found, err := inv.survey(ctx, nil)
+	found, err := inv.engine().Survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,40 +143,35 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := iptables.Choose(found.kernels, inv.set.Force, captured(want))
+	if err := found.Unreadable(); err != nil { // its rules may be anything
+		return err
+	}
+	plan, err := inv.engine().Apply(ctx, found, want)
 	if err != nil {
 		return err
 	}
-	for _, k := range found.kernels {
-		if err := k.Unseen(); err != nil { // its rules may be anything
-			return err
+	live := plan.Backend
+	d.Variant = string(live.Backend.Name())
+	for _, u := range plan.Unidentified {
+		d.Doubts = append(d.Doubts, unidentifiedText(u))
+	}
+	for _, f := range inet.Families {
+		d.family(plan.Change(f), want.Rules[f])
+		d.warn(f, live.Families[f].Rules)
+		d.routing(f, plan)
+	}
+	for _, other := range found.States {
+		if other.Backend != live.Backend && other.Holds() {
+			d.besides("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Backend.Name())
 		}
 	}
-	d.Variant = kernel.Variant().String()
-	if d.Doubts, err = identify(ctx, kernel, want); err != nil {
-		return err
+	if len(found.Native) > 0 {
+		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.Native, ", "))
 	}
-	for _, rs := range want {
-		change, err := kernel.Plan(rs)
-		if err != nil {
-			return err
-		}
-		d.family(change, rs)
-		d.warn(rs.Family, kernel.State(rs.Family))
-		if err := d.routes(rs.Family, routeFor(inv.set.Config, rs)); err != nil {
-			return err
-		}
-	}
-	for _, other := range found.kernels {
-		if other != kernel && other.Holds() {
-			d.besides("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Variant())
-		}
-	}
-	if len(found.native) > 0 {
-		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
-	}
-	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return d.passthrough(len(want[inet.IPv6].Tables) > 0)
+	d.Doubts = append(d.Doubts, unseen(found, live)...)
+	d.passthrough(plan)
+	d.InOrder = plan.Empty()
+	return nil
 }
 
 // warn names the rules of others that may take traffic before ours see it.
@@ -183,60 +181,59 @@ func (d *drift) warn(f inet.Family, s iptables.Snapshot) {
 	}
 }
 
-// routes compares the policy routing of mode TPROXY.
-func (d *drift) routes(f inet.Family, want netutil.TProxyRoute) error {
-	have, err := tproxyRoutes.List(f)
-	if err != nil {
-		return err
-	}
-	d.Besides = append(d.Besides, missingRoutes(f, have, want)...)
-	times := map[netutil.TProxyRoute]int{}
-	for _, rule := range have.Rules {
-		times[rule]++
-		switch {
-		case times[rule] == 1 && rule != want:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
-		case times[rule] == 2:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
+// routing reports the steps of the policy routing of mode TPROXY.
+func (d *drift) routing(f inet.Family, plan *pod.Plan) {
+	for _, step := range plan.Steps {
+		switch s := step.(type) {
+		case *pod.AddRouting:
+			if s.Family == f {
+				d.Besides = append(d.Besides, missingRouting(s)...)
+			}
+		case *pod.RemoveRouting:
+			if s.Family == f {
+				d.staleRouting(s)
+			}
 		}
 	}
-	for _, table := range have.Tables {
-		if table != want.Table {
-			d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
-		}
-	}
-	return nil
 }
 
-// missingRoutes is what of the wanted policy routing is not there. Wanting the zero
-// route is wanting none.
-func missingRoutes(f inet.Family, have netutil.Routing, want netutil.TProxyRoute) []string {
+// staleRouting reports policy routing of earlier runs.
+func (d *drift) staleRouting(s *pod.RemoveRouting) {
+	times := map[netutil.TProxyRoute]int{s.Keep: 1}
+	for _, rule := range s.Rules {
+		times[rule]++
+		switch {
+		case times[rule] == 1:
+			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
+		case times[rule] == 2:
+			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
+		}
+	}
+	for _, table := range s.Tables {
+		d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", s.Family, table)
+	}
+}
+
+// missingRouting says what of the wanted policy routing is missing.
+func missingRouting(s *pod.AddRouting) []string {
 	var missing []string
-	if want == (netutil.TProxyRoute{}) {
-		return nil
+	if s.NoRule {
+		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Mark, s.Route.Table))
 	}
-	if !slices.Contains(have.Rules, want) {
-		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", f, want.Mark, want.Table))
-	}
-	if !slices.Contains(have.Tables, want.Table) {
-		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", f, want.Table))
+	if s.NoRoute {
+		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Table))
 	}
 	return missing
 }
 
-// passthrough compares the source address of inbound IPv6 connections.
-func (d *drift) passthrough(wanted bool) error {
-	if netutil.IPv6Off() && !wanted {
-		return nil
+// passthrough reports the steps of the source address of inbound IPv6 connections.
+func (d *drift) passthrough(plan *pod.Plan) {
+	for _, step := range plan.Steps {
+		switch s := step.(type) {
+		case *pod.AddAddress:
+			d.Besides = append(d.Besides, noPassthrough())
+		case *pod.RemoveAddress:
+			d.besides("%s/128 on lo is of an earlier run", s.Addr)
+		}
 	}
-	there, ours, err := netutil.FindLoopbackAddr(passthroughV6)
-	switch {
-	case err != nil:
-		return err
-	case wanted && !there:
-		d.Besides = append(d.Besides, noPassthrough())
-	case !wanted && ours:
-		d.besides("%s/128 on lo is of an earlier run", passthroughV6)
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -22,6 +23,7 @@ type scene struct {
 	name     string // what the rules are, in words
 	variant  string // of iptables, where they are live
 	live     bool
+	found    *pod.Survey        // what the namespace has, where they are live
 	readings []*infer.Inference // by family
 	config   capture.Config
 	own      []netip.Addr // addresses of the namespace but those of loopback
@@ -97,7 +99,7 @@ func (inv *invocation) plannedScene() (*scene, error) {
 		return nil, err
 	}
 	sc := &scene{name: "the rules that these flags make"}
-	for _, rs := range want {
+	for _, rs := range want.Rules {
 		sc.readings = append(sc.readings, infer.Infer(rs))
 	}
 	return sc, nil
