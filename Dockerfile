@@ -1,10 +1,10 @@
-# The image of the init container: the static binary, and of iptables what is opened at run time. Nothing else is in it,
-# no shell and no package manager.
+# The image of the init container: the static binary, and the files of iptables that are opened at run time. It has no
+# shell and no package manager.
 #
 #   make image                                            for this machine
 #   docker buildx build --platform linux/amd64,linux/arm64 .
 #
-# Both images that it starts from are arguments: one with Go and make, and any Debian or Ubuntu.
+# Both base images are arguments: one with Go and make, and any Debian or Ubuntu.
 ARG GO_IMAGE=golang:1.26-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -17,18 +17,18 @@ RUN go mod download
 COPY . .
 RUN GOARCH=$TARGETARCH make build
 
-# The files of the image, from a machine of the platform that it is for.
+# The files of the image, from the target platform.
 FROM $BASE_IMAGE AS files
 RUN apt-get update && apt-get install --yes --no-install-recommends iptables libcap2-bin
 COPY hack/image-files /hack/
-# Names of extensions of iptables besides those that are listed there, for foreign rules.
+# Additional iptables extensions, for foreign rules.
 ARG EXTENSIONS=
 RUN /hack/image-files /image $EXTENSIONS
 COPY --from=program /src/bin/istio-init /image/usr/local/bin/
 # The names under which scripts and manifests know Istio's tools.
 RUN for name in istio-iptables istio-clean-iptables pilot-agent; do ln -s istio-init "/image/usr/local/bin/$name"; done
-# For users other than root, where the platform gives them no capabilities by itself, as Kubernetes does not. They are
-# permitted only, not effective: with "e" a container that has none of them could not start the program at all.
+# For users other than root, because Kubernetes gives them no capabilities. The file capabilities are permitted but not
+# effective: with "e", a container without these capabilities could not start the program.
 RUN setcap cap_net_admin,cap_net_raw+p /image/usr/local/bin/istio-init
 
 FROM scratch
@@ -42,6 +42,6 @@ LABEL org.opencontainers.image.title="istio-init" \
       org.opencontainers.image.base.name="$BASE_IMAGE"
 COPY --from=files /image/ /
 ENV PATH=/usr/local/bin:/usr/sbin
-# It changes the packet filter: root, or another user with NET_ADMIN (and NET_RAW for the legacy variant).
+# The program changes the packet filter: it needs root, or another user with NET_ADMIN (for legacy also NET_RAW).
 USER 0:0
 ENTRYPOINT ["istio-init"]

@@ -1,4 +1,4 @@
-# One place for every command; see README.md. "make help" lists them.
+# The commands of this repository; see README.md. "make help" lists them.
 GO       ?= go
 BIN      := bin/istio-init
 FUZZTIME ?= 1m
@@ -6,10 +6,10 @@ ROUNDS   ?= 15
 IMAGE    ?= istio-init:latest
 BUILDER  ?= docker
 
-# What the binary calls itself: where git is not at hand, what the build info says.
+# The version of the binary. Without git it is that of the build info.
 VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
 LDFLAGS := -s -w -X main.release=$(VERSION)
-# The time of all that is released: when the sources were last changed.
+# The time of all released files: that of the last commit.
 TIME    := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 DIST     = -version '$(VERSION)' -time $(TIME) -ldflags '$(LDFLAGS)'
 
@@ -22,16 +22,16 @@ build: ## the static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/istio-init
 
 .PHONY: test-unit
-test-unit: ## what needs neither root nor a kernel, in a minute
+test-unit: ## the tests that need neither root nor a kernel, in a minute
 	KERNEL_TESTS=skip $(GO) test -short ./...
 
 .PHONY: test
-test: ## every kind of proof; as root also on the kernel, with what that needs installed
+test: ## all tests; as root also on the kernel, and installs what they need
 	hack/setup
 	$(GO) test -timeout 20m -parallel 4 ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, the length of files and our words
+lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, length of files, refused phrases
 	$(GO) vet ./...
 	$(GOLANGCI) run
 	$(GO) vet -C hack/dist ./...
@@ -40,7 +40,7 @@ lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, the length of fi
 	hack/file-length
 	hack/words-check
 
-# The pictures of the documents, and the flags that they are of.
+# The flags of the pictures in the documents.
 REDIRECT := -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
 TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,15021,15020
 DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
@@ -62,12 +62,12 @@ fuzz: ## each fuzz target for FUZZTIME, a minute by default
 	hack/fuzz $(FUZZTIME)
 
 .PHONY: stress
-stress: ## the tests in their long form: every case, every fault, and load for long
+stress: ## the tests in full: every case, every fault, sustained load
 	hack/setup
 	STRESS=1 KERNEL_TESTS=require $(GO) test -count=1 -timeout 120m -parallel 4 ./capture/... ./cmd/... ./iptables/... ./netutil/... ./test/...
 
 .PHONY: mutate
-mutate: ## every rule is needed: without it some connection lands elsewhere
+mutate: ## removes each rule in turn: some connection has to have another outcome
 	hack/setup
 	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./test
 
@@ -87,7 +87,7 @@ bench: ## what a run costs, against a lower bound; see docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
 
 .PHONY: demo
-demo: build ## preview, apply, check, trace, validate, connect and clean in a network namespace of its own
+demo: build ## preview, apply, check, trace, validate, connect and clean in a new network namespace
 	hack/demo
 
 .PHONY: cover
@@ -102,11 +102,11 @@ dist: ## tarballs, lists of modules and checksums in bin/dist
 	$(GO) run -C hack/dist . $(DIST)
 
 .PHONY: dist-check
-dist-check: ## what is released is the same wherever it is built
+dist-check: ## builds a release twice and compares: it has to be reproducible
 	hack/dist-check $(DIST)
 
 .PHONY: clean
-clean: ## remove what was built
+clean: ## remove bin
 	rm -rf bin
 
 .PHONY: help

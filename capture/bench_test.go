@@ -60,7 +60,7 @@ func BenchmarkPlan(b *testing.B) {
 					rs = iptables.Ruleset{}
 				}
 				for b.Loop() {
-					if script := iptables.Plan(have, rs); (script == "") != (name == "same") {
+					if script := iptables.Plan(have, rs).Script; (script == "") != (name == "same") {
 						b.Fatal(script)
 					}
 				}

@@ -1,6 +1,7 @@
 // Package iptables owns the vocabulary of the rules: what a rule can say, how
-// iptables-save prints it, which packet it takes, how one state of the kernel
-// is turned into another, and the one way to the kernel.
+// iptables-save prints it, which packet it takes, and how one live state is turned
+// into another. It is pure: values in, values out, safe from any goroutine. What
+// starts programs is in istio-init/iptables/xtables.
 //
 // # Guarantees
 //
@@ -15,9 +16,6 @@
 //     [OwnPrefix], and the rules of built-in chains that only jump to one.
 //     Everybody else's rules are never rewritten, reordered, repeated or
 //     removed.
-//   - Looking changes nothing. [Survey] starts iptables-save where there is
-//     something to read, [Kernel.Identify] iptables -C where a rule is not
-//     understood, and never a program that writes.
 //
 // # Where what is
 //
@@ -26,11 +24,4 @@
 //	   ParseRule  <── text ──────┤── Validate    is it legal
 //	                             ├── Trace       where does this packet land
 //	   ParseSnapshot ── Snapshot ┴── Plan        what has to change
-//	                                   │
-//	   Survey, Identify, Commit <──────┘         what starts programs
-//
-// Everything but [Survey] and what takes a context of [Kernel] is pure: values
-// in, values out, safe from any goroutine. Those start processes, which inherit
-// the network namespace of the thread they are called on; call them from the
-// goroutine that entered the namespace.
 package iptables

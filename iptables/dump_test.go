@@ -104,7 +104,7 @@ func FuzzParseDump(f *testing.F) {
 		var printed string
 		for _, s := range states {
 			for _, table := range s.tables { // each below its program, as that prints it
-				printed += "# " + SaveTool(s.Family) + "\n" + Snapshot{Family: s.Family, tables: []savedTable{table}}.String()
+				printed += "# " + map[inet.Family]string{inet.IPv4: "iptables-save", inet.IPv6: "ip6tables-save"}[s.Family] + "\n" + Snapshot{Family: s.Family, tables: []savedTable{table}}.String()
 			}
 			for _, rs := range []Ruleset{s.Ruleset()} { // what is read can be asked
 				rs.Trace(outbound)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
@@ -22,10 +23,10 @@ func freshCases() int  { return size.Of(5, 20, 100) }
 func changeCases() int { return size.Of(3, 8, 50) }
 
 // onKernels runs a test on both variants.
-func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
+func onKernels(t *testing.T, test func(t *testing.T, v xtables.Variant)) {
 	t.Helper()
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			kernel.NeedVariant(t, v)
@@ -35,21 +36,21 @@ func onKernels(t *testing.T, test func(t *testing.T, v iptables.Variant)) {
 }
 
 // survey looks at a variant in a namespace, whatever is there.
-func survey(t *testing.T, ns *kernel.NetNS, v iptables.Variant) (k *iptables.Kernel) {
+func survey(t *testing.T, ns *kernel.NetNS, v xtables.Variant) (k *xtables.Kernel) {
 	t.Helper()
-	var look iptables.Look
+	var look xtables.Config
 	for _, f := range inet.Families {
 		look.Tables[v][f] = []string{"to be read"}
 	}
 	ns.Do(t, func() error {
-		k = iptables.Survey(t.Context(), look)[v]
+		k = xtables.Survey(t.Context(), look)[v]
 		return nil
 	})
 	return k
 }
 
 // apply plans both families and commits them together.
-func apply(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
+func apply(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
 	t.Helper()
 	k := survey(t, ns, v)
 	var changes []iptables.Change
@@ -67,7 +68,7 @@ func apply(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants [2]iptables
 }
 
 // checkNothingToDo surveys again and plans the same.
-func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants [2]iptables.Ruleset) {
+func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.Ruleset) {
 	t.Helper()
 	k := survey(t, ns, v)
 	for _, want := range wants {
@@ -83,7 +84,7 @@ func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v iptables.Variant, wants 
 
 // TestTheKernelPrintsWhatWePrint is the law that our text is the kernel's.
 func TestTheKernelPrintsWhatWePrint(t *testing.T) {
-	onKernels(t, func(t *testing.T, v iptables.Variant) {
+	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for i := range freshCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
@@ -103,7 +104,7 @@ func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 // TestTheKernelConvergesFromAnyState loads a random state, applies other rules and
 // cleans: what is not ours stays the same all the way.
 func TestTheKernelConvergesFromAnyState(t *testing.T) {
-	onKernels(t, func(t *testing.T, v iptables.Variant) {
+	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for i := range changeCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
@@ -140,7 +141,7 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 // TestARefusedCommitLeavesTheRulesAsTheyWere has good rules for IPv4 and some for
 // IPv6 that the kernel refuses: neither family may keep any.
 func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
-	onKernels(t, func(t *testing.T, v iptables.Variant) {
+	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		ns := kernel.NewNetNS(t)
 		before := state(t, ":KUBE - [0:0]", ":ISTIO_OUTPUT - [0:0]", "-A OUTPUT -p udp -j ISTIO_OUTPUT", "-A OUTPUT -j KUBE", "-A ISTIO_OUTPUT -p tcp -j RETURN")
 		for _, f := range inet.Families {
@@ -161,7 +162,7 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 			refusal = k.Commit(t.Context(), []iptables.Change{good, bad})
 			return nil
 		})
-		var e *iptables.RestoreError
+		var e *xtables.RestoreError
 		if !errors.As(refusal, &e) {
 			t.Fatalf("want a RestoreError, got %v", refusal)
 		}
@@ -181,7 +182,7 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 
 // TestLookingChangesNothing surveys a namespace that no packet filter was used in.
 func TestLookingChangesNothing(t *testing.T) {
-	onKernels(t, func(t *testing.T, v iptables.Variant) {
+	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		ns := kernel.NewNetNS(t)
 		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: inet.IPv4}, {Family: inet.IPv6}})
 		for _, file := range []string{"ip_tables_names", "ip6_tables_names"} {

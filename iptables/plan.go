@@ -115,20 +115,6 @@ func (rs Ruleset) written() []savedTable {
 	return tables
 }
 
-// Plan returns the input for iptables-restore --noflush that turns the state
-// have into have.With(want), or "" when they agree. Each table is one
-// transaction of the kernel, so a packet meets the old rules or the new ones.
-//
-// Chains that stay are declared (":CHAIN - [0:0]"), which creates or empties
-// them; chains that go are emptied and deleted last. No script deletes and
-// creates the same chain: iptables-nft loses it when another transaction comes
-// in between. Jumps are deleted by their text and added at their place, so a
-// rule that somebody else added meanwhile is not hit.
-//
-// Tables from which a jump goes come after those that only gain: when capture
-// moves from one table to another, and the program dies in between, both have it.
-func Plan(have Snapshot, want Ruleset) string { return difference(have, have.With(want)) }
-
 // difference returns the script that turns one state into another.
 func difference(have, next Snapshot) string {
 	var gaining, losing strings.Builder

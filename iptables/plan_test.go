@@ -181,7 +181,7 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			have, want := state(t, tt.have...), iptables.RulesOf(t, inet.IPv4, tt.want...)
-			script := iptables.Plan(snapshot(t, inet.IPv4, have), want)
+			script := iptables.Plan(snapshot(t, inet.IPv4, have), want).Script
 			lines := ""
 			if len(tt.script) > 0 {
 				lines = strings.Join(tt.script, "\n") + "\n"
@@ -199,7 +199,7 @@ func TestPlan(t *testing.T) {
 func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	t.Helper()
 	before := snapshot(t, want.Family, have)
-	script := iptables.Plan(before, want)
+	script := iptables.Plan(before, want).Script
 	k, err := fake.Load(have)
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	if diff := cmp.Diff(fake.Foreign(have), fake.Foreign(got)); diff != "" {
 		t.Errorf("what is not ours changed, by\n%s\n(-before +after):\n%s", script, diff)
 	}
-	if again := iptables.Plan(snapshot(t, want.Family, got), want); again != "" {
+	if again := iptables.Plan(snapshot(t, want.Family, got), want).Script; again != "" {
 		t.Errorf("a second plan is not empty:\n%s", again)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -98,11 +99,11 @@ func TestValidateIsThePreflight(t *testing.T) {
 
 // TestTheKernelRefusesWhatValidateHasToRefuse shows that the list is true.
 func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
-	onKernels(t, func(t *testing.T, v iptables.Variant) {
+	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for _, tt := range impossible {
 			t.Run(tt.name, func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
-				err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, tt.rs))
+				err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, tt.rs).Script)
 				switch got := ns.Save(t, v, inet.IPv4); {
 				case err == nil && got == tt.rs.String():
 					t.Errorf("the kernel takes it, and prints what we print:\n%s", got)
@@ -112,7 +113,7 @@ func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
 			})
 		}
 		ns := kernel.NewNetNS(t)
-		if err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, mostWords)); err != nil {
+		if err := ns.Restore(t, v, inet.IPv4, iptables.Plan(iptables.Snapshot{}, mostWords).Script); err != nil {
 			t.Errorf("as many words as a rule may have: %v", err)
 		}
 	})

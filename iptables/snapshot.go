@@ -140,6 +140,22 @@ func (s Snapshot) OurChains() []string {
 	return names
 }
 
+// TableNames returns the names of the tables.
+func (s Snapshot) TableNames() []string {
+	names := make([]string, len(s.tables))
+	for i := range s.tables {
+		names[i] = s.tables[i].name
+	}
+	return names
+}
+
+// Identified returns the state in which rules that the types cannot express are known to be
+// rules of ours: by their text, ours.
+func (s Snapshot) Identified(same map[string]string) Snapshot {
+	s.same = same
+	return s
+}
+
 // Chains returns the names of the chains of a table.
 func (s Snapshot) Chains(table string) []string {
 	var names []string

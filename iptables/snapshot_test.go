@@ -96,18 +96,18 @@ func TestSnapshotReadsACommentOfTwoLines(t *testing.T) {
 func TestParseSnapshotRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
-		{"table-in-a-table", "*nat\n*mangle\n", `iptables-save: line 2 "*mangle": a table inside a table`},
-		{"table-twice", "*nat\nCOMMIT\n*nat\nCOMMIT\n", `iptables-save: line 3 "*nat": the table is there twice`},
-		{"rule-outside-a-table", "\n-A OUTPUT -j ACCEPT\n", `iptables-save: line 2 "-A OUTPUT -j ACCEPT": outside a table`},
-		{"commit-outside-a-table", "COMMIT\n", `iptables-save: line 1 "COMMIT": outside a table`},
-		{"words-of-an-error", "iptables-save: command not found\n", `iptables-save: line 1 "iptables-save: command not found": outside a table`},
-		{"chain-without-policy", "*nat\n:OUTPUT\n", `iptables-save: line 2 ":OUTPUT": not a new chain`},
-		{"chain-twice", "*nat\n:A - [0:0]\n:A - [0:0]\n", `iptables-save: line 3 ":A - [0:0]": not a new chain`},
-		{"rule-of-no-chain", "*nat\n-A OUTPUT -j ACCEPT\n", `iptables-save: line 2 "-A OUTPUT -j ACCEPT": not a rule of a chain that was declared`},
-		{"another-command", "*nat\n:A - [0:0]\n-I A -j ACCEPT\n", `iptables-save: line 3 "-I A -j ACCEPT": not a rule of a chain that was declared`},
-		{"unfinished-counters", "*nat\n:A - [0:0]\n[0:0 -A A\n", `iptables-save: line 3 "[0:0 -A A": not a rule of a chain that was declared`},
-		{"counters-and-no-rule", "*nat\n:A - [0:0]\n[0:0] nothing\n", `iptables-save: line 3 "[0:0] nothing": not a rule of a chain that was declared`},
-		{"no-commit", "*nat\n:A - [0:0]\n", "iptables-save: ends inside a table"},
+		{"table-in-a-table", "*nat\n*mangle\n", `line 2 "*mangle": a table inside a table`},
+		{"table-twice", "*nat\nCOMMIT\n*nat\nCOMMIT\n", `line 3 "*nat": the table is there twice`},
+		{"rule-outside-a-table", "\n-A OUTPUT -j ACCEPT\n", `line 2 "-A OUTPUT -j ACCEPT": outside a table`},
+		{"commit-outside-a-table", "COMMIT\n", `line 1 "COMMIT": outside a table`},
+		{"words-of-an-error", "iptables-save: command not found\n", `line 1 "iptables-save: command not found": outside a table`},
+		{"chain-without-policy", "*nat\n:OUTPUT\n", `line 2 ":OUTPUT": not a new chain`},
+		{"chain-twice", "*nat\n:A - [0:0]\n:A - [0:0]\n", `line 3 ":A - [0:0]": not a new chain`},
+		{"rule-of-no-chain", "*nat\n-A OUTPUT -j ACCEPT\n", `line 2 "-A OUTPUT -j ACCEPT": not a rule of a chain that was declared`},
+		{"another-command", "*nat\n:A - [0:0]\n-I A -j ACCEPT\n", `line 3 "-I A -j ACCEPT": not a rule of a chain that was declared`},
+		{"unfinished-counters", "*nat\n:A - [0:0]\n[0:0 -A A\n", `line 3 "[0:0 -A A": not a rule of a chain that was declared`},
+		{"counters-and-no-rule", "*nat\n:A - [0:0]\n[0:0] nothing\n", `line 3 "[0:0] nothing": not a rule of a chain that was declared`},
+		{"no-commit", "*nat\n:A - [0:0]\n", "ends inside a table"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

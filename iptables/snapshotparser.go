@@ -17,11 +17,11 @@ func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	p := snapshotParser{Snapshot: Snapshot{Family: f}}
 	for n, line := range logicalLines(text) {
 		if err := p.line(line); err != nil {
-			return p.Snapshot, fmt.Errorf("%s: line %d %q: %w", SaveTool(f), n, line, err)
+			return p.Snapshot, fmt.Errorf("line %d %q: %w", n, line, err)
 		}
 	}
 	if p.open {
-		return p.Snapshot, fmt.Errorf("%s: ends inside a table", SaveTool(f))
+		return p.Snapshot, errors.New("ends inside a table")
 	}
 	return p.Snapshot, nil
 }

@@ -103,14 +103,14 @@ func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := iptables.Plan(snapshot(t, inet.IPv4, have), iptables.Ruleset{})
+			script := iptables.Plan(snapshot(t, inet.IPv4, have), iptables.Ruleset{}).Script
 			if err := k.Restore(script); err != nil {
 				t.Fatalf("refused: %v\n%s", err, script)
 			}
 			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(k.String())); diff != "" {
 				t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 			}
-			if again := iptables.Plan(snapshot(t, inet.IPv4, k.String()), iptables.Ruleset{}); again != "" {
+			if again := iptables.Plan(snapshot(t, inet.IPv4, k.String()), iptables.Ruleset{}).Script; again != "" {
 				t.Errorf("a second plan is not empty:\n%s", again)
 			}
 		})

@@ -64,7 +64,7 @@ func TestRulesInOtherWordsAreNoDifference(t *testing.T) {
 			if text == mangleSave && tt.old != tt.printed {
 				t.Fatalf("no %q in the rules", tt.old)
 			}
-			script := Plan(parse(t, text), want)
+			script := Plan(parse(t, text), want).Script
 			if (script == "") != tt.same {
 				t.Errorf("the same: want %t, got the change\n%s", tt.same, script)
 			}
@@ -95,7 +95,7 @@ func TestAChangeNamesOnlyWhatDiffers(t *testing.T) {
 	if diff := cmp.Diff(strings.Replace(have.String(), "--dport 81", "--dport 80", 1), after.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if script := Plan(after, ours(parse(t, mangleSave))); script != "" {
+	if script := Plan(after, ours(parse(t, mangleSave))).Script; script != "" {
 		t.Errorf("what the change leads to is not what is wanted:\n%s", script)
 	}
 }

@@ -57,10 +57,10 @@ const xtablesLock = "/run/xtables.lock"
 // taken. From outside a pod it should not: every pod of the node would wait for it,
 // though each has tables of its own.
 //
-// A lock file that the environment names is left to it, unless it is the
-// namespace, which [LockNetNS] holds.
-func NeedsOwnLock(outside bool) bool {
-	if named := os.Getenv("XTABLES_LOCKFILE"); named != "" {
+// named is the lock file of the variable XTABLES_LOCKFILE, which is left to the
+// administrator, unless it is the namespace, which [LockNetNS] holds; "": none.
+func NeedsOwnLock(named string, outside bool) bool {
+	if named != "" {
 		return isNetNS(named)
 	}
 	return outside || !canLock(xtablesLock)

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
@@ -15,7 +15,7 @@ import (
 
 func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
 	kernel.Need(t, "nft")
-	kernel.NeedVariant(t, iptables.NFT)
+	kernel.NeedVariant(t, xtables.NFT)
 	const base = "add chain ip %s OUTPUT { type filter hook output priority 0; policy accept; }\n"
 	tests := []struct {
 		name, script string
@@ -51,7 +51,7 @@ func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
 // families, after something happened in between.
 func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
 	kernel.Need(t, "nft")
-	kernel.NeedVariant(t, iptables.NFT)
+	kernel.NeedVariant(t, xtables.NFT)
 	const rules = "*nat\n:ISTIO_A - [0:0]\n:ISTIO_B - [0:0]\n-A OUTPUT -j ISTIO_A\n-A ISTIO_A -p tcp -j ISTIO_B\n-A ISTIO_B -p tcp -j RETURN\nCOMMIT\n"
 	seen := []netutil.NFTTable{{Name: "nat", Chains: []string{"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING", "ISTIO_A", "ISTIO_B"}}}
 	tests := []struct {
@@ -68,7 +68,7 @@ func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := kernel.NewNetNS(t)
 			for _, f := range inet.Families {
-				if err := ns.Restore(t, iptables.NFT, f, rules); err != nil {
+				if err := ns.Restore(t, xtables.NFT, f, rules); err != nil {
 					t.Fatal(err)
 				}
 			}

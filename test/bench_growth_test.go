@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -34,7 +34,7 @@ func prefixOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", i/128, i%128*2
 func portOf(i int) string { return fmt.Sprint(20000 + 2*i) }
 
 // line is the command line with elements of the list from that one on.
-func (g grown) line(v iptables.Variant, from, n int) []string {
+func (g grown) line(v xtables.Variant, from, n int) []string {
 	var elements []string
 	for i := range n {
 		elements = append(elements, g.element(from+i))
@@ -47,7 +47,7 @@ func (g grown) line(v iptables.Variant, from, n int) []string {
 // element less and one more.
 func BenchmarkGrowth(b *testing.B) {
 	s := newBench(b)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, g := range grownLists {
 			for _, n := range g.sizes {
 				b.Run(fmt.Sprintf("%s/%s/n=%d", v, strings.TrimPrefix(g.flag, "-"), n), func(b *testing.B) {

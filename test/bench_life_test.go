@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -22,7 +23,7 @@ type action struct {
 // A life is what is done to one namespace after the other: rules come, are asked
 // for again, change and go.
 type life struct {
-	variant  iptables.Variant
+	variant  xtables.Variant
 	families []inet.Family
 	first    []string // the line of the first configuration
 	then     []string // of the changed one
@@ -43,7 +44,7 @@ func (s *bench) rules(line []string, families []inet.Family) (sets []iptables.Ru
 func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 	s.b.Helper()
 	args := []string{"--noflush"}
-	if l.variant == iptables.Legacy {
+	if l.variant == xtables.Legacy {
 		args = append(args, "--wait=20") // for the other family
 	}
 	for i, f := range l.families {
@@ -54,7 +55,7 @@ func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 		if want != nil {
 			next = want[i]
 		}
-		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, next))})
+		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, next).Script)})
 	}
 	return at
 }
@@ -103,12 +104,12 @@ func (s *bench) live(l life) {
 // nothing was done to, and a change of a few ports.
 func BenchmarkLife(b *testing.B) {
 	s := newBench(b)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for n, family := range []string{"ipv4", "dual"} {
 			b.Run(fmt.Sprintf("%s/%s", v, family), func(b *testing.B) {
 				line := append([]string{applyCommand}, sidecar[1:]...)
 				line = append(line, "--ip-family", family)
-				if v == iptables.Legacy {
+				if v == xtables.Legacy {
 					line = in(v, line)
 				}
 				s.in(b).live(life{v, inet.Families[:n+1], line, append(slices.Clone(line), "-o", "9000", "-d", "15090,15021")})

@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -74,14 +75,14 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 	needKernel(t)
 	for _, tt := range []struct {
 		name string
-		v    iptables.Variant
+		v    xtables.Variant
 		f    inet.Family
 		args []string
 	}{
-		{"redirect-nft", iptables.NFT, inet.IPv4, asRedirect},
-		{"redirect-legacy", iptables.Legacy, inet.IPv6, asRedirect},
-		{"tproxy-nft", iptables.NFT, inet.IPv6, asTProxy},
-		{"dns-nft", iptables.NFT, inet.IPv4, withDNS},
+		{"redirect-nft", xtables.NFT, inet.IPv4, asRedirect},
+		{"redirect-legacy", xtables.Legacy, inet.IPv6, asRedirect},
+		{"tproxy-nft", xtables.NFT, inet.IPv6, asTProxy},
+		{"dns-nft", xtables.NFT, inet.IPv4, withDNS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -171,7 +172,7 @@ func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
 // TestWhatIstioLeftIsUnderstood: each rule of the chains of every release has a
 // reason, and nothing is thought to be missing that is there.
 func TestWhatIstioLeftIsUnderstood(t *testing.T) {
-	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		s := newSite(t)
 		g.in(s, v)
 		for _, f := range inet.Families {

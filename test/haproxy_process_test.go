@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
@@ -99,7 +99,7 @@ func awaitHAProxy(t *testing.T, pod *pod.Pod, ended chan error) {
 
 // applyIn has the program install the rules of the published command in a pod, in
 // one mode.
-func applyIn(t *testing.T, pod *pod.Pod, v iptables.Variant, mode string) {
+func applyIn(t *testing.T, pod *pod.Pod, v xtables.Variant, mode string) {
 	t.Helper()
 	args := []string{
 		applyCommand, "-p", "15001", "-z", "15006", "-u", "1337", "-m", mode, "-i", "*", "-x", "", "-b", "*",
@@ -111,13 +111,13 @@ func applyIn(t *testing.T, pod *pod.Pod, v iptables.Variant, mode string) {
 }
 
 // restoreIn gives a script to the iptables-restore of a variant and a family.
-func restoreIn(t *testing.T, pod *pod.Pod, v iptables.Variant, f inet.Family, script string) {
+func restoreIn(t *testing.T, pod *pod.Pod, v xtables.Variant, f inet.Family, script string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	name := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1)
+	name := strings.Replace(xtables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1)
 	if _, stderr, err := pod.Run(t.Context(), name, "--noflush", file); err != nil {
 		t.Fatalf("%s: %v: %s\n%s", name, err, stderr, script)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -103,7 +103,7 @@ type request struct {
 func TestHAProxyServesARedirectedPod(t *testing.T) {
 	needHAProxy(t)
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			pod := pod.New(t, flow.Config{})
@@ -120,7 +120,7 @@ func TestHAProxyServesARedirectedPod(t *testing.T) {
 func TestHAProxySeesTheClientInModeTPROXY(t *testing.T) {
 	needHAProxy(t)
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			pod := pod.New(t, flow.Config{})

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // withoutIP6Tables runs a command where of iptables only the programs for IPv4 in
@@ -21,7 +21,7 @@ exec "$@"`
 func TestWhatHiddenRulesNeedStays(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.exits(0, in(iptables.NFT, asTProxy)...)
+	s.exits(0, in(xtables.NFT, asTProxy)...)
 	before := s.sh("ip -6 rule; ip -6 addr show lo; ip6tables-nft-save | grep -v ^#")
 	for _, to := range [][]string{asV4Only, asClean} {
 		log, code := s.confined(withoutIP6Tables, append([]string{built}, to...)...)

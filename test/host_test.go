@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
@@ -91,7 +91,7 @@ func (s *site) state() string {
 func (s *site) rules() string {
 	s.t.Helper()
 	var text strings.Builder
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
 			fmt.Fprintf(&text, "== %s %s\n%s", f, v, heldText(s.Save(s.t, v, f)))
 		}

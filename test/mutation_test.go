@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -167,7 +168,7 @@ func (m *mutant) tells(pod *pod.Pod, family inet.Family) string {
 // install puts rules into the pod as they are, and what goes with them.
 func (s stage) install(t *testing.T, pod *pod.Pod, rs iptables.Ruleset, routes []string) {
 	t.Helper()
-	restoreIn(t, pod, iptables.NFT, rs.Family, rs.String())
+	restoreIn(t, pod, xtables.NFT, rs.Family, rs.String())
 	for _, command := range routes {
 		runIP(t, pod, command)
 	}

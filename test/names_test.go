@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/test/kernel"
 )
 
@@ -100,7 +100,7 @@ func TestNameServicesOfANodeAreNotAskedFromOutsideThePod(t *testing.T) {
 		{name: "from-the-node-of-another-user-namespace", netns: userNSPod, outside: true, args: []string{"--cni-mode"}},
 		{name: "without-sys-admin", netns: pod, before: []string{"setpriv", "--bounding-set=-sys_admin"}, args: []string{"--cni-mode"}, asked: true},
 	}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, tt := range tests {
 			t.Run(v.String()+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()

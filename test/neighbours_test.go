@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -38,7 +38,7 @@ func loadNeighbours(t *testing.T) neighbours {
 }
 
 // moveIn puts a section into a namespace, with its counters.
-func (n neighbours) moveIn(s *site, v iptables.Variant, section string) {
+func (n neighbours) moveIn(s *site, v xtables.Variant, section string) {
 	s.t.Helper()
 	for _, f := range inet.Families {
 		s.Run(s.t, n[section][f], tool(v, f), "--noflush", "--counters")
@@ -64,7 +64,7 @@ var ourLine = regexp.MustCompile(`(?m)^(:ISTIO_.*|\[\d+:\d+\] -A ISTIO_.*|\[\d+:
 // foreign is what others have, byte for byte, with the counters of their rules.
 // Those of policies are not theirs to keep: iptables-legacy sets them to zero
 // whenever anybody adds a rule to the table (1.8.9, seen of a plain -A).
-func (s *site) foreign(v iptables.Variant) string {
+func (s *site) foreign(v xtables.Variant) string {
 	s.t.Helper()
 	var text strings.Builder
 	for _, f := range inet.Families {
@@ -92,7 +92,7 @@ func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
 		{"back", asRedirect},
 		{"clean", []string{cleanCommand}},
 	}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			n, s := loadNeighbours(t), newSite(t)
@@ -127,12 +127,12 @@ func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
 func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			n, s := loadNeighbours(t), newSite(t)
-			both := func() string { return s.foreign(iptables.NFT) + s.foreign(iptables.Legacy) }
-			for _, each := range iptables.Variants {
+			both := func() string { return s.foreign(xtables.NFT) + s.foreign(xtables.Legacy) }
+			for _, each := range xtables.Variants {
 				n.moveIn(s, each, "before")
 			}
 			before := both()
@@ -152,7 +152,7 @@ func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
 func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			n, s := loadNeighbours(t), newSite(t)
@@ -177,7 +177,7 @@ func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
 func TestCleanNamesWhatItCannotRemove(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
 			t.Run(fmt.Sprintf("%s-%s", v, f), func(t *testing.T) {
 				t.Parallel()

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -48,7 +48,7 @@ func reuses() int { return rounds(3000, 60000) }
 // Not parallel, as it loads the machine and other tests wait in bounded time.
 func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			pod := reusePod(t, v)
 			if got := reusePorts(pod, reuses()); got[landed] != reuses() {
@@ -62,7 +62,7 @@ func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
 // can see what it looks for.
 func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			pod := reusePod(t, v)
 			for _, f := range inet.Families {
@@ -78,10 +78,10 @@ func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 }
 
 // divertSYNs takes the condition out of the rules, as Istio has them.
-func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f inet.Family) {
+func divertSYNs(t *testing.T, pod *pod.Pod, v xtables.Variant, f inet.Family) {
 	t.Helper()
 	const condition = " -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
-	save := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
+	save := strings.Replace(xtables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
 	rules, stderr, err := pod.Run(t.Context(), save, "-t", "mangle")
 	if err != nil {
 		t.Fatalf("%s: %v: %s", save, err, stderr)
@@ -101,7 +101,7 @@ func divertSYNs(t *testing.T, pod *pod.Pod, v iptables.Variant, f inet.Family) {
 
 // reusePod makes a pod in mode TPROXY whose proxy answers by itself. No app
 // listens: what goes past the proxy is refused.
-func reusePod(t *testing.T, v iptables.Variant) *pod.Pod {
+func reusePod(t *testing.T, v xtables.Variant) *pod.Pod {
 	t.Helper()
 	pod := pod.New(t, flow.Config{})
 	applyIn(t, pod, v, "TPROXY")

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -67,7 +67,7 @@ func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
-	for v, caps := range map[iptables.Variant]string{iptables.NFT: ",+net_admin", iptables.Legacy: ",+net_admin,+net_raw"} {
+	for v, caps := range map[xtables.Variant]string{xtables.NFT: ",+net_admin", xtables.Legacy: ",+net_admin,+net_raw"} {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s, root := newSite(t), newSite(t)
@@ -105,7 +105,7 @@ func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program, s := built, newSite(t)
-	s.exits(0, in(iptables.Legacy, asRedirect)...)
+	s.exits(0, in(xtables.Legacy, asRedirect)...)
 	before := s.state()
 	log, code := s.confined(asNobody, append([]string{",+net_admin,+net_raw", program}, asRedirect...)...)
 	if diff := cmp.Diff(before, s.state()); diff != "" {
@@ -124,9 +124,9 @@ func TestACapabilityThatIsMissingIsNamed(t *testing.T) {
 	}{
 		{"none", "", asRedirect, `error\t.*the capability NET_ADMIN`},
 		{"none-clean", "", []string{cleanCommand}, `error\t.*the capability NET_ADMIN`},
-		{"none-legacy", "", in(iptables.Legacy, asRedirect), `error\t.*the capability NET_(ADMIN|RAW)`},
+		{"none-legacy", "", in(xtables.Legacy, asRedirect), `error\t.*the capability NET_(ADMIN|RAW)`},
 		{"only-net-raw", ",+net_raw", asTProxy, `error\t.*the capability NET_ADMIN`},
-		{"only-net-admin-legacy", ",+net_admin", in(iptables.Legacy, asRedirect), `error\t.*iptables-legacy needs the capability NET_RAW`},
+		{"only-net-admin-legacy", ",+net_admin", in(xtables.Legacy, asRedirect), `error\t.*iptables-legacy needs the capability NET_RAW`},
 		{"another-namespace", ",+net_admin", append(slices.Clone(asRedirect), "--network-namespace", "/proc/self/ns/net"), `error\t.*\(needs CAP_SYS_ADMIN\)`},
 	}
 	for _, tt := range tests {
@@ -151,7 +151,7 @@ func TestNoFileIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
-	for v, want := range map[iptables.Variant]string{iptables.NFT: "", iptables.Legacy: "/run/xtables.lock\n"} {
+	for v, want := range map[xtables.Variant]string{xtables.NFT: "", xtables.Legacy: "/run/xtables.lock\n"} {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -175,16 +175,16 @@ func TestChildrenGetNoMoreThanTheyNeed(t *testing.T) {
 	const lock = "XTABLES_LOCKFILE=/proc/self/fd/4"
 	tests := []struct {
 		name      string
-		variant   iptables.Variant
+		variant   xtables.Variant
 		env, args []string
 		wantEnv   []string // besides base
 		wantFiles []string // besides the namespace, which is the lock that we hold
 	}{
-		{"nft", iptables.NFT, nil, nil, nil, nil},
-		{"legacy", iptables.Legacy, nil, nil, nil, nil},
-		{"nft-cni", iptables.NFT, nil, []string{"--cni-mode"}, nil, nil},
-		{"legacy-cni", iptables.Legacy, nil, []string{"--cni-mode"}, []string{lock}, []string{"4 /memfd:xtables.lock (deleted)"}},
-		{"of-the-administrator", iptables.Legacy, []string{"XTABLES_LOCKFILE=/dev/null"}, []string{"--cni-mode"}, []string{"XTABLES_LOCKFILE=/dev/null"}, nil},
+		{"nft", xtables.NFT, nil, nil, nil, nil},
+		{"legacy", xtables.Legacy, nil, nil, nil, nil},
+		{"nft-cni", xtables.NFT, nil, []string{"--cni-mode"}, nil, nil},
+		{"legacy-cni", xtables.Legacy, nil, []string{"--cni-mode"}, []string{lock}, []string{"4 /memfd:xtables.lock (deleted)"}},
+		{"of-the-administrator", xtables.Legacy, []string{"XTABLES_LOCKFILE=/dev/null"}, []string{"--cni-mode"}, []string{"XTABLES_LOCKFILE=/dev/null"}, nil},
 	}
 	hostile := []string{
 		"SECRET=1", "LC_ALL=de_DE.UTF-8", "LANG=tr_TR.UTF-8", "IFS=a", "HOSTALIASES=/dev/null", "RES_OPTIONS=ndots:9", "TMPDIR=/nowhere",

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -139,7 +139,7 @@ func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
 	script := "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
 	for _, f := range inet.Families {
-		pod.restore(iptables.Legacy, f, script)
+		pod.restore(xtables.Legacy, f, script)
 	}
 	pod.count()
 	log, started := pod.run("clean")

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -37,12 +37,12 @@ const (
 )
 
 // tool names the restore program of a variant and family.
-func tool(v iptables.Variant, f inet.Family) string {
-	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-restore"
+func tool(v xtables.Variant, f inet.Family) string {
+	return strings.TrimSuffix(xtables.SaveTool(f), "save") + v.String() + "-restore"
 }
 
 // otherVariant is the one of the two that it is not.
-func otherVariant(v iptables.Variant) iptables.Variant { return iptables.Variants[1-v] }
+func otherVariant(v xtables.Variant) xtables.Variant { return xtables.Variants[1-v] }
 
 // Configurations to change between.
 var (
@@ -56,7 +56,7 @@ func flags(line string) []string {
 }
 
 // in forces the variant.
-func in(v iptables.Variant, args []string) []string {
+func in(v xtables.Variant, args []string) []string {
 	return append(slices.Clone(args), "--force-iptables-binary", v.String())
 }
 
@@ -69,49 +69,49 @@ const noIPv6OnLo = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 var failures = []struct {
 	name   string
 	moves  bool // what was there before is in the other variant
-	fail   func(s *site, v iptables.Variant)
+	fail   func(s *site, v xtables.Variant)
 	to     []string // the configuration that cannot be applied
 	log    string   // what it says
 	repeat bool     // the next run succeeds
 }{
 	{
 		name: "ipv6-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv6), refuseAll) },
+		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv6), refuseAll) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "-A ISTIO_TPROXY .*": exit status 4: .*failed; needs of the kernel: xt_TPROXY; .*\(xt_TPROXY for -m TPROXY\)`,
 	},
 	{
 		name: "last-table-of-ipv6-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv6), refuseLastTable) },
+		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv6), refuseLastTable) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
 	{
 		name: "last-table-of-ipv4-refused", to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) { s.wrap(tool(v, inet.IPv4), refuseLastTable) },
+		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv4), refuseLastTable) },
 		log:  `error\trestore rules \(ipv4, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
 	{
 		name: "no-route-while-lo-is-down", to: asOther,
-		fail: func(s *site, _ iptables.Variant) { s.sh("ip link set lo down") },
+		fail: func(s *site, _ xtables.Variant) { s.sh("ip link set lo down") },
 		log:  `error\tpolicy routing \(ipv\d\), for mode TPROXY: add local default route in table 200 \(needs CAP_NET_ADMIN, and lo up\): network is down`,
 	},
 	{
 		name: "table-of-ipv4-taken-by-another-route", to: asOther,
-		fail: func(s *site, _ iptables.Variant) { s.sh("ip route add blackhole default table 200") },
+		fail: func(s *site, _ xtables.Variant) { s.sh("ip route add blackhole default table 200") },
 		log:  `error\tpolicy routing \(ipv4\), for mode TPROXY: .*table 200`,
 	},
 	{
 		name: "table-of-ipv6-taken-by-another-route", to: asOther,
-		fail: func(s *site, _ iptables.Variant) { s.sh("ip -6 route add blackhole default metric 1024 table 200") },
+		fail: func(s *site, _ xtables.Variant) { s.sh("ip -6 route add blackhole default metric 1024 table 200") },
 		log:  `error\tpolicy routing \(ipv6\), for mode TPROXY: .*table 200`,
 	},
 	{
 		name: "ipv6-switched-off-for-the-ipv6-address", to: flags("-m REDIRECT -i 10.0.0.0/8 -b 80"),
-		fail: func(s *site, _ iptables.Variant) { s.sh(noIPv6OnLo) },
+		fail: func(s *site, _ xtables.Variant) { s.sh(noIPv6OnLo) },
 		log:  `error\tadd ::6/128 to lo .*disable_ipv6\): permission denied`,
 	},
 	{
 		name: "other-variant-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
-		fail: func(s *site, v iptables.Variant) {
+		fail: func(s *site, v xtables.Variant) {
 			// A chain of others, or the table would go as a whole, without a script.
 			if err := s.Restore(s.t, otherVariant(v), inet.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n"); err != nil {
 				s.t.Fatal(err)
@@ -122,7 +122,7 @@ var failures = []struct {
 	},
 	{
 		name: "other-variant-cannot-be-emptied", moves: true, to: asOther,
-		fail: func(s *site, v iptables.Variant) {
+		fail: func(s *site, v xtables.Variant) {
 			hold := "*nat\n:THEIRS - [0:0]\n-A THEIRS -j ISTIO_REDIRECT\nCOMMIT\n"
 			if err := s.Restore(s.t, otherVariant(v), inet.IPv4, hold); err != nil {
 				s.t.Fatal(err)
@@ -140,7 +140,7 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 		name string
 		args []string
 	}{{"nothing", nil}, {"redirect", asRedirect}, {"tproxy", asTProxy}}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, tt := range failures {
 			for _, before := range befores {
 				if tt.moves && before.args == nil {
@@ -178,7 +178,7 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 // is made.
 func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -200,7 +200,7 @@ func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 // leave it captured and without them.
 func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -222,7 +222,7 @@ func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
 // TestAProgramThatHangsEndsInAClearError bounds a run.
 func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -254,7 +254,7 @@ func TestWhatTheKernelLacksIsNamedWithItsFlag(t *testing.T) {
 		{"xt_TPROXY", "-b 80 -m TPROXY", "-A ISTIO_TPROXY .*", "-m TPROXY"},
 		{"xt_connmark", "-b 80 -m TPROXY", "-A ISTIO_\\w+ .*(CONNMARK|connmark) .*", "-m TPROXY"},
 	}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, tt := range tests {
 			t.Run(v.String()+"-"+tt.module, func(t *testing.T) {
 				t.Parallel()

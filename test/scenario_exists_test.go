@@ -6,7 +6,7 @@ import (
 
 	goiptables "github.com/coreos/go-iptables/iptables"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/pod"
@@ -16,7 +16,7 @@ import (
 // shares nothing with the program: iptables parses the rule and compares it with the
 // kernel's, instead of us comparing texts. ip6tables-legacy of 1.8.8 and 1.8.9 compares no
 // values of matches and targets; it is a witness of their kinds.
-func (s stage) exist(t *testing.T, pod *pod.Pod, v iptables.Variant) {
+func (s stage) exist(t *testing.T, pod *pod.Pod, v xtables.Variant) {
 	t.Helper()
 	for f, proto := range map[inet.Family]goiptables.Protocol{inet.IPv4: goiptables.ProtocolIPv4, inet.IPv6: goiptables.ProtocolIPv6} {
 		rules := s.Rules(t, f)

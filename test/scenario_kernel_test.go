@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture/path"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -21,7 +22,7 @@ import (
 func TestScenarioFlowsAreTrueOnTheKernel(t *testing.T) {
 	needKernel(t)
 	for _, s := range scenario.All(t, testdata) {
-		for _, v := range iptables.Variants {
+		for _, v := range xtables.Variants {
 			t.Run(s.Name()+"/"+v.String(), func(t *testing.T) {
 				t.Parallel()
 				stage{s, s.Config(t)}.onKernel(t, v)
@@ -38,7 +39,7 @@ type stage struct {
 
 // onKernel applies the scenario in a pod by the program itself, compares what the
 // kernel has with the goldens, makes the connections, applies again and cleans.
-func (s stage) onKernel(t *testing.T, v iptables.Variant) {
+func (s stage) onKernel(t *testing.T, v xtables.Variant) {
 	pod := pod.New(t, s.config)
 	run := func(args ...string) string {
 		t.Helper()
@@ -77,7 +78,7 @@ func (s stage) onKernel(t *testing.T, v iptables.Variant) {
 
 // connect makes the connections of the scenario, and asks the program where they
 // land: about each on one variant, with STRESS=1 on both.
-func (s stage) connect(t *testing.T, pod *pod.Pod, v iptables.Variant) {
+func (s stage) connect(t *testing.T, pod *pod.Pod, v xtables.Variant) {
 	t.Helper()
 	pod.Serve(t, s.Flows)
 	connections := 0
@@ -88,7 +89,7 @@ func (s stage) connect(t *testing.T, pod *pod.Pod, v iptables.Variant) {
 					flow.PredictBy(s.config, s.Rules(t, family), fl))
 			}
 			connections++
-			if !size.Stress() && connections%len(iptables.Variants) != int(v) {
+			if !size.Stress() && connections%len(xtables.Variants) != int(v) {
 				continue
 			}
 			if got := s.trace(t, pod, fl, family); got != fl.Outcome {
@@ -143,10 +144,10 @@ func traceArgs(c path.Connection) []string {
 
 // saveBoth returns the rules of both families in our own form, without tables
 // that hold nothing, and the policy routing and the addresses of lo.
-func saveBoth(t *testing.T, pod *pod.Pod, v iptables.Variant) (texts [3]string) {
+func saveBoth(t *testing.T, pod *pod.Pod, v xtables.Variant) (texts [3]string) {
 	t.Helper()
 	for _, f := range inet.Families {
-		name := strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
+		name := strings.Replace(xtables.SaveTool(f), "-save", "-"+v.String()+"-save", 1)
 		stdout, stderr, err := pod.Run(t.Context(), name)
 		if err != nil {
 			t.Fatalf("%s: %v: %s", name, err, stderr)

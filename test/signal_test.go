@@ -7,14 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // TestSignalsEndARunAndNotItsUndo has one that is asked to end while a restore hangs, and
 // again while it takes back what it had done.
 func TestSignalsEndARunAndNotItsUndo(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 )
@@ -25,7 +26,7 @@ type sight struct {
 
 // A place is where a table is.
 type place struct {
-	variant iptables.Variant
+	variant xtables.Variant
 	family  inet.Family
 	table   string
 }
@@ -36,7 +37,7 @@ func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.vari
 func (s *site) see() sight {
 	s.t.Helper()
 	now := sight{tables: map[place]string{}}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
 			for table := range strings.SplitAfterSeq(heldText(s.Save(s.t, v, f)), "COMMIT\n") {
 				if name, _, ok := strings.Cut(strings.TrimPrefix(table, "*"), "\n"); ok {
@@ -91,7 +92,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 	for _, fl := range flows {
 		for _, f := range fl.In(inet.Families[:]) {
 			var outcome string
-			for _, v := range iptables.Variants {
+			for _, v := range xtables.Variants {
 				if got := flow.PredictBy(c, now.ruleset(t, v, f), fl).Outcome; outcome == "" || got != "direct" {
 					outcome = got
 				}
@@ -103,7 +104,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 }
 
 // ruleset reads the rules of a variant and family back into their types.
-func (now sight) ruleset(t *testing.T, v iptables.Variant, f inet.Family) iptables.Ruleset {
+func (now sight) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	rs := iptables.Ruleset{Family: f}
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.NAT} {
@@ -187,7 +188,7 @@ func (now sight) unrouted() (wrong []string) {
 func configOf(t testing.TB, line []string) flow.Config {
 	t.Helper()
 	if len(line) == 0 || line[0] == cleanCommand {
-		line = in(iptables.NFT, flags("-b 80"))
+		line = in(xtables.NFT, flags("-b 80"))
 	}
 	var readings []*infer.Inference
 	for _, rs := range rulesOf(t, line) {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -31,7 +31,7 @@ func TestCopiesStartedTogetherEndInOneConfiguration(t *testing.T) {
 		{"different", [][]string{asRedirect, asPorts, asDNS, asOther, asLists}},
 		{"apply-and-clean", [][]string{asTProxy, asClean}},
 	}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, tt := range tests {
 			t.Run(v.String()+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
@@ -48,7 +48,7 @@ func TestCopiesStartedTogetherEndInOneConfiguration(t *testing.T) {
 	}
 }
 
-func startedTogether(t *testing.T, v iptables.Variant, lines [][]string) {
+func startedTogether(t *testing.T, v xtables.Variant, lines [][]string) {
 	s := newSite(t)
 	theirs := newNeighbour(s, v)
 	want := map[string]int{} // by what is there: with which of the lines, from 1
@@ -108,7 +108,7 @@ func runIn(netns string, env []string, name string, args ...string) (out string,
 // in both families.
 type neighbour struct {
 	*site
-	variant iptables.Variant
+	variant xtables.Variant
 	changes atomic.Int64
 	stop    chan struct{}
 	working sync.WaitGroup
@@ -120,7 +120,7 @@ const (
 	theirRule  = "-p tcp -m tcp --dport 7777 -j RETURN"
 )
 
-func newNeighbour(s *site, v iptables.Variant) *neighbour {
+func newNeighbour(s *site, v xtables.Variant) *neighbour {
 	n := &neighbour{site: s, variant: v}
 	for _, f := range inet.Families {
 		n.do(f, "-N "+theirChain)
@@ -132,7 +132,7 @@ func newNeighbour(s *site, v iptables.Variant) *neighbour {
 
 // do runs iptables for the nat table; it has to succeed.
 func (n *neighbour) do(f inet.Family, what string) {
-	name := strings.TrimSuffix(iptables.SaveTool(f), "-save") + "-" + n.variant.String()
+	name := strings.TrimSuffix(xtables.SaveTool(f), "-save") + "-" + n.variant.String()
 	if out, err := runIn(n.Path(), n.env, name, append([]string{"-w", "-t", "nat"}, strings.Fields(what)...)...); err != nil {
 		n.t.Errorf("another program: %s %s: %v: %s", name, what, err, out)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // TestKilledProgramsChildrenDoNotMeetTheNextRun kills the program alone before each
@@ -20,7 +20,7 @@ import (
 // more.
 func TestKilledProgramsChildrenDoNotMeetTheNextRun(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, 3)] {
 			t.Run(v.String()+"/"+change.name, func(t *testing.T) {
 				t.Parallel()

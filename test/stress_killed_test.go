@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // Configurations to be killed between, besides those of the failing steps.
@@ -46,7 +46,7 @@ var killedChanges = []struct {
 // calls that matter; without STRESS=1 one change, before every third.
 func TestKilledAnywhereNothingEscapesAndTheNextRunMends(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, len(killedChanges))] {
 			for _, who := range []victims{everybody, childOnly, programOnly, asked} {
 				t.Run(strings.Join([]string{v.String(), change.name, strings.ReplaceAll(who.String(), " ", "-")}, "/"), func(t *testing.T) {
@@ -73,7 +73,7 @@ type killing struct {
 	before, after sight
 }
 
-func newKilling(t *testing.T, v iptables.Variant, from, to []string, moves bool) *killing {
+func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killing {
 	k := &killing{site: newSite(t), from: asClean, to: to}
 	if from != nil {
 		k.from = in(v, from)

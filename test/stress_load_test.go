@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/load"
@@ -94,9 +94,9 @@ func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
 }
 
 // newLoadPod returns a pod and how the program is run in it.
-func newLoadPod(t *testing.T) (*pod.Pod, func(v iptables.Variant, args ...string)) {
+func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)) {
 	pod := pod.New(t, flow.Config{})
-	return pod, func(v iptables.Variant, args ...string) {
+	return pod, func(v xtables.Variant, args ...string) {
 		t.Helper()
 		args = in(v, args)
 		if _, stderr, err := pod.Run(t.Context(), built, args...); err != nil {
@@ -113,7 +113,7 @@ func (s loadStep) tproxy() bool { return strings.Contains(s.args, "TPROXY") }
 // Istio's rules take what the other variant has marked for a connection of the proxy
 // to the app and remember the mark, and the answers to the peer stay in the pod: so
 // it does not move between those.
-func variantAfter(v iptables.Variant, before, step loadStep) iptables.Variant {
+func variantAfter(v xtables.Variant, before, step loadStep) xtables.Variant {
 	if before.tproxy() && step.tproxy() {
 		return v
 	}
@@ -125,13 +125,13 @@ func variantAfter(v iptables.Variant, before, step loadStep) iptables.Variant {
 // between, also when the rules move from one variant to the other.
 func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) { changeUnderLoad(t, v, false) })
 	}
-	t.Run("from-one-to-the-other", func(t *testing.T) { changeUnderLoad(t, iptables.NFT, true) })
+	t.Run("from-one-to-the-other", func(t *testing.T) { changeUnderLoad(t, xtables.NFT, true) })
 }
 
-func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
+func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
 	pod, run := newLoadPod(t)
 	before := loadSteps[len(loadSteps)-1]
 	run(v, before.line()...)
@@ -162,7 +162,7 @@ func changeUnderLoad(t *testing.T, v iptables.Variant, moves bool) {
 // TestStressCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
 func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			pod, run := newLoadPod(t)
 			run(v, loadSteps[0].line()...)

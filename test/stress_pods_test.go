@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -106,7 +106,7 @@ func newPods(t testing.TB, n int) []*kernel.NetNS {
 // at the same time, from outside, while somebody holds the lock of the node.
 func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			node, pods := newNode(t), newPods(t, rounds(manyPods/5, manyPods))
 			reference := newSite(t)
@@ -129,7 +129,7 @@ func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
 	needKernel(t)
 	t.Parallel()
 	node, pod := newNode(t), kernel.NewNetNS(t)
-	line := append(in(iptables.Legacy, asRedirect), "--network-namespace", pod.Path(), "--timeout", "2s")
+	line := append(in(xtables.Legacy, asRedirect), "--network-namespace", pod.Path(), "--timeout", "2s")
 	out, err := node.command(node.program, line...).CombinedOutput()
 	if err == nil {
 		t.Fatalf("succeeded without the lock:\n%s", out)
@@ -138,7 +138,7 @@ func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
 		t.Errorf("the error does not name the lock:\n%s", out)
 	}
 	for _, f := range inet.Families {
-		if held := heldText(pod.Save(t, iptables.Legacy, f)); held != "" {
+		if held := heldText(pod.Save(t, xtables.Legacy, f)); held != "" {
 			t.Errorf("%s rules are there:\n%s", f, held)
 		}
 	}
@@ -152,7 +152,7 @@ const bareTools = `export XTABLES_LOCKFILE=/proc/self/ns/net
 "$1" --noflush <"$3" && "$2" --noflush <"$4"`
 
 // withTools returns how pods are set up by the tools alone, to the rules of a line.
-func (n *node) withTools(v iptables.Variant, line []string) func(*kernel.NetNS) *exec.Cmd {
+func (n *node) withTools(v xtables.Variant, line []string) func(*kernel.NetNS) *exec.Cmd {
 	n.t.Helper()
 	reference, dir := kernel.NewNetNS(n.t), n.t.TempDir()
 	n.setUp([]*kernel.NetNS{reference}, 1, line...)
@@ -177,7 +177,7 @@ func (n *node) withTools(v iptables.Variant, line []string) func(*kernel.NetNS) 
 // The ways take turns, so that what else the machine does is shared by all.
 func BenchmarkPods(b *testing.B) {
 	kernel.Need(b, "nsenter")
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		b.Run(v.String(), func(b *testing.B) {
 			node, line := newNode(b), in(v, asRedirect)
 			node.program = released(b, source)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -23,7 +23,7 @@ import (
 // is made before the users are mapped has files that belong to nobody there.
 func TestPodsOfAnotherUserNamespace(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for name, holder := range map[string]userNSHolder{
 			"mapped-first":  {flags: syscall.CLONE_NEWUSER, command: []string{"unshare", "--net", "cat"}},
 			"network-first": {flags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, command: []string{"cat"}},
@@ -36,7 +36,7 @@ func TestPodsOfAnotherUserNamespace(t *testing.T) {
 	}
 }
 
-func inUserNS(t *testing.T, v iptables.Variant, netns string) {
+func inUserNS(t *testing.T, v xtables.Variant, netns string) {
 	reference := newSite(t)
 	before := stateIn(t, netns, v)
 	run := func(line []string) (string, error) {
@@ -114,7 +114,7 @@ func (h userNSHolder) start(t *testing.T) string {
 }
 
 // stateIn returns what is in a network namespace.
-func stateIn(t *testing.T, netns string, v iptables.Variant) string {
+func stateIn(t *testing.T, netns string, v xtables.Variant) string {
 	t.Helper()
 	var text bytes.Buffer
 	for _, f := range inet.Families {

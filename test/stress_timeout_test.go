@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/size"
 )
@@ -32,7 +32,7 @@ const (
 // is left.
 func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
 			for _, what := range []string{"-save", "-restore"} {
 				if !size.Stress() && (f == inet.IPv4) == (what == "-restore") {
@@ -110,7 +110,7 @@ func TestStressAnotherRunThatHoldsTheNamespaceIsNamed(t *testing.T) {
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	log := s.exits(1, append(in(iptables.NFT, asRedirect), "--timeout", "1s")...)
+	log := s.exits(1, append(in(xtables.NFT, asRedirect), "--timeout", "1s")...)
 	if !strings.Contains(log, "another run works on it") {
 		t.Errorf("the log does not name another run:\n%s", log)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -57,7 +58,7 @@ func generations(t *testing.T) []generation {
 }
 
 // in puts into a namespace what Istio's tool wrote there.
-func (g generation) in(s *site, v iptables.Variant) {
+func (g generation) in(s *site, v xtables.Variant) {
 	s.t.Helper()
 	s.restore(v, inet.IPv4, g.sections["ipv4"]+g.sections["both"])
 	s.restore(v, inet.IPv6, toIPv6.Replace(g.sections["both"])+g.sections["ipv6-kept"])
@@ -65,7 +66,7 @@ func (g generation) in(s *site, v iptables.Variant) {
 }
 
 // keptIn puts into a namespace what stays of it.
-func (g generation) keptIn(s *site, v iptables.Variant) {
+func (g generation) keptIn(s *site, v xtables.Variant) {
 	s.t.Helper()
 	s.restore(v, inet.IPv4, g.sections["kept"])
 	s.restore(v, inet.IPv6, g.sections["kept"]+g.sections["ipv6-kept"])
@@ -83,7 +84,7 @@ func (g generation) warnings() []string {
 	return lines
 }
 
-func (s *site) restore(v iptables.Variant, f inet.Family, script string) {
+func (s *site) restore(v xtables.Variant, f inet.Family, script string) {
 	s.t.Helper()
 	if err := s.Restore(s.t, v, f, script); err != nil {
 		s.t.Fatalf("%v\n%s", err, script)
@@ -103,12 +104,12 @@ func warned(log string) []string {
 }
 
 // onGenerations runs a test on everything that Istio may have left, in parallel.
-func onGenerations(t *testing.T, test func(t *testing.T, g generation, v iptables.Variant)) {
+func onGenerations(t *testing.T, test func(t *testing.T, g generation, v xtables.Variant)) {
 	t.Helper()
 	t.Parallel()
 	needKernel(t)
 	for _, g := range generations(t) {
-		for _, v := range iptables.Variants {
+		for _, v := range xtables.Variants {
 			t.Run(g.name+"/"+v.String(), func(t *testing.T) {
 				t.Parallel()
 				test(t, g, v)
@@ -120,7 +121,7 @@ func onGenerations(t *testing.T, test func(t *testing.T, g generation, v iptable
 // TestApplyTurnsWhatIstioLeftIntoOurs compares with the same run where nothing but
 // what stays was there.
 func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
-	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
 		fresh.exits(0, in(v, asWritten)...)
@@ -141,7 +142,7 @@ func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
 }
 
 func TestCleanRemovesWhatIstioLeft(t *testing.T) {
-	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
 		g.in(s, v)
@@ -150,7 +151,7 @@ func TestCleanRemovesWhatIstioLeft(t *testing.T) {
 			t.Errorf("(-want +got):\n%s\n%s", diff, log)
 		}
 		log = s.exits(0, cleanCommand)
-		if n := strings.Count(log, "nothing to remove"); n != len(iptables.Variants) {
+		if n := strings.Count(log, "nothing to remove"); n != len(xtables.Variants) {
 			t.Errorf("a second run found nothing in %d variants:\n%s", n, log)
 		}
 	})
@@ -159,7 +160,7 @@ func TestCleanRemovesWhatIstioLeft(t *testing.T) {
 // TestApplyMovesWhatIstioLeftInTheOtherVariant shows that nothing is redirected
 // twice.
 func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
-	onGenerations(t, func(t *testing.T, g generation, v iptables.Variant) {
+	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, otherVariant(v))
 		fresh.exits(0, in(v, asWritten)...)
@@ -176,7 +177,7 @@ func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
 func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
-		for _, v := range iptables.Variants {
+		for _, v := range xtables.Variants {
 			t.Run(fmt.Sprintf("%s-%d", v, i), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
@@ -232,7 +233,7 @@ table inet proxy {
 
 func TestIstiosNativeTablesGo(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, args := range [][]string{in(v, asWritten), {cleanCommand}} {
 			t.Run(v.String()+"-"+args[0], func(t *testing.T) {
 				t.Parallel()

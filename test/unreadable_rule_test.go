@@ -9,31 +9,31 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
 // printsUnreadably has iptables-save of a family print one rule in words that nobody
 // knows but iptables.
-func (s *site) printsUnreadably(v iptables.Variant, f inet.Family) {
+func (s *site) printsUnreadably(v xtables.Variant, f inet.Family) {
 	s.t.Helper()
 	s.wrap(saver(v, f), `"$real" "$@" | sed 's/-o lo -m owner ! --uid-owner 1337/-o lo -m owner ! --owner-user 1337/'`)
 }
 
-func saver(v iptables.Variant, f inet.Family) string {
+func saver(v xtables.Variant, f inet.Family) string {
 	return strings.Replace(tool(v, f), "-restore", "-save", 1)
 }
 
 // checkOf is the comparison with what an apply makes.
-func checkOf(v iptables.Variant, args []string) []string {
+func checkOf(v xtables.Variant, args []string) []string {
 	return append([]string{"check"}, in(v, args)[1:]...)
 }
 
 // onVariants runs a test on both variants, in a namespace with rules of ours.
-func onVariants(t *testing.T, test func(t *testing.T, s *site, v iptables.Variant)) {
+func onVariants(t *testing.T, test func(t *testing.T, s *site, v xtables.Variant)) {
 	t.Helper()
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -45,10 +45,10 @@ func onVariants(t *testing.T, test func(t *testing.T, s *site, v iptables.Varian
 
 // TestAnUnreadableRuleThatIptablesKnowsIsNoDifference sees that to ask leaves no trace.
 func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
-	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
 		handles := "true"
-		if v == iptables.NFT {
+		if v == xtables.NFT {
 			s.printsUnreadably(v, inet.IPv6)
 			handles = "nft -a list ruleset"
 		}
@@ -69,7 +69,7 @@ func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
 // place of ours, of another user and printed in words that nobody knows. ip6tables-legacy
 // is not asked: of 1.8.8 and 1.8.9 it takes it for ours.
 func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
-	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		before := s.state()
 		for _, f := range inet.Families {
 			program := strings.TrimSuffix(tool(v, f), "-restore")
@@ -95,7 +95,7 @@ func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 // TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing has an iptables that answers
 // too late.
 func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
-	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
 		s.wrap(tool(v, inet.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
 		s.wrap(strings.TrimSuffix(tool(v, inet.IPv4), "-restore"), `case $1 in --version) ;; *) sleep 2.5 ;; esac; exec "$real" "$@"`)
@@ -118,7 +118,7 @@ func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 // TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked is about a user with raised
 // capabilities, which go-iptables does not hand on.
 func TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked(t *testing.T) {
-	onVariants(t, func(t *testing.T, s *site, v iptables.Variant) {
+	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		program := built
 		s.printsUnreadably(v, inet.IPv4)
 		if err := os.Chmod(filepath.Dir(s.wrappers), 0o755); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
 )
@@ -128,7 +128,7 @@ func common(line string) []string {
 }
 
 // podWith makes a pod with the rules of some flags, and spoils them.
-func podWith(t *testing.T, v iptables.Variant, flags, spoil string) *pod.Pod {
+func podWith(t *testing.T, v xtables.Variant, flags, spoil string) *pod.Pod {
 	t.Helper()
 	pod := pod.New(t, flow.Config{})
 	if _, stderr, err := pod.Run(t.Context(), built, in(v, common(flags))...); err != nil {
@@ -144,7 +144,7 @@ func podWith(t *testing.T, v iptables.Variant, flags, spoil string) *pod.Pod {
 func TestValidationSeesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, tt := range sabotages {
 			t.Run(v.String()+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
@@ -167,7 +167,7 @@ func TestValidationSeesWhatIsWrong(t *testing.T) {
 func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	pod := podWith(t, iptables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_INBOUND")
+	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_INBOUND")
 	log, code := proves(t, pod, sidecarRedirect)
 	if code != exitDone || !strings.Contains(log, `"check": "inbound connection", "reason": "only a packet from another machine`) {
 		t.Errorf("exit code %d:\n%s", code, log)
@@ -179,7 +179,7 @@ func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
 func TestValidationTakesNoLongerThanItMay(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	pod := podWith(t, iptables.NFT, sidecarRedirect, "$IPT -t nat -F; $IPT6 -t nat -F")
+	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F; $IPT6 -t nat -F")
 	const most = "30" // seconds: the machine may be busy
 	for _, flag := range []string{"--probe-timeout", "--timeout"} {
 		line := slices.Concat([]string{most, built}, common(sidecarRedirect), []string{"--skip-rule-apply", "--run-validation", flag, "100ms"})

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -106,7 +106,7 @@ func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			pod := podWith(t, iptables.NFT, tt.flags, "")
+			pod := podWith(t, xtables.NFT, tt.flags, "")
 			log, code := provesAs(t, pod, tt.as, tt.flags)
 			if code != exitDone || checks(log, "check failed") > 0 {
 				t.Fatalf("exit code %d:\n%s", code, log)
@@ -129,12 +129,12 @@ func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
 func TestValidationThatProvesNothingFails(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	pod := podWith(t, iptables.NFT, "-i  -b 80", "")
+	pod := podWith(t, xtables.NFT, "-i  -b 80", "")
 	log, code := provesAs(t, pod, asInit, "-i  -b 80")
 	if code != exitUnproved || !strings.Contains(log, "validation failed: no connection that the rules redirect could be checked") {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
-	pod = podWith(t, iptables.NFT, "-z 16006 -b *", "")
+	pod = podWith(t, xtables.NFT, "-z 16006 -b *", "")
 	if log, code := provesAs(t, pod, asProxy, "-b *"); code != exitUnproved {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
@@ -161,7 +161,7 @@ func TestValidationIsNotTakenInByAStranger(t *testing.T) {
 	needKernel(t)
 	t.Run("on-the-ports", func(t *testing.T) {
 		t.Parallel()
-		pod := podWith(t, iptables.NFT, sidecarRedirect, "")
+		pod := podWith(t, xtables.NFT, sidecarRedirect, "")
 		for _, f := range inet.Families {
 			for _, port := range []uint16{15001, 15006} {
 				go echo(pod.Pod.Listen(t, flow.Identity{}, netip.AddrPortFrom(f.Localhost(), port), false))
@@ -174,7 +174,7 @@ func TestValidationIsNotTakenInByAStranger(t *testing.T) {
 	})
 	t.Run("at-the-destination", func(t *testing.T) {
 		t.Parallel()
-		pod := podWith(t, iptables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_REDIRECT")
+		pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_REDIRECT")
 		at := netip.MustParseAddrPort("192.0.2.1:15002")
 		pod.Reach(t, at.Addr())
 		go echo(pod.Peer.Listen(t, flow.Identity{}, at, false))
@@ -204,7 +204,7 @@ done`
 	for name, spoil := range map[string]string{"in-order": "", "no-rules": "$IPT -t nat -F; $IPT6 -t nat -F"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pod := podWith(t, iptables.NFT, sidecarRedirect, spoil)
+			pod := podWith(t, xtables.NFT, sidecarRedirect, spoil)
 			if out, code := ends(t, pod, "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", watch); code != 0 {
 				t.Fatal(out)
 			}
@@ -226,7 +226,7 @@ done`
 func TestValidationOfAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		pod := pod.New(t, flow.Config{})
 		args := append(in(v, common(sidecarTProxy)), "--run-validation", "--network-namespace", pod.Pod.Path())
 		log, err := exec.CommandContext(t.Context(), built, args...).CombinedOutput()

@@ -9,9 +9,9 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// terms are the conditions of a rule as iptables writes them, without what says
-// nothing: the modules, and masks that are full. Addresses of both families stand
-// as IPV4|IPV6; other is the rule of the second one, or the same.
+// terms returns the conditions of a rule as iptables writes them, without modules and
+// full masks. Addresses that differ become IPV4|IPV6; other is the match of the second
+// family, or the same.
 func terms(m, other iptables.Match) []string {
 	var t []string
 	for c := range m.Conditions() {
@@ -36,8 +36,8 @@ func terms(m, other iptables.Match) []string {
 	return t
 }
 
-// addresses is a condition on addresses of both families; "" where every address
-// meets it.
+// addresses returns a condition on addresses of both families; "" if it matches every
+// address.
 func addresses(option string, p, other netip.Prefix) string {
 	switch {
 	case p.Bits() == 0 && other.Bits() == 0:
@@ -48,8 +48,7 @@ func addresses(option string, p, other netip.Prefix) string {
 	return option + " " + prefix(p) + "|" + prefix(other)
 }
 
-// prefix is an address as iptables prints it, with its bits when it is not one
-// alone.
+// prefix returns a prefix as iptables prints it, without its bits if it is one address.
 func prefix(p netip.Prefix) string {
 	if p.Bits() == 0 {
 		return p.String()
@@ -62,8 +61,8 @@ func prefix(p netip.Prefix) string {
 	return text
 }
 
-// condition is what a rule asks of packets; "" where it takes all. Of a rule of
-// others it is the text that iptables-save prints, since not all of it is known.
+// condition returns the conditions of a rule; "" if it matches every packet. Those of
+// a foreign rule are as iptables-save prints them, since the types do not have them all.
 func condition(f inet.Family, r, other iptables.Rule) string {
 	if r.Foreign == nil {
 		return strings.Join(terms(r.Match, other.Match), " ")
@@ -75,7 +74,7 @@ func condition(f inet.Family, r, other iptables.Rule) string {
 	return strings.TrimSuffix(strings.TrimSuffix(r.Foreign.Text, end), " ")
 }
 
-// orAll is a condition in words: without one a rule takes all packets.
+// orAll returns a condition, or "all" if there is none.
 func orAll(when string) string {
 	if when == "" {
 		return "all"
@@ -83,7 +82,7 @@ func orAll(when string) string {
 	return when
 }
 
-// outcome is what a rule does, in short.
+// outcome returns what a rule does, in short.
 func outcome(r iptables.Rule) string {
 	switch t := r.Target.(type) {
 	case iptables.Jump:
@@ -111,7 +110,7 @@ func outcome(r iptables.Rule) string {
 	return "nothing"
 }
 
-// destination is the chain in which a rule goes on; "" for none.
+// destination returns the chain of a jump or goto; "" for other targets.
 func destination(r iptables.Rule) string {
 	switch t := r.Target.(type) {
 	case iptables.Jump:

@@ -22,7 +22,7 @@ import (
 func TestEdgesAreTheWaysOfPackets(t *testing.T) {
 	t.Parallel()
 	everyView(t, func(t *testing.T, v *view, readings []*infer.Inference) {
-		w := newWayfinder(graphs([]*view{v})[0])
+		w := newFollower(graphs([]*view{v})[0])
 		for _, r := range readings {
 			sendAll(w, r.Rules)
 		}
@@ -42,7 +42,7 @@ func TestFlowsOfScenariosTakeEdges(t *testing.T) {
 			c.Captured = append(c.Captured, r.Rules.Family)
 		}
 		for _, f := range flows(t) {
-			w := newWayfinder(graphs([]*view{v})[0])
+			w := newFollower(graphs([]*view{v})[0])
 			for _, r := range readings {
 				if slices.Contains(f.In(c.Captured), r.Rules.Family) {
 					sendFlow(w, r.Rules, flow.PredictBy(c, r.Rules, f).Leg)
@@ -63,7 +63,7 @@ func TestWrongEdgesAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := scenario(t, name)[0]
-			w := newWayfinder(graphs(views([]*infer.Inference{r}))[0])
+			w := newFollower(graphs(views([]*infer.Inference{r}))[0])
 			sendAll(w, r.Rules)
 			right := w.g.edges
 			for i, e := range right {
@@ -145,7 +145,7 @@ func supposed(rs iptables.Ruleset) iptables.Ruleset {
 }
 
 // sendAll adds what packets need of every rule.
-func sendAll(w *wayfinder, rules iptables.Ruleset) {
+func sendAll(w *follower, rules iptables.Ruleset) {
 	const patience = 2000
 	sendRandom(w, rules, patience)
 	if known := supposed(rules); !reflect.DeepEqual(known, rules) {
@@ -156,11 +156,11 @@ func sendAll(w *wayfinder, rules iptables.Ruleset) {
 
 // sendRandom follows random packets through every pass, until some number of them need
 // no edges that earlier ones did not.
-func sendRandom(w *wayfinder, rules iptables.Ruleset, patience int) {
+func sendRandom(w *follower, rules iptables.Ruleset, patience int) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	values := newPool(rules)
 	for _, p := range passes {
-		if !slices.ContainsFunc(p.tables, func(table string) bool { return len(rules.Table(table).Chain(p.hook).Rules) > 0 }) && !p.captures() {
+		if !slices.ContainsFunc(p.tables(), func(table string) bool { return len(rules.Table(table).Chain(p.hook).Rules) > 0 }) && !p.captures() {
 			continue
 		}
 		for sent, last := 0, 0; sent-last < patience; sent++ {
@@ -180,7 +180,7 @@ type from struct {
 
 // sendShadowed adds the needs of rules that no packet meets, since other rules take all
 // of theirs: those of packets without these rules.
-func sendShadowed(w *wayfinder, rules iptables.Ruleset) {
+func sendShadowed(w *follower, rules iptables.Ruleset) {
 	met, rows, unproven := map[from]bool{}, map[port]bool{}, map[*node]bool{}
 	for n := range w.needs {
 		met[from{n.from, n.way}], rows[n.from] = true, true
@@ -202,37 +202,37 @@ func sendShadowed(w *wayfinder, rules iptables.Ruleset) {
 
 // sendAlone adds the needs of a rule and of those below it that are not met, of packets
 // that no other rule takes but the jumps that may lead there.
-func (w *wayfinder) sendAlone(rules iptables.Ruleset, at port, r viewRule, met map[from]bool) {
+func (f *follower) sendAlone(rules iptables.Ruleset, at port, r viewRule, met map[from]bool) {
 	below := map[*node]bool{}
-	w.descend(at.node.chains[0].table, []viewRule{r}, below)
-	alone := newWayfinder(w.g)
-	sendRandom(alone, w.only(supposed(rules), at.node.chains[0], r, below), 400)
+	f.descend(at.node.chains[0].table, []viewRule{r}, below)
+	alone := newFollower(f.g)
+	sendRandom(alone, f.only(supposed(rules), at.node.chains[0], r, below), 400)
 	for n, packet := range alone.needs {
 		if !met[from{n.from, n.way}] && (n.from == at || below[n.from.node]) {
-			w.needs[n], w.leave[n] = packet, w.leave[n] || alone.leave[n]
+			f.needs[n], f.leave[n] = packet, f.leave[n] || alone.leave[n]
 		}
 	}
 }
 
 // descend collects the nodes to which rules jump, and those further on.
-func (w *wayfinder) descend(table string, rules []viewRule, below map[*node]bool) {
+func (f *follower) descend(table string, rules []viewRule, below map[*node]bool) {
 	for _, r := range rules {
-		if to := w.g.view.find(table, r.target); to != nil && !below[w.nodes[to]] {
-			below[w.nodes[to]] = true
-			w.descend(table, to.rules, below)
+		if to := f.g.view.find(table, r.target); to != nil && !below[f.nodes[to]] {
+			below[f.nodes[to]] = true
+			f.descend(table, to.rules, below)
 		}
 	}
 }
 
 // only returns the table of a rule in which only jumps, the rule and those of some nodes
 // take packets.
-func (w *wayfinder) only(rs iptables.Ruleset, c *chain, r viewRule, nodes map[*node]bool) iptables.Ruleset {
+func (f *follower) only(rs iptables.Ruleset, c *chain, r viewRule, nodes map[*node]bool) iptables.Ruleset {
 	const unused = 254 // a protocol (RFC 3692)
 	table := rs.Table(c.table)
 	for _, t := range table.Chains {
-		of := w.g.view.find(c.table, t.Name)
+		of := f.g.view.find(c.table, t.Name)
 		for i, other := range of.rules {
-			if other.target == "" && !nodes[w.nodes[of]] && (of != c || other.number != r.number) {
+			if other.target == "" && !nodes[f.nodes[of]] && (of != c || other.number != r.number) {
 				t.Rules[i] = iptables.Rule{Match: iptables.Match{Proto: unused}, Target: iptables.Return}
 			}
 		}
@@ -241,7 +241,7 @@ func (w *wayfinder) only(rs iptables.Ruleset, c *chain, r viewRule, nodes map[*n
 }
 
 // sendFlow follows the packet of a flow, also where it comes in again by lo.
-func sendFlow(w *wayfinder, rules iptables.Ruleset, leg path.Hop) {
+func sendFlow(w *follower, rules iptables.Ruleset, leg path.Hop) {
 	p := iptables.Packet{Proto: leg.Proto, Src: leg.Src, Dst: leg.Dst, Mark: leg.Mark, State: leg.State, Owner: leg.Owner, In: leg.In, Out: leg.Out}
 	p.SYN = p.Proto == iptables.TCP && p.State == iptables.New
 	if p.Owner == nil {

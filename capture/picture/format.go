@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"istio-init/capture/infer"
-	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Format is a notation for rules. The zero value is that of iptables-save.
@@ -81,13 +81,15 @@ func Draw(format Format, on Terminal, readings ...*infer.Inference) string {
 	return drawSave(readings)
 }
 
+var saveTool = inet.PerFamily[string]{inet.IPv4: "iptables-save", inet.IPv6: "ip6tables-save"}
+
 // drawSave prints rules as iptables-save does, under the name of the program of
 // each family.
 func drawSave(readings []*infer.Inference) string {
 	var b strings.Builder
 	for _, r := range readings {
 		if r != nil && len(r.Rules.Tables) > 0 {
-			fmt.Fprintf(&b, "# %s\n", iptables.SaveTool(r.Rules.Family))
+			fmt.Fprintf(&b, "# %s\n", saveTool[r.Rules.Family])
 			b.WriteString(r.Rules.String())
 		}
 	}

@@ -1,36 +1,41 @@
 package picture
 
 import (
+	"slices"
+
 	"istio-init/capture/path"
 	"istio-init/iptables"
 )
 
 // A pass is a hook, or a part of its tables. Packets meet the tables in their order.
 type pass struct {
-	hook   string
-	tables []string
-	source node // where the packets come from
-	end    node // where those go that no rule redirects or drops
+	hook     string
+	afterNAT bool // of OUTPUT: the tables after nat, else those before and nat
+	source   node // where the packets come from
+	end      node // where those go that no rule redirects or drops
 }
 
 // passes are all of them. Rules redirect only in the first two.
 var passes = []pass{
-	{
-		iptables.Prerouting,
-		[]string{iptables.Raw, iptables.Mangle, iptables.NAT},
-		node{title: "peers"},
-		node{title: "socket of the pod", detail: "at that port, or forwarded"},
-	},
-	{
-		iptables.Output,
-		[]string{iptables.Raw, iptables.Mangle, iptables.NAT},
-		node{title: "app, proxy", detail: "their connections"},
-		node{title: "destination", detail: "not redirected"},
-	},
-	{iptables.Output, []string{iptables.Filter, iptables.Security}, node{title: "OUTPUT", detail: "after nat"}, node{title: "sent"}},
-	{input, []string{iptables.Mangle, iptables.Filter, iptables.Security, iptables.NAT}, node{title: "INPUT", detail: "to a socket of the pod"}, node{title: "received"}},
-	{forward, []string{iptables.Mangle, iptables.Filter, iptables.Security}, node{title: "FORWARD"}, node{title: "forwarded"}},
-	{postrouting, []string{iptables.Mangle, iptables.NAT}, node{title: "POSTROUTING"}, node{title: "sent"}},
+	{hook: iptables.Prerouting, source: node{title: "peers"}, end: node{title: "socket of the pod", detail: "at that port, or forwarded"}},
+	{hook: iptables.Output, source: node{title: "app, proxy", detail: "their connections"}, end: node{title: "destination", detail: "not redirected"}},
+	{hook: iptables.Output, afterNAT: true, source: node{title: "OUTPUT", detail: "after nat"}, end: node{title: "sent"}},
+	{hook: input, source: node{title: "INPUT", detail: "to a socket of the pod"}, end: node{title: "received"}},
+	{hook: forward, source: node{title: "FORWARD"}, end: node{title: "forwarded"}},
+	{hook: postrouting, source: node{title: "POSTROUTING"}, end: node{title: "sent"}},
+}
+
+// tables returns the tables of a pass.
+func (p *pass) tables() []string {
+	all := iptables.TablesAt(p.hook)
+	after := slices.Index(all, iptables.NAT) + 1
+	switch {
+	case p.afterNAT:
+		return all[after:]
+	case p.hook == iptables.Output:
+		return all[:after]
+	}
+	return all
 }
 
 // A device is what is known of the interface of a packet.
@@ -55,7 +60,9 @@ type frame struct {
 }
 
 // captures tells whether rules redirect in the pass.
-func (p *pass) captures() bool { return p.tables[0] == iptables.Raw }
+func (p *pass) captures() bool {
+	return (p.hook == iptables.Prerouting || p.hook == iptables.Output) && !p.afterNAT
+}
 
 // never tells whether a rule matches an interface that packets do not have at the hook.
 func (p *pass) never(m iptables.Match) bool {

@@ -188,11 +188,8 @@ func catchesAll(r viewRule, proto iptables.Proto) bool {
 // ends tells whether a packet that a rule takes does not meet the next rule, unless
 // it comes back from a chain.
 func ends(r viewRule) bool {
-	switch r.rule.Target.(type) {
-	case iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.Zone:
-		return false
-	case nil:
+	if r.rule.Target == nil {
 		return r.rule.Foreign.Effect() != iptables.GoesOn
 	}
-	return true
+	return iptables.Terminates(r.rule.Target)
 }

@@ -7,7 +7,7 @@ import (
 	"istio-init/iptables"
 )
 
-// A hook is one of the kernel's, and the tables that it calls, in its order.
+// A hook is a hook of netfilter with the tables that it calls, in their order.
 type hook struct {
 	name, what string
 	tables     []string
@@ -30,14 +30,11 @@ var hooks = []hook{
 
 func newHook(name, what string) hook { return hook{name, what, iptables.TablesAt(name)} }
 
-// calls tells whether a hook calls the chain of its name in a table.
-func (h hook) calls(table string) bool { return slices.Contains(h.tables, table) }
-
 // builtin returns the place of a built-in chain among those of its table, as
 // iptables-save orders them; -1 for any other chain.
 func builtin(table, chain string) int { return slices.Index(iptables.BuiltinChains(table), chain) }
 
-// compareTables orders tables as hooks ask them, and unknown ones behind.
+// compareTables orders tables as hooks call them, then unknown ones by name.
 func compareTables(x, y string) int {
 	rank := func(name string) int {
 		if i := slices.Index(iptables.Tables, name); i >= 0 {

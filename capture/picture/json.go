@@ -12,10 +12,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// The types of this file are the form JSON; the names of their fields stay. A
-// field that is not there has its zero value.
+// The types of this file are the format JSON; the names of their fields do not change.
+// An omitted field has its zero value.
 
-// jsonDoc is the whole.
+// jsonDoc is the document.
 type jsonDoc struct {
 	Families []jsonFamily `json:"families"`
 }
@@ -50,8 +50,7 @@ type jsonRule struct {
 	Foreign *jsonForeign `json:"foreign,omitempty"`
 }
 
-// A jsonCond is what a property has to be, or has not to be: one of the two is
-// there.
+// A jsonCond is what a property has to be or must not be; one of the two is set.
 type jsonCond struct {
 	Is  any `json:"is,omitempty"`
 	Not any `json:"not,omitempty"`
@@ -74,7 +73,7 @@ type jsonMatch struct {
 	GIDs             []jsonCond `json:"gids,omitempty"`              // likewise
 }
 
-// A jsonTarget has besides its kind what belongs to it.
+// A jsonTarget is a kind of target with its values.
 type jsonTarget struct {
 	// Kind is jump, goto, return, accept, drop, redirect, tproxy, set_mark, save_mark,
 	// restore_mark, zone, other or none.
@@ -100,7 +99,7 @@ type jsonForeign struct {
 	Conditions []string `json:"conditions,omitempty"` // those that match does not have, as printed
 }
 
-// drawJSON draws readings for programs.
+// drawJSON returns readings for programs.
 func drawJSON(readings []*infer.Inference) string {
 	doc := jsonDoc{Families: []jsonFamily{}}
 	for _, r := range readings {
@@ -148,8 +147,7 @@ func ruleJSON(f inet.Family, r iptables.Rule, number int, reason string, others 
 	return out
 }
 
-// condJSON is a condition with its value in the form of JSON; nil where there is
-// none.
+// condJSON returns a condition; nil if there is none.
 func condJSON[T any](c iptables.Cond[T], value func(T) any) *jsonCond {
 	switch {
 	case !c.Set:
@@ -220,8 +218,7 @@ func targetJSON(r iptables.Rule) jsonTarget {
 	return jsonTarget{Kind: "none"}
 }
 
-// policy is what becomes of packets that no rule of a chain ends; "-" where the
-// chain is not built in.
+// policy returns the policy of a built-in chain; "-" for any other chain.
 func policy(table string, c iptables.Chain) string {
 	switch {
 	case builtin(table, c.Name) < 0:

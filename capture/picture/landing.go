@@ -8,18 +8,18 @@ import (
 	"istio-init/iptables"
 )
 
-// An end is where a rule sends packets.
+// An end is where a rule sends packets, if it is not a chain.
 type end struct {
 	landing path.Outcome
 	port    uint16 // of the landings that have one
 }
 
-// end tells where a rule sends what it takes; ok is false when the packet goes on
-// in a chain or behind the rule.
-func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
+// end returns where a rule sends packets; ok is false if they go to a chain or to the
+// next rule.
+func (v *view) end(c *chain, r viewRule) (_ end, ok bool) {
 	switch t := r.rule.Target.(type) {
 	case iptables.Redirect:
-		return end{s.redirect(c, t.Port), t.Port}, true
+		return end{v.redirect(c, t.Port), t.Port}, true
 	case iptables.TProxy:
 		return end{path.Inbound, t.Port}, true
 	case iptables.Verdict:
@@ -27,7 +27,7 @@ func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
 		case t == iptables.Drop:
 			return end{landing: path.Dropped}, true
 		case t == iptables.Accept && c.name == capture.ChainDivert:
-			return end{path.Inbound, s.config.InboundPort}, true
+			return end{path.Inbound, v.config.InboundPort}, true
 		}
 		return end{landing: path.Direct}, true
 	}
@@ -37,8 +37,8 @@ func (s *view) end(c *chain, r viewRule) (_ end, ok bool) {
 	return end{}, false
 }
 
-// redirect tells what listens on the port of a REDIRECT.
-func (s *view) redirect(c *chain, port uint16) path.Outcome {
+// redirect returns what listens on the port of a REDIRECT.
+func (v *view) redirect(c *chain, port uint16) path.Outcome {
 	switch {
 	case c.name == capture.ChainInRedirect:
 		return path.Inbound
@@ -46,19 +46,19 @@ func (s *view) redirect(c *chain, port uint16) path.Outcome {
 		return path.Outbound
 	case port == capture.DNSProxyPort:
 		return path.DNS
-	case s.captures && port == s.config.ProxyPort:
+	case v.captures && port == v.config.ProxyPort:
 		return path.Outbound
-	case s.captures && port == s.config.InboundPort:
+	case v.captures && port == v.config.InboundPort:
 		return path.Inbound
 	}
 	return path.Unknown
 }
 
-// leads tells where a chain captures to: as its first rule that does not leave
-// packets alone.
-func (s *view) leads(c *chain) path.Outcome {
+// leads returns where the first rule of a chain sends packets that does not leave them
+// as they are.
+func (v *view) leads(c *chain) path.Outcome {
 	for _, r := range c.rules {
-		if e, ok := s.end(c, r); ok && e.landing != path.Direct {
+		if e, ok := v.end(c, r); ok && e.landing != path.Direct {
 			return e.landing
 		}
 	}

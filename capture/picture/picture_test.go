@@ -58,7 +58,7 @@ func TestFormsAreTheGoldens(t *testing.T) {
 	}
 }
 
-// neighbours is a reading of the rules of others in a pod, before and behind ours.
+// neighbours is a reading of foreign rules in a pod, before and after ours.
 func neighbours(t testing.TB) []*infer.Inference {
 	t.Helper()
 	text, err := os.ReadFile("../../iptables/testdata/legacy-ipv4.save")
@@ -91,7 +91,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "# " + iptables.SaveTool(f) + "\n" + s.String()
+		want := "# " + saveTool[f] + "\n" + s.String()
 		if diff := cmp.Diff(want, Draw(Save, Terminal{}, infer.Infer(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

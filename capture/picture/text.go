@@ -2,6 +2,7 @@ package picture
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -77,7 +78,7 @@ func (l line) text() string {
 // fill pads a line with blanks.
 func (l line) fill(width int) line {
 	if n := width - l.columns(); n > 0 {
-		return append(l[:len(l):len(l)], styledText{text: strings.Repeat(" ", n)})
+		return append(slices.Clip(l), styledText{text: strings.Repeat(" ", n)})
 	}
 	return l
 }

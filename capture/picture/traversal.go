@@ -16,7 +16,7 @@ type visit struct {
 // pass adds the edges of a pass, of its tables that have rules.
 func (g *graph) pass(p pass) {
 	var stages []*chain
-	for _, table := range p.tables {
+	for _, table := range p.tables() {
 		if c := g.view.find(table, p.hook); c != nil && (len(c.rules) > 0 || c.drops) {
 			stages = append(stages, c)
 		}

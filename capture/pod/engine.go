@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"istio-init/netutil"
 )
@@ -12,6 +13,15 @@ type Options struct {
 	NetNS   string // file or name of the network namespace; "": the current one
 	Outside bool   // the run is on the node, whose lock file and name services are left alone
 	Force   Name   // the backend to use; "": the one that fits
+	Programs
+}
+
+// Programs say how the programs of iptables are run.
+type Programs struct {
+	Path     string           // where they are looked for besides /usr/sbin and /sbin, as PATH has it
+	Env      []string         // variables they get besides those that are always the same
+	LockFile string           // the lock of iptables-legacy, where Env names one
+	Now      func() time.Time // the clock, by which the wait for that lock is bounded; nil: 20 seconds
 }
 
 // An Engine surveys a pod and plans its changes. It is a value; call it from one goroutine.

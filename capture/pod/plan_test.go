@@ -37,12 +37,12 @@ func (m *memory) Plan(have State, want Rules) (Change, error) {
 	var errs []error
 	for _, rs := range want {
 		live := have.Families[rs.Family]
-		script := iptables.Plan(live.Rules, rs)
+		c := iptables.Plan(live.Rules, rs)
 		switch {
 		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
 			errs = append(errs, live.Err)
-		case live.Err == nil && script != "":
-			change.Families = append(change.Families, iptables.Change{Family: rs.Family, Script: script, Before: live.Rules, After: live.Rules.With(rs)})
+		case live.Err == nil && c.Script != "":
+			change.Families = append(change.Families, c)
 			change.Text += fmt.Sprintf("# %s %s\n", m.name, rs.Family)
 		}
 	}

@@ -9,45 +9,46 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
-// An xtables is one variant of iptables.
-type xtables struct {
-	variant    iptables.Variant
-	look       iptables.Look
+// A variant is one variant of iptables.
+type variant struct {
+	variant    xtables.Variant
+	config     xtables.Config
 	generation uint32 // of nf_tables, before it was read; zero: not known
 	report     func(Event)
 
-	kernel *iptables.Kernel // what Read has read
+	kernel *xtables.Kernel // what Read has read
 }
 
 // xtables returns both variants of iptables, and why the legacy one cannot be read though
 // it may have rules.
 func (e Engine) xtables(seen netutil.Netfilter, lock *os.File) (backends []Backend, noLegacy, err error) {
-	look := iptables.Look{Held: lock, Caps: netutil.ChildCaps()}
-	if look.UserNS, err = netutil.OwnerUserNS(); err != nil {
+	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now}
+	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
 	}
-	look.OwnLock = netutil.NeedsOwnLock(e.Outside || look.UserNS != nil)
-	tables := [...]inet.PerFamily[[]string]{iptables.NFT: seen.NFT, iptables.Legacy: seen.Legacy}
-	no := [...]error{iptables.NFT: seen.NoNFT, iptables.Legacy: seen.NoLegacy}
+	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, e.Outside || config.UserNS != nil)
+	tables := [...]inet.PerFamily[[]string]{xtables.NFT: seen.NFT, xtables.Legacy: seen.Legacy}
+	no := [...]error{xtables.NFT: seen.NoNFT, xtables.Legacy: seen.NoLegacy}
 	if seen.LegacyHidden {
 		noLegacy = seen.NoLegacy
 		if noLegacy == nil {
-			look.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
-			for f := range tables[iptables.Legacy] {
-				tables[iptables.Legacy][f] = look.LegacyByName
+			config.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
+			for f := range tables[xtables.Legacy] {
+				tables[xtables.Legacy][f] = config.LegacyByName
 			}
 		}
 	}
-	for _, v := range iptables.Variants {
-		x := &xtables{variant: v, look: look, generation: seen.Generation, report: e.Report}
-		for other := range iptables.Variants {
-			x.look.No[other] = errNotThis
+	for _, v := range xtables.Variants {
+		x := &variant{variant: v, config: config, generation: seen.Generation, report: e.Report}
+		for other := range xtables.Variants {
+			x.config.No[other] = errNotThis
 		}
-		x.look.Tables[v], x.look.No[v] = tables[v], no[v]
+		x.config.Tables[v], x.config.No[v] = tables[v], no[v]
 		backends = append(backends, x)
 	}
 	return backends, noLegacy, nil
@@ -57,15 +58,15 @@ func (e Engine) xtables(seen netutil.Netfilter, lock *os.File) (backends []Backe
 var errNotThis = errors.New("the other variant")
 
 // Name returns "nft" or "legacy".
-func (x *xtables) Name() Name { return Name(x.variant.String()) }
+func (x *variant) Name() Name { return Name(x.variant.String()) }
 
 // Read starts a program for each family that has tables.
-func (x *xtables) Read(ctx context.Context) State {
-	x.kernel = iptables.Survey(ctx, x.look)[x.variant]
+func (x *variant) Read(ctx context.Context) State {
+	x.kernel = xtables.Survey(ctx, x.config)[x.variant]
 	return x.state()
 }
 
-func (x *xtables) state() State {
+func (x *variant) state() State {
 	s := State{Backend: x}
 	for _, f := range inet.Families {
 		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
@@ -74,7 +75,7 @@ func (x *xtables) state() State {
 }
 
 // Identify asks iptables, by its check command.
-func (x *xtables) Identify(ctx context.Context, _ State, want Rules) (State, []Unidentified, error) {
+func (x *variant) Identify(ctx context.Context, _ State, want Rules) (State, []Unidentified, error) {
 	var unidentified []Unidentified
 	for _, rs := range want {
 		unasked, err := x.kernel.Identify(ctx, rs)
@@ -89,7 +90,7 @@ func (x *xtables) Identify(ctx context.Context, _ State, want Rules) (State, []U
 }
 
 // Plan plans each family by itself.
-func (x *xtables) Plan(_ State, want Rules) (Change, error) {
+func (x *variant) Plan(_ State, want Rules) (Change, error) {
 	var change Change
 	var errs []error
 	for _, rs := range want {
@@ -109,10 +110,10 @@ func (x *xtables) Plan(_ State, want Rules) (Change, error) {
 }
 
 // text returns the input of the restore program, and the tables that are removed after it.
-func (x *xtables) text(c iptables.Change) string {
-	program := strings.Replace(iptables.SaveTool(c.Family), "-save", "-restore", 1)
+func (x *variant) text(c iptables.Change) string {
+	program := strings.Replace(xtables.SaveTool(c.Family), "-save", "-restore", 1)
 	text := fmt.Sprintf("# input for %s --noflush, variant %s\n%s", program, x.variant, c.Script)
-	if x.variant != iptables.NFT {
+	if x.variant != xtables.NFT {
 		return text
 	}
 	family := inet.PerFamily[string]{"ip", "ip6"}[c.Family]
@@ -127,7 +128,7 @@ func (x *xtables) text(c iptables.Change) string {
 // are deleted as a whole: iptables-nft needs a process for each family, one after the
 // other, and each deletion waits for the kernel to be done with packets on their way (12 to
 // 15 ms). Tables that the change has emptied, or made in vain, are deleted.
-func (x *xtables) Commit(ctx context.Context, c Change) error {
+func (x *variant) Commit(ctx context.Context, c Change) error {
 	if x.deleteWhole(c) == nil {
 		return nil
 	}
@@ -140,7 +141,7 @@ func (x *xtables) Commit(ctx context.Context, c Change) error {
 }
 
 // Revert runs the restore programs for what is different from before.
-func (x *xtables) Revert(ctx context.Context, c Change) error {
+func (x *variant) Revert(ctx context.Context, c Change) error {
 	err := x.kernel.Revert(ctx, c.Families)
 	x.deleteEmpty(c, iptables.Change.Made)
 	return err
@@ -150,8 +151,8 @@ var errNotWhole = errors.New("tables have something else besides")
 
 // deleteWhole deletes the tables of a change that leaves nothing in them, unless nf_tables
 // has changed since it was read.
-func (x *xtables) deleteWhole(c Change) error {
-	if x.variant != iptables.NFT || slices.ContainsFunc(c.Families, func(c iptables.Change) bool { return !c.Whole() }) {
+func (x *variant) deleteWhole(c Change) error {
+	if x.variant != xtables.NFT || slices.ContainsFunc(c.Families, func(c iptables.Change) bool { return !c.Whole() }) {
 		return errNotWhole
 	}
 	var tables inet.PerFamily[[]netutil.NFTTable]
@@ -165,8 +166,8 @@ func (x *xtables) deleteWhole(c Change) error {
 
 // deleteEmpty deletes tables of nf_tables that have nothing in them. One that stays is no
 // failure: it is empty.
-func (x *xtables) deleteEmpty(c Change, which func(iptables.Change) []string) {
-	if x.variant != iptables.NFT {
+func (x *variant) deleteEmpty(c Change, which func(iptables.Change) []string) {
+	if x.variant != xtables.NFT {
 		return
 	}
 	var names inet.PerFamily[[]string]

@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
@@ -29,7 +30,7 @@ func silent(t *testing.T, rules ...iptables.Ruleset) *kernel.NetNS {
 		ns.Run(t, "", "ip", strings.Fields(command)...)
 	}
 	for _, rs := range rules {
-		if err := ns.Restore(t, iptables.NFT, rs.Family, rs.String()); err != nil {
+		if err := ns.Restore(t, xtables.NFT, rs.Family, rs.String()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -17,6 +19,7 @@ import (
 type invocation struct {
 	ctx    context.Context
 	set    *options.Run
+	env    func(string) (string, bool)
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
@@ -58,6 +61,9 @@ func (inv *invocation) inNetNS(action func(context.Context) error) error {
 // engine returns what surveys and changes the network namespace.
 func (inv *invocation) engine() pod.Engine {
 	e := pod.Engine{Options: pod.Options{NetNS: inv.set.NetNS, Outside: inv.set.CNIMode}, Report: inv.logEvent}
+	e.Path, _ = inv.env("PATH")
+	e.LockFile, _ = inv.env(xtables.LockFile)
+	e.Env, e.Now = xtables.Env(inv.env), time.Now
 	if inv.set.Force != nil {
 		e.Force = pod.Name(inv.set.Force.String())
 	}

@@ -119,7 +119,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 	d.InOrder = true
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		change := iptables.Change{Family: rs.Family, Script: iptables.Plan(s, rs), Before: s, After: s.With(rs)}
+		change := iptables.Plan(s, rs)
 		d.InOrder = d.InOrder && change.Script == ""
 		d.family(change, rs)
 		d.warn(rs.Family, s)

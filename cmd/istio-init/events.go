@@ -3,6 +3,7 @@ package main
 import (
 	"istio-init/capture/pod"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // logEvent logs what the engine has found or done.
@@ -57,7 +58,7 @@ func (inv *invocation) logRules(event pod.Event) {
 }
 
 func (inv *invocation) logScript(c iptables.Change) {
-	inv.log.DebugText("script for "+iptables.SaveTool(c.Family), func() string { return c.Script })
+	inv.log.DebugText("script for "+xtables.SaveTool(c.Family), func() string { return c.Script })
 }
 
 func rulesFields(name pod.Name, want iptables.Ruleset) []field {

@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 )
 
@@ -28,7 +29,7 @@ func (inv *invocation) preview() error {
 	var text strings.Builder
 	for f, rs := range want.Rules {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", iptables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
+			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
 	return inv.answer(text.String())

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -32,7 +33,7 @@ var moduleOptions = map[string]string{
 // explainRefusal says what the parts of the kernel are for that a refused line
 // needs.
 func explainRefusal(err error) error {
-	var refused *iptables.RestoreError
+	var refused *xtables.RestoreError
 	if !errors.As(err, &refused) {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
 )
@@ -75,11 +75,11 @@ func runBesideOthers(t *testing.T, program string) {
 		strings.NewReplacer("ADDR1", "10.0.0.1", "ADDR2", "10.0.0.9", "ICMP_TYPE", "icmp -m icmp --icmp-type"),
 		strings.NewReplacer("ADDR1", "fd00::1", "ADDR2", "fd00::9", "ICMP_TYPE", "ipv6-icmp -m icmp6 --icmpv6-type"),
 	}
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		for _, rules := range others {
 			ns := kernel.NewNetNS(t)
 			for _, f := range inet.Families {
-				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(iptables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1))
+				ns.Run(t, forFamily[f].Replace(rules), strings.Replace(xtables.SaveTool(f), "-save", "-"+v.String()+"-restore", 1))
 			}
 			ns.Run(t, "", program, "apply", "-u", "1337", "-i", "*", "-b", "*", "--ip-family", "dual", "--force-iptables-binary", v.String())
 			ns.Run(t, "", program, "clean")

@@ -9,21 +9,21 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/test/kernel"
 )
 
 // A pod is one of testdata, played by podman, and a peer that it is linked to.
 type pod struct {
 	name, mode string
-	variant    iptables.Variant
+	variant    xtables.Variant
 	peer       *kernel.NetNS
 	netns      string // of the pod
 }
 
 // play starts a pod, with the container network that testdata/connect makes, and
 // returns once podman says that it runs: the init containers have ended well.
-func play(t *testing.T, mode string, v iptables.Variant) *pod {
+func play(t *testing.T, mode string, v xtables.Variant) *pod {
 	t.Helper()
 	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: kernel.NewNetNS(t)}
 	text, err := os.ReadFile("testdata/" + strings.ToLower(mode) + ".yaml")

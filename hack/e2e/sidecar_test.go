@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/hack/e2e/echo"
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -24,7 +24,7 @@ import (
 func TestAPodIsServedByItsSidecar(t *testing.T) {
 	needBuilt(t)
 	for _, mode := range []string{"REDIRECT", "TPROXY"} {
-		for _, v := range iptables.Variants {
+		for _, v := range xtables.Variants {
 			t.Run(mode+"/"+v.String(), func(t *testing.T) {
 				p := play(t, mode, v)
 				if mode == "TPROXY" {
@@ -124,7 +124,7 @@ func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
 	for _, f := range inet.Families {
-		p.inside(t, rule, strings.Replace(iptables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
+		p.inside(t, rule, strings.Replace(xtables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
 	}
 }
 

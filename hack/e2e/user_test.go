@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/test/kernel"
 )
 
@@ -24,7 +24,7 @@ type userCase struct {
 func TestAUserWhoIsNotRootCanDoEverything(t *testing.T) {
 	needBuilt(t)
 	for _, c := range []userCase{{"ambient", byPodman}, {"of-the-file", byFile}} {
-		for v, caps := range map[iptables.Variant][]string{iptables.NFT: {"net_admin"}, iptables.Legacy: {"net_admin", "net_raw"}} {
+		for v, caps := range map[xtables.Variant][]string{xtables.NFT: {"net_admin"}, xtables.Legacy: {"net_admin", "net_raw"}} {
 			t.Run(c.name+"/"+v.String(), func(t *testing.T) {
 				with, without := c.start(t, caps...)
 				apply := []string{"istio-iptables", "-u", "1337", "-i", "*", "-b", "*", "--ip-family", "dual"}

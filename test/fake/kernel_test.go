@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 	"istio-init/test/kernel"
@@ -103,7 +103,7 @@ func TestFakeTakesAndRefuses(t *testing.T) {
 // TestFakeAgreesWithTheKernel keeps the fake honest.
 func TestFakeAgreesWithTheKernel(t *testing.T) {
 	t.Parallel()
-	for _, v := range iptables.Variants {
+	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			kernel.NeedVariant(t, v)

@@ -5,10 +5,10 @@
 // what is missing; with the environment variable KERNEL_TESTS=require a skip is a
 // failure. With KERNEL_TESTS=skip none of them runs.
 //
-//	kernel.NeedVariant(t, iptables.NFT)
+//	kernel.NeedVariant(t, xtables.NFT)
 //	ns := kernel.NewNetNS(t)
 //	ns.Run(t, script, "iptables-nft-restore", "--noflush")
-//	got := ns.Save(t, iptables.NFT, inet.IPv4)
+//	got := ns.Save(t, xtables.NFT, inet.IPv4)
 //
 // A NetNS may be used from any goroutine and from parallel tests: what runs in it
 // runs on a thread of its own.
@@ -29,7 +29,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
-	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -90,7 +90,7 @@ func Required() bool { return os.Getenv("KERNEL_TESTS") == "require" }
 
 // NeedVariant is [Need] for the save and restore programs of a variant, in both
 // families, and for a kernel that has it.
-func NeedVariant(t testing.TB, v iptables.Variant) {
+func NeedVariant(t testing.TB, v xtables.Variant) {
 	t.Helper()
 	for _, f := range inet.Families {
 		Need(t, program(v, f, "save"), program(v, f, "restore"))
@@ -101,7 +101,7 @@ func NeedVariant(t testing.TB, v iptables.Variant) {
 }
 
 // has tells why the kernel does not have a variant.
-func has(t testing.TB, v iptables.Variant) error {
+func has(t testing.TB, v xtables.Variant) error {
 	t.Helper()
 	ns := NewNetNS(t)
 	for _, f := range inet.Families {
@@ -196,14 +196,14 @@ func (n *NetNS) Try(t testing.TB, stdin, name string, args ...string) (stdout st
 }
 
 // Restore gives a script to iptables-restore --noflush.
-func (n *NetNS) Restore(t testing.TB, v iptables.Variant, f inet.Family, script string) error {
+func (n *NetNS) Restore(t testing.TB, v xtables.Variant, f inet.Family, script string) error {
 	t.Helper()
 	_, err := n.Try(t, script, program(v, f, "restore"), "--noflush")
 	return err
 }
 
 // Save returns what iptables-save prints, made [Plain].
-func (n *NetNS) Save(t testing.TB, v iptables.Variant, f inet.Family) string {
+func (n *NetNS) Save(t testing.TB, v xtables.Variant, f inet.Family) string {
 	t.Helper()
 	return Plain(n.Run(t, "", program(v, f, "save")))
 }
@@ -226,8 +226,8 @@ func Plain(save string) string {
 }
 
 // program names the tool that saves or restores.
-func program(v iptables.Variant, f inet.Family, what string) string {
-	return strings.TrimSuffix(iptables.SaveTool(f), "save") + v.String() + "-" + what
+func program(v xtables.Variant, f inet.Family, what string) string {
+	return strings.TrimSuffix(xtables.SaveTool(f), "save") + v.String() + "-" + what
 }
 
 // find returns the path of a program, also of a system program where PATH leaves

@@ -10,6 +10,7 @@ import (
 	"istio-init/capture/picture"
 	"istio-init/capture/pod"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // A Run is what the user asked for, in types.
@@ -29,7 +30,7 @@ type Run struct {
 	SkipApply  bool
 	CNIMode    bool
 	NetNS      string            // a path or a name; "": the current one
-	Force      *iptables.Variant // nil: the one that fits
+	Force      *xtables.Variant // nil: the one that fits
 	AllowHost  bool              // the network namespace may be that of a machine
 	Timeout    time.Duration     // of everything that is done to the kernel
 

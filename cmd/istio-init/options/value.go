@@ -10,6 +10,7 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 )
 
 // The functions of this file make the set functions of the option table.
@@ -179,6 +180,6 @@ func forceBinary(s *Parsed, v string) error {
 	if v == "" {
 		return nil
 	}
-	s.Force = new(iptables.Variant)
+	s.Force = new(xtables.Variant)
 	return text(func(s *Parsed) textUnmarshaler { return s.Force })(s, v)
 }

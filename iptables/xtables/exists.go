@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"context"
@@ -8,14 +8,15 @@ import (
 
 	goiptables "github.com/coreos/go-iptables/iptables"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-// Identify asks iptables whether the [Snapshot.UnreadableRules] of a family are the
+// Identify asks iptables whether the [iptables.Snapshot.UnreadableRules] of a family are the
 // wanted ones, and keeps the answers in the state, for [Kernel.Plan]. It changes nothing,
 // and mostly there is nothing to ask. It returns the rules that it cannot ask about;
 // they count as different from the wanted ones.
-func (k *Kernel) Identify(ctx context.Context, want Ruleset) (unasked []UnreadableRule, err error) {
+func (k *Kernel) Identify(ctx context.Context, want iptables.Ruleset) (unasked []iptables.UnreadableRule, err error) {
 	s := &k.sides[want.Family]
 	rules := s.have.UnreadableRules(want)
 	if len(rules) == 0 {
@@ -28,11 +29,11 @@ func (k *Kernel) Identify(ctx context.Context, want Ruleset) (unasked []Unreadab
 		}
 		return rules, nil
 	}
-	same, err := existing(ctx, want.Family, program, rules)
+	same, err := existing(ctx, k.lockWaitIn(ctx), want.Family, program, rules)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s about unreadable rules: %w", program, err)
 	}
-	s.have.same = same
+	s.have = s.have.Identified(same)
 	return nil, nil
 }
 
@@ -59,13 +60,12 @@ func (k *Kernel) cannotAsk(f inet.Family, program string) string {
 // option bounds the wait for the lock, and a context that has ended meanwhile is an error.
 // It takes neither an environment nor capabilities nor another user namespace: where the
 // programs need these, it is not asked.
-func existing(ctx context.Context, f inet.Family, program string, rules []UnreadableRule) (map[string]string, error) {
+func existing(ctx context.Context, wait int, f inet.Family, program string, rules []iptables.UnreadableRule) (map[string]string, error) {
 	proto := goiptables.ProtocolIPv4
 	if f == inet.IPv6 {
 		proto = goiptables.ProtocolIPv6
 	}
-	wait := max(1, lockWaitIn(ctx)) // 0 is for ever
-	ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(wait))
+	ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(max(1, wait))) // 0 is for ever
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -26,15 +27,24 @@ func seen(t *testing.T, v Variant, ipv4, ipv6 string) *Kernel {
 	t.Helper()
 	k := &Kernel{variant: v}
 	for f, save := range []string{ipv4, ipv6} {
-		s := side{save: "/save", restore: "/restore", have: Snapshot{Family: inet.Family(f)}}
+		s := side{save: "/save", restore: "/restore", have: iptables.Snapshot{Family: inet.Family(f)}}
 		if save == "missing" {
 			s.err = exec.ErrNotFound
 		} else {
-			s.have, s.present = parse(t, save), save != ""
+			s.have, s.present = parse(t, inet.Family(f), save), save != ""
 		}
 		k.sides[f] = s
 	}
 	return k
+}
+
+func parse(t *testing.T, f inet.Family, text string) iptables.Snapshot {
+	t.Helper()
+	s, err := iptables.ParseSnapshot(f, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestChoose(t *testing.T) {
@@ -148,7 +158,7 @@ func TestVariantOfAPlainProgram(t *testing.T) {
 			if err := os.Symlink(program(t, dir, tt.installed, tt.version), link); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := variantOf(t.Context(), link); got != tt.want || err != nil {
+			if got, err := (Config{}).variantOf(t.Context(), link); got != tt.want || err != nil {
 				t.Errorf("want %s, got %s (%v)", tt.want, got, err)
 			}
 		})
@@ -158,7 +168,7 @@ func TestVariantOfAPlainProgram(t *testing.T) {
 func TestVariantOfABrokenProgram(t *testing.T) {
 	t.Parallel()
 	path := program(t, t.TempDir(), "iptables-restore", "echo no such library >&2; exit 127")
-	_, err := variantOf(t.Context(), path)
+	_, err := Config{}.variantOf(t.Context(), path)
 	if want := path + " --version: exit status 127: no such library"; err == nil || err.Error() != want {
 		t.Errorf("want %s, got %v", want, err)
 	}
@@ -174,28 +184,30 @@ func TestLookPathTakesExecutableFilesOfAbsoluteDirectories(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "istio-init-test-dir"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PATH", ".:/no/such/dir:"+dir)
-	if got := lookPath("istio-init-test-tool"); got != want {
+	cfg := Config{Path: ".:/no/such/dir:" + dir}
+	if got := cfg.lookPath("istio-init-test-tool"); got != want {
 		t.Errorf("want %s, got %q", want, got)
 	}
 	for _, name := range []string{"istio-init-test-text", "istio-init-test-dir", "istio-init-test-nothing"} {
-		if got := lookPath(name); got != "" {
+		if got := cfg.lookPath(name); got != "" {
 			t.Errorf("%s: want nothing, got %s", name, got)
 		}
 	}
 	t.Chdir(dir)
-	t.Setenv("PATH", ".")
-	if got := lookPath("istio-init-test-tool"); got != "" {
+	if got := (Config{Path: "."}).lookPath("istio-init-test-tool"); got != "" {
 		t.Errorf("in the current directory: want nothing, got %s", got)
 	}
 }
 
 func TestChildrenGetAnEnvironmentOfTheirOwn(t *testing.T) {
-	t.Setenv("XTABLES_LOCKFILE", "/tmp/lock")
-	t.Setenv("XTABLES_LIBDIR", "/lib/x")
-	t.Setenv("LD_PRELOAD", "")
+	t.Parallel()
+	of := map[string]string{"XTABLES_LOCKFILE": "/tmp/lock", "XTABLES_LIBDIR": "/lib/x", "LD_PRELOAD": ""}
+	cfg := Config{Env: Env(func(name string) (string, bool) {
+		value, ok := of[name]
+		return value, ok
+	})}
 	want := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "XTABLES_LIBDIR=/lib/x", "XTABLES_LOCKFILE=/tmp/lock"}
-	if diff := cmp.Diff(want, childEnv()); diff != "" {
+	if diff := cmp.Diff(want, cfg.env()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -214,18 +226,19 @@ func TestKernelHoldsOursInEitherFamily(t *testing.T) {
 // TestALockOfOurOwnIsTheOnlyOne: of a variable that is there twice, C programs take
 // the first.
 func TestALockOfOurOwnIsTheOnlyOne(t *testing.T) {
-	t.Setenv("XTABLES_LOCKFILE", "/theirs")
+	t.Parallel()
+	theirs := []string{"XTABLES_LOCKFILE=/theirs"}
 	tests := []struct {
 		name string
-		look Look
+		cfg  Config
 		want string
 	}{
-		{"ours", Look{OwnLock: true}, "XTABLES_LOCKFILE=/proc/self/fd/3"},
-		{"theirs", Look{}, "XTABLES_LOCKFILE=/theirs"},
+		{"ours", Config{OwnLock: true, Env: theirs}, "XTABLES_LOCKFILE=/proc/self/fd/3"},
+		{"theirs", Config{Env: theirs}, "XTABLES_LOCKFILE=/theirs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			k, err := newKernel(Legacy, tt.look)
+			k, err := newKernel(Legacy, tt.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}

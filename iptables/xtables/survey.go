@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"cmp"
@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -44,11 +46,11 @@ func (v *Variant) UnmarshalText(text []byte) error {
 	return errors.New("is not legacy or nft")
 }
 
-// A Look is what was seen of the namespace without starting a program. The
-// indexes are those of [IPv4] and [IPv6].
-type Look struct {
-	Tables [len(Variants)][len(inet.Families)][]string // tables that exist, by variant and family
-	No     [len(Variants)]error                        // why a variant cannot be used; nil when nothing stands against it
+// A Config tells which tables exist, and how to run programs. The zero Config runs them as
+// root, finds them in /usr/sbin and /sbin, and knows of no tables.
+type Config struct {
+	Tables [len(Variants)]inet.PerFamily[[]string] // tables that exist, by variant and family
+	No     [len(Variants)]error                    // why a variant cannot be used; nil when nothing stands against it
 	// LegacyByName are the tables of the legacy variant to be looked at one by
 	// one, by a user who may not list them; looking makes those that are not
 	// there. None: they can be listed.
@@ -66,30 +68,37 @@ type Look struct {
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
 	Caps []uintptr
+	// Path is where programs are looked for, as PATH has it; "": only in /usr/sbin and /sbin.
+	Path string
+	// Env is added to the environment of programs, which inherit nothing; [Env] makes it.
+	Env []string
+	// Now is the clock. By it iptables-legacy waits for its lock no longer than the context
+	// lasts; nil: it waits up to 20 seconds.
+	Now func() time.Time
 }
 
 // Survey looks at the live state of both variants and both families. It starts
 // one iptables-save for each that has tables, all at once, and none in a
 // namespace that no packet filter was used in; nothing is changed. What cannot
 // be read is an error only once it is asked for.
-func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
+func Survey(ctx context.Context, cfg Config) [len(Variants)]*Kernel {
 	var kernels [len(Variants)]*Kernel
 	var all []*process
 	var reads []func()
 	for _, v := range Variants {
-		k, err := newKernel(v, look)
+		k, err := newKernel(v, cfg)
 		kernels[v] = k
 		for _, f := range inet.Families {
 			s := &k.sides[f]
-			s.have, s.present = Snapshot{Family: f}, len(look.Tables[v][f]) > 0
-			if s.err = cmp.Or(look.No[v], err); s.err == nil {
-				s.save, s.restore, s.err = findTools(ctx, v, f)
+			s.have, s.present = iptables.Snapshot{Family: f}, len(cfg.Tables[v][f]) > 0
+			if s.err = cmp.Or(cfg.No[v], err); s.err == nil {
+				s.save, s.restore, s.err = cfg.findTools(ctx, v, f)
 			}
 			switch {
-			case v == Legacy && len(look.LegacyByName) > 0:
-				k.unlisted, s.byName = true, look.LegacyByName
-			case v == Legacy && look.UserNS != nil: // the list may belong to our root
-				k.unlisted, s.byName = true, look.Tables[v][f]
+			case v == Legacy && len(cfg.LegacyByName) > 0:
+				k.unlisted, s.byName = true, cfg.LegacyByName
+			case v == Legacy && cfg.UserNS != nil: // the list may belong to our root
+				k.unlisted, s.byName = true, cfg.Tables[v][f]
 			}
 			if !s.present || s.err != nil {
 				continue
@@ -98,7 +107,7 @@ func Survey(ctx context.Context, look Look) [len(Variants)]*Kernel {
 			all = append(all, saves...)
 			reads = append(reads, func() {
 				s.have, s.err = readSaves(f, saves)
-				if len(look.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
+				if len(cfg.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
 					s.lost = s.err
 				}
 			})
@@ -125,43 +134,43 @@ func joinLine(errs []error) error {
 }
 
 // newKernel says how the programs of a variant are run.
-func newKernel(v Variant, look Look) (*Kernel, error) {
-	k := &Kernel{variant: v, env: childEnv(), caps: look.Caps}
+func newKernel(v Variant, cfg Config) (*Kernel, error) {
+	k := &Kernel{variant: v, now: cfg.Now, env: cfg.env(), caps: cfg.Caps}
 	switch {
-	case len(look.Caps) > 0:
+	case len(cfg.Caps) > 0:
 		k.unaskable = "iptables would need capabilities that only its other programs are given"
-	case look.UserNS != nil:
+	case cfg.UserNS != nil:
 		k.unaskable = "the network namespace belongs to another user namespace"
-	case v == Legacy && look.OwnLock:
+	case v == Legacy && cfg.OwnLock:
 		k.unaskable = "iptables would need a lock file that only its other programs are given"
 	}
 	pass := func(file *os.File) string { // the path by which a child opens it
 		k.files = append(k.files, file)
 		return fmt.Sprintf("/proc/self/fd/%d", 2+len(k.files))
 	}
-	if look.Held != nil {
-		pass(look.Held)
+	if cfg.Held != nil {
+		pass(cfg.Held)
 	}
-	if look.UserNS != nil {
-		nsenter := lookPath("nsenter")
+	if cfg.UserNS != nil {
+		nsenter := cfg.lookPath("nsenter")
 		if nsenter == "" {
 			return k, fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
 		}
-		k.prefix = []string{nsenter, "--user=" + pass(look.UserNS), "--"}
+		k.prefix = []string{nsenter, "--user=" + pass(cfg.UserNS), "--"}
 	}
-	if v == Legacy && look.OwnLock { // whatever the administrator says
+	if v == Legacy && cfg.OwnLock { // whatever the administrator says
 		lock, err := memoryFile("xtables.lock")
 		if err != nil {
 			return k, err
 		}
-		k.env = append(k.env, "XTABLES_LOCKFILE="+pass(lock)) // of two values os/exec takes the last
+		k.env = append(k.env, LockFile+"="+pass(lock)) // of two values os/exec takes the last
 	}
 	return k, nil
 }
 
 // newSaves prepares what prints the state of a family: one program, or one for
 // each table where the program may not find out by itself which there are.
-func (k *Kernel) newSaves(f inet.Family, made ...savedTable) []*process {
+func (k *Kernel) newSaves(f inet.Family, made ...string) []*process {
 	s := &k.sides[f]
 	if !k.unlisted {
 		return []*process{k.newProcess(s.save)}
@@ -169,8 +178,8 @@ func (k *Kernel) newSaves(f inet.Family, made ...savedTable) []*process {
 	var saves []*process
 	names := slices.Clone(s.byName)
 	for _, t := range made {
-		if !slices.Contains(names, t.name) {
-			names = append(names, t.name)
+		if !slices.Contains(names, t) {
+			names = append(names, t)
 		}
 	}
 	for _, table := range names {
@@ -180,15 +189,19 @@ func (k *Kernel) newSaves(f inet.Family, made ...savedTable) []*process {
 }
 
 // readSaves takes what the programs of newSaves printed.
-func readSaves(f inet.Family, saves []*process) (Snapshot, error) {
+func readSaves(f inet.Family, saves []*process) (iptables.Snapshot, error) {
 	var text strings.Builder
 	for _, p := range saves {
 		if p.err != nil {
-			return Snapshot{Family: f}, fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
+			return iptables.Snapshot{Family: f}, fmt.Errorf("%s: %w: %s", p.path, p.err, p.stderrText())
 		}
 		text.Write(p.stdout)
 	}
-	return ParseSnapshot(f, text.String())
+	have, err := iptables.ParseSnapshot(f, text.String())
+	if err != nil {
+		err = fmt.Errorf("%s: %w", SaveTool(f), err)
+	}
+	return have, err
 }
 
 // ErrNoBackend says that no variant of iptables can be used.
@@ -213,12 +226,12 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []inet.Family) 
 		return pick(kernels[*force], "forced")
 	}
 	for _, k := range kernels {
-		if k.holds(Snapshot.Ours) {
+		if k.holds(iptables.Snapshot.Ours) {
 			return pick(k, "it holds rules of ours")
 		}
 	}
 	for _, k := range kernels {
-		if k.holds(func(s Snapshot) bool { return s.Rules() > 0 }) && usable(k) == nil {
+		if k.holds(func(s iptables.Snapshot) bool { return s.Rules() > 0 }) && usable(k) == nil {
 			return pick(k, "it holds rules")
 		}
 	}

@@ -1,9 +1,10 @@
-package iptables
+package xtables
 
 import (
 	"slices"
 	"strings"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -59,7 +60,7 @@ func needs(f inet.Family, v Variant, script string, line int) []string {
 // tableModule returns the module of a table.
 func tableModule(f inet.Family, v Variant, table string) string {
 	switch {
-	case v == NFT && table == NAT:
+	case v == NFT && table == iptables.NAT:
 		return "nft_chain_nat"
 	case v == NFT:
 		return "nft_compat"

@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -85,19 +86,19 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 	tests := []struct {
 		name    string
 		variant Variant
-		look    Look
+		cfg     Config
 		family  inet.Family
 		missing bool
 		want    string // "" for asked
 	}{
-		{"as-root", NFT, Look{}, inet.IPv4, false, ""},
-		{"with-raised-capabilities", NFT, Look{Caps: []uintptr{12}}, inet.IPv4, false, "capabilities"},
-		{"in-another-user-namespace", NFT, Look{UserNS: file}, inet.IPv4, false, "another user namespace"},
-		{"nft-with-another-lock", NFT, Look{OwnLock: true}, inet.IPv4, false, ""},
-		{"legacy-with-another-lock", Legacy, Look{OwnLock: true}, inet.IPv4, false, "a lock file"},
-		{"legacy", Legacy, Look{}, inet.IPv4, false, ""},
-		{"legacy-ipv6", Legacy, Look{}, inet.IPv6, false, "other values"},
-		{"without-the-program", NFT, Look{}, inet.IPv4, true, "is not installed"},
+		{"as-root", NFT, Config{}, inet.IPv4, false, ""},
+		{"with-raised-capabilities", NFT, Config{Caps: []uintptr{12}}, inet.IPv4, false, "capabilities"},
+		{"in-another-user-namespace", NFT, Config{UserNS: file, Path: "/usr/bin:/bin"}, inet.IPv4, false, "another user namespace"},
+		{"nft-with-another-lock", NFT, Config{OwnLock: true}, inet.IPv4, false, ""},
+		{"legacy-with-another-lock", Legacy, Config{OwnLock: true}, inet.IPv4, false, "a lock file"},
+		{"legacy", Legacy, Config{}, inet.IPv4, false, ""},
+		{"legacy-ipv6", Legacy, Config{}, inet.IPv6, false, "other values"},
+		{"without-the-program", NFT, Config{}, inet.IPv4, true, "is not installed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -108,13 +109,13 @@ func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			as, err := newKernel(tt.variant, tt.look)
+			as, err := newKernel(tt.variant, tt.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
 			as.sides[tt.family] = k.sides[inet.IPv4]
 			as.sides[tt.family].have.Family = tt.family
-			want := Ruleset{Family: tt.family, Tables: wantOurs.Tables}
+			want := iptables.Ruleset{Family: tt.family, Tables: wantOurs.Tables}
 			unasked, err := as.Identify(t.Context(), want)
 			if err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"bytes"
@@ -12,34 +12,42 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// childEnv is the whole environment of the programs we start. LC_ALL=C keeps
-// their messages in English; where their extensions and their lock are is for the
-// administrator to say.
-func childEnv() []string {
-	env := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	for _, name := range []string{"XTABLES_LIBDIR", "XTABLES_LOCKFILE"} {
-		if value, ok := os.LookupEnv(name); ok {
+// Env returns the variables that an administrator may set for the programs, as "NAME=value":
+// where their extensions and their lock are.
+func Env(lookup func(name string) (value string, ok bool)) []string {
+	var env []string
+	for _, name := range []string{"XTABLES_LIBDIR", LockFile} {
+		if value, ok := lookup(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
 	return env
 }
 
+// LockFile is the variable that names the lock of iptables-legacy.
+const LockFile = "XTABLES_LOCKFILE"
+
+// env is the whole environment of the programs we start. LC_ALL=C keeps their messages in
+// English.
+func (c Config) env() []string {
+	return append([]string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
+}
+
 // findTools returns the programs of a variant and family by absolute path.
 // Programs that carry the variant in their name are taken first; a plain
 // iptables-restore is taken when it proves to be of the variant.
-func findTools(ctx context.Context, v Variant, f inet.Family) (save, restore string, err error) {
+func (c Config) findTools(ctx context.Context, v Variant, f inet.Family) (save, restore string, err error) {
 	base := strings.TrimSuffix(SaveTool(f), "-save")
 	named := base + "-" + v.String()
-	save, restore = lookPath(named+"-save"), lookPath(named+"-restore")
+	save, restore = c.lookPath(named+"-save"), c.lookPath(named+"-restore")
 	if save != "" && restore != "" {
 		return save, restore, nil
 	}
-	save, restore = lookPath(base+"-save"), lookPath(base+"-restore")
+	save, restore = c.lookPath(base+"-save"), c.lookPath(base+"-restore")
 	if save == "" || restore == "" {
 		return "", "", fmt.Errorf("neither %s-restore nor %s-restore is installed: %w", named, base, exec.ErrNotFound)
 	}
-	is, err := variantOf(ctx, restore)
+	is, err := c.variantOf(ctx, restore)
 	if err != nil {
 		return "", "", err
 	}
@@ -51,8 +59,8 @@ func findTools(ctx context.Context, v Variant, f inet.Family) (save, restore str
 
 // lookPath finds a program, also where system programs are when PATH does not
 // say so; "" when it is not there.
-func lookPath(name string) string {
-	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin")
+func (c Config) lookPath(name string) string {
+	dirs := append(filepath.SplitList(c.Path), "/usr/sbin", "/sbin")
 	for _, dir := range dirs {
 		if !filepath.IsAbs(dir) {
 			continue
@@ -67,7 +75,7 @@ func lookPath(name string) string {
 
 // variantOf tells the variant of a plain iptables-restore: by the program its
 // name leads to, as distributions install it, else by its version.
-func variantOf(ctx context.Context, path string) (Variant, error) {
+func (c Config) variantOf(ctx context.Context, path string) (Variant, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		for _, v := range Variants {
 			if strings.Contains(filepath.Base(target), v.String()) {
@@ -75,7 +83,7 @@ func variantOf(ctx context.Context, path string) (Variant, error) {
 			}
 		}
 	}
-	p := &process{path: path, args: []string{"--version"}, env: childEnv()}
+	p := &process{path: path, args: []string{"--version"}, env: c.env()}
 	runAll(ctx, []*process{p})
 	if p.err != nil {
 		return 0, fmt.Errorf("%s --version: %w: %s", path, p.err, p.stderrText())

@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"errors"
@@ -8,12 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-var wantOurs = Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{
-	{Name: Output, Rules: []Rule{{Match: Match{}, Target: Jump{"ISTIO_OUTPUT"}}}},
-	{Name: "ISTIO_OUTPUT", Rules: []Rule{{Match: Match{UIDs: []Cond[IDRange]{Is(ID(1337))}}, Target: Return}}},
+var wantOurs = iptables.Ruleset{Tables: []iptables.Table{{Name: iptables.NAT, Chains: []iptables.Chain{
+	{Name: iptables.Output, Rules: []iptables.Rule{{Match: iptables.Match{}, Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}}}},
+	{Name: "ISTIO_OUTPUT", Rules: []iptables.Rule{{Match: iptables.Match{UIDs: []iptables.Cond[iptables.IDRange]{iptables.Is(iptables.ID(1337))}}, Target: iptables.Return}}},
 }}}}
 
 func TestPlanOfAKernelHasBothStates(t *testing.T) {
@@ -36,11 +37,11 @@ func TestPlanOfAKernelHasBothStates(t *testing.T) {
 
 func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	t.Parallel()
-	nothing := Ruleset{Family: inet.IPv6}
-	six := Ruleset{Family: inet.IPv6, Tables: wantOurs.Tables}
+	nothing := iptables.Ruleset{Family: inet.IPv6}
+	six := iptables.Ruleset{Family: inet.IPv6, Tables: wantOurs.Tables}
 	tests := []struct {
 		name, save string
-		want       Ruleset
+		want       iptables.Ruleset
 		err        string
 	}{
 		{"family-that-is-missing", "missing", six, "ipv6 nft: executable file not found in $PATH"},
@@ -62,7 +63,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 
 func TestRulesThatAreNotValidCannotBePlannedWith(t *testing.T) {
 	t.Parallel()
-	bad := Ruleset{Family: inet.IPv6, Tables: []Table{wantOurs.Tables[0], {Name: "no such table"}}}
+	bad := iptables.Ruleset{Family: inet.IPv6, Tables: []iptables.Table{wantOurs.Tables[0], {Name: "no such table"}}}
 	change, err := seen(t, NFT, "", "").Plan(bad)
 	if err == nil || err.Error() != bad.Validate().Error() {
 		t.Errorf("want the error of Validate, got %v", err)
@@ -76,7 +77,7 @@ func TestPlanRefusesAStateThatCouldNotBeRead(t *testing.T) {
 	t.Parallel()
 	k := seen(t, NFT, "missing", "")
 	k.sides[inet.IPv4].present = true
-	if _, err := k.Plan(Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
+	if _, err := k.Plan(iptables.Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want that it cannot be cleaned, got %v", err)
 	}
 }
@@ -97,7 +98,7 @@ func TestChangeNamesTheTablesItEmptied(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			change, err := seen(t, NFT, tt.save, "").Plan(Ruleset{})
+			change, err := seen(t, NFT, tt.save, "").Plan(iptables.Ruleset{})
 			if err != nil {
 				t.Fatal(err)
 			}

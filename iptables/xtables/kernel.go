@@ -1,4 +1,4 @@
-package iptables
+package xtables
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -16,14 +17,14 @@ import (
 // that holds the lock; nft has no lock.
 const lockWait = 20
 
-// lockWaitIn is how long there is time to wait, so that it is iptables that gives
-// up first and says why; 0: not at all.
-func lockWaitIn(ctx context.Context) int {
+// lockWaitIn returns for how many seconds iptables may wait for the lock. It ends half a
+// second before the context does, so that iptables gives up first and says why; 0: not at all.
+func (k *Kernel) lockWaitIn(ctx context.Context) int {
 	deadline, ok := ctx.Deadline()
-	if !ok {
+	if !ok || k.now == nil {
 		return lockWait
 	}
-	return min(lockWait, max(0, int((time.Until(deadline)-time.Second/2).Seconds())))
+	return min(lockWait, max(0, int((deadline.Sub(k.now())-time.Second/2).Seconds())))
 }
 
 // A Kernel is the live state of one variant, as [Survey] saw it, and the way to
@@ -31,6 +32,7 @@ func lockWaitIn(ctx context.Context) int {
 // goroutine that entered the namespace.
 type Kernel struct {
 	variant  Variant
+	now      func() time.Time // nil: without a clock
 	env      []string
 	caps     []uintptr
 	unlisted bool // the programs cannot list the tables
@@ -46,74 +48,16 @@ type side struct {
 	save, restore string   // absolute paths
 	present       bool     // it has tables
 	byName        []string // its tables, where the programs cannot list them
-	have          Snapshot
+	have          iptables.Snapshot
 	err           error // why it cannot be read or written
 	lost          error // why the program failed that reads it
-}
-
-// A Change is what has to be done for one family; nothing when Script is empty.
-type Change struct {
-	Family inet.Family
-	Script string   // for iptables-restore --noflush
-	Before Snapshot // the state it starts from
-	After  Snapshot // the state it leads to
-}
-
-// Taken returns the rules that Istio itself had put into built-in chains and that
-// are not there after the change, as "table chain: rule".
-func (c Change) Taken() []string {
-	var lines []string
-	istios := c.Before.remains()
-	for _, t := range c.Before.tables {
-		for _, chain := range t.chains {
-			ours, _, _ := istios.split(t.name, chain)
-			for _, rule := range ours {
-				if chain.policy != "-" && !jumpsToOurs(rule) {
-					lines = append(lines, t.name+" "+chain.name+": "+rule)
-				}
-			}
-		}
-	}
-	return lines
-}
-
-// Made returns the tables that the change adds.
-func (c Change) Made() []string {
-	var names []string
-	for _, t := range c.After.tables {
-		if !c.Before.has(t.name) {
-			names = append(names, t.name)
-		}
-	}
-	return names
-}
-
-// Emptied returns the tables that held something of ours before the change and
-// hold nothing after it: no rule, no chain but the built-in ones, no policy but
-// ACCEPT.
-func (c Change) Emptied() []string {
-	var names []string
-	for _, t := range c.Before.tables {
-		if t.ours() && !slices.ContainsFunc(c.After.table(t.name).chains, func(c savedChain) bool {
-			return c.policy != "ACCEPT" || len(c.rules) > 0
-		}) {
-			names = append(names, t.name)
-		}
-	}
-	return names
-}
-
-// Whole tells whether nothing of the tables that the change is about is left after
-// it: they can go as they are.
-func (c Change) Whole() bool {
-	return strings.Count("\n"+c.Script, "\n*") == len(c.Emptied())
 }
 
 // Variant returns the variant of the kernel.
 func (k *Kernel) Variant() Variant { return k.variant }
 
 // State returns the state of a family as [Survey] saw it.
-func (k *Kernel) State(f inet.Family) Snapshot { return k.sides[f].have }
+func (k *Kernel) State(f inet.Family) iptables.Snapshot { return k.sides[f].have }
 
 // Unseen tells why tables that are there could not be read; nil when all could.
 func (k *Kernel) Unseen() error {
@@ -141,9 +85,9 @@ func (k *Kernel) Lost() error {
 }
 
 // Holds tells whether the variant holds anything of ours, in either family.
-func (k *Kernel) Holds() bool { return k.holds(Snapshot.Ours) }
+func (k *Kernel) Holds() bool { return k.holds(iptables.Snapshot.Ours) }
 
-func (k *Kernel) holds(what func(Snapshot) bool) bool {
+func (k *Kernel) holds(what func(iptables.Snapshot) bool) bool {
 	return slices.ContainsFunc(k.sides[:], func(s side) bool { return what(s.have) })
 }
 
@@ -151,9 +95,9 @@ func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.varian
 
 // Plan returns the change that makes ours what is wanted, from the state that
 // [Survey] saw. Wanting nothing of a family that is not there is no error.
-func (k *Kernel) Plan(want Ruleset) (Change, error) {
+func (k *Kernel) Plan(want iptables.Ruleset) (iptables.Change, error) {
 	s := k.sides[want.Family]
-	nothing := Change{Family: want.Family, Before: s.have, After: s.have}
+	nothing := iptables.Change{Family: want.Family, Before: s.have, After: s.have}
 	if err := want.Validate(); err != nil {
 		return nothing, err
 	}
@@ -164,19 +108,18 @@ func (k *Kernel) Plan(want Ruleset) (Change, error) {
 		return nothing, fmt.Errorf("%s: %w", k.name(want.Family), s.err)
 	}
 	for _, t := range want.Tables {
-		if slices.Contains(s.have.unreadable, t.Name) {
+		if slices.Contains(s.have.Unreadable(), t.Name) {
 			return nothing, fmt.Errorf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to: "+
 				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
 		}
 	}
-	next := s.have.With(want)
-	return Change{Family: want.Family, Script: difference(s.have, next), Before: s.have, After: next}, nil
+	return iptables.Plan(s.have, want), nil
 }
 
 // Commit makes the changes or none of them. Each table changes as a whole or not
 // at all; when one is refused, what was changed before it is put back. The errors
 // are [RestoreError] and name the refused line.
-func (k *Kernel) Commit(ctx context.Context, changes []Change) error {
+func (k *Kernel) Commit(ctx context.Context, changes []iptables.Change) error {
 	err := k.commitFamilies(ctx, changes)
 	if err == nil {
 		return nil
@@ -192,24 +135,24 @@ const revertTime = 10 * time.Second
 
 // Revert puts back what is ours of the families of the changes, to the state from
 // which they started. What others did meanwhile stays.
-func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
+func (k *Kernel) Revert(ctx context.Context, changes []iptables.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
 	defer cancel()
 	var all []*process
 	saves := map[inet.Family][]*process{}
 	for _, c := range changes {
-		saves[c.Family] = k.newSaves(c.Family, c.After.tables...)
+		saves[c.Family] = k.newSaves(c.Family, c.After.TableNames()...)
 		all = append(all, saves[c.Family]...)
 	}
 	runAll(ctx, all)
-	var back []Change
+	var back []iptables.Change
 	for _, c := range changes {
 		now, err := readSaves(c.Family, saves[c.Family])
 		if err != nil {
 			return fmt.Errorf("put the rules back: %w", err)
 		}
-		if script := difference(now, now.withOurs(c.Before.ours())); script != "" {
-			back = append(back, Change{Family: c.Family, Script: script})
+		if undo := iptables.Rollback(now, c.Before); undo.Script != "" {
+			back = append(back, undo)
 		}
 	}
 	if err := k.commitFamilies(ctx, back); err != nil {
@@ -221,24 +164,24 @@ func (k *Kernel) Revert(ctx context.Context, changes []Change) error {
 // commitFamilies runs one process for each family, and both at the same time
 // where that is safe: with nft, deleting chains of both families at once makes
 // one of the two start over and lose.
-func (k *Kernel) commitFamilies(ctx context.Context, changes []Change) error {
-	if k.variant == Legacy || !slices.ContainsFunc(changes, func(c Change) bool { return deletesChains(c.Script) }) {
+func (k *Kernel) commitFamilies(ctx context.Context, changes []iptables.Change) error {
+	if k.variant == Legacy || !slices.ContainsFunc(changes, func(c iptables.Change) bool { return deletesChains(c.Script) }) {
 		return k.commit(ctx, changes)
 	}
 	for _, c := range changes {
-		if err := k.commit(ctx, []Change{c}); err != nil {
+		if err := k.commit(ctx, []iptables.Change{c}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (k *Kernel) commit(ctx context.Context, changes []Change) error {
+func (k *Kernel) commit(ctx context.Context, changes []iptables.Change) error {
 	var processes []*process
 	for _, c := range changes {
 		args := []string{"--noflush"}
 		if k.variant == Legacy {
-			args = append(args, fmt.Sprintf("--wait=%d", lockWaitIn(ctx)))
+			args = append(args, fmt.Sprintf("--wait=%d", k.lockWaitIn(ctx)))
 		}
 		p := k.newProcess(k.sides[c.Family].restore, args...)
 		p.stdin, p.mute = c.Script, true
