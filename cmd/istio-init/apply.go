@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -23,7 +24,7 @@ type invocation struct {
 	log    *logger
 	stdin  io.Reader
 	stdout io.Writer
-	pen    pen // for what people read on stdout
+	styler report.Styler
 }
 
 // runApply installs the rules or previews them.
@@ -105,7 +106,7 @@ func (inv *invocation) apply(ctx context.Context, found *pod.Survey) error {
 		}
 		return inv.print(plan.String())
 	}
-	return explainRefusal(plan.Run(ctx, inv.logEvent))
+	return report.ExplainRefusal(plan.Run(ctx, inv.logEvent))
 }
 
 // refuseHost refuses to redirect the traffic of a whole machine.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -25,14 +25,14 @@ func runCheck(inv *invocation) error {
 			if err != nil {
 				return err
 			}
-			state := describe(sc)
-			return inv.say(state, func(w io.Writer) error { return writeState(w, inv.pen, sc, state) })
+			args, variables := options.Arguments(sc.Config, len(sc.Captured()) == len(inet.Families))
+			return inv.show(report.NewState(sc.Source, args, variables))
 		}
 		found, err := inv.compare(ctx)
 		if err != nil {
 			return err
 		}
-		if err := inv.say(found, func(w io.Writer) error { return writeDrift(w, inv.pen, found) }); err != nil || found.InOrder {
+		if err := inv.show(found); err != nil || found.InOrder {
 			return err
 		}
 		return &exitError{code: exitDrifted}
@@ -57,45 +57,9 @@ func endsNotLooked(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// A drift is how what stands differs from what is wanted; also the form of check
-// --output json.
-type drift struct {
-	InOrder  bool          `json:"in_order"`
-	Variant  string        `json:"variant,omitempty"`
-	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
-	Families []familyDrift `json:"families"`
-	// Besides are differences that are no rules of the variant: routes, the
-	// address ::6, what stands in the other variant.
-	Besides  []string `json:"besides,omitempty"`
-	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
-	Doubts   []string `json:"doubts,omitempty"`
-}
-
-type familyDrift struct {
-	Family string      `json:"family"`
-	Wanted int         `json:"wanted"` // rules
-	Lines  []driftLine `json:"lines"`  // none: in order
-}
-
-// A driftLine is a line of a unified diff: a rule, or without one the chain itself.
-// A rule that stands at another place is once unexpected and once missing.
-type driftLine struct {
-	Op     string `json:"op"` // "missing", "unexpected" or "same"
-	Table  string `json:"table"`
-	Chain  string `json:"chain"`
-	Rule   string `json:"rule,omitempty"`
-	Reason string `json:"reason,omitempty"`
-
-	hunk bool // lines that are the same stand before it and are not shown
-}
-
-func (d *drift) besides(format string, args ...any) {
-	d.Besides = append(d.Besides, fmt.Sprintf(format, args...))
-}
-
 // compare finds the drift of the namespace, or of a dump.
-func (inv *invocation) compare(ctx context.Context) (*drift, error) {
-	d := &drift{}
+func (inv *invocation) compare(ctx context.Context) (*report.Drift, error) {
+	d := &report.Drift{}
 	err := inv.complete()
 	switch from := inv.set.Rules; {
 	case err != nil:
@@ -107,7 +71,7 @@ func (inv *invocation) compare(ctx context.Context) (*drift, error) {
 	return d, err
 }
 
-func (inv *invocation) compareDump(d *drift, path string) error {
+func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	want, err := inv.wanted()
 	if err != nil {
 		return err
@@ -121,8 +85,8 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 		s := snapshots[rs.Family]
 		change := iptables.Plan(s, rs)
 		d.InOrder = d.InOrder && change.Script == ""
-		d.family(change, rs)
-		d.warn(rs.Family, s)
+		d.AddFamily(change, rs)
+		warnAhead(d, rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
 			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
@@ -134,7 +98,7 @@ func (inv *invocation) compareDump(d *drift, path string) error {
 }
 
 // compareLive reports what is in the plan of an apply.
-func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
+func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	found, err := inv.engine().Survey(ctx)
 	if err != nil {
 		return err
@@ -156,33 +120,33 @@ func (inv *invocation) compareLive(ctx context.Context, d *drift) error {
 		d.Doubts = append(d.Doubts, unidentifiedText(u))
 	}
 	for _, f := range inet.Families {
-		d.family(plan.Change(f), want.Rules[f])
-		d.warn(f, live.Families[f].Rules)
-		d.routing(f, plan)
+		d.AddFamily(plan.Change(f), want.Rules[f])
+		warnAhead(d, f, live.Families[f].Rules)
+		compareRouting(d, f, plan)
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			d.besides("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Backend.Name())
+			d.Differs("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Backend.Name())
 		}
 	}
 	if len(found.Native) > 0 {
-		d.besides("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.Native, ", "))
+		d.Differs("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.Native, ", "))
 	}
 	d.Doubts = append(d.Doubts, unseen(found, live)...)
-	d.passthrough(plan)
+	comparePassthrough(d, plan)
 	d.InOrder = plan.Empty()
 	return nil
 }
 
-// warn names the rules of others that may take traffic before ours see it.
-func (d *drift) warn(f inet.Family, s iptables.Snapshot) {
+// warnAhead names the rules of others that may take traffic before ours see it.
+func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
 	for _, rule := range s.InTheWay() {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
 	}
 }
 
-// routing reports the steps of the policy routing of mode TPROXY.
-func (d *drift) routing(f inet.Family, plan *pod.Plan) {
+// compareRouting reports the steps of the policy routing of mode TPROXY.
+func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
 	for _, step := range plan.Steps {
 		switch s := step.(type) {
 		case *pod.AddRouting:
@@ -191,26 +155,26 @@ func (d *drift) routing(f inet.Family, plan *pod.Plan) {
 			}
 		case *pod.RemoveRouting:
 			if s.Family == f {
-				d.staleRouting(s)
+				compareStale(d, s)
 			}
 		}
 	}
 }
 
-// staleRouting reports policy routing of earlier runs.
-func (d *drift) staleRouting(s *pod.RemoveRouting) {
+// compareStale reports policy routing of earlier runs.
+func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 	times := map[netutil.TProxyRoute]int{s.Keep: 1}
 	for _, rule := range s.Rules {
 		times[rule]++
 		switch {
 		case times[rule] == 1:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
 		case times[rule] == 2:
-			d.besides("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
 		}
 	}
 	for _, table := range s.Tables {
-		d.besides("%s: the route \"local default dev lo table %d\" is of an earlier run", s.Family, table)
+		d.Differs("%s: the route \"local default dev lo table %d\" is of an earlier run", s.Family, table)
 	}
 }
 
@@ -226,14 +190,14 @@ func missingRouting(s *pod.AddRouting) []string {
 	return missing
 }
 
-// passthrough reports the steps of the source address of inbound IPv6 connections.
-func (d *drift) passthrough(plan *pod.Plan) {
+// comparePassthrough reports the steps of the source address of inbound IPv6 connections.
+func comparePassthrough(d *report.Drift, plan *pod.Plan) {
 	for _, step := range plan.Steps {
 		switch s := step.(type) {
 		case *pod.AddAddress:
 			d.Besides = append(d.Besides, noPassthrough())
 		case *pod.RemoveAddress:
-			d.besides("%s/128 on lo is of an earlier run", s.Addr)
+			d.Differs("%s/128 on lo is of an earlier run", s.Addr)
 		}
 	}
 }

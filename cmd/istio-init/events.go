@@ -1,9 +1,12 @@
 package main
 
 import (
+	"strings"
+
 	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil/inet"
 )
 
 // logEvent logs what the engine has found or done.
@@ -66,3 +69,22 @@ func rulesFields(name pod.Name, want iptables.Ruleset) []field {
 }
 
 func variantField(name pod.Name) field { return stringField("variant", string(name)) }
+
+// familyTitle is the family as Istio's log spells it.
+func familyTitle(f inet.Family) string {
+	if f == inet.IPv6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// reportTaken names the rules of Istio's that stood in built-in chains and went.
+func (inv *invocation) reportTaken(c iptables.Change) {
+	for _, rule := range c.Taken() {
+		say := inv.log.Info
+		if strings.HasPrefix(rule, iptables.Filter+" ") {
+			say = inv.log.Warn // a guardrail: it stopped traffic
+		}
+		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
+	}
+}

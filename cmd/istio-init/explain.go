@@ -7,19 +7,20 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/capture/picture"
+	"istio-init/cmd/istio-init/report"
 )
 
 // shown are the readings to show: of rules that are not live, those of the families
 // that have any.
 func (sc *scene) shown() []*infer.Inference {
 	var some []*infer.Inference
-	for _, r := range sc.readings {
+	for _, r := range sc.Rules {
 		if len(r.Rules.Tables) > 0 {
 			some = append(some, r)
 		}
 	}
-	if sc.live || len(some) == 0 {
-		return sc.readings
+	if sc.Live || len(some) == 0 {
+		return sc.Rules
 	}
 	return some
 }
@@ -31,10 +32,10 @@ func runExplain(inv *invocation) error {
 		if err != nil {
 			return err
 		}
-		for _, doubt := range sc.doubts {
+		for _, doubt := range sc.Caveats {
 			inv.log.Warn("what is shown is not all there is: " + doubt)
 		}
-		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: textWidth, Colour: inv.pen.colour}, sc.shown()...)
+		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: report.Width, Colour: inv.styler.Colour}, sc.shown()...)
 		if _, err := io.WriteString(inv.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

@@ -43,7 +43,7 @@ func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) 
 		c.Dst = netip.AddrPortFrom(sc.pod(f), q.To.Port)
 	}
 	if q.To.Port == 0 {
-		sc.doubts = append(sc.doubts, "--to names no port: rules for ports do not meet the connection")
+		sc.Caveats = append(sc.Caveats, "--to names no port: rules for ports do not meet the connection")
 	}
 	if q.outside(sc) {
 		return q.fromOutside(sc, f, c)
@@ -52,7 +52,7 @@ func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) 
 		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.In)
 	}
 	sc.takeForOwn(q.From.Addr)
-	c.Owner = q.owner(sc.config)
+	c.Owner = q.owner(sc.Config)
 	return c, nil
 }
 
@@ -64,7 +64,7 @@ func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path
 	if q.In == "lo" {
 		return c, errors.New("by --in lo comes what a process of the pod sends: ask with --uid, or without --in")
 	}
-	if !slices.ContainsFunc(sc.config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
+	if !slices.ContainsFunc(sc.Config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
 		sc.takeForOwn(c.Dst.Addr())
 	}
 	if !c.Src.Addr().IsValid() {

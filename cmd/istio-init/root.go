@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 )
 
 // A process is what the program gets from the system.
@@ -144,7 +145,7 @@ func newRuleCommand(p process, cmd *cobra.Command, takes options.Command, run fu
 	cmd.Args = func(cmd *cobra.Command, args []string) error { return options.NoArguments(cmd.Flags(), args) }
 	flags := takes.Define(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inv := &invocation{ctx: cmd.Context(), env: p.env, stdin: p.stdin, stdout: p.stdout, pen: newPen(p.stdout, p.env)}
+		inv := &invocation{ctx: cmd.Context(), env: p.env, stdin: p.stdin, stdout: p.stdout, styler: report.NewStyler(p.stdout, p.env)}
 		set, problems := flags.Parse(inv.ctx, p.env, p.stdin)
 		reserved := set.DryRun || set.Plan || set.Prints()
 		log, closeLog, err := newLogger(p, set.Log, reserved)

@@ -9,10 +9,10 @@ import (
 	"os"
 	"slices"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -20,18 +20,11 @@ import (
 // A scene is the rules that a question is about, understood, and what has to be
 // known of the namespace besides.
 type scene struct {
-	name     string // what the rules are, in words
-	variant  string // of iptables, where they are live
-	live     bool
-	found    *pod.Survey        // what the namespace has, where they are live
-	readings []*infer.Inference // by family
-	config   capture.Config
-	own      []netip.Addr // addresses of the namespace but those of loopback
-	known    bool         // ... are all that it has
-	route    func(netip.Addr) (device string, src netip.Addr)
-	// doubts are why an answer from these rules may be wrong, and problems what
-	// keeps them from doing what they say.
-	doubts, problems []string
+	report.Source
+	found *pod.Survey  // what the namespace has, where the rules are live
+	own   []netip.Addr // addresses of the namespace but those of loopback
+	known bool         // ... are all that it has
+	route func(netip.Addr) (device string, src netip.Addr)
 }
 
 // defaultDevice is the interface by which a pod is reached, where that cannot be
@@ -61,14 +54,14 @@ func (inv *invocation) scene(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sc.config = infer.Configuration(sc.readings...); inv.set.RulesFrom() == options.RulesPlanned {
-		sc.config = inv.set.Config // also what rules do not show
+	if sc.Config = infer.Configuration(sc.Rules...); inv.set.RulesFrom() == options.RulesPlanned {
+		sc.Config = inv.set.Config // also what rules do not show
 	}
-	if sc.live {
+	if sc.Live {
 		err = sc.lookAtRoutes()
 	}
 	// Rules that are planned for a namespace that is named meet its connections.
-	if sc.live || inv.set.NetNS != "" && len(inv.set.PodAddrs) == 0 && inv.set.RulesFrom() == options.RulesPlanned {
+	if sc.Live || inv.set.NetNS != "" && len(inv.set.PodAddrs) == 0 && inv.set.RulesFrom() == options.RulesPlanned {
 		return sc, errors.Join(err, inv.lookAround(sc))
 	}
 	sc.own, sc.known = slices.Clone(inv.set.PodAddrs), len(inv.set.PodAddrs) > 0
@@ -98,9 +91,9 @@ func (inv *invocation) plannedScene() (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{name: "the rules that these flags make"}
+	sc := &scene{Source: report.Source{Name: "the rules that these flags make"}}
 	for _, rs := range want.Rules {
-		sc.readings = append(sc.readings, infer.Infer(rs))
+		sc.Rules = append(sc.Rules, infer.Infer(rs))
 	}
 	return sc, nil
 }
@@ -114,10 +107,10 @@ func (inv *invocation) dumpScene(path string) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{name: "the rules of " + name}
+	sc := &scene{Source: report.Source{Name: "the rules of " + name}}
 	for _, s := range snapshots {
-		sc.readings = append(sc.readings, infer.Infer(s.Ruleset()))
-		sc.doubts = append(sc.doubts, unprintable(s)...)
+		sc.Rules = append(sc.Rules, infer.Infer(s.Ruleset()))
+		sc.Caveats = append(sc.Caveats, unprintable(s)...)
 	}
 	return sc, nil
 }

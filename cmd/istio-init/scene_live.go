@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -26,10 +27,10 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	if err := live.Unreadable(); err != nil { // its rules may be anything
 		return nil, err
 	}
-	sc := &scene{name: "the rules that stand", variant: string(live.Backend.Name()), live: true, found: found}
-	sc.doubts = doubts(found, live)
+	sc := &scene{Source: report.Source{Name: "the rules that stand", Variant: string(live.Backend.Name()), Live: true}, found: found}
+	sc.Caveats = doubts(found, live)
 	for _, f := range inet.Families {
-		sc.readings = append(sc.readings, infer.Infer(live.Families[f].Rules.Ruleset()))
+		sc.Rules = append(sc.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
 	}
 	return sc, nil
 }
@@ -102,27 +103,27 @@ func (inv *invocation) lookAround(sc *scene) error {
 // routing table, which the rules do not show.
 func (sc *scene) lookAtRoutes() error {
 	want := pod.Nothing()
-	for _, r := range sc.readings {
+	for _, r := range sc.Rules {
 		f := r.Rules.Family
-		if !r.Captures() || !sc.config.ProxiesInbound() {
+		if !r.Captures() || !sc.Config.ProxiesInbound() {
 			continue
 		}
 		have := sc.found.Routing[f]
-		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.config.TProxyMark }); i >= 0 {
-			sc.config.TProxyTable = have.Rules[i].Table
+		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.Config.TProxyMark }); i >= 0 {
+			sc.Config.TProxyTable = have.Rules[i].Table
 		}
-		want.Routes[f] = netutil.TProxyRoute{Mark: sc.config.TProxyMark, Table: sc.config.TProxyTable}
+		want.Routes[f] = netutil.TProxyRoute{Mark: sc.Config.TProxyMark, Table: sc.Config.TProxyTable}
 	}
-	want.Passthrough = sc.readings[inet.IPv6].Captures()
-	if sc.found.NeedsErr != nil && (want.Passthrough || sc.config.ProxiesInbound()) {
+	want.Passthrough = sc.Rules[inet.IPv6].Captures()
+	if sc.found.NeedsErr != nil && (want.Passthrough || sc.Config.ProxiesInbound()) {
 		return sc.found.NeedsErr
 	}
 	for _, step := range sc.found.Missing(want) {
 		switch s := step.(type) {
 		case *pod.AddRouting:
-			sc.problems = append(sc.problems, missingRouting(s)...)
+			sc.Problems = append(sc.Problems, missingRouting(s)...)
 		case *pod.AddAddress:
-			sc.problems = append(sc.problems, noPassthrough())
+			sc.Problems = append(sc.Problems, noPassthrough())
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/test/scenario"
 )
 
@@ -29,7 +30,7 @@ func TestAShellReadsACommandAsItIs(t *testing.T) {
 	t.Parallel()
 	for _, s := range parseScenarios(t) {
 		args, _ := options.Arguments(s.config.Config, true)
-		line := shellLine(args)
+		line := report.ShellLine(args)
 		if again, err := scenario.Words(line); err != nil || !slices.Equal(args, again) {
 			t.Errorf("%s: %s is read as %q, %v", s.Name(), line, again, err)
 		}

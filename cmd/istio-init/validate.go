@@ -10,6 +10,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/path"
 	"istio-init/capture/selftest"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -103,10 +104,10 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 	}
 	return func(p selftest.Probe) string {
 		site := path.Routes{Route: sc.route, Proxy: proxyOwner(inv.set.Config)}
-		legs := path.Follow(sc.readings[p.Family], inv.set.Config, site, path.Connection{
+		legs := path.Follow(sc.Rules[p.Family], inv.set.Config, site, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
-		return outcomeText(legs[0])
+		return report.OutcomeText(legs[0])
 	}
 }
 

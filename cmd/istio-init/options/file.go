@@ -91,8 +91,7 @@ func readBounded(path string, stdin io.Reader) ([]byte, error) {
 
 // shortPath is an error of a file whose name can be read also when it is long.
 func shortPath(err error) error {
-	var failed *os.PathError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("%s %s: %w", failed.Op, placeName(failed.Path), failed.Err)
 	}
 	return err

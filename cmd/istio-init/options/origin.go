@@ -28,6 +28,7 @@ func (o origin) String() string {
 		return "env " + o.text
 	case derived:
 		return "derived from " + o.text
+	case byDefault:
 	}
 	return "default"
 }

@@ -29,10 +29,10 @@ type Run struct {
 	Clean      bool   // remove the rules, whatever the other options say
 	SkipApply  bool
 	CNIMode    bool
-	NetNS      string            // a path or a name; "": the current one
+	NetNS      string           // a path or a name; "": the current one
 	Force      *xtables.Variant // nil: the one that fits
-	AllowHost  bool              // the network namespace may be that of a machine
-	Timeout    time.Duration     // of everything that is done to the kernel
+	AllowHost  bool             // the network namespace may be that of a machine
+	Timeout    time.Duration    // of everything that is done to the kernel
 
 	RunValidation bool
 	ProbePort     uint16

@@ -115,6 +115,7 @@ func pictureFormat(s *Parsed, v string) error {
 // An Output is the form of an answer.
 type Output uint8
 
+// The forms of an answer.
 const (
 	Text Output = iota
 	JSON

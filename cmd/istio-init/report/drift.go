@@ -1,9 +1,9 @@
-package main
+package report
 
 import (
 	"cmp"
 	"fmt"
-	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,30 +13,66 @@ import (
 	"istio-init/iptables"
 )
 
-// family adds how the rules of a family differ from the wanted ones.
-func (d *drift) family(c iptables.Change, want iptables.Ruleset) {
-	f := familyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []driftLine{}}
+// A Drift is how the live rules, or those of a dump, differ from the wanted ones. Its
+// fields are the keys of check --output json.
+type Drift struct {
+	InOrder  bool          `json:"in_order"`
+	Variant  string        `json:"variant,omitempty"`
+	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
+	Families []FamilyDrift `json:"families"`
+	// Besides are differences that are no rules of the variant: routes, the
+	// address ::6, what stands in the other variant.
+	Besides  []string `json:"besides,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
+	Doubts   []string `json:"doubts,omitempty"`
+}
+
+// A FamilyDrift is the drift of one family.
+type FamilyDrift struct {
+	Family string      `json:"family"`
+	Wanted int         `json:"wanted"` // rules
+	Lines  []DriftLine `json:"lines"`  // none: in order
+}
+
+// A DriftLine is a line of a unified diff: a rule, or without one the chain itself.
+// A rule that stands at another place is once unexpected and once missing.
+type DriftLine struct {
+	Op     string `json:"op"` // "missing", "unexpected" or "same"
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	Rule   string `json:"rule,omitempty"`
+	Reason string `json:"reason,omitempty"`
+
+	hunk bool // lines that are the same stand before it and are not shown
+}
+
+// Differs adds a difference besides those of rules.
+func (d *Drift) Differs(format string, args ...any) {
+	d.Besides = append(d.Besides, fmt.Sprintf(format, args...))
+}
+
+// AddFamily adds how the rules of a family differ from the wanted ones.
+func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
+	f := FamilyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []DriftLine{}}
 	if c.Script != "" {
-		f.Lines = driftLines(c)
+		f.Lines = DriftLines(c)
 	}
 	d.Families = append(d.Families, f)
 }
 
-// driftLines is the difference of a change, each line with what it means for
+// DriftLines is the difference of a change, each line with what it means for
 // traffic.
-func driftLines(c iptables.Change) []driftLine {
+func DriftLines(c iptables.Change) []DriftLine {
 	have, want := c.Before.Lines(), c.After.Lines()
 	reasons := lineReasons(c.Before)
-	for line, reason := range lineReasons(c.After) {
-		reasons[line] = reason
-	}
+	maps.Copy(reasons, lineReasons(c.After))
 	text := diff.Diff("", document(have), "", document(want))
-	var lines []driftLine
+	var lines []DriftLine
 	hunk := false // the next line begins one
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		rule := line[min(1, len(line)):]
-		d := newDriftLine(rule, reasons[rule])
+		d := newLine(rule, reasons[rule])
 		switch {
 		case strings.HasPrefix(line, "diff "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
 			hunk = true
@@ -55,16 +91,16 @@ func driftLines(c iptables.Change) []driftLine {
 }
 
 // withChange leaves out the lines of chains of which none has changed.
-func withChange(lines []driftLine) []driftLine {
-	var kept []driftLine
+func withChange(lines []DriftLine) []DriftLine {
+	var kept []DriftLine
 	for len(lines) > 0 {
-		n := slices.IndexFunc(lines[1:], func(d driftLine) bool {
+		n := slices.IndexFunc(lines[1:], func(d DriftLine) bool {
 			return d.hunk || d.Table != lines[0].Table || d.Chain != lines[0].Chain
 		}) + 1
 		if n == 0 {
 			n = len(lines)
 		}
-		if slices.ContainsFunc(lines[:n], func(d driftLine) bool { return d.Op != opSame }) {
+		if slices.ContainsFunc(lines[:n], func(d DriftLine) bool { return d.Op != opSame }) {
 			kept = append(kept, lines[:n]...)
 		}
 		lines = lines[n:]
@@ -72,11 +108,11 @@ func withChange(lines []driftLine) []driftLine {
 	return kept
 }
 
-// newDriftLine reads a line "TABLE CHAIN RULE".
-func newDriftLine(line, reason string) driftLine {
+// newLine reads a line "TABLE CHAIN RULE".
+func newLine(line, reason string) DriftLine {
 	table, rest, _ := strings.Cut(line, " ")
 	chain, rule, _ := strings.Cut(rest, " ")
-	return driftLine{Table: table, Chain: chain, Rule: rule, Reason: reason}
+	return DriftLine{Table: table, Chain: chain, Rule: rule, Reason: reason}
 }
 
 // What can be said of a line of rules.
@@ -113,30 +149,30 @@ func lineReasons(s iptables.Snapshot) map[string]string {
 	return reasons
 }
 
-// writeDrift writes a comparison for people.
-func writeDrift(w io.Writer, p pen, d *drift) error {
+func (d *Drift) document() any { return d }
+
+func (d *Drift) text(s Styler) string {
 	var b strings.Builder
+	colour := red
 	if d.InOrder {
-		b.WriteString(p.lines(green, d.verdict(), "", "  "))
-	} else {
-		b.WriteString(p.lines(red, d.verdict(), "", "  "))
+		colour = green
 	}
+	b.WriteString(s.lines(colour, d.verdict(), "", "  "))
 	for _, line := range d.Besides {
-		b.WriteString(p.lines(red, line, "  ", "    "))
+		b.WriteString(s.lines(red, line, "  ", "    "))
 	}
 	for _, f := range d.Families {
-		f.write(&b, p, cmp.Or(d.Variant, d.Dump))
+		f.write(&b, s, cmp.Or(d.Variant, d.Dump))
 	}
 	for _, line := range d.Warnings {
-		b.WriteString(p.lines(yellow, "warning: "+line, "", "  "))
+		b.WriteString(s.lines(yellow, "warning: "+line, "", "  "))
 	}
-	writeDoubts(&b, p, d.Doubts)
-	_, err := io.WriteString(w, b.String())
-	return err
+	writeCaveats(&b, s, d.Doubts)
+	return b.String()
 }
 
 // verdict is the answer in one sentence.
-func (d *drift) verdict() string {
+func (d *Drift) verdict() string {
 	switch {
 	case d.InOrder && len(d.Warnings) > 0:
 		return "in order, but rules of others stand in the way: see the warnings"
@@ -148,16 +184,9 @@ func (d *drift) verdict() string {
 	return "drifted: what stands is not what these flags make; \"apply\" with them puts it in order"
 }
 
-// writeDoubts writes why an answer may be wrong.
-func writeDoubts(b *strings.Builder, p pen, doubts []string) {
-	for _, doubt := range doubts {
-		b.WriteString(p.lines(yellow, "not certain: "+doubt, "", "  "))
-	}
-}
-
 // write writes the difference of a family as a unified diff, with the meaning
 // below each line.
-func (f familyDrift) write(b *strings.Builder, p pen, of string) {
+func (f FamilyDrift) write(b *strings.Builder, s Styler, of string) {
 	where := f.Family + " (" + of + ")"
 	if len(f.Lines) == 0 {
 		rules := fmt.Sprintf("%d rules, as they should be", f.Wanted)
@@ -172,7 +201,7 @@ func (f familyDrift) write(b *strings.Builder, p pen, of string) {
 	for _, line := range f.Lines {
 		if at := line.Table + " " + line.Chain; at != chain || line.hunk {
 			chain = at
-			b.WriteString(p.lines(bold, "@@ "+chain+" @@", "", ""))
+			b.WriteString(s.lines(bold, "@@ "+chain+" @@", "", ""))
 		}
 		if line.Rule == "" && line.Op == opSame {
 			continue // the chain is there, as the heading says
@@ -188,9 +217,9 @@ func (f familyDrift) write(b *strings.Builder, p pen, of string) {
 		if rule == "" {
 			rule = "the chain itself"
 		}
-		b.WriteString(p.lines(colour, rule, sign, "    "))
+		b.WriteString(s.lines(colour, rule, sign, "    "))
 		if line.Reason != "" {
-			b.WriteString(p.lines(dim, line.Reason, "      # ", "      # "))
+			b.WriteString(s.lines(dim, line.Reason, "      # ", "      # "))
 		}
 	}
 }

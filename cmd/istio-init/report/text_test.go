@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"os"
@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
-
-	"istio-init/cmd/istio-init/options"
 )
 
 func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
@@ -23,7 +21,7 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	env := func(vars ...string) options.Env {
+	env := func(vars ...string) func(string) (string, bool) {
 		return func(name string) (string, bool) {
 			for _, v := range vars {
 				if value, ok := strings.CutPrefix(v, name+"="); ok {
@@ -35,15 +33,15 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		p      pen
+		p      Styler
 		colour bool
 	}{
-		{"terminal", newPen(null, env()), true},
-		{"empty-no-color", newPen(null, env("NO_COLOR=")), true},
-		{"no-color", newPen(null, env("NO_COLOR=0")), false},
-		{"dumb", newPen(null, env("TERM=dumb")), false},
-		{"file", newPen(file, env()), false},
-		{"no-file", newPen(&strings.Builder{}, env()), false},
+		{"terminal", NewStyler(null, env()), true},
+		{"empty-no-color", NewStyler(null, env("NO_COLOR=")), true},
+		{"no-color", NewStyler(null, env("NO_COLOR=0")), false},
+		{"dumb", NewStyler(null, env("TERM=dumb")), false},
+		{"file", NewStyler(file, env()), false},
+		{"no-file", NewStyler(&strings.Builder{}, env()), false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,7 +59,7 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 
 func TestTextIsBrokenAtSpaces(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", textWidth+1)
+	long := strings.Repeat("x", Width+1)
 	tests := []struct{ name, text, first, indent, want string }{
 		{"nothing", "", "", "  ", "\n"},
 		{"short", "one two", "- ", "  ", "- one two\n"},
@@ -89,7 +87,7 @@ func TestAnswersFitTheirWidth(t *testing.T) {
 	t.Parallel()
 	lines := 0
 	for _, pattern := range []string{"trace-*", "check-*"} {
-		paths, err := filepath.Glob("../../testdata/script/" + pattern + ".txtar")
+		paths, err := filepath.Glob("../../../testdata/script/" + pattern + ".txtar")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +103,7 @@ func TestAnswersFitTheirWidth(t *testing.T) {
 				}
 				for line := range strings.Lines(text) {
 					lines++
-					if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > textWidth {
+					if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > Width {
 						t.Errorf("%s: %s: %d columns: %s", path, f.Name, n, line)
 					}
 				}

@@ -1,0 +1,77 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/capture/infer"
+	"istio-init/netutil/inet"
+)
+
+// An Answer is what a command has found out.
+type Answer interface {
+	// text is the answer for people.
+	text(Styler) string
+	// document is the answer for programs, which is written as JSON.
+	document() any
+}
+
+// Write writes an answer as text, or as JSON.
+func Write(w io.Writer, s Styler, a Answer, asJSON bool) error {
+	var text bytes.Buffer
+	if asJSON {
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(a.document()); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	} else {
+		text.WriteString(a.text(s))
+	}
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// A Source is the rules that an answer is about, and what is known of them.
+type Source struct {
+	Name    string // what the rules are, in words
+	Variant string // of iptables, where they are live
+	Live    bool
+	Rules   []*infer.Inference // by family
+	Config  capture.Config     // that the rules are made from
+	// Caveats are why an answer may be wrong, and Problems what keeps the rules from
+	// doing what they say.
+	Caveats, Problems []string
+}
+
+// title is the name of the rules with their variant.
+func (s *Source) title() string {
+	if s.Variant != "" {
+		return fmt.Sprintf("%s (%s)", s.Name, s.Variant)
+	}
+	return s.Name
+}
+
+// Captured returns the families in which rules of a mesh are.
+func (s *Source) Captured() (families []inet.Family) {
+	for _, r := range s.Rules {
+		if r.Captures() {
+			families = append(families, r.Rules.Family)
+		}
+	}
+	return families
+}
+
+// writeCaveats writes why an answer may be wrong.
+func writeCaveats(b *strings.Builder, s Styler, caveats []string) {
+	for _, c := range caveats {
+		b.WriteString(s.lines(yellow, "not certain: "+c, "", "  "))
+	}
+}

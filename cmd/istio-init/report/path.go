@@ -1,0 +1,203 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio-init/capture/infer"
+	"istio-init/capture/path"
+	"istio-init/iptables"
+)
+
+// A Path is the way of a connection through rules.
+type Path struct {
+	Source Source
+	Rules  *infer.Inference // those of its family
+	Hops   path.Path
+}
+
+func (p Path) text(s Styler) string {
+	var b strings.Builder
+	for i, hop := range p.Hops {
+		start := ""
+		if i > 0 {
+			start = "then "
+			b.WriteString("\n")
+		}
+		b.WriteString(s.lines(bold, start+connectionText(hop), "", "  "))
+		outcome := OutcomeText(hop)
+		if hop.Uncertain {
+			outcome += "; not certain, see the end"
+		}
+		b.WriteString(s.lines(outcomeColour(hop), outcome, "", "  "))
+		for _, hook := range hop.Hooks {
+			if len(hook.Steps) > 0 {
+				b.WriteString("  at " + hook.Hook + "\n")
+			}
+			for _, step := range hook.Steps {
+				writeStep(&b, s, p.Rules, hop, step)
+			}
+		}
+	}
+	b.WriteString("\n" + s.lines(dim, "by "+p.Source.title(), "", "  "))
+	writeCaveats(&b, s, p.caveats())
+	return b.String()
+}
+
+// writeStep writes a rule that the packet meets: why it is there, and its text. The
+// rule that decides is marked.
+func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, step iptables.Step) {
+	mark, colour := "        ", dim
+	if decides(hop, step) {
+		mark, colour = "      > ", outcomeColour(hop)
+	}
+	b.WriteString(wrap(fmt.Sprintf("%s %s, rule %d: %s", step.Table, step.Chain, step.Index+1, reasonOf(r, step)), "    ", "      "))
+	b.WriteString(s.lines(colour, ruleText(r, step), mark, "          "))
+}
+
+// decides reports whether a step is the one that decides the outcome.
+func decides(hop path.Hop, s iptables.Step) bool {
+	return hop.Decided != nil && hop.Decided.Rule != "" && !s.Maybe && hop.Decided.At == placeOf(s)
+}
+
+func placeOf(s iptables.Step) iptables.Place {
+	return iptables.Place{Table: s.Table, Chain: s.Chain, Index: s.Index}
+}
+
+// isPolicy reports whether a step is the policy of its chain.
+func isPolicy(r *infer.Inference, s iptables.Step) bool {
+	return s.Index == len(r.Rules.Table(s.Table).Chain(s.Chain).Rules)
+}
+
+func ruleText(r *infer.Inference, s iptables.Step) string {
+	if isPolicy(r, s) {
+		return "policy " + iptables.Drop.String()
+	}
+	return s.Rule.Text(r.Rules.Family)
+}
+
+// reasonOf is why a rule is there, or what is known of one that is not a mesh's.
+func reasonOf(r *infer.Inference, s iptables.Step) string {
+	reason := r.Reason(placeOf(s))
+	switch {
+	case reason != "":
+		return reason
+	case s.Maybe:
+		return "a rule of others, with a condition that is not known here"
+	case isPolicy(r, s):
+		return "the policy of the chain"
+	case iptables.Own(s.Chain):
+		return "a rule of a mesh that is not known here"
+	}
+	return "a rule of others"
+}
+
+// connectionText says which connection a leg is.
+func connectionText(hop path.Hop) string {
+	who := hop.Who
+	if hop.Owner != nil {
+		who = fmt.Sprintf("%s (uid %d, gid %d)", hop.Who, hop.Owner.UID, hop.Owner.GID)
+	}
+	text := fmt.Sprintf("%s, %s: -> %s", who, hop.Proto, addrText(hop.Dst))
+	if from := addrText(hop.Src); from != "" {
+		text = fmt.Sprintf("%s, %s: %s -> %s", who, hop.Proto, from, addrText(hop.Dst))
+	}
+	switch {
+	case hop.Owner == nil:
+		text += ", in by " + hop.In
+	case hop.Out != "":
+		text += ", out by " + hop.Out
+	}
+	if hop.Mark != 0 {
+		text += fmt.Sprintf(", mark %#x", hop.Mark)
+	}
+	if hop.State != iptables.New && hop.State != 0 {
+		text += ", " + strings.ToLower(hop.State.String())
+	}
+	return text
+}
+
+// OutcomeText says where a leg lands and why.
+func OutcomeText(hop path.Hop) string {
+	if hop.Loop {
+		return "loops: what the proxy sends comes back to it, " + becauseText(hop)
+	}
+	return endText(hop) + ", " + becauseText(hop)
+}
+
+func endText(hop path.Hop) string {
+	switch hop.Outcome {
+	case path.Outbound, path.Inbound:
+		if !hop.Captured {
+			return fmt.Sprintf("arrives: it was sent to the proxy's own port %d, and not captured", hop.Port)
+		}
+		return fmt.Sprintf("captured: %s -> proxy port %d", hop.Outcome, hop.Port)
+	case path.DNS:
+		if !hop.Captured {
+			return fmt.Sprintf("arrives: it was sent to the agent's own port %d, and not captured", hop.Port)
+		}
+		return fmt.Sprintf("captured: look-up -> agent port %d", hop.Port)
+	case path.Dropped:
+		return "dropped"
+	case path.NoRoute:
+		return "fails"
+	case path.Unknown:
+		return "sent elsewhere, to where is not known here"
+	case path.Foreign:
+		return fmt.Sprintf("redirected -> local port %d", hop.Port)
+	case path.Continues:
+		return "goes on where the first packet of its connection went"
+	case path.Direct:
+	}
+	return "passes: not captured"
+}
+
+// becauseText gives the reason of a leg's landing, or else the rule.
+func becauseText(hop path.Hop) string {
+	switch d := hop.Decided; {
+	case d == nil:
+		return "for a reason that is not known here"
+	case d.Reason != "":
+		return "because " + d.Reason
+	case d.Others:
+		return fmt.Sprintf("by a rule of others: %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+	default:
+		return fmt.Sprintf("because of the rule %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+	}
+}
+
+func outcomeColour(hop path.Hop) string {
+	switch {
+	case hop.Loop || hop.Outcome == path.Dropped || hop.Outcome == path.NoRoute:
+		return red
+	case hop.Outcome == path.Unknown || hop.Outcome == path.Foreign || hop.Uncertain:
+		return yellow
+	case hop.Captured:
+		return green
+	}
+	return bold
+}
+
+// caveats are the reasons why the answer may be wrong.
+func (p Path) caveats() []string {
+	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
+	for _, hop := range p.Hops {
+		if !hop.Uncertain {
+			continue
+		}
+		known := len(caveats)
+		for _, hook := range hop.Hooks {
+			for _, s := range hook.Steps {
+				if s.Matters {
+					caveats = append(caveats, fmt.Sprintf("%s %s rule %d of others may take the %s's packet first; not known here: %s",
+						s.Table, s.Chain, s.Index+1, hop.Who, strings.Join(s.Rule.Foreign.Conditions, ", ")))
+				}
+			}
+		}
+		if len(caveats) == known {
+			caveats = append(caveats, "the way leads through too many chains, or back to one of them")
+		}
+	}
+	return caveats
+}

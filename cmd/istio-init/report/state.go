@@ -1,0 +1,137 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio-init/capture"
+	"istio-init/capture/infer"
+)
+
+// A State is what is captured. Its fields are the keys of check --output json without
+// flags for rules.
+type State struct {
+	Rules      string   `json:"rules"`             // what the rules are
+	Variant    string   `json:"variant,omitempty"` // of iptables, where they are live
+	Captures   bool     `json:"captures"`          // rules of a mesh are there
+	Families   []string `json:"families"`
+	Generation string   `json:"generation,omitempty"` // the Istio release whose rules they are
+	// Exact says that the rules are line for line those that Arguments make.
+	Exact     bool     `json:"exact"`
+	Arguments []string `json:"arguments,omitempty"` // of an apply
+	Variables []string `json:"variables,omitempty"` // of its environment
+	Facts     []fact   `json:"facts"`
+	Problems  []string `json:"problems,omitempty"` // what keeps the rules from doing what they say
+	Doubts    []string `json:"doubts,omitempty"`
+
+	config capture.Config
+	title  string // of the rules
+}
+
+type fact struct {
+	Label string `json:"label"`
+	Text  string `json:"text"`
+}
+
+// NewState returns what rules capture. The arguments, of an apply, and the variables of
+// its environment are those that make the rules.
+func NewState(src Source, args, variables []string) State {
+	s := State{
+		Rules: src.Name, Variant: src.Variant, Doubts: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
+		config: src.Config, title: src.title(),
+	}
+	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
+	if len(own) == 0 {
+		return s
+	}
+	for _, r := range own {
+		s.Families = append(s.Families, r.Rules.Family.String())
+		for _, jump := range infer.LostJumps(src.Config, r.Rules) {
+			s.Problems = append(s.Problems, fmt.Sprintf("%s: no rule of %s %s leads to %s, so that its rules take nothing",
+				r.Rules.Family, jump.Table, jump.From, jump.To))
+		}
+	}
+	for _, r := range src.Rules {
+		if r.Guarded() {
+			s.Problems = append(s.Problems, fmt.Sprintf("%s: guardrails that Istio left behind drop all TCP and UDP (table filter)", r.Rules.Family))
+		}
+	}
+	s.Captures, s.Generation = true, src.Config.Generation.String()
+	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !infer.Makes(src.Config, r.Rules) })
+	s.Arguments, s.Variables = args, variables
+	for _, f := range src.Config.Facts() {
+		s.Facts = append(s.Facts, fact(f))
+	}
+	return s
+}
+
+func (s State) document() any { return s }
+
+func (s State) text(styler Styler) string {
+	const indent = 12
+	var b strings.Builder
+	row := func(label, text string) {
+		b.WriteString(wrap(text, fmt.Sprintf("%-*s", indent, label), strings.Repeat(" ", indent)))
+	}
+	b.WriteString(styler.lines(bold, s.headline(), "", "  "))
+	for _, problem := range s.Problems {
+		b.WriteString(styler.lines(red, "problem: "+problem, "", "  "))
+	}
+	for _, f := range s.Facts {
+		row(f.Label, f.Text)
+	}
+	if s.Captures {
+		label := "made by"
+		if !s.Exact {
+			label = "nearest"
+		}
+		line := ShellLine(slices.Concat(s.Variables, []string{"istio-init", "apply"}, s.Arguments))
+		b.WriteString(wrapCommand(line, fmt.Sprintf("%-*s", indent, label), strings.Repeat(" ", indent+2)))
+		if !s.Exact {
+			row("", "the rules are not line for line those; \"check\" with these flags shows how they differ")
+		}
+		row("generation", s.Generation)
+	}
+	row("looked at", s.title)
+	writeCaveats(&b, styler, s.Doubts)
+	return b.String()
+}
+
+// headline is the answer in one sentence.
+func (s State) headline() string {
+	c := s.config
+	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
+	what := ""
+	switch {
+	case !s.Captures:
+		return "nothing is captured: no chain of a mesh is there"
+	case in && out:
+		what = "captured: inbound and outbound"
+	case in:
+		what = "captured: inbound alone"
+	case out:
+		what = "captured: outbound alone"
+	case c.DNS.Captures():
+		what = "captured: look-ups alone"
+	default:
+		return "nothing is captured, though chains of a mesh are there"
+	}
+	what += ", " + strings.Join(s.Families, " and ")
+	if len(s.Problems) > 0 {
+		what += "; but there are problems"
+	}
+	return what
+}
+
+// ShellLine writes words as a shell takes them.
+func ShellLine(words []string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=+@"
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; w == "" || strings.Trim(w, plain) != "" {
+			quoted[i] = "'" + w + "'" // no value has a quote in it
+		}
+	}
+	return strings.Join(quoted, " ")
+}
