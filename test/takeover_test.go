@@ -91,12 +91,12 @@ func (s *site) restore(v xtables.Variant, f inet.Family, script string) {
 	}
 }
 
-var inTheWay = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
+var aheadOfOurs = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
 
 // warned returns the foreign rules in the warnings of a log, sorted.
 func warned(log string) []string {
 	var lines []string
-	for _, m := range inTheWay.FindAllStringSubmatch(log, -1) {
+	for _, m := range aheadOfOurs.FindAllStringSubmatch(log, -1) {
 		lines = append(lines, m[1])
 	}
 	slices.Sort(lines)

@@ -23,17 +23,17 @@ func (i *istio) owners1_0(loop string) {
 func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
 	dns := i.c.DNS.Captures()
 	for n, id := range ids {
-		door := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
+		except := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
 		asked := dns && (kind == "uid" || i.mended)
 		switch {
 		case i.c.Generation == capture.Istio1_15 && asked: // 1.9 to 1.17
-			door = "-p tcp -m tcp ! --dport 53 "
+			except = "-p tcp -m tcp ! --dport 53 "
 		case i.c.Generation == capture.Istio1_15:
-			door = ""
+			except = ""
 		case asked:
-			door = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
+			except = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
 		}
-		self := fmt.Sprintf("! -d %s -o lo %s-m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, door, kind, id)
+		self := fmt.Sprintf("! -d %s -o lo %s-m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, except, kind, id)
 		if i.mended && n > 0 { // self calls of all ids come before the first that ends
 			i.at("nat", "ISTIO_OUTPUT", slices.IndexFunc(i.tables["nat"]["ISTIO_OUTPUT"], func(r string) bool {
 				return strings.Contains(r, kind+"-owner") && strings.HasSuffix(r, "-j ISTIO_IN_REDIRECT")

@@ -3,12 +3,12 @@ package options
 import (
 	"encoding"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 )
@@ -166,22 +166,13 @@ func mode(s *Parsed, v string) error {
 // resolved are values that depend on others: they are parsed when all are known.
 func resolved(*Parsed, string) error { return nil }
 
-// A FamilyChoice says which address families are captured.
-type FamilyChoice uint8
-
-// The choices.
-const (
-	AutoFamilies FamilyChoice = iota // as the addresses of the namespace say
-	OnlyIPv4                         // IPv4 alone
-	BothFamilies                     // both
-)
-
 func ipFamily(s *Parsed, v string) error {
-	i := slices.Index([]string{"auto", "ipv4", "dual"}, v)
-	if i < 0 {
+	choices := map[string]pod.FamilyChoice{"auto": pod.FamiliesByAddress, "ipv4": pod.FamiliesIPv4, "dual": pod.FamiliesDual}
+	choice, ok := choices[v]
+	if !ok {
 		return bad(v, "is not a choice of families")
 	}
-	s.Families = FamilyChoice(i)
+	s.Families = choice
 	return nil
 }
 
