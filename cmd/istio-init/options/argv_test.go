@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -58,7 +59,7 @@ func (s *Parsed) takeServers(servers []netip.Addr) {
 // captured are the families that are captured in a pod with addresses of both, of
 // which that of IPv4 is the first.
 func (s *Parsed) captured() []inet.Family {
-	if s.Families == BothFamilies || s.Families == AutoFamilies && s.DualStack {
+	if s.Families == pod.FamiliesDual || s.Families == pod.FamiliesByAddress && s.DualStack {
 		return inet.Families[:]
 	}
 	return inet.Families[:1]

@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/picture"
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 )
@@ -15,14 +16,15 @@ import (
 // A Run is what the user asked for, as typed values.
 type Run struct {
 	Config    capture.Config
-	Families  FamilyChoice
-	DualStack bool // with AutoFamilies: IPv6 wherever there is an address
+	Families  pod.FamilyChoice
+	DualStack bool // with FamiliesByAddress: IPv6 wherever there is an address
 	// RedirectDNS captures DNS queries: those to the servers of the namespace, or with
 	// CaptureAllDNS all. Config.DNS is empty until the servers are known.
 	RedirectDNS   bool
 	CaptureAllDNS bool
 
 	DryRun     bool
+	Plan       bool   // print the steps that a run would take, and take none
 	DryRunFile string // also gets what a dry run prints; "": none
 	Clean      bool   // remove the rules, whatever the other options say
 	SkipApply  bool

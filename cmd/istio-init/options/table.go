@@ -145,6 +145,11 @@ var options = []*option{
 		set:  flag(func(s *Parsed) *bool { return &s.DryRun }),
 	},
 	{
+		long: "plan", def: "false", form: formBool, boolean: true, group: groupRun,
+		help: "change nothing, print the steps that a run would take here and now",
+		set:  flag(func(s *Parsed) *bool { return &s.Plan }),
+	},
+	{
 		env: []string{"DRY_RUN_FILE_PATH"}, form: formPath, group: groupRun,
 		help: "file to which a dry run appends its output",
 		set:  path(func(s *Parsed) *string { return &s.DryRunFile }),

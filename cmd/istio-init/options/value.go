@@ -4,12 +4,12 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 )
@@ -171,22 +171,13 @@ func mode(s *Parsed, v string) error {
 // deferred marks an option that is parsed in resolve, after all others.
 func deferred(*Parsed, string) error { return nil }
 
-// A FamilyChoice says which address families are captured.
-type FamilyChoice uint8
-
-// The choices.
-const (
-	AutoFamilies FamilyChoice = iota // as the addresses of the namespace say
-	OnlyIPv4                         // IPv4 alone
-	BothFamilies                     // both
-)
-
 func ipFamily(s *Parsed, v string) error {
-	i := slices.Index([]string{"auto", "ipv4", "dual"}, v)
-	if i < 0 {
+	choices := map[string]pod.FamilyChoice{"auto": pod.FamiliesByAddress, "ipv4": pod.FamiliesIPv4, "dual": pod.FamiliesDual}
+	choice, ok := choices[v]
+	if !ok {
 		return valueError(v, "")
 	}
-	s.Families = FamilyChoice(i)
+	s.Families = choice
 	return nil
 }
 
