@@ -15,6 +15,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -156,7 +157,7 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 					if got.Outcome != fl.Outcome {
 						t.Errorf("%s (%s): by the rules it is %s", fl.Line, family, got)
 					}
-					if d := got.Leg.Decided; d == nil || d.Reason == "" || d.Others || got.Leg.Uncertain {
+					if d := got.Leg.Decided; d == nil || report.Because(got.Leg, family) == "" || d.Others || got.Leg.Uncertain {
 						t.Errorf("%s (%s): the reason for it is %+v", fl.Line, family, d)
 					}
 				}
