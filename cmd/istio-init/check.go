@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
-	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -69,7 +68,6 @@ func (inv *invocation) compare(ctx context.Context) (*report.Drift, error) {
 	default:
 		err = inv.compareDump(d, from)
 	}
-	d.InOrder = len(d.Besides) == 0 && !slices.ContainsFunc(d.Families, func(f report.FamilyDrift) bool { return len(f.Lines) > 0 })
 	return d, err
 }
 
@@ -82,9 +80,12 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	if err != nil {
 		return err
 	}
-	for _, rs := range want {
+	d.InOrder = true
+	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		d.AddFamily(iptables.Plan(s, rs), rs)
+		change := iptables.Plan(s, rs)
+		d.InOrder = d.InOrder && change.Script == ""
+		d.AddFamily(change, rs)
 		warnAhead(d, rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
 		for _, r := range s.UnreadableRules(rs) {
@@ -96,8 +97,9 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	return nil
 }
 
+// compareLive reports what is in the plan of an apply.
 func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
-	found, err := inv.survey(ctx, nil)
+	found, err := inv.engine().Survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,40 +107,35 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	if err != nil {
 		return err
 	}
-	kernel, _, err := xtables.Choose(found.kernels, inv.set.Force, captured(want))
+	if err := found.Unreadable(); err != nil { // its rules may be anything
+		return err
+	}
+	plan, err := inv.engine().Apply(ctx, found, want)
 	if err != nil {
 		return err
 	}
-	for _, k := range found.kernels {
-		if err := k.Unseen(); err != nil { // its rules may be anything
-			return err
+	live := plan.Backend
+	d.Variant = string(live.Backend.Name())
+	for _, u := range plan.Unidentified {
+		d.Doubts = append(d.Doubts, unidentifiedText(u))
+	}
+	for _, f := range inet.Families {
+		d.AddFamily(plan.Change(f), want.Rules[f])
+		warnAhead(d, f, live.Families[f].Rules)
+		compareRouting(d, f, plan)
+	}
+	for _, other := range found.States {
+		if other.Backend != live.Backend && other.Holds() {
+			d.Differs("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Backend.Name())
 		}
 	}
-	d.Variant = kernel.Variant().String()
-	if d.Doubts, err = identify(ctx, kernel, want); err != nil {
-		return err
+	if len(found.Native) > 0 {
+		d.Differs("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.Native, ", "))
 	}
-	for _, rs := range want {
-		change, err := kernel.Plan(rs)
-		if err != nil {
-			return err
-		}
-		d.AddFamily(change, rs)
-		warnAhead(d, rs.Family, kernel.State(rs.Family))
-		if err := compareRoutes(d, rs.Family, routeFor(inv.set.Config, rs)); err != nil {
-			return err
-		}
-	}
-	for _, other := range found.kernels {
-		if other != kernel && other.Holds() {
-			d.Differs("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Variant())
-		}
-	}
-	if len(found.native) > 0 {
-		d.Differs("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.native, ", "))
-	}
-	d.Doubts = append(d.Doubts, found.unseen(kernel)...)
-	return comparePassthrough(d, len(want[inet.IPv6].Tables) > 0)
+	d.Doubts = append(d.Doubts, unseen(found, live)...)
+	comparePassthrough(d, plan)
+	d.InOrder = plan.Empty()
+	return nil
 }
 
 // warnAhead names the rules of others that may take traffic before ours see it.
@@ -148,60 +145,59 @@ func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
 	}
 }
 
-// compareRoutes compares the policy routing of mode TPROXY.
-func compareRoutes(d *report.Drift, f inet.Family, want netutil.TProxyRoute) error {
-	have, err := tproxyRoutes.List(f)
-	if err != nil {
-		return err
-	}
-	d.Besides = append(d.Besides, missingRoutes(f, have, want)...)
-	times := map[netutil.TProxyRoute]int{}
-	for _, rule := range have.Rules {
-		times[rule]++
-		switch {
-		case times[rule] == 1 && rule != want:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", f, rule.Mark, rule.Table)
-		case times[rule] == 2:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", f, rule.Mark, rule.Table)
+// compareRouting reports the steps of the policy routing of mode TPROXY.
+func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
+	for _, step := range plan.Steps {
+		switch s := step.(type) {
+		case *pod.AddRouting:
+			if s.Family == f {
+				d.Besides = append(d.Besides, missingRouting(s)...)
+			}
+		case *pod.RemoveRouting:
+			if s.Family == f {
+				compareStale(d, s)
+			}
 		}
 	}
-	for _, table := range have.Tables {
-		if table != want.Table {
-			d.Differs("%s: the route \"local default dev lo table %d\" is of an earlier run", f, table)
-		}
-	}
-	return nil
 }
 
-// missingRoutes is what of the wanted policy routing is not there. Wanting the zero
-// route is wanting none.
-func missingRoutes(f inet.Family, have netutil.Routing, want netutil.TProxyRoute) []string {
+// compareStale reports policy routing of earlier runs.
+func compareStale(d *report.Drift, s *pod.RemoveRouting) {
+	times := map[netutil.TProxyRoute]int{s.Keep: 1}
+	for _, rule := range s.Rules {
+		times[rule]++
+		switch {
+		case times[rule] == 1:
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
+		case times[rule] == 2:
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
+		}
+	}
+	for _, table := range s.Tables {
+		d.Differs("%s: the route \"local default dev lo table %d\" is of an earlier run", s.Family, table)
+	}
+}
+
+// missingRouting says what of the wanted policy routing is missing.
+func missingRouting(s *pod.AddRouting) []string {
 	var missing []string
-	if want == (netutil.TProxyRoute{}) {
-		return nil
+	if s.NoRule {
+		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Mark, s.Route.Table))
 	}
-	if !slices.Contains(have.Rules, want) {
-		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", f, want.Mark, want.Table))
-	}
-	if !slices.Contains(have.Tables, want.Table) {
-		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", f, want.Table))
+	if s.NoRoute {
+		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Table))
 	}
 	return missing
 }
 
-// comparePassthrough compares the source address of inbound IPv6 connections.
-func comparePassthrough(d *report.Drift, wanted bool) error {
-	if netutil.IPv6Off() && !wanted {
-		return nil
+// comparePassthrough reports the steps of the source address of inbound IPv6 connections.
+func comparePassthrough(d *report.Drift, plan *pod.Plan) {
+	for _, step := range plan.Steps {
+		switch s := step.(type) {
+		case *pod.AddAddress:
+			d.Besides = append(d.Besides, noPassthrough())
+		case *pod.RemoveAddress:
+			d.Differs("%s/128 on lo is of an earlier run", s.Addr)
+		}
 	}
-	there, ours, err := netutil.FindLoopbackAddr(passthroughV6)
-	switch {
-	case err != nil:
-		return err
-	case wanted && !there:
-		d.Besides = append(d.Besides, noPassthrough())
-	case !wanted && ours:
-		d.Differs("%s/128 on lo is of an earlier run", passthroughV6)
-	}
-	return nil
 }

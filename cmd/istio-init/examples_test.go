@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.yaml.in/yaml/v3"
 
+	"istio-init/capture/pod"
 	"istio-init/test/flow"
 	"istio-init/test/scenario"
 )
@@ -123,7 +124,7 @@ func haveRulesOf(t *testing.T, name string, args []string, env string) *parsedSc
 	}
 	for _, f := range got.config.Captured {
 		rs := got.config.Rules(f)
-		if diff := cmp.Diff(want.Section(f.String()), previewText(rs, routeFor(got.settings.Config, rs))); diff != "" {
+		if diff := cmp.Diff(want.Section(f.String()), previewText(rs, pod.Wanted(got.settings.Config, got.config.Captured).Routes[f])); diff != "" {
 			t.Errorf("the %s rules are not those of %s (-want +got):\n%s", f, name, diff)
 		}
 	}

@@ -7,11 +7,10 @@ import (
 	"os"
 	"strings"
 
-	"istio-init/capture"
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
-	"istio-init/netutil/inet"
 )
 
 // preview prints the rules and touches nothing.
@@ -19,7 +18,7 @@ func (inv *invocation) preview() error {
 	if inv.set.RunValidation {
 		inv.log.Info("nothing validated, as --dry-run says")
 	}
-	var want []iptables.Ruleset
+	var want pod.Want
 	err := netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() (err error) {
 		want, err = inv.wanted()
 		return err
@@ -28,9 +27,9 @@ func (inv *invocation) preview() error {
 		return err
 	}
 	var text strings.Builder
-	for _, rs := range want {
+	for f, rs := range want.Rules {
 		if len(rs.Tables) > 0 {
-			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, routeFor(inv.set.Config, rs)))
+			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
 	return inv.answer(text.String())
@@ -39,10 +38,17 @@ func (inv *invocation) preview() error {
 // answer prints what a dry run is for, and appends it to the file of
 // DRY_RUN_FILE_PATH.
 func (inv *invocation) answer(text string) error {
+	if err := inv.print(text); err != nil {
+		return err
+	}
+	return inv.appendDryRunFile(text)
+}
+
+func (inv *invocation) print(text string) error {
 	if _, err := io.WriteString(inv.stdout, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
-	return inv.appendDryRunFile(text)
+	return nil
 }
 
 // previewText is what iptables-save prints, and the policy routing as comments in
@@ -68,30 +74,4 @@ func (inv *invocation) appendDryRunFile(text string) error {
 	}
 	_, err = file.WriteString(text)
 	return errors.Join(err, file.Close())
-}
-
-// routeFor is the policy routing that the rules of a family need; zero for none.
-func routeFor(c capture.Config, rs iptables.Ruleset) netutil.TProxyRoute {
-	if len(rs.Tables) > 0 && c.ProxiesInbound() {
-		return netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
-	}
-	return netutil.TProxyRoute{}
-}
-
-// previewClean prints the changes that would remove what is ours.
-func (inv *invocation) previewClean(found live) error {
-	var text strings.Builder
-	for _, k := range found.kernels {
-		for _, f := range inet.Families {
-			c, err := k.Plan(iptables.Ruleset{Family: f})
-			if err != nil {
-				return err
-			}
-			if c.Script != "" {
-				fmt.Fprintf(&text, "# input for %s --noflush, variant %s\n%s",
-					strings.Replace(xtables.SaveTool(f), "-save", "-restore", 1), k.Variant(), c.Script)
-			}
-		}
-	}
-	return inv.answer(text.String())
 }

@@ -116,7 +116,9 @@ func newApply(p process) *cobra.Command {
 		Long: `Install the rules in the network namespace, in one transaction for each address
 family. Running it again changes nothing; running it with other flags turns the
 rules into the new ones. With --dry-run nothing is touched: the rules are printed
-as iptables-save and ip6tables-save would print them.`,
+as iptables-save and ip6tables-save would print them. With --plan nothing is changed:
+the steps that a run would take here and now are printed, the input of iptables-restore
+and, as comments, commands of ip and nft.`,
 		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
   istio-init apply -i '*' -b '*' --dry-run`,
 	}, options.Apply, runApply)
@@ -129,8 +131,9 @@ func newClean(p process) *cobra.Command {
 		Short:   "remove the rules, whatever flags made them",
 		Long: `Remove the rules. No flags are needed: what is ours is found in the live rules, of
 both variants of iptables and both families. Flags that describe rules are
-accepted, since scripts pass them, and mean nothing here. With --dry-run the
-change is printed as input for iptables-restore and not made.`,
+accepted, since scripts pass them, and mean nothing here. With --dry-run or --plan
+the steps are printed and not taken: the input of iptables-restore and, as comments,
+commands of ip and nft.`,
 		Example: `  istio-init clean
   istio-init clean --network-namespace /proc/4711/ns/net`,
 	}, options.Clean, runClean)
@@ -144,7 +147,7 @@ func newRuleCommand(p process, cmd *cobra.Command, takes options.Command, run fu
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv := &invocation{ctx: cmd.Context(), env: p.env, stdin: p.stdin, stdout: p.stdout, styler: report.NewStyler(p.stdout, p.env)}
 		set, problems := flags.Parse(inv.ctx, p.env, p.stdin)
-		reserved := set.DryRun || set.Prints()
+		reserved := set.DryRun || set.Plan || set.Prints()
 		log, closeLog, err := newLogger(p, set.Log, reserved)
 		if err != nil {
 			problems = append(problems, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"istio-init/capture"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
@@ -116,7 +117,7 @@ func TestScenarioRulesAreTheGoldens(t *testing.T) {
 				if err := rs.Validate(); err != nil {
 					t.Error(err)
 				}
-				s.golden(t, f.String(), previewText(rs, routeFor(s.settings.Config, rs)))
+				s.golden(t, f.String(), previewText(rs, pod.Wanted(s.settings.Config, s.config.Captured).Routes[f]))
 				checkParses(t, rs)
 			}
 			if *update {

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"istio-init/capture/infer"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
@@ -20,6 +21,7 @@ import (
 // known of the namespace besides.
 type scene struct {
 	report.Source
+	found *pod.Survey  // what the namespace has, where the rules are live
 	own   []netip.Addr // addresses of the namespace but those of loopback
 	known bool         // ... are all that it has
 	route func(netip.Addr) (device string, src netip.Addr)
@@ -90,7 +92,7 @@ func (inv *invocation) plannedScene() (*scene, error) {
 		return nil, err
 	}
 	sc := &scene{Source: report.Source{Name: "the rules that these flags make"}}
-	for _, rs := range want {
+	for _, rs := range want.Rules {
 		sc.Rules = append(sc.Rules, infer.Infer(rs))
 	}
 	return sc, nil
@@ -127,7 +129,7 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
 	}
 	if tables == 0 {
-		return name, states, fmt.Errorf("--rules: %s holds no table: it takes what iptables-save and ip6tables-save print", name)
+		return name, states, fmt.Errorf("--rules: %s has no table: want the output of iptables-save or ip6tables-save", name)
 	}
 	return name, states, nil
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"istio-init/capture/infer"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
-	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -18,72 +18,54 @@ import (
 // liveScene is the rules of the namespace: those of the variant that holds ours,
 // or of the one that holds any.
 func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
-	found, err := inv.survey(ctx, nil)
+	engine := inv.engine()
+	found, err := engine.Survey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	k := found.standing(inv.set.Force)
-	if err := k.Unseen(); err != nil { // its rules may be anything
+	live := engine.Live(found)
+	if err := live.Unreadable(); err != nil { // its rules may be anything
 		return nil, err
 	}
-	sc := &scene{Source: report.Source{Name: "the rules that stand", Variant: k.Variant().String(), Live: true}}
-	sc.Caveats = found.doubts(k)
+	sc := &scene{Source: report.Source{Name: "the rules that stand", Variant: string(live.Backend.Name()), Live: true}, found: found}
+	sc.Caveats = doubts(found, live)
 	for _, f := range inet.Families {
-		sc.Rules = append(sc.Rules, infer.Infer(k.State(f).Ruleset()))
+		sc.Rules = append(sc.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
 	}
 	return sc, nil
 }
 
-// standing is the variant that is asked for, or holds ours, or may hold them and
-// could not be read, or else the one that holds any rules.
-func (l live) standing(force *xtables.Variant) *xtables.Kernel {
-	if force != nil {
-		return l.kernels[*force]
-	}
-	unseen := func(k *xtables.Kernel) bool { return k.Unseen() != nil }
-	for _, holds := range []func(*xtables.Kernel) bool{(*xtables.Kernel).Holds, unseen, holdsRules} {
-		if i := slices.IndexFunc(l.kernels[:], holds); i >= 0 {
-			return l.kernels[i]
+// doubts are what the namespace has besides the rules of a backend.
+func doubts(found *pod.Survey, live pod.State) []string {
+	doubts := unseen(found, live)
+	for _, other := range found.States {
+		if other.Backend != live.Backend && other.Holds() {
+			doubts = append(doubts, fmt.Sprintf("rules of a mesh stand in the variant %s too, which every packet meets as well", other.Backend.Name()))
 		}
 	}
-	return l.kernels[0]
-}
-
-func holdsRules(k *xtables.Kernel) bool {
-	return slices.ContainsFunc(inet.Families[:], func(f inet.Family) bool { return k.State(f).Rules() > 0 })
-}
-
-// doubts are what stands in the namespace and is not among the rules of a variant.
-func (l live) doubts(k *xtables.Kernel) []string {
-	doubts := l.unseen(k)
-	for _, other := range l.kernels {
-		if other != k && other.Holds() {
-			doubts = append(doubts, fmt.Sprintf("rules of a mesh stand in the variant %s too, which every packet meets as well", other.Variant()))
-		}
-	}
-	if len(l.native) > 0 {
-		doubts = append(doubts, "tables of Istio's native nftables stand besides, and capture as well: "+strings.Join(l.native, ", "))
+	if len(found.Native) > 0 {
+		doubts = append(doubts, "tables of Istio's native nftables stand besides, and capture as well: "+strings.Join(found.Native, ", "))
 	}
 	return doubts
 }
 
-// unseen is what may stand in the namespace besides what was read of a variant.
-func (l live) unseen(k *xtables.Kernel) []string {
+// unseen is what the namespace may have besides what was read of a backend.
+func unseen(found *pod.Survey, live pod.State) []string {
 	var doubts []string
-	for _, other := range l.kernels {
-		switch err := other.Unseen(); {
-		case other == k:
+	for _, other := range found.States {
+		switch err := other.Unreadable(); {
+		case other.Backend == live.Backend:
 		case err != nil:
-			doubts = append(doubts, fmt.Sprintf("the variant %s could not be read: %v", other.Variant(), err))
-		case holdsRules(other) && !other.Holds():
-			doubts = append(doubts, fmt.Sprintf("rules of others stand in the variant %s, which every packet meets as well", other.Variant()))
+			doubts = append(doubts, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
+		case other.HoldsRules() && !other.Holds():
+			doubts = append(doubts, fmt.Sprintf("rules of others stand in the variant %s, which every packet meets as well", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			doubts = append(doubts, unprintable(other.State(f))...)
+			doubts = append(doubts, unprintable(other.Families[f].Rules)...)
 		}
 	}
-	if l.blind != nil {
-		doubts = append(doubts, "the legacy variant could not be looked at: "+l.blind.Error())
+	if found.LegacyHidden != nil {
+		doubts = append(doubts, "the legacy variant could not be looked at: "+found.LegacyHidden.Error())
 	}
 	return doubts
 }
@@ -120,28 +102,31 @@ func (inv *invocation) lookAround(sc *scene) error {
 // lookAtRoutes looks for what the rules need besides, and takes the number of the
 // routing table, which the rules do not show.
 func (sc *scene) lookAtRoutes() error {
+	want := pod.Nothing()
 	for _, r := range sc.Rules {
+		f := r.Rules.Family
 		if !r.Captures() || !sc.Config.ProxiesInbound() {
 			continue
 		}
-		have, err := tproxyRoutes.List(r.Rules.Family)
-		if err != nil {
-			return err
-		}
+		have := sc.found.Routing[f]
 		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.Config.TProxyMark }); i >= 0 {
 			sc.Config.TProxyTable = have.Rules[i].Table
 		}
-		want := netutil.TProxyRoute{Mark: sc.Config.TProxyMark, Table: sc.Config.TProxyTable}
-		sc.Problems = append(sc.Problems, missingRoutes(r.Rules.Family, have, want)...)
+		want.Routes[f] = netutil.TProxyRoute{Mark: sc.Config.TProxyMark, Table: sc.Config.TProxyTable}
 	}
-	if !sc.Rules[inet.IPv6].Captures() {
-		return nil
+	want.Passthrough = sc.Rules[inet.IPv6].Captures()
+	if sc.found.NeedsErr != nil && (want.Passthrough || sc.Config.ProxiesInbound()) {
+		return sc.found.NeedsErr
 	}
-	there, _, err := netutil.FindLoopbackAddr(passthroughV6)
-	if err == nil && !there {
-		sc.Problems = append(sc.Problems, noPassthrough())
+	for _, step := range sc.found.Missing(want) {
+		switch s := step.(type) {
+		case *pod.AddRouting:
+			sc.Problems = append(sc.Problems, missingRouting(s)...)
+		case *pod.AddAddress:
+			sc.Problems = append(sc.Problems, noPassthrough())
+		}
 	}
-	return err
+	return nil
 }
 
 // noPassthrough says what it means that the source address of inbound IPv6

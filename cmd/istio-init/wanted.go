@@ -5,10 +5,13 @@ import (
 	"net/netip"
 
 	"istio-init/capture"
-	"istio-init/iptables"
+	"istio-init/capture/pod"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
+
+// passthroughV6 is the source address of inbound IPv6 connections.
+var passthroughV6 = capture.Passthrough(inet.IPv6)
 
 // complete takes what the configuration needs of the machine besides the input.
 func (inv *invocation) complete() error {
@@ -26,9 +29,9 @@ func (inv *invocation) complete() error {
 }
 
 // planned returns the rules that the flags make, for a question about them.
-func (inv *invocation) planned() ([]iptables.Ruleset, error) {
+func (inv *invocation) planned() (pod.Want, error) {
 	if err := inv.complete(); err != nil {
-		return nil, err
+		return pod.Nothing(), err
 	}
 	return inv.wanted()
 }
@@ -43,26 +46,21 @@ func (inv *invocation) families() (families []inet.Family, warnings []string, er
 	return families, warnings, nil
 }
 
-// wanted returns the rules for both families; for one that is not captured they
-// are none.
-func (inv *invocation) wanted() ([]iptables.Ruleset, error) {
+// wanted returns what the namespace should have.
+func (inv *invocation) wanted() (pod.Want, error) {
 	families, warnings, err := inv.families()
 	if err != nil {
-		return nil, err
+		return pod.Nothing(), err
 	}
 	for _, w := range warnings {
 		inv.log.Warn(w)
 	}
-	want := make([]iptables.Ruleset, len(inet.Families))
-	for _, f := range inet.Families {
-		want[f].Family = f
-	}
+	want := pod.Wanted(inv.set.Config, families)
 	for _, f := range families {
-		want[f] = capture.Rules(inv.set.Config, f)
-		if err := want[f].Validate(); err != nil {
-			return nil, fmt.Errorf("bug in the rules for %s: %w", f, err)
+		if err := want.Rules[f].Validate(); err != nil {
+			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
 		}
-		if len(want[f].Tables) == 0 && inv.set.Config.Mode != capture.None {
+		if len(want.Rules[f].Tables) == 0 && inv.set.Config.Mode != capture.None {
 			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.Config.Generation))
 		}
 	}

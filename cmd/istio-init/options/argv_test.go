@@ -12,6 +12,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -36,7 +37,7 @@ func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *Parse
 		}
 		return "", false
 	}
-	set, problems := parseSettings(values, env, systemAccounts{}, allOptions)
+	set, problems := parseSettings(values, env, systemUsers{}, allOptions)
 	if len(problems) > 0 {
 		t.Fatalf("%q %q: %v", variables, args, problems)
 	}
@@ -58,7 +59,7 @@ func (s *Parsed) takeServers(servers []netip.Addr) {
 // captured are the families that are captured in a pod with addresses of both, of
 // which that of IPv4 is the first.
 func (s *Parsed) captured() []inet.Family {
-	if s.Families == BothFamilies || s.Families == AutoFamilies && s.DualStack {
+	if s.Families == pod.FamiliesDual || s.Families == pod.FamiliesByAddress && s.DualStack {
 		return inet.Families[:]
 	}
 	return inet.Families[:1]
@@ -99,7 +100,7 @@ func ofScenario(t *testing.T, s *scenario.Scenario) *Parsed {
 	if err := flags.Parse(s.Args); err != nil {
 		t.Fatal(err)
 	}
-	set, problems := parseSettings(flags.values, s.LookupEnv, systemAccounts{}, allOptions)
+	set, problems := parseSettings(flags.values, s.LookupEnv, systemUsers{}, allOptions)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

@@ -1,0 +1,311 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+	"istio-init/netutil/inet"
+)
+
+// A memory is a backend whose rules are in memory.
+type memory struct {
+	name     Name
+	families inet.PerFamily[FamilyState]
+	asked    []string // which of its methods changed something
+}
+
+func (m *memory) Name() Name { return m.name }
+
+func (m *memory) Read(context.Context) State { return State{m, m.families} }
+
+func (m *memory) Identify(_ context.Context, have State, _ Rules) (State, []Unidentified, error) {
+	return have, nil, nil
+}
+
+func (m *memory) Plan(have State, want Rules) (Change, error) {
+	var change Change
+	var errs []error
+	for _, rs := range want {
+		live := have.Families[rs.Family]
+		c := iptables.Plan(live.Rules, rs)
+		switch {
+		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
+			errs = append(errs, live.Err)
+		case live.Err == nil && c.Script != "":
+			change.Families = append(change.Families, c)
+			change.Text += fmt.Sprintf("# %s %s\n", m.name, rs.Family)
+		}
+	}
+	return change, errors.Join(errs...)
+}
+
+func (m *memory) Commit(_ context.Context, c Change) error {
+	m.asked = append(m.asked, "commit")
+	for _, c := range c.Families {
+		m.families[c.Family].Rules = c.After
+	}
+	return nil
+}
+
+func (m *memory) Revert(_ context.Context, c Change) error {
+	m.asked = append(m.asked, "revert")
+	for _, c := range c.Families {
+		m.families[c.Family].Rules = c.Before
+	}
+	return nil
+}
+
+// survey returns a namespace with both variants and nothing in it.
+func emptySurvey() (s *Survey, nft, legacy *memory) {
+	nft, legacy = &memory{name: NFT}, &memory{name: Legacy}
+	for _, m := range []*memory{nft, legacy} {
+		for _, f := range inet.Families {
+			m.families[f].Rules.Family = f
+		}
+	}
+	return &Survey{States: []State{nft.Read(context.Background()), legacy.Read(context.Background())}}, nft, legacy
+}
+
+var testConfig = capture.Config{
+	Mode: capture.TProxy, ProxyPort: 15001, InboundPort: 15006, TProxyMark: 1337, TProxyTable: 133, Generation: capture.Istio1_15,
+	InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
+}
+
+func quiet() Engine { return Engine{Report: func(Event) {}} }
+
+func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
+	t.Helper()
+	p, err := e.Apply(t.Context(), s, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// holding gives a backend the rules of a configuration.
+func (m *memory) holding(want Want) {
+	for _, f := range inet.Families {
+		m.families[f].Present = true
+		m.families[f].Rules = m.families[f].Rules.With(want.Rules[f])
+	}
+}
+
+func TestStepsAreInTheOrderOfTheDocumentation(t *testing.T) {
+	t.Parallel()
+	s, nft, legacy := emptySurvey()
+	want := Wanted(testConfig, inet.Families[:])
+	nft.holding(Wanted(capture.Config{Generation: capture.Istio1_15, ProxyPort: 15001, OutboundPrefixes: testConfig.OutboundPrefixes}, inet.Families[:]))
+	legacy.holding(want)
+	s.States = []State{nft.Read(t.Context()), legacy.Read(t.Context())}
+	s.Native = []string{"istio-proxy-nat"}
+	s.Routing[inet.IPv4] = netutil.Routing{Rules: []netutil.TProxyRoute{{Mark: 1, Table: 2}, {Mark: 1337, Table: 133}, {Mark: 1337, Table: 133}}, Tables: []uint32{2}}
+	got := applied(t, quiet(), s, want).String()
+	if diff := cmp.Diff(`# ip route add local default dev lo table 133 protocol 133
+# ip -6 route add local default dev lo table 133 protocol 133
+# ip -6 rule add fwmark 0x539 lookup 133 protocol 133
+# ip -6 address add ::6/128 dev lo nodad preferred_lft 0
+# nft ipv4
+# nft ipv6
+# legacy ipv4
+# legacy ipv6
+# ip rule del fwmark 0x1 lookup 2
+# ip rule del fwmark 0x539 lookup 133
+# ip route del local default dev lo table 2
+# nft delete table inet istio-proxy-nat
+`, got); diff != "" {
+		t.Errorf("the steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestCleaningGoesFromRulesToWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	s, nft, legacy := emptySurvey()
+	want := Wanted(testConfig, inet.Families[:])
+	nft.holding(want)
+	legacy.holding(want)
+	s.States = []State{nft.Read(t.Context()), legacy.Read(t.Context())}
+	s.Native = []string{"istio-proxy-nat", "istio-proxy-mangle"}
+	s.Routing[inet.IPv6] = netutil.Routing{Rules: []netutil.TProxyRoute{{Mark: 1337, Table: 133}}, Tables: []uint32{133}}
+	s.Address = Address{Present: true, Ours: true}
+	p, err := quiet().Clean(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(`# nft ipv4
+# nft ipv6
+# legacy ipv4
+# legacy ipv6
+# nft delete table inet istio-proxy-nat
+# nft delete table inet istio-proxy-mangle
+# ip -6 rule del fwmark 0x539 lookup 133
+# ip -6 route del local default dev lo table 133
+# ip -6 address del ::6/128 dev lo
+`, p.String()); diff != "" {
+		t.Errorf("the steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingIsPlannedWhereEverythingIsInOrder(t *testing.T) {
+	t.Parallel()
+	s, nft, _ := emptySurvey()
+	want := Wanted(testConfig, inet.Families[:])
+	nft.holding(want)
+	s.States[0] = nft.Read(t.Context())
+	for _, f := range inet.Families {
+		s.Routing[f] = netutil.Routing{Rules: []netutil.TProxyRoute{want.Routes[f]}, Tables: []uint32{want.Routes[f].Table}}
+	}
+	s.Address = Address{Present: true, Ours: true}
+	if p := applied(t, quiet(), s, want); !p.Empty() || p.String() != "" {
+		t.Errorf("planned:\n%s", p)
+	}
+}
+
+// A mark is a step that writes down what becomes of it.
+type mark struct {
+	name string
+	fail error
+	log  *[]string
+}
+
+func (m *mark) String() string { return "# " + m.name + "\n" }
+
+func (m *mark) Do(context.Context) error {
+	*m.log = append(*m.log, m.name)
+	return m.fail
+}
+
+func (m *mark) Undo(context.Context) error {
+	*m.log = append(*m.log, "undo "+m.name)
+	return nil
+}
+
+func TestAFailedStepIsTakenBackAndThoseBeforeIt(t *testing.T) {
+	t.Parallel()
+	var log []string
+	refused := errors.New("refused")
+	p := &Plan{Steps: []Step{&mark{"a", nil, &log}, &mark{"b", nil, &log}, &mark{"c", refused, &log}, &mark{"d", nil, &log}}}
+	err := p.Run(t.Context(), func(Event) {})
+	if !errors.Is(err, refused) || !strings.HasSuffix(err.Error(), "taken back") {
+		t.Errorf("the error is %v", err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c", "undo c", "undo b", "undo a"}, log); diff != "" {
+		t.Errorf("the steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestAPartialRunGoesOn(t *testing.T) {
+	t.Parallel()
+	var log []string
+	refused, stays := errors.New("refused"), errors.New("stays")
+	p := &Plan{Partial: true, Remains: []error{stays}, Steps: []Step{&mark{"a", refused, &log}, &mark{"b", nil, &log}}}
+	err := p.Run(t.Context(), func(Event) {})
+	if !errors.Is(err, refused) || !errors.Is(err, stays) {
+		t.Errorf("the error is %v", err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, log); diff != "" {
+		t.Errorf("the steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingIsTouchedWhereSomethingOfOursWouldStay(t *testing.T) {
+	t.Parallel()
+	var log []string
+	stays := errors.New("stays")
+	p := &Plan{Remains: []error{stays}, Steps: []Step{&mark{"a", nil, &log}}}
+	if err := p.Run(t.Context(), func(Event) {}); !errors.Is(err, stays) || len(log) > 0 {
+		t.Errorf("the error is %v, after %v", err, log)
+	}
+}
+
+func TestTheBackendWithOurRulesIsChosen(t *testing.T) {
+	t.Parallel()
+	missing := errors.New("not installed")
+	ours := Wanted(testConfig, inet.Families[:1])
+	foreign := func(m *memory) {
+		m.families[inet.IPv4].Rules, _ = iptables.ParseSnapshot(inet.IPv4, "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j RETURN\nCOMMIT\n")
+	}
+	tests := []struct {
+		name        string
+		force       Name
+		nft, legacy func(*memory)
+		want        Name
+		reason      string
+		err         error
+	}{
+		{name: "nothing-there", want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "forced", force: Legacy, want: Legacy, reason: "forced"},
+		{name: "ours", legacy: func(m *memory) { m.holding(ours) }, want: Legacy, reason: "it holds rules of ours"},
+		{name: "foreign", legacy: foreign, want: Legacy, reason: "it holds rules"},
+		{name: "nft-missing", nft: func(m *memory) { m.families[inet.IPv4].Err = missing }, want: Legacy, reason: "nft is not usable: ipv4 nft: not installed"},
+		{name: "ipv6-missing-and-not-wanted", nft: func(m *memory) { m.families[inet.IPv6].Err = missing }, want: NFT, reason: "usable, and no variant holds rules"},
+		{
+			name: "both-missing", nft: func(m *memory) { m.families[inet.IPv4].Err = missing },
+			legacy: func(m *memory) { m.families[inet.IPv4].Err = missing }, err: ErrNoBackend,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, nft, legacy := emptySurvey()
+			for m, set := range map[*memory]func(*memory){nft: tt.nft, legacy: tt.legacy} {
+				if set != nil {
+					set(m)
+				}
+			}
+			got, reason, err := choose([]State{nft.Read(t.Context()), legacy.Read(t.Context())}, tt.force, []inet.Family{inet.IPv4})
+			if !errors.Is(err, tt.err) || reason != tt.reason {
+				t.Fatalf("reason %q, error %v; want %q, %v", reason, err, tt.reason, tt.err)
+			}
+			if err == nil && got.Backend.Name() != tt.want {
+				t.Errorf("chose %s, want %s", got.Backend.Name(), tt.want)
+			}
+		})
+	}
+}
+
+func TestFamiliesAreChosenAsIstioChoosesThem(t *testing.T) {
+	t.Parallel()
+	v4 := netutil.Addr{IP: netip.MustParseAddr("10.0.0.1"), Interface: "eth0"}
+	v6 := netutil.Addr{IP: netip.MustParseAddr("2001:db8::1"), Interface: "eth0"}
+	tests := []struct {
+		name   string
+		choice FamilyChoice
+		dual   bool
+		addrs  []netutil.Addr
+		off    bool
+		want   int
+		caveat FamilyCaveat
+	}{
+		{name: "ipv4", addrs: []netutil.Addr{v4}, want: 1},
+		{name: "both-addresses", addrs: []netutil.Addr{v4, v6}, want: 1, caveat: FamilyCaveat{Uncaptured: []netutil.Addr{v6}}},
+		{name: "dual-stack", dual: true, addrs: []netutil.Addr{v4, v6}, want: 2},
+		{name: "ipv6-alone", addrs: []netutil.Addr{v6}, want: 2},
+		{name: "no-address", want: 1, caveat: FamilyCaveat{NoAddress: true}},
+		{name: "no-address-dual-stack", dual: true, want: 2, caveat: FamilyCaveat{NoAddress: true}},
+		{name: "no-address-ipv6-off", dual: true, off: true, want: 1, caveat: FamilyCaveat{NoAddress: true}},
+		{name: "dual", choice: FamiliesDual, want: 2},
+		{name: "ipv4-said", choice: FamiliesIPv4, addrs: []netutil.Addr{v6}, want: 1, caveat: FamilyCaveat{Uncaptured: []netutil.Addr{v6}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			families, caveat := ChooseFamilies(tt.choice, tt.dual, tt.addrs, func() bool { return tt.off })
+			if !slices.Equal(families, inet.Families[:tt.want]) {
+				t.Errorf("families %v, want %d", families, tt.want)
+			}
+			if caveat.NoAddress != tt.caveat.NoAddress || !slices.Equal(caveat.Uncaptured, tt.caveat.Uncaptured) {
+				t.Errorf("caveat %+v, want %+v", caveat, tt.caveat)
+			}
+		})
+	}
+}

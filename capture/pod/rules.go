@@ -1,0 +1,77 @@
+package pod
+
+import (
+	"context"
+
+	"istio-init/netutil/inet"
+)
+
+// ChangeRules changes the rules of a backend.
+type ChangeRules struct {
+	Have   State
+	Want   Rules
+	Change Change
+	Remove bool // all of ours goes
+
+	report func(Event)
+	done   bool
+}
+
+// String returns the change in the language of the backend's program.
+func (s *ChangeRules) String() string { return s.Change.Text }
+
+// Do commits the change.
+func (s *ChangeRules) Do(ctx context.Context) error {
+	if err := s.Have.Backend.Commit(ctx, s.Change); err != nil {
+		return err
+	}
+	s.done = true
+	events := s.applied
+	if s.Remove {
+		events = s.removed
+	}
+	for _, event := range events() {
+		s.report(event)
+	}
+	return nil
+}
+
+// Undo puts our rules back.
+func (s *ChangeRules) Undo(ctx context.Context) error {
+	if !s.done {
+		return nil
+	}
+	s.done = false
+	return s.Have.Backend.Revert(ctx, s.Change)
+}
+
+// applied tells what has become of each family.
+func (s *ChangeRules) applied() []Event {
+	var events []Event
+	name := s.Have.Backend.Name()
+	for _, f := range inet.Families {
+		live := s.Have.Families[f].Rules
+		change, changes := s.Change.of(f)
+		if changes {
+			live = change.After
+		}
+		for _, rule := range live.InTheWay() {
+			events = append(events, RuleAhead{f, rule})
+		}
+		switch {
+		case changes:
+			events = append(events, RulesApplied{name, s.Want[f], change})
+		case len(s.Want[f].Tables) > 0:
+			events = append(events, RulesInOrder{name, s.Want[f], live})
+		}
+	}
+	return events
+}
+
+func (s *ChangeRules) removed() []Event {
+	var events []Event
+	for _, c := range s.Change.Families {
+		events = append(events, RulesRemoved{s.Have.Backend.Name(), c})
+	}
+	return events
+}

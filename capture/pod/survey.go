@@ -1,0 +1,140 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"istio-init/capture"
+	"istio-init/iptables"
+	"istio-init/netutil"
+	"istio-init/netutil/inet"
+)
+
+// A Survey is what a network namespace has, as one look has found it.
+type Survey struct {
+	States []State  // of the backends, in the order of preference
+	Native []string // tables of Istio's own nftables rules
+	// LegacyHidden is why the legacy variant cannot be read, though it may have rules; nil:
+	// it was read, or has none.
+	LegacyHidden error
+
+	Routing inet.PerFamily[netutil.Routing] // policy routing of ours
+	Address Address
+	// NeedsErr is why Routing or Address are not known.
+	NeedsErr error
+}
+
+// An Address tells of the passthrough address on lo.
+type Address struct {
+	Present bool
+	Ours    bool // it is as we add it
+}
+
+// Survey reads what the current network namespace has. It changes nothing. What cannot be
+// read is reported, and is an error only of a plan that has to know it.
+func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(ctx, nil) }
+
+func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
+	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix)
+	if errors.Is(seen.NoNFT, os.ErrPermission) {
+		return nil, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
+	}
+	backends, noLegacy, err := e.xtables(seen, lock)
+	if err != nil {
+		return nil, err
+	}
+	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy}
+	for _, b := range backends {
+		state := b.Read(ctx)
+		s.States = append(s.States, state)
+		if err := state.Unreadable(); err != nil {
+			e.Report(TablesUnreadable{b.Name(), err})
+		}
+	}
+	s.NeedsErr = s.needs()
+	return s, nil
+}
+
+// needs reads what rules need besides themselves.
+func (s *Survey) needs() (err error) {
+	there, err := tproxyRoutes.Families()
+	if err != nil {
+		return fmt.Errorf("policy routing: %w", err)
+	}
+	for _, f := range inet.Families {
+		if !there[f] {
+			continue
+		}
+		if s.Routing[f], err = tproxyRoutes.List(f); err != nil {
+			return fmt.Errorf("policy routing (%s): %w", f, err)
+		}
+	}
+	s.Address.Present, s.Address.Ours, err = netutil.FindLoopbackAddr(passthroughV6)
+	return err
+}
+
+// Unreadable returns why rules of any backend cannot be read; nil where all can.
+func (s *Survey) Unreadable() error {
+	for _, state := range s.States {
+		if err := state.Unreadable(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// transient returns read errors that may not recur. Then nothing may be changed: rules that
+// were not read may need what would be removed.
+func (s *Survey) transient() error {
+	var errs []error
+	for _, state := range s.States {
+		if err := state.transient(); err != nil {
+			errs = append(errs, fmt.Errorf("look at the rules that are there (%s): %w", state.Backend.Name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// hides reports whether a family has rules that cannot be read in a backend.
+func (s *Survey) hides(f inet.Family) bool {
+	return slices.ContainsFunc(s.States, func(state State) bool { return state.Hides(f) })
+}
+
+// Live returns the state that a question about live rules is about: that of the forced
+// backend, else of the one with our rules, else of one that cannot be read, else of one
+// that has rules, else of the first.
+func (e Engine) Live(s *Survey) State {
+	if e.Force != "" {
+		return s.States[slices.IndexFunc(s.States, func(state State) bool { return state.Backend.Name() == e.Force })]
+	}
+	unreadable := func(state State) bool { return state.Unreadable() != nil }
+	for _, fits := range []func(State) bool{State.Holds, unreadable, State.HoldsRules} {
+		if i := slices.IndexFunc(s.States, fits); i >= 0 {
+			return s.States[i]
+		}
+	}
+	return s.States[0]
+}
+
+// remaining returns what is left of ours where a change was made, as errors: chains that
+// foreign rules jump to cannot be removed.
+func remaining(have State, change Change) []error {
+	var errs []error
+	for _, f := range inet.Families {
+		after := have.Families[f].Rules
+		if c, ok := change.of(f); ok {
+			after = c.After
+		}
+		if after.Ours() {
+			errs = append(errs, chainsStay(f, have.Backend.Name(), after))
+		}
+	}
+	return errs
+}
+
+func chainsStay(f inet.Family, name Name, after iptables.Snapshot) error {
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(after.OurChains()))
+}
