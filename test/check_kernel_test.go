@@ -180,12 +180,11 @@ func TestCheckDescribesIstioRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rs := snapshot.Ruleset()
-			reading := infer.Infer(rs)
+			rs := infer.Infer(snapshot.Ruleset()).Rules
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
-					for i, r := range chain.Rules {
-						if capture.Owns(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+					for _, r := range chain.Rules {
+						if capture.Owns(chain.Name) && r.Role == capture.RoleUnknown {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}
