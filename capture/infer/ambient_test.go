@@ -31,7 +31,8 @@ func TestAmbientRulesAreForeign(t *testing.T) {
 		{"sidecar", "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_OUTPUT"}}},
 		{
 			"sidecar-of-before", "*nat\n:PREROUTING ACCEPT [0:0]\n:ISTIO_PRERT - [0:0]\n:ISTIO_OUTPUT - [0:0]\n:ISTIO_INBOUND - [0:0]\n-A PREROUTING -p tcp -j ISTIO_INBOUND\nCOMMIT\n",
-			true, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_INBOUND"}},
+			true,
+			[]iptables.ChainName{{Table: "nat", Chain: "ISTIO_INBOUND"}},
 		},
 		{"numbered-branch", "*nat\n:ISTIO_EXCLUDE_12 - [0:0]\n:ISTIO_EXCLUDE_ - [0:0]\n:ISTIO_EXCLUDE_1A - [0:0]\n:ISTIO_INBOUND_1 - [0:0]\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_EXCLUDE_12"}}},
 	}
