@@ -117,7 +117,7 @@ func (inv *invocation) refuseHost() error {
 	err := pod.RefuseHost()
 	var host *pod.HostError
 	if errors.As(err, &host) {
-		return fmt.Errorf("%w; --allow-host-network says that it is meant", err)
+		return fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; to allow it, pass --allow-host-network", host.Why)
 	}
 	return err
 }
