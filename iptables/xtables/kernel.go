@@ -79,7 +79,7 @@ func (k *Kernel) Unseen() error {
 	return errors.Join(errs...)
 }
 
-// Hides tells whether a family has tables that could not be read.
+// Hides reports whether a family has tables that could not be read.
 func (k *Kernel) Hides(f inet.Family) bool { return k.sides[f].present && k.sides[f].err != nil }
 
 // Lost tells why programs failed to print tables that are there; nil when none
@@ -93,12 +93,12 @@ func (k *Kernel) Lost() error {
 	return joinLine(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
 }
 
-// Holds tells whether the variant holds anything of ours, in either family.
+// Holds reports whether the variant holds anything of ours, in either family.
 func (k *Kernel) Holds() bool {
 	return slices.ContainsFunc(k.sides[:], func(s side) bool { return !s.own.Empty() })
 }
 
-// Own returns what is ours of the state of a family.
+// Own returns the owned part of the state of a family.
 func (k *Kernel) Own(f inet.Family) iptables.Ownership { return k.sides[f].own }
 
 func (k *Kernel) hasRules() bool {
