@@ -16,23 +16,39 @@ import (
 	"istio-init/netutil/inet"
 )
 
+func newCheck(s streams) *cobra.Command {
+	return endsNotLooked(newRuleCommand(s, &cobra.Command{
+		Use:   "check",
+		Short: "tell what is captured, or whether the rules are those of the flags",
+		Long: `Without flags that describe rules: tell what is captured in the network namespace,
+and which flags make those rules. With such flags: compare what stands with what
+"apply" would make of them, rules, policy routes and the address ::6, in both families
+and both variants of iptables. Nothing is changed.
+
+Exit codes: 0 in order, 1 drifted, 2 could not look.`,
+		Example: `  istio-init check
+  istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
+  istio-init check --rules dump.txt`,
+	}, options.Check, runCheck))
+}
+
 // runCheck compares what stands with what the flags would make, or without flags
 // tells what is captured.
-func runCheck(inv *invocation) error {
-	return inv.inNetNS(func(ctx context.Context) error {
-		if !inv.set.RulesGiven || inv.set.Rules == options.RulesPlanned {
-			sc, err := inv.scene(ctx)
+func runCheck(ctx context.Context, cmd *command) error {
+	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
+			src, err := cmd.source(ctx)
 			if err != nil {
 				return err
 			}
-			args, variables := options.Arguments(sc.Config, len(sc.Captured()) == len(inet.Families))
-			return inv.show(report.NewState(sc.Source, args, variables))
+			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
+			return cmd.show(report.NewState(src.Source, args, variables))
 		}
-		found, err := inv.compare(ctx)
+		found, err := cmd.compare(ctx)
 		if err != nil {
 			return err
 		}
-		if err := inv.show(found); err != nil || found.InOrder {
+		if err := cmd.show(found); err != nil || found.InOrder {
 			return err
 		}
 		return &exitError{code: exitDrifted}
@@ -58,25 +74,25 @@ func endsNotLooked(cmd *cobra.Command) *cobra.Command {
 }
 
 // compare finds the drift of the namespace, or of a dump.
-func (inv *invocation) compare(ctx context.Context) (*report.Drift, error) {
+func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
-	err := inv.complete()
-	switch from := inv.set.Rules; {
+	err := cmd.complete()
+	switch from := cmd.opts.Rules; {
 	case err != nil:
 	case from == "" || from == options.RulesLive:
-		err = inv.compareLive(ctx, d)
+		err = cmd.compareLive(ctx, d)
 	default:
-		err = inv.compareDump(d, from)
+		err = cmd.compareDump(ctx, d, from)
 	}
 	return d, err
 }
 
-func (inv *invocation) compareDump(d *report.Drift, path string) error {
-	want, err := inv.wanted()
+func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path string) error {
+	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := inv.readDump(path)
+	name, snapshots, err := cmd.readDump(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -98,19 +114,19 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 }
 
 // compareLive reports what is in the plan of an apply.
-func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
-	found, err := inv.engine().Survey(ctx)
+func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
+	found, err := cmd.engine().Survey(ctx)
 	if err != nil {
 		return err
 	}
-	want, err := inv.wanted()
+	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
 	if err := found.Unreadable(); err != nil { // its rules may be anything
 		return err
 	}
-	plan, err := inv.engine().Apply(ctx, found, want)
+	plan, err := cmd.engine().Apply(ctx, found, want)
 	if err != nil {
 		return err
 	}

@@ -5,38 +5,57 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	"istio-init/capture/infer"
 	"istio-init/capture/picture"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
 
+func newExplain(s streams) *cobra.Command {
+	return newRuleCommand(s, &cobra.Command{
+		Use:   "explain",
+		Short: "show rules as people read them: as a tree, a table or a picture",
+		Long: `Show rules and why each is there. The rules are those of the network namespace; with
+flags that describe rules, those that "apply" would make of them; with --rules those
+of a file. Nothing is changed.
+
+Forms: save is the text of iptables-save; tree and table are for a terminal; json is
+for programs; dot (for graphviz) and mermaid are pictures of the way of a packet.`,
+		Example: `  istio-init explain --output tree
+  istio-init explain --output dot -i '*' -b '*' -d 15090 | dot -Tsvg >rules.svg
+  iptables-save | istio-init explain --output table --rules -`,
+	}, options.Explain, runExplain)
+}
+
 // shown are the readings to show: of rules that are not live, those of the families
 // that have any.
-func (sc *scene) shown() []*infer.Inference {
+func (src *ruleSource) shown() []*infer.Inference {
 	var some []*infer.Inference
-	for _, r := range sc.Rules {
+	for _, r := range src.Rules {
 		if len(r.Rules.Tables) > 0 {
 			some = append(some, r)
 		}
 	}
-	if sc.Live || len(some) == 0 {
-		return sc.Rules
+	if src.Live || len(some) == 0 {
+		return src.Rules
 	}
 	return some
 }
 
 // runExplain shows rules as people read them.
-func runExplain(inv *invocation) error {
-	return inv.inNetNS(func(ctx context.Context) error {
-		sc, err := inv.scene(ctx)
+func runExplain(ctx context.Context, cmd *command) error {
+	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+		src, err := cmd.source(ctx)
 		if err != nil {
 			return err
 		}
-		for _, doubt := range sc.Caveats {
-			inv.log.Warn("what is shown is not all there is: " + doubt)
+		for _, doubt := range src.Caveats {
+			cmd.log.Warn("what is shown is not all there is: " + doubt)
 		}
-		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: report.Width, Colour: inv.styler.Colour}, sc.shown()...)
-		if _, err := io.WriteString(inv.stdout, text); err != nil {
+		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, src.shown()...)
+		if _, err := io.WriteString(cmd.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}
 		return nil

@@ -22,7 +22,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	_ = netutil.RaiseCaps() // a capability that is missing is named where it is needed
-	return execute(ctx, process{
+	return execute(ctx, streams{
 		args:   os.Args,
 		env:    os.LookupEnv,
 		stdin:  os.Stdin,

@@ -14,13 +14,13 @@ import (
 )
 
 // preview prints the rules and touches nothing.
-func (inv *invocation) preview() error {
-	if inv.set.RunValidation {
-		inv.log.Info("nothing validated, as --dry-run says")
+func (cmd *command) preview() error {
+	if cmd.opts.RunValidation {
+		cmd.log.Info("nothing validated, as --dry-run says")
 	}
 	var want pod.Want
-	err := netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() (err error) {
-		want, err = inv.wanted()
+	err := netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() (err error) {
+		want, err = cmd.wanted()
 		return err
 	})
 	if err != nil {
@@ -32,20 +32,20 @@ func (inv *invocation) preview() error {
 			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
-	return inv.answer(text.String())
+	return cmd.answer(text.String())
 }
 
 // answer prints what a dry run is for, and appends it to the file of
 // DRY_RUN_FILE_PATH.
-func (inv *invocation) answer(text string) error {
-	if err := inv.print(text); err != nil {
+func (cmd *command) answer(text string) error {
+	if err := cmd.print(text); err != nil {
 		return err
 	}
-	return inv.appendDryRunFile(text)
+	return cmd.appendDryRunFile(text)
 }
 
-func (inv *invocation) print(text string) error {
-	if _, err := io.WriteString(inv.stdout, text); err != nil {
+func (cmd *command) print(text string) error {
+	if _, err := io.WriteString(cmd.stdout, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
 	return nil
@@ -64,11 +64,11 @@ func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
 }
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
-func (inv *invocation) appendDryRunFile(text string) error {
-	if inv.set.DryRunFile == "" {
+func (cmd *command) appendDryRunFile(text string) error {
+	if cmd.opts.DryRunFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(inv.set.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(cmd.opts.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
 	}

@@ -34,44 +34,44 @@ const appID = 1000
 // connection says what the question is to the rules: who it is that opens the
 // connection follows from what is given, as from where a connection with that
 // source can come.
-func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) {
+func (q question) connection(src *ruleSource, f inet.Family) (path.Connection, error) {
 	c := path.Connection{
 		Proto: q.Proto, Src: netip.AddrPortFrom(q.From.Addr, q.From.Port), Dst: netip.AddrPortFrom(q.To.Addr, q.To.Port),
 		In: q.In, Out: q.Out, Mark: q.Mark, State: q.State,
 	}
 	if !c.Dst.Addr().IsValid() {
-		c.Dst = netip.AddrPortFrom(sc.pod(f), q.To.Port)
+		c.Dst = netip.AddrPortFrom(src.pod(f), q.To.Port)
 	}
 	if q.To.Port == 0 {
-		sc.Caveats = append(sc.Caveats, "--to names no port: rules for ports do not meet the connection")
+		src.Caveats = append(src.Caveats, "--to names no port: rules for ports do not meet the connection")
 	}
-	if q.outside(sc) {
-		return q.fromOutside(sc, f, c)
+	if q.outside(src) {
+		return q.fromOutside(src, f, c)
 	}
 	if c.In != "" {
 		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.In)
 	}
-	sc.takeForOwn(q.From.Addr)
-	c.Owner = q.owner(sc.Config)
+	src.assumeLocal(q.From.Addr)
+	c.Owner = q.owner(src.Config)
 	return c, nil
 }
 
 // fromOutside completes a connection that comes in.
-func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path.Connection, error) {
+func (q question) fromOutside(src *ruleSource, f inet.Family, c path.Connection) (path.Connection, error) {
 	if q.Out != "" {
 		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.Out)
 	}
 	if q.In == "lo" {
 		return c, errors.New("by --in lo comes what a process of the pod sends: ask with --uid, or without --in")
 	}
-	if !slices.ContainsFunc(sc.Config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
-		sc.takeForOwn(c.Dst.Addr())
+	if !slices.ContainsFunc(src.Config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
+		src.assumeLocal(c.Dst.Addr())
 	}
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(peer[f], q.From.Port)
 	}
 	if c.In == "" {
-		c.In, _ = sc.route(c.Src.Addr())
+		c.In, _ = src.route(c.Src.Addr())
 	}
 	if c.In == "" || c.In == "lo" {
 		c.In = defaultDevice
@@ -81,11 +81,11 @@ func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path
 
 // outside tells whether the connection comes from outside: it is said to come in
 // by an interface, or to come from an address that is not the pod's.
-func (q question) outside(sc *scene) bool {
+func (q question) outside(src *ruleSource) bool {
 	if q.UID != nil || q.GID != nil {
 		return false
 	}
-	return q.In != "" || q.From.Addr.IsValid() && !sc.isOwn(q.From.Addr)
+	return q.In != "" || q.From.Addr.IsValid() && !src.isOwn(q.From.Addr)
 }
 
 // owner is who opens a connection in the pod: who is named, the proxy where the

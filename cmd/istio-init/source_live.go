@@ -15,10 +15,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// liveScene is the rules of the namespace: those of the variant that holds ours,
+// liveSource is the rules of the namespace: those of the variant that holds ours,
 // or of the one that holds any.
-func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
-	engine := inv.engine()
+func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
+	engine := cmd.engine()
 	found, err := engine.Survey(ctx)
 	if err != nil {
 		return nil, err
@@ -27,12 +27,12 @@ func (inv *invocation) liveScene(ctx context.Context) (*scene, error) {
 	if err := live.Unreadable(); err != nil { // its rules may be anything
 		return nil, err
 	}
-	sc := &scene{Source: report.Source{Name: "the rules that stand", Variant: string(live.Backend.Name()), Live: true}, found: found}
-	sc.Caveats = doubts(found, live)
+	src := &ruleSource{Source: report.Source{Name: "the rules that stand", Variant: string(live.Backend.Name()), Live: true}, found: found}
+	src.Caveats = doubts(found, live)
 	for _, f := range inet.Families {
-		sc.Rules = append(sc.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
 	}
-	return sc, nil
+	return src, nil
 }
 
 // doubts are what the namespace has besides the rules of a backend.
@@ -79,51 +79,51 @@ func unprintable(s iptables.Snapshot) []string {
 	return doubts
 }
 
-// lookAround takes the addresses and the routes of the namespace.
-func (inv *invocation) lookAround(sc *scene) error {
+// readNetwork takes the addresses and the routes of the namespace.
+func (cmd *command) readNetwork(src *ruleSource) error {
 	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return err
 	}
-	sc.known = true
+	src.known = true
 	for _, a := range addrs {
-		sc.own = append(sc.own, a.IP)
+		src.own = append(src.own, a.IP)
 	}
-	sc.route = func(dst netip.Addr) (string, netip.Addr) {
+	src.route = func(dst netip.Addr) (string, netip.Addr) {
 		path, err := netutil.PathTo(dst)
 		if err != nil {
-			inv.log.Debug("no way to an address", errorField(err))
+			cmd.log.Debug("no way to an address", errorField(err))
 		}
 		return path.Interface, path.Src
 	}
 	return nil
 }
 
-// lookAtRoutes looks for what the rules need besides, and takes the number of the
+// checkNeeds looks for what the rules need besides, and takes the number of the
 // routing table, which the rules do not show.
-func (sc *scene) lookAtRoutes() error {
+func (src *ruleSource) checkNeeds() error {
 	want := pod.Nothing()
-	for _, r := range sc.Rules {
+	for _, r := range src.Rules {
 		f := r.Rules.Family
-		if !r.Captures() || !sc.Config.ProxiesInbound() {
+		if !r.Captures() || !src.Config.ProxiesInbound() {
 			continue
 		}
-		have := sc.found.Routing[f]
-		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == sc.Config.TProxyMark }); i >= 0 {
-			sc.Config.TProxyTable = have.Rules[i].Table
+		have := src.found.Routing[f]
+		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == src.Config.TProxyMark }); i >= 0 {
+			src.Config.TProxyTable = have.Rules[i].Table
 		}
-		want.Routes[f] = netutil.TProxyRoute{Mark: sc.Config.TProxyMark, Table: sc.Config.TProxyTable}
+		want.Routes[f] = netutil.TProxyRoute{Mark: src.Config.TProxyMark, Table: src.Config.TProxyTable}
 	}
-	want.Passthrough = sc.Rules[inet.IPv6].Captures()
-	if sc.found.NeedsErr != nil && (want.Passthrough || sc.Config.ProxiesInbound()) {
-		return sc.found.NeedsErr
+	want.Passthrough = src.Rules[inet.IPv6].Captures()
+	if src.found.NeedsErr != nil && (want.Passthrough || src.Config.ProxiesInbound()) {
+		return src.found.NeedsErr
 	}
-	for _, step := range sc.found.Missing(want) {
+	for _, step := range src.found.Missing(want) {
 		switch s := step.(type) {
 		case *pod.AddRouting:
-			sc.Problems = append(sc.Problems, missingRouting(s)...)
+			src.Problems = append(src.Problems, missingRouting(s)...)
 		case *pod.AddAddress:
-			sc.Problems = append(sc.Problems, noPassthrough())
+			src.Problems = append(src.Problems, noPassthrough())
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 
 // A scene is the rules that a question is about, understood, and what has to be
 // known of the namespace besides.
-type scene struct {
+type ruleSource struct {
 	report.Source
 	found *pod.Survey  // what the namespace has, where the rules are live
 	own   []netip.Addr // addresses of the namespace but those of loopback
@@ -40,87 +40,87 @@ var (
 
 // scene takes the rules from where the user wants them: those that stand, those
 // that the flags would make, or those of a dump.
-func (inv *invocation) scene(ctx context.Context) (*scene, error) {
-	var sc *scene
+func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
+	var src *ruleSource
 	var err error
-	switch from := inv.set.RulesFrom(); from {
+	switch from := cmd.opts.RulesFrom(); from {
 	case options.RulesLive:
-		sc, err = inv.liveScene(ctx)
+		src, err = cmd.liveSource(ctx)
 	case options.RulesPlanned:
-		sc, err = inv.plannedScene()
+		src, err = cmd.plannedSource()
 	default:
-		sc, err = inv.dumpScene(from)
+		src, err = cmd.dumpSource(ctx, from)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if sc.Config = infer.Configuration(sc.Rules...); inv.set.RulesFrom() == options.RulesPlanned {
-		sc.Config = inv.set.Config // also what rules do not show
+	if src.Config = infer.Configuration(src.Rules...); cmd.opts.RulesFrom() == options.RulesPlanned {
+		src.Config = cmd.opts.Config // also what rules do not show
 	}
-	if sc.Live {
-		err = sc.lookAtRoutes()
+	if src.Live {
+		err = src.checkNeeds()
 	}
 	// Rules that are planned for a namespace that is named meet its connections.
-	if sc.Live || inv.set.NetNS != "" && len(inv.set.PodAddrs) == 0 && inv.set.RulesFrom() == options.RulesPlanned {
-		return sc, errors.Join(err, inv.lookAround(sc))
+	if src.Live || cmd.opts.NetNS != "" && len(cmd.opts.PodAddrs) == 0 && cmd.opts.RulesFrom() == options.RulesPlanned {
+		return src, errors.Join(err, cmd.readNetwork(src))
 	}
-	sc.own, sc.known = slices.Clone(inv.set.PodAddrs), len(inv.set.PodAddrs) > 0
+	src.own, src.known = slices.Clone(cmd.opts.PodAddrs), len(cmd.opts.PodAddrs) > 0
 	for _, f := range inet.Families {
-		if !slices.ContainsFunc(sc.own, f.Has) {
-			sc.own = append(sc.own, somePod[f])
+		if !slices.ContainsFunc(src.own, f.Has) {
+			src.own = append(src.own, somePod[f])
 		}
 	}
-	sc.route = sc.guess
-	return sc, nil
+	src.route = src.guess
+	return src, nil
 }
 
 // explainRules warns of options that mean nothing where the rules are taken from.
-func (inv *invocation) explainRules() {
-	from := inv.set.RulesFrom()
-	if from == options.RulesLive && len(inv.set.PodAddrs) > 0 {
-		inv.log.Warn("--pod-address means nothing: the addresses are those of the namespace")
+func (cmd *command) explainRules() {
+	from := cmd.opts.RulesFrom()
+	if from == options.RulesLive && len(cmd.opts.PodAddrs) > 0 {
+		cmd.log.Warn("--pod-address means nothing: the addresses are those of the namespace")
 	}
-	if from != options.RulesPlanned && inv.set.RulesGiven {
-		inv.log.Warn("the flags that describe rules mean nothing: --rules says where the rules are taken from")
+	if from != options.RulesPlanned && cmd.opts.RulesGiven {
+		cmd.log.Warn("the flags that describe rules mean nothing: --rules says where the rules are taken from")
 	}
 }
 
-// plannedScene is the rules that the flags make.
-func (inv *invocation) plannedScene() (*scene, error) {
-	want, err := inv.planned()
+// plannedSource is the rules that the flags make.
+func (cmd *command) plannedSource() (*ruleSource, error) {
+	want, err := cmd.planned()
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{Source: report.Source{Name: "the rules that these flags make"}}
+	src := &ruleSource{Source: report.Source{Name: "the rules that these flags make"}}
 	for _, rs := range want.Rules {
-		sc.Rules = append(sc.Rules, infer.Infer(rs))
+		src.Rules = append(src.Rules, infer.Infer(rs))
 	}
-	return sc, nil
+	return src, nil
 }
 
 // maxDump bounds what is read of a dump: several times the largest that is known.
 const maxDump = 64 << 20
 
-// dumpScene is the rules of a file in the form of iptables-save.
-func (inv *invocation) dumpScene(path string) (*scene, error) {
-	name, snapshots, err := inv.readDump(path)
+// dumpSource is the rules of a file in the form of iptables-save.
+func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, error) {
+	name, snapshots, err := cmd.readDump(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{Source: report.Source{Name: "the rules of " + name}}
+	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}}
 	for _, s := range snapshots {
-		sc.Rules = append(sc.Rules, infer.Infer(s.Ruleset()))
-		sc.Caveats = append(sc.Caveats, unprintable(s)...)
+		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
+		src.Caveats = append(src.Caveats, unprintable(s)...)
 	}
-	return sc, nil
+	return src, nil
 }
 
 // readDump reads the states of both families from a file.
-func (inv *invocation) readDump(path string) (name string, states dump, err error) {
+func (cmd *command) readDump(ctx context.Context, path string) (name string, states dump, err error) {
 	if name = path; path == options.RulesStdin {
 		name = "standard input"
 	}
-	text, err := options.ReadUntilDone(inv.ctx, name, func() ([]byte, error) { return inv.dumpText(path, name) })
+	text, err := options.ReadUntilDone(ctx, name, func() ([]byte, error) { return cmd.dumpText(path, name) })
 	if err != nil {
 		return name, states, fmt.Errorf("--rules: %w", err)
 	}
@@ -135,8 +135,8 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 }
 
 // dumpText returns the text of a dump.
-func (inv *invocation) dumpText(path, name string) ([]byte, error) {
-	in := inv.stdin
+func (cmd *command) dumpText(path, name string) ([]byte, error) {
+	in := cmd.stdin
 	if path != options.RulesStdin {
 		file, err := os.Open(path)
 		if err != nil {
@@ -159,35 +159,35 @@ func (inv *invocation) dumpText(path, name string) ([]byte, error) {
 type dump = inet.PerFamily[iptables.Snapshot]
 
 // isOwn tells whether an address is the pod's.
-func (sc *scene) isOwn(a netip.Addr) bool {
-	return a.IsLoopback() || isPassthrough(a) || slices.Contains(sc.own, a)
+func (src *ruleSource) isOwn(a netip.Addr) bool {
+	return a.IsLoopback() || isPassthrough(a) || slices.Contains(src.own, a)
 }
 
-// takeForOwn takes an address for the pod's, where the addresses of the pod are not
+// assumeLocal takes an address for the pod's, where the addresses of the pod are not
 // known: what comes in by an interface goes to it.
-func (sc *scene) takeForOwn(a netip.Addr) {
-	if a.IsValid() && !sc.known && !sc.isOwn(a) {
-		sc.own = append(sc.own, a)
+func (src *ruleSource) assumeLocal(a netip.Addr) {
+	if a.IsValid() && !src.known && !src.isOwn(a) {
+		src.own = append(src.own, a)
 	}
 }
 
 // guess is the route to an address where no namespace is at hand: what is the
 // pod's by lo, all else by the one interface.
-func (sc *scene) guess(dst netip.Addr) (device string, src netip.Addr) {
+func (src *ruleSource) guess(dst netip.Addr) (device string, from netip.Addr) {
 	f := inet.Of(dst)
 	switch {
 	case dst.IsLoopback():
 		return "lo", f.Localhost()
-	case sc.isOwn(dst):
+	case src.isOwn(dst):
 		return "lo", dst
 	}
-	return defaultDevice, sc.pod(f)
+	return defaultDevice, src.pod(f)
 }
 
 // pod is the address of the pod in a family.
-func (sc *scene) pod(f inet.Family) netip.Addr {
-	if i := slices.IndexFunc(sc.own, f.Has); i >= 0 {
-		return sc.own[i]
+func (src *ruleSource) pod(f inet.Family) netip.Addr {
+	if i := slices.IndexFunc(src.own, f.Has); i >= 0 {
+		return src.own[i]
 	}
 	return f.Localhost()
 }
