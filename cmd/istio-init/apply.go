@@ -23,11 +23,11 @@ func newApply(s streams) *cobra.Command {
 		Aliases: applyNames[1:],
 		Short:   "install the rules, or preview them with --dry-run",
 		Long: `Install the rules in the network namespace, in one transaction for each address
-family. Running it again changes nothing; running it with other flags turns the
-rules into the new ones. With --dry-run nothing is touched: the rules are printed
-as iptables-save and ip6tables-save would print them. With --plan nothing is changed:
-the steps that a run would take here and now are printed, the input of iptables-restore
-and, as comments, commands of ip and nft.`,
+family. Running it again changes nothing; running it with other flags replaces
+the rules. With --dry-run nothing is read or changed: the rules
+are printed as iptables-save and ip6tables-save would print them. With --plan nothing is
+changed: the steps that a run would take here and now are printed, the input of
+iptables-restore and, as comments, commands of ip and nft.`,
 		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
   istio-init apply -i '*' -b '*' --dry-run`,
 	}, options.Apply, runApply)
@@ -40,7 +40,7 @@ func runApply(ctx context.Context, cmd *command) error {
 	}
 	switch {
 	case cmd.opts.SkipApply:
-		cmd.log.Info("nothing installed, as --skip-rule-apply says")
+		cmd.log.Info("nothing installed: --skip-rule-apply is set")
 		if cmd.opts.DryRun || cmd.opts.Plan || !cmd.opts.RunValidation {
 			return nil
 		}
@@ -57,15 +57,14 @@ func runApply(ctx context.Context, cmd *command) error {
 	})
 }
 
-// inNetNS runs an action in the network namespace that was asked for, in bounded
-// time.
+// inNetNS calls action in the network namespace of --network-namespace, within --timeout.
 func (cmd *command) inNetNS(ctx context.Context, action func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
 	return netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() error { return action(ctx) })
 }
 
-// engine returns what surveys and changes the network namespace.
+// engine returns the engine with its options.
 func (cmd *command) engine() pod.Engine {
 	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode}, Report: cmd.logEvent}
 	e.Path, _ = cmd.env("PATH")
@@ -77,22 +76,21 @@ func (cmd *command) engine() pod.Engine {
 	return e
 }
 
-// locked surveys the network namespace and calls fn, in bounded time and alone among the
-// runs of this program.
+// locked surveys the network namespace under its lock and calls fn, within --timeout.
 func (cmd *command) locked(ctx context.Context, fn func(context.Context, *pod.Survey) error) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
 	return cmd.engine().Locked(ctx, fn)
 }
 
-// apply makes the live state the wanted one, or when a step fails, leaves it as
-// it was. With --plan it prints the steps.
+// apply runs the plan, or with --plan prints it. A step that fails is undone with those
+// before it.
 func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	if err := cmd.refuseHost(); err != nil {
 		return err
 	}
 	if found.LegacyHidden != nil {
-		cmd.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", errorField(found.LegacyHidden))
+		cmd.log.Info("the legacy variant may have stale rules, and could not be read", errorField(found.LegacyHidden))
 	}
 	want, err := cmd.wanted()
 	if err != nil {
@@ -115,7 +113,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	return report.ExplainRefusal(plan.Run(ctx, cmd.logEvent))
 }
 
-// refuseHost refuses to redirect the traffic of a whole machine.
+// refuseHost refuses the network namespace of a machine.
 func (cmd *command) refuseHost() error {
 	if cmd.opts.AllowHost {
 		return nil
@@ -130,7 +128,7 @@ func (cmd *command) refuseHost() error {
 
 // unidentifiedText says why a rule counts as different though it may be the wanted one.
 func unidentifiedText(u pod.Unidentified) string {
-	return unreadableText(u.Family, u.Rule) + ": iptables was not asked, since " + u.Rule.Unasked
+	return unreadableText(u.Family, u.Rule) + ": not checked by iptables -C: " + u.Rule.Unasked
 }
 
 func unreadableText(f inet.Family, r iptables.UnreadableRule) string {

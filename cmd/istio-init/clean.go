@@ -15,9 +15,9 @@ func newClean(s streams) *cobra.Command {
 		Use:     cleanCommand,
 		Aliases: cleanNames[1:],
 		Short:   "remove the rules, whatever flags made them",
-		Long: `Remove the rules. No flags are needed: what is ours is found in the live rules, of
-both variants of iptables and both families. Flags that describe rules are
-accepted, since scripts pass them, and mean nothing here. With --dry-run or --plan
+		Long: `Remove the rules. No flags are needed: our chains and rules are recognised in the live
+rules, of both variants of iptables and both families. Flags that describe rules are
+accepted, since scripts pass them, and have no effect. With --dry-run or --plan
 the steps are printed and not taken: the input of iptables-restore and, as comments,
 commands of ip and nft.`,
 		Example: `  istio-init clean
@@ -25,19 +25,19 @@ commands of ip and nft.`,
 	}, options.Clean, runClean)
 }
 
-// runClean removes what is ours, of both variants and families.
+// runClean removes our chains and rules, of both variants and families.
 func runClean(ctx context.Context, cmd *command) error {
 	if cmd.opts.SkipApply {
-		cmd.log.Info("nothing removed, as --skip-rule-apply says")
+		cmd.log.Info("nothing removed: --skip-rule-apply is set")
 		return nil
 	}
 	return cmd.locked(ctx, cmd.clean)
 }
 
-// clean removes what can be removed, or with --dry-run or --plan prints the steps.
+// clean runs the plan to nothing, or with --dry-run or --plan prints it.
 func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	if found.LegacyHidden != nil {
-		cmd.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.LegacyHidden))
+		cmd.log.Warn("the legacy variant may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
 	}
 	plan, err := cmd.engine().Clean(found)
 	if !cmd.opts.DryRun && !cmd.opts.Plan {
@@ -47,7 +47,7 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 		return err
 	}
 	for _, remains := range plan.Remains {
-		cmd.log.Warn("something of ours stays", errorField(remains))
+		cmd.log.Warn("not everything can be removed", errorField(remains))
 	}
 	if cmd.opts.Plan {
 		return cmd.print(plan.String())

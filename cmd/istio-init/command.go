@@ -23,7 +23,7 @@ type streams struct {
 	stdout, stderr io.Writer
 }
 
-// The commands, and the names under which Istio's tools had them.
+// The commands, and their names in Istio's tools.
 const (
 	applyCommand = "apply"
 	cleanCommand = "clean"
@@ -36,8 +36,8 @@ var (
 	cleanNames = []string{cleanCommand, "istio-clean-iptables"}
 )
 
-// commandLine turns every way in which the program is called into the arguments
-// of its own commands. name is the file it was started as.
+// commandLine translates every way to call the program to the arguments of its commands.
+// name is argv[0].
 //
 //	istio-init [apply|istio-iptables] FLAGS     istio-init FLAGS (Istio 1.0 to 1.3)
 //	istio-init clean|istio-clean-iptables ...   istio-init [FLAGS-less] clean
@@ -54,7 +54,7 @@ func commandLine(name string, args []string) []string {
 		name, args = agentName, args[1:]
 	}
 	if name == agentName && len(args) == 0 {
-		args = []string{"--help"} // it never did anything without a command
+		args = []string{"--help"} // without a command it never did anything
 	}
 	ours := []string{"-h", "--help", "--version"}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
@@ -66,7 +66,7 @@ func commandLine(name string, args []string) []string {
 	return args
 }
 
-// execute runs one command line and returns the exit code.
+// execute runs a command line and returns the exit code.
 func execute(ctx context.Context, s streams) int {
 	line := commandLine(s.args[0], s.args[1:])
 	root := newRoot(s)
@@ -75,18 +75,18 @@ func execute(ctx context.Context, s streams) int {
 	root.SetErr(s.stderr)
 	err := root.ExecuteContext(ctx)
 	if _, logged := errors.AsType[*loggedError](err); err != nil && !logged {
-		const most = 4096 // what the user wrote may be in it, whole
+		const most = 4096 // it may quote a whole argument
 		_, _ = fmt.Fprintf(s.stderr, "Error: %.*s\n", most, err)
 	}
 	return exitCode(err)
 }
 
-// A loggedError has been shown to the user already.
+// A loggedError has been logged.
 type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }
 
-// newRoot makes the commands.
+// newRoot returns the command with all its subcommands.
 func newRoot(s streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   programName,
@@ -156,12 +156,12 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 	return c
 }
 
-// refuse shows every problem of the input, each on a line of its own.
+// refuse logs every problem of the input, one a line.
 func refuse(log *logger, problems []error) error {
 	for _, p := range problems {
 		log.Error(p.Error())
 	}
-	err := fmt.Errorf("%d invalid value(s), nothing was touched", len(problems))
+	err := fmt.Errorf("%d invalid value(s), nothing was changed", len(problems))
 	log.Error(err.Error())
 	return &loggedError{err}
 }

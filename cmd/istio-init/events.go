@@ -9,25 +9,25 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// logEvent logs what the engine has found or done.
+// logEvent logs an event of the engine.
 func (cmd *command) logEvent(event pod.Event) {
 	switch e := event.(type) {
 	case pod.NameServices:
-		cmd.log.Debug("name services of the node may be asked (needs CAP_SYS_ADMIN)", errorField(e.Err))
+		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
-		cmd.log.Warn("rules are there that cannot be looked at", variantField(e.Backend), errorField(e.Err))
+		cmd.log.Warn("some tables could not be read", variantField(e.Backend), errorField(e.Err))
 	case pod.RoutingAdded:
 		cmd.log.Info("policy routing added", namedField("family", e.Family), numberField("mark", e.Route.Mark), numberField("table", e.Route.Table))
 	case pod.RoutingRemoved:
-		cmd.log.Info("policy routing of an earlier run removed", namedField("family", e.Family))
+		cmd.log.Info("stale policy routing removed", namedField("family", e.Family))
 	case pod.AddressAdded:
 		cmd.log.Info(e.Addr.String() + "/128 added to lo")
 	case pod.AddressRemoved:
 		cmd.log.Info(e.Addr.String() + "/128 removed from lo")
 	case pod.AddressStays:
-		cmd.log.Warn(e.Addr.String() + "/128 stays on lo, since it was not added by us; Istio adds it and never removes it")
+		cmd.log.Warn(e.Addr.String() + "/128 stays on lo: it was not added by istio-init; Istio adds it and never removes it")
 	case pod.TablesStay:
-		cmd.log.Debug("empty tables stay", errorField(e.Err))
+		cmd.log.Debug("empty tables were not removed", errorField(e.Err))
 	case pod.NativeRemoved:
 		cmd.log.Info("tables of Istio's native nftables removed", listField("tables", e.Tables))
 	default:
@@ -35,11 +35,11 @@ func (cmd *command) logEvent(event pod.Event) {
 	}
 }
 
-// logRules logs what has become of rules.
+// logRules logs events about rules.
 func (cmd *command) logRules(event pod.Event) {
 	switch e := event.(type) {
 	case pod.RuleAhead:
-		cmd.log.Warn("a rule of others stands before ours and may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
+		cmd.log.Warn("foreign rule ahead of ours, may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
 	case pod.RulesApplied:
 		cmd.reportTaken(e.Change)
 		cmd.logScript(e.Change)
@@ -49,7 +49,7 @@ func (cmd *command) logRules(event pod.Event) {
 		cmd.log.Info("rules in order, nothing written", rulesFields(e.Backend, e.Want)...)
 		cmd.log.DebugText("Final iptables state ("+familyTitle(e.Want.Family)+")", e.Live.String)
 	case pod.OtherBackend:
-		cmd.log.Info("rules of an earlier run in the other variant", variantField(e.Backend))
+		cmd.log.Info("stale rules in the other variant", variantField(e.Backend))
 	case pod.RulesRemoved:
 		cmd.logScript(e.Change)
 		cmd.reportTaken(e.Change)
@@ -70,7 +70,7 @@ func rulesFields(name pod.Name, want iptables.Ruleset) []field {
 
 func variantField(name pod.Name) field { return stringField("variant", string(name)) }
 
-// familyTitle is the family as Istio's log spells it.
+// familyTitle returns the family as Istio's log spells it.
 func familyTitle(f inet.Family) string {
 	if f == inet.IPv6 {
 		return "IPv6"
@@ -78,13 +78,13 @@ func familyTitle(f inet.Family) string {
 	return "IPv4"
 }
 
-// reportTaken names the rules of Istio's that stood in built-in chains and went.
+// reportTaken logs the removed rules of Istio in built-in chains.
 func (cmd *command) reportTaken(c iptables.Change) {
 	for _, rule := range c.Taken() {
 		say := cmd.log.Info
 		if strings.HasPrefix(rule, iptables.Filter+" ") {
-			say = cmd.log.Warn // a guardrail: it stopped traffic
+			say = cmd.log.Warn // a guardrail, which dropped traffic
 		}
-		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
+		say("rule of Istio removed from a built-in chain", namedField("family", c.Family), stringField("rule", rule))
 	}
 }

@@ -16,21 +16,21 @@ import (
 func newExplain(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
 		Use:   "explain",
-		Short: "show rules as people read them: as a tree, a table or a picture",
-		Long: `Show rules and why each is there. The rules are those of the network namespace; with
-flags that describe rules, those that "apply" would make of them; with --rules those
-of a file. Nothing is changed.
+		Short: "show rules and the reason of each, as a tree, a table or a picture",
+		Long: `Show rules and the reason of each. The rules are those of the network namespace; with
+flags that describe rules, those that "apply" would make; with --rules those of a file.
+Nothing is changed.
 
-Forms: save is the text of iptables-save; tree and table are for a terminal; json is
-for programs; dot (for graphviz) and mermaid are pictures of the way of a packet.`,
+Formats: save is the text of iptables-save; tree and table are for a terminal; json is
+for programs; dot (for graphviz) and mermaid draw the path of a packet.`,
 		Example: `  istio-init explain --output tree
   istio-init explain --output dot -i '*' -b '*' -d 15090 | dot -Tsvg >rules.svg
   iptables-save | istio-init explain --output table --rules -`,
 	}, options.Explain, runExplain)
 }
 
-// shown are the readings to show: of rules that are not live, those of the families
-// that have any.
+// shown returns the rules to show: of rules that are not live, those of families that have
+// any.
 func (src *ruleSource) shown() []*infer.Inference {
 	var some []*infer.Inference
 	for _, r := range src.Rules {
@@ -44,15 +44,15 @@ func (src *ruleSource) shown() []*infer.Inference {
 	return some
 }
 
-// runExplain shows rules as people read them.
+// runExplain shows the rules in a format.
 func runExplain(ctx context.Context, cmd *command) error {
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
 		src, err := cmd.source(ctx)
 		if err != nil {
 			return err
 		}
-		for _, doubt := range src.Caveats {
-			cmd.log.Warn("what is shown is not all there is: " + doubt)
+		for _, caveat := range src.Caveats {
+			cmd.log.Warn("the output is incomplete: " + caveat)
 		}
 		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, src.shown()...)
 		if _, err := io.WriteString(cmd.stdout, text); err != nil {

@@ -9,10 +9,10 @@ import (
 	"istio-init/cmd/istio-init/options"
 )
 
-// newLogger builds the logger. With reserved stdout carries the answer and no
-// log: a log that was asked to go there goes to stderr.
+// newLogger returns the logger. If stdout is reserved for the answer, a log for stdout goes
+// to stderr.
 func newLogger(s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
-	config := zapcore.EncoderConfig{ // the names are those of zap, and so of Istio's logs
+	config := zapcore.EncoderConfig{ // the names of zap, and of Istio's logs
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
 		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
 		EncodeDuration: zapcore.SecondsDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,

@@ -13,10 +13,10 @@ import (
 	"istio-init/netutil"
 )
 
-// preview prints the rules and touches nothing.
+// preview prints the rules of the flags.
 func (cmd *command) preview() error {
 	if cmd.opts.RunValidation {
-		cmd.log.Info("nothing validated, as --dry-run says")
+		cmd.log.Info("nothing validated: --dry-run is set")
 	}
 	var want pod.Want
 	err := netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() (err error) {
@@ -35,8 +35,7 @@ func (cmd *command) preview() error {
 	return cmd.answer(text.String())
 }
 
-// answer prints what a dry run is for, and appends it to the file of
-// DRY_RUN_FILE_PATH.
+// answer prints the text of a dry run, and appends it to the file of DRY_RUN_FILE_PATH.
 func (cmd *command) answer(text string) error {
 	if err := cmd.print(text); err != nil {
 		return err
@@ -51,16 +50,17 @@ func (cmd *command) print(text string) error {
 	return nil
 }
 
-// previewText is what iptables-save prints, and the policy routing as comments in
-// the syntax of ip(8).
+// previewText returns what iptables-save prints, and the policy routing as comments in the
+// syntax of ip(8).
 func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
-	text := rs.String()
+	var b strings.Builder
+	b.WriteString(rs.String())
 	if route != (netutil.TProxyRoute{}) {
 		for _, command := range route.Commands(rs.Family) {
-			text += "# " + command + "\n"
+			b.WriteString("# " + command + "\n")
 		}
 	}
-	return text
+	return b.String()
 }
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.

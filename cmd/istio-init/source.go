@@ -17,29 +17,28 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A scene is the rules that a question is about, understood, and what has to be
-// known of the namespace besides.
+// A ruleSource is the rules that trace, check or explain is about, and the addresses and
+// routes of the pod.
 type ruleSource struct {
 	report.Source
-	found *pod.Survey  // what the namespace has, where the rules are live
-	own   []netip.Addr // addresses of the namespace but those of loopback
-	known bool         // ... are all that it has
+	found *pod.Survey  // of live rules
+	own   []netip.Addr // addresses of the pod, without those of loopback
+	known bool         // own is complete
 	route func(netip.Addr) (device string, src netip.Addr)
 }
 
-// defaultDevice is the interface by which a pod is reached, where that cannot be
-// looked up.
+// defaultDevice is the interface of the pod, if no namespace tells it.
 const defaultDevice = "eth0"
 
-// Addresses that stand for the pod and for a peer where none are known: those that
-// are set aside for documentation (RFC 5737, RFC 3849).
+// Addresses of the pod and of a peer, if none are known: from the ranges for
+// documentation (RFC 5737, RFC 3849).
 var (
 	somePod = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}
 	peer    = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.99"), netip.MustParseAddr("2001:db8::99")}
 )
 
-// scene takes the rules from where the user wants them: those that stand, those
-// that the flags would make, or those of a dump.
+// source returns the live rules, the rules of the flags, or those of a file, as --rules
+// says.
 func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	var src *ruleSource
 	var err error
@@ -55,12 +54,12 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 		return nil, err
 	}
 	if src.Config = infer.Configuration(src.Rules...); cmd.opts.RulesFrom() == options.RulesPlanned {
-		src.Config = cmd.opts.Config // also what rules do not show
+		src.Config = cmd.opts.Config // also what cannot be inferred from rules
 	}
 	if src.Live {
 		err = src.checkNeeds()
 	}
-	// Rules that are planned for a namespace that is named meet its connections.
+	// Planned rules for a given namespace apply to its connections.
 	if src.Live || cmd.opts.NetNS != "" && len(cmd.opts.PodAddrs) == 0 && cmd.opts.RulesFrom() == options.RulesPlanned {
 		return src, errors.Join(err, cmd.readNetwork(src))
 	}
@@ -74,34 +73,34 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	return src, nil
 }
 
-// explainRules warns of options that mean nothing where the rules are taken from.
+// explainRules warns of options that have no effect on the rules that are used.
 func (cmd *command) explainRules() {
 	from := cmd.opts.RulesFrom()
 	if from == options.RulesLive && len(cmd.opts.PodAddrs) > 0 {
-		cmd.log.Warn("--pod-address means nothing: the addresses are those of the namespace")
+		cmd.log.Warn("--pod-address has no effect on live rules: the addresses are those of the namespace")
 	}
 	if from != options.RulesPlanned && cmd.opts.RulesGiven {
-		cmd.log.Warn("the flags that describe rules mean nothing: --rules says where the rules are taken from")
+		cmd.log.Warn("the flags that describe rules have no effect: the rules are those of --rules")
 	}
 }
 
-// plannedSource is the rules that the flags make.
+// plannedSource returns the rules of the flags.
 func (cmd *command) plannedSource() (*ruleSource, error) {
 	want, err := cmd.planned()
 	if err != nil {
 		return nil, err
 	}
-	src := &ruleSource{Source: report.Source{Name: "the rules that these flags make"}}
+	src := &ruleSource{Source: report.Source{Name: "the rules of these flags"}}
 	for _, rs := range want.Rules {
 		src.Rules = append(src.Rules, infer.Infer(rs))
 	}
 	return src, nil
 }
 
-// maxDump bounds what is read of a dump: several times the largest that is known.
+// maxDump limits the bytes of a dump: several times the largest known one.
 const maxDump = 64 << 20
 
-// dumpSource is the rules of a file in the form of iptables-save.
+// dumpSource returns the rules of a file, which has the output of iptables-save.
 func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, error) {
 	name, snapshots, err := cmd.readDump(ctx, path)
 	if err != nil {
@@ -115,7 +114,7 @@ func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, e
 	return src, nil
 }
 
-// readDump reads the states of both families from a file.
+// readDump parses the rules of both families from a file.
 func (cmd *command) readDump(ctx context.Context, path string) (name string, states dump, err error) {
 	if name = path; path == options.RulesStdin {
 		name = "standard input"
@@ -134,7 +133,7 @@ func (cmd *command) readDump(ctx context.Context, path string) (name string, sta
 	return name, states, nil
 }
 
-// dumpText returns the text of a dump.
+// dumpText reads a dump.
 func (cmd *command) dumpText(path, name string) ([]byte, error) {
 	in := cmd.stdin
 	if path != options.RulesStdin {
@@ -155,24 +154,23 @@ func (cmd *command) dumpText(path, name string) ([]byte, error) {
 	return text, nil
 }
 
-// A dump is the states of both families.
+// A dump is the rules of both families.
 type dump = inet.PerFamily[iptables.Snapshot]
 
-// isOwn tells whether an address is the pod's.
+// isOwn reports whether an address is the pod's.
 func (src *ruleSource) isOwn(a netip.Addr) bool {
 	return a.IsLoopback() || isPassthrough(a) || slices.Contains(src.own, a)
 }
 
-// assumeLocal takes an address for the pod's, where the addresses of the pod are not
-// known: what comes in by an interface goes to it.
+// assumeLocal treats an address as the pod's, if the addresses of the pod are unknown.
 func (src *ruleSource) assumeLocal(a netip.Addr) {
 	if a.IsValid() && !src.known && !src.isOwn(a) {
 		src.own = append(src.own, a)
 	}
 }
 
-// guess is the route to an address where no namespace is at hand: what is the
-// pod's by lo, all else by the one interface.
+// guess returns the route to an address without a namespace: lo for the addresses of the
+// pod, the default device for all others.
 func (src *ruleSource) guess(dst netip.Addr) (device string, from netip.Addr) {
 	f := inet.Of(dst)
 	switch {
@@ -184,7 +182,7 @@ func (src *ruleSource) guess(dst netip.Addr) (device string, from netip.Addr) {
 	return defaultDevice, src.pod(f)
 }
 
-// pod is the address of the pod in a family.
+// pod returns the address of the pod in a family.
 func (src *ruleSource) pod(f inet.Family) netip.Addr {
 	if i := slices.IndexFunc(src.own, f.Has); i >= 0 {
 		return src.own[i]

@@ -15,8 +15,8 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// liveSource is the rules of the namespace: those of the variant that holds ours,
-// or of the one that holds any.
+// liveSource returns the live rules of one variant of iptables, as [pod.Engine.Live]
+// chooses it.
 func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	engine := cmd.engine()
 	found, err := engine.Survey(ctx)
@@ -24,62 +24,62 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 		return nil, err
 	}
 	live := engine.Live(found)
-	if err := live.Unreadable(); err != nil { // its rules may be anything
+	if err := live.Unreadable(); err != nil { // its rules are unknown
 		return nil, err
 	}
-	src := &ruleSource{Source: report.Source{Name: "the rules that stand", Variant: string(live.Backend.Name()), Live: true}, found: found}
-	src.Caveats = doubts(found, live)
+	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
+	src.Caveats = caveats(found, live)
 	for _, f := range inet.Families {
 		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
 	}
 	return src, nil
 }
 
-// doubts are what the namespace has besides the rules of a backend.
-func doubts(found *pod.Survey, live pod.State) []string {
-	doubts := unseen(found, live)
+// caveats returns what the namespace has besides the rules of a backend.
+func caveats(found *pod.Survey, live pod.State) []string {
+	caveats := unseen(found, live)
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			doubts = append(doubts, fmt.Sprintf("rules of a mesh stand in the variant %s too, which every packet meets as well", other.Backend.Name()))
+			caveats = append(caveats, fmt.Sprintf("the variant %s has rules of a mesh too, and every packet passes both", other.Backend.Name()))
 		}
 	}
 	if len(found.Native) > 0 {
-		doubts = append(doubts, "tables of Istio's native nftables stand besides, and capture as well: "+strings.Join(found.Native, ", "))
+		caveats = append(caveats, "tables of Istio's native nftables capture too: "+strings.Join(found.Native, ", "))
 	}
-	return doubts
+	return caveats
 }
 
-// unseen is what the namespace may have besides what was read of a backend.
+// unseen returns what the namespace may have besides what was read of a backend.
 func unseen(found *pod.Survey, live pod.State) []string {
-	var doubts []string
+	var caveats []string
 	for _, other := range found.States {
 		switch err := other.Unreadable(); {
 		case other.Backend == live.Backend:
 		case err != nil:
-			doubts = append(doubts, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
+			caveats = append(caveats, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
 		case other.HoldsRules() && !other.Holds():
-			doubts = append(doubts, fmt.Sprintf("rules of others stand in the variant %s, which every packet meets as well", other.Backend.Name()))
+			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			doubts = append(doubts, unprintable(other.Families[f].Rules)...)
+			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
 		}
 	}
 	if found.LegacyHidden != nil {
-		doubts = append(doubts, "the legacy variant could not be looked at: "+found.LegacyHidden.Error())
+		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
 	}
-	return doubts
+	return caveats
 }
 
-// unprintable are the tables of a state that iptables could not print.
+// unprintable names the tables that iptables cannot print.
 func unprintable(s iptables.Snapshot) []string {
-	var doubts []string
+	var caveats []string
 	for _, table := range s.Unreadable() {
-		doubts = append(doubts, fmt.Sprintf("the %s table %s holds rules made by nft itself, which iptables cannot print", s.Family, table))
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
 	}
-	return doubts
+	return caveats
 }
 
-// readNetwork takes the addresses and the routes of the namespace.
+// readNetwork reads the addresses of the namespace, and uses its routes.
 func (cmd *command) readNetwork(src *ruleSource) error {
 	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
@@ -92,15 +92,15 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	src.route = func(dst netip.Addr) (string, netip.Addr) {
 		path, err := netutil.PathTo(dst)
 		if err != nil {
-			cmd.log.Debug("no way to an address", errorField(err))
+			cmd.log.Debug("no route to an address", errorField(err))
 		}
 		return path.Interface, path.Src
 	}
 	return nil
 }
 
-// checkNeeds looks for what the rules need besides, and takes the number of the
-// routing table, which the rules do not show.
+// checkNeeds adds as problems what the rules need and the namespace lacks: policy routing
+// and ::6. It takes the number of the routing table from there, since rules do not have it.
 func (src *ruleSource) checkNeeds() error {
 	want := pod.Nothing()
 	for _, r := range src.Rules {
@@ -129,8 +129,8 @@ func (src *ruleSource) checkNeeds() error {
 	return nil
 }
 
-// noPassthrough says what it means that the source address of inbound IPv6
-// connections is missing.
+// noPassthrough is the problem that the source address of inbound IPv6 connections is
+// missing.
 func noPassthrough() string {
 	return passthroughV6.String() + "/128 is missing on lo: the proxy cannot connect to the app over IPv6"
 }

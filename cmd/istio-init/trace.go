@@ -14,14 +14,14 @@ import (
 func newTrace(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
 		Use:   "trace --to ENDPOINT",
-		Short: "tell where a connection lands, and which rule says so",
-		Long: `Tell where a connection lands: captured by the proxy, left alone, dropped, or taken
-by a rule of others; which rules it meets, which of them decides, and why that rule is
-there. Where the proxy takes the connection, the one it opens is followed as well.
-Nothing is sent, and nothing is changed.
+		Short: "show the path of a connection, and the rule that decides it",
+		Long: `Show where a connection goes: captured by the proxy, not captured, dropped, or redirected
+by a foreign rule; which rules match, which of them decides, and the reason of that rule.
+If the proxy captures the connection, the one that it opens is followed too. Nothing is
+sent, and nothing is changed.
 
 The rules are those of the network namespace; with flags that describe rules, those
-that "apply" would make of them; with --rules those of a file.`,
+that "apply" would make; with --rules those of a file.`,
 		Example: `  istio-init trace --uid 1000 --to 10.0.0.5:3306
   istio-init trace --from 10.244.1.1 --to :8080 --in eth0
   istio-init trace --proto udp --to 10.96.0.10:53 -i '*' --redirect-dns --capture-all-dns
@@ -29,9 +29,9 @@ that "apply" would make of them; with --rules those of a file.`,
 	}, options.Trace, runTrace)
 }
 
-var errNoTarget = errors.New("--to is missing: it says where the connection goes, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")
+var errNoTarget = errors.New("--to is missing: want the destination of the connection, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")
 
-// runTrace tells where a connection lands, and which rule says so.
+// runTrace shows the path of a connection.
 func runTrace(ctx context.Context, cmd *command) error {
 	q := question(cmd.opts.Query)
 	if q.To == (options.Endpoint{}) {
@@ -57,7 +57,7 @@ func runTrace(ctx context.Context, cmd *command) error {
 	})
 }
 
-// show writes an answer in the form that was asked for.
+// show writes an answer in the format of --output.
 func (cmd *command) show(a report.Answer) error {
 	return report.Write(cmd.stdout, cmd.styler, a, cmd.opts.Output == options.JSON)
 }

@@ -15,12 +15,12 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// repairHint is for pods whose rules a plugin of the node makes.
+// repairHint is for pods whose rules are made by a CNI plugin.
 const repairHint = "where a CNI plugin makes the rules, it may not have been ready when the pod was started: " +
-	"start the pod anew, or have Istio's repair controller delete such pods (cni.repair.deletePods=true)"
+	"restart the pod, or let Istio's repair controller delete such pods (cni.repair.deletePods=true)"
 
-// validate proves the rules by connections, in the network namespace of the calling
-// thread. Scripts look for its first words and its last.
+// validate tests the rules by connections, in the network namespace of the calling thread.
+// Scripts match the beginning of its first and last lines.
 func (cmd *command) validate(ctx context.Context) error {
 	if cmd.opts.Config.Mode == capture.None {
 		cmd.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
@@ -30,9 +30,9 @@ func (cmd *command) validate(ctx context.Context) error {
 	defer cancel()
 	plans, err := cmd.plans(probing)
 	if err != nil {
-		return &exitError{exitUnproved, fmt.Errorf("validate the rules: %w", err)}
+		return &exitError{exitValidation, fmt.Errorf("validate the rules: %w", err)}
 	}
-	cmd.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
+	cmd.log.Info("Starting iptables validation: connections test whether the rules work",
 		namedField("timeout", cmd.opts.ProbeTimeout))
 	results := selftest.Run(probing, plans...)
 	byTheRules := cmd.byTheRules(ctx, results)
@@ -40,19 +40,19 @@ func (cmd *command) validate(ctx context.Context) error {
 		cmd.reportResult(r, byTheRules)
 	}
 	if err := selftest.Verdict(results); err != nil {
-		return &exitError{exitUnproved, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
+		return &exitError{exitValidation, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
 	}
 	cmd.log.Info("Validation passed, iptables rules established", count(results, selftest.Passed), count(results, selftest.NotChecked))
 	return nil
 }
 
-// plans are what is to be proved in each family that is captured.
+// plans returns the checks of each captured family.
 func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 	families, warnings, err := cmd.families()
 	if err != nil {
 		return nil, err
 	}
-	if cmd.opts.SkipApply { // else they were shown before
+	if cmd.opts.SkipApply { // else they were logged before
 		for _, w := range warnings {
 			cmd.log.Warn(w)
 		}
@@ -75,7 +75,7 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 	return plans, nil
 }
 
-// podAddr is the first address of a family by which others reach the pod.
+// podAddr returns the first address of a family.
 func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 	for _, a := range addrs {
 		if f.Has(a.IP) {
@@ -85,8 +85,8 @@ func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 	return netip.Addr{}
 }
 
-// byTheRules returns what the rules that stand say of a connection, where one has
-// failed and they can be read; else it knows nothing.
+// byTheRules returns a function that says what the live rules do with a connection. If no
+// check failed or the rules cannot be read, it returns "".
 func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) func(selftest.Probe) string {
 	nothing := func(selftest.Probe) string { return "" }
 	if !slices.ContainsFunc(results, func(r selftest.Result) bool { return r.Outcome == selftest.Failed }) {
@@ -99,7 +99,7 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		err = cmd.readNetwork(src)
 	}
 	if err != nil {
-		cmd.log.Debug("the rules that stand cannot be read", errorField(err))
+		cmd.log.Debug("the live rules could not be read", errorField(err))
 		return nothing
 	}
 	return func(p selftest.Probe) string {
@@ -111,7 +111,7 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 	}
 }
 
-// reportResult tells of one connection, in one line.
+// reportResult logs the result of one check.
 func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Probe) string) {
 	fields := []field{namedField("family", r.Family), stringField("check", r.Name)}
 	if connection := r.Connection(); connection != "" {
@@ -132,7 +132,7 @@ func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Pro
 	}
 }
 
-// count counts the results of one outcome, for the log.
+// count returns the number of results of one outcome as a field.
 func count(results []selftest.Result, of selftest.Outcome) field {
 	n := 0
 	for _, r := range results {

@@ -13,7 +13,7 @@ import (
 // passthroughV6 is the source address of inbound IPv6 connections.
 var passthroughV6 = capture.Passthrough(inet.IPv6)
 
-// complete takes what the configuration needs of the machine besides the input.
+// complete adds the DNS servers of the pod to the configuration.
 func (cmd *command) complete() error {
 	warning, err := resolveDNS(cmd.opts, func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
 	if err != nil {
@@ -28,7 +28,7 @@ func (cmd *command) complete() error {
 	return nil
 }
 
-// planned returns the rules that the flags make, for a question about them.
+// planned returns the rules of the flags, for a command that changes nothing.
 func (cmd *command) planned() (pod.Want, error) {
 	if err := cmd.complete(); err != nil {
 		return pod.Nothing(), err
@@ -36,7 +36,7 @@ func (cmd *command) planned() (pod.Want, error) {
 	return cmd.wanted()
 }
 
-// families are those that are captured, and what to warn of.
+// families returns the families to capture, and warnings.
 func (cmd *command) families() (families []inet.Family, warnings []string, err error) {
 	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
@@ -61,7 +61,7 @@ func (cmd *command) wanted() (pod.Want, error) {
 			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
 		}
 		if len(want.Rules[f].Tables) == 0 && cmd.opts.Config.Mode != capture.None {
-			cmd.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, cmd.opts.Config.Generation))
+			cmd.log.Warn(fmt.Sprintf("%s is not captured: Istio %s has no rules for it", f, cmd.opts.Config.Generation))
 		}
 	}
 	return want, nil

@@ -24,7 +24,7 @@ type Drift struct {
 	// address ::6, what stands in the other variant.
 	Besides  []string `json:"besides,omitempty"`
 	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
-	Doubts   []string `json:"doubts,omitempty"`
+	Caveats  []string `json:"doubts,omitempty"`
 }
 
 // A FamilyDrift is the drift of one family.
@@ -167,7 +167,7 @@ func (d *Drift) text(s Styler) string {
 	for _, line := range d.Warnings {
 		b.WriteString(s.lines(yellow, "warning: "+line, "", "  "))
 	}
-	writeCaveats(&b, s, d.Doubts)
+	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
 

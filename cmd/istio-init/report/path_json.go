@@ -13,7 +13,7 @@ type (
 		Variant string    `json:"variant,omitempty"` // of iptables, where they are live
 		Family  string    `json:"family"`
 		Certain bool      `json:"certain"`
-		Doubts  []string  `json:"doubts,omitempty"`
+		Caveats []string  `json:"doubts,omitempty"`
 		Legs    []hopJSON `json:"legs"` // the connection, and those that the proxy opens for it
 	}
 	hopJSON struct {
@@ -52,8 +52,8 @@ type (
 )
 
 func (p Path) document() any {
-	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Doubts: p.caveats()}
-	out.Certain = len(out.Doubts) == 0
+	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Caveats: p.caveats()}
+	out.Certain = len(out.Caveats) == 0
 	for _, hop := range p.Hops {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,

@@ -23,7 +23,7 @@ type State struct {
 	Variables []string `json:"variables,omitempty"` // of its environment
 	Facts     []fact   `json:"facts"`
 	Problems  []string `json:"problems,omitempty"` // what keeps the rules from doing what they say
-	Doubts    []string `json:"doubts,omitempty"`
+	Caveats   []string `json:"doubts,omitempty"`
 
 	config capture.Config
 	title  string // of the rules
@@ -38,7 +38,7 @@ type fact struct {
 // its environment are those that make the rules.
 func NewState(src Source, args, variables []string) State {
 	s := State{
-		Rules: src.Name, Variant: src.Variant, Doubts: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
+		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
 		config: src.Config, title: src.title(),
 	}
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
@@ -94,7 +94,7 @@ func (s State) text(styler Styler) string {
 		row("generation", s.Generation)
 	}
 	row("looked at", s.title)
-	writeCaveats(&b, styler, s.Doubts)
+	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
 
