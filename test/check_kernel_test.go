@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -179,12 +180,11 @@ func TestCheckDescribesIstioRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rs := snapshot.Ruleset()
-			reading := infer.Infer(rs)
+			rs := infer.Infer(snapshot.Ruleset()).Rules
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
-					for i, r := range chain.Rules {
-						if iptables.Own(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+					for _, r := range chain.Rules {
+						if iptables.Own(chain.Name) && r.Role == capture.RoleUnknown {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

@@ -7,9 +7,9 @@ import (
 
 // Exit codes. Istio's repair controller looks for the last one.
 const (
-	exitDone      = 0
-	exitFailed    = 1
-	exitDrift   = 1   // check: drift
+	exitDone       = 0
+	exitFailed     = 1
+	exitDrift      = 1   // check: drift
 	exitUnknown    = 2   // check: the state could not be read
 	exitValidation = 126 // the validation failed, or could not be made
 )

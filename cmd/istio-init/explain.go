@@ -54,7 +54,7 @@ func runExplain(ctx context.Context, cmd *command) error {
 		for _, caveat := range src.Caveats {
 			cmd.log.Warn("the output is incomplete: " + caveat)
 		}
-		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, src.shown()...)
+		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, report.Reason, src.shown()...)
 		if _, err := io.WriteString(cmd.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

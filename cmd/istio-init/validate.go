@@ -107,7 +107,7 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, site, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
-		return report.OutcomeText(legs[0])
+		return report.OutcomeText(legs[0], p.Family)
 	}
 }
 

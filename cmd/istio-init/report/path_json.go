@@ -6,7 +6,7 @@ import (
 	"istio-init/capture/path"
 )
 
-// The form of trace --output json.
+// The document of trace --output json.
 type (
 	pathJSON struct {
 		Rules   string    `json:"rules"`             // what the rules are
@@ -47,7 +47,7 @@ type (
 		Rule    string   `json:"rule"`
 		Reason  string   `json:"reason"`
 		Decides bool     `json:"decides,omitempty"`
-		Unknown []string `json:"unknown,omitempty"` // conditions that are not known here: it may take the packet
+		Unknown []string `json:"unknown,omitempty"` // conditions that cannot be evaluated: it may match
 	}
 )
 
@@ -58,13 +58,13 @@ func (p Path) document() any {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,
 			State: hop.State.String(), Landing: hop.Outcome.String(), Port: hop.Port, Captured: hop.Captured, Loop: hop.Loop,
-			Outcome: OutcomeText(hop), Stages: []hookJSON{},
+			Outcome: OutcomeText(hop, p.Rules.Rules.Family), Stages: []hookJSON{},
 		}
 		if hop.Owner != nil {
 			h.UID, h.GID = &hop.Owner.UID, &hop.Owner.GID
 		}
 		if hop.Decided != nil {
-			h.Reason = hop.Decided.Reason
+			h.Reason = Because(hop, p.Rules.Rules.Family)
 		}
 		for _, hook := range hop.Hooks {
 			h.Stages = append(h.Stages, p.hookDocument(hop, hook))
@@ -88,7 +88,7 @@ func (p Path) hookDocument(hop path.Hop, hook path.HookTrace) hookJSON {
 	return out
 }
 
-// addrText is an address with its port where it has one.
+// addrText returns an address, with its port if it has one.
 func addrText(a netip.AddrPort) string {
 	if !a.Addr().IsValid() {
 		return ""
