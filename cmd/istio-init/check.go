@@ -197,10 +197,10 @@ func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 func missingRouting(s *pod.AddRouting) []string {
 	var missing []string
 	if s.NoRule {
-		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: packets marked by TPROXY are not delivered", s.Family, s.Route.Mark, s.Route.Table))
+		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Mark, s.Route.Table))
 	}
 	if s.NoRoute {
-		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: packets marked by TPROXY are not delivered", s.Family, s.Route.Table))
+		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Table))
 	}
 	return missing
 }
