@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/infer"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -98,12 +99,13 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path strin
 	d.InOrder = true
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		change := iptables.Plan(s, rs)
+		own := infer.Ownership(s)
+		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Script == ""
 		d.AddFamily(change, rs)
 		warnAhead(d, rs.Family, s)
 		d.Caveats = append(d.Caveats, unprintable(s)...)
-		for _, r := range s.UnreadableRules(rs) {
+		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
@@ -155,8 +157,8 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 
 // warnAhead adds a warning for each foreign rule ahead of ours.
 func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
-	for _, rule := range s.InTheWay() {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", f, rule))
+	for _, at := range iptables.Preempting(s, infer.Ownership(s)) {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", f, s.TextAt(at)))
 	}
 }
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -80,9 +78,9 @@ func familyTitle(f inet.Family) string {
 
 // reportTaken logs the removed rules of Istio in built-in chains.
 func (cmd *command) reportTaken(c iptables.Change) {
-	for _, rule := range c.Taken() {
-		say := cmd.log.Info
-		if strings.HasPrefix(rule, iptables.Filter+" ") {
+	for _, at := range c.Taken() {
+		say, rule := cmd.log.Info, c.Before.TextAt(at)
+		if at.Table == iptables.Filter {
 			say = cmd.log.Warn // a guardrail, which dropped traffic
 		}
 		say("rule of Istio removed from a built-in chain", namedField("family", c.Family), stringField("rule", rule))

@@ -73,7 +73,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 // unprintable names the tables that iptables cannot print.
 func unprintable(s iptables.Snapshot) []string {
 	var caveats []string
-	for _, table := range s.Unreadable() {
+	for _, table := range s.Unreadable {
 		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
 	}
 	return caveats

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
@@ -88,7 +89,7 @@ func reasonOf(r *infer.Inference, s iptables.Step) string {
 		return "a foreign rule, with a condition that cannot be evaluated"
 	case isPolicy(r, s):
 		return "the policy of the chain"
-	case iptables.Own(s.Chain):
+	case capture.Owns(s.Chain):
 		return "an unknown rule of a mesh"
 	}
 	return "a foreign rule"
