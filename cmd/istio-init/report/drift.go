@@ -3,13 +3,8 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/rogpeppe/go-internal/diff"
-
-	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
@@ -55,96 +50,9 @@ func (d *Drift) Differs(format string, args ...any) {
 func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
 	f := FamilyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []DriftLine{}}
 	if c.Script != "" {
-		f.Lines = DriftLines(c)
+		f.Lines = driftLines(c)
 	}
 	d.Families = append(d.Families, f)
-}
-
-// DriftLines returns the difference of a change, each line with the reason of its rule.
-func DriftLines(c iptables.Change) []DriftLine {
-	have, want := c.Before.Lines(c.Own), c.After.Lines(c.Own)
-	reasons := lineReasons(c.Before)
-	maps.Copy(reasons, lineReasons(c.After))
-	text := diff.Diff("", document(have), "", document(want))
-	var lines []DriftLine
-	hunk := false // the next line begins one
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSuffix(line, "\n")
-		rule := line[min(1, len(line)):]
-		d := newLine(rule, reasons[rule])
-		switch {
-		case strings.HasPrefix(line, "diff "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
-			hunk = true
-			continue // the text of a rule begins with the name of its table
-		case strings.HasPrefix(line, "-"):
-			d.Op = opUnexpected
-		case strings.HasPrefix(line, "+"):
-			d.Op = opMissing
-		default:
-			d.Op, d.Reason = opSame, ""
-		}
-		d.hunk, hunk = hunk, false
-		lines = append(lines, d)
-	}
-	return withChange(lines)
-}
-
-// withChange omits the lines of unchanged chains.
-func withChange(lines []DriftLine) []DriftLine {
-	var kept []DriftLine
-	for len(lines) > 0 {
-		n := slices.IndexFunc(lines[1:], func(d DriftLine) bool {
-			return d.hunk || d.Table != lines[0].Table || d.Chain != lines[0].Chain
-		}) + 1
-		if n == 0 {
-			n = len(lines)
-		}
-		if slices.ContainsFunc(lines[:n], func(d DriftLine) bool { return d.Op != opSame }) {
-			kept = append(kept, lines[:n]...)
-		}
-		lines = lines[n:]
-	}
-	return kept
-}
-
-// newLine reads a line "TABLE CHAIN RULE".
-func newLine(line, reason string) DriftLine {
-	table, rest, _ := strings.Cut(line, " ")
-	chain, rule, _ := strings.Cut(rest, " ")
-	return DriftLine{Table: table, Chain: chain, Rule: rule, Reason: reason}
-}
-
-// What can be said of a line of rules.
-const (
-	opSame       = "same"
-	opMissing    = "missing"    // the flags make it, and it does not stand
-	opUnexpected = "unexpected" // it stands, and the flags do not make it
-)
-
-// document joins lines, of which none may have a line break in it: a comment of
-// somebody else's may.
-func document(lines []string) []byte {
-	var b strings.Builder
-	for _, line := range lines {
-		b.WriteString(strings.ReplaceAll(line, "\n", " ") + "\n")
-	}
-	return []byte(b.String())
-}
-
-// lineReasons say why the rules of a state are there, by their lines.
-func lineReasons(s iptables.Snapshot) map[string]string {
-	rs := infer.Infer(s.Ruleset()).Rules
-	reasons := map[string]string{}
-	for _, t := range rs.Tables {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				if reason := Reason(r); reason != "" {
-					reasons[t.Name+" "+c.Name+" "+r.Text(rs.Family)] = reason
-				}
-			}
-		}
-	}
-	return reasons
 }
 
 func (d *Drift) document() any { return d }
