@@ -135,7 +135,7 @@ func (c Config) includesLoopback() bool {
 func ofFamily(list []netip.Prefix, f inet.Family) []netip.Prefix {
 	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }
 	if !slices.ContainsFunc(list, other) {
-		return list[:len(list):len(list)]
+		return slices.Clip(list)
 	}
 	return slices.DeleteFunc(slices.Clone(list), other)
 }
