@@ -12,7 +12,7 @@
 // only works while no proxy runs. Each connection carries a random token. It is
 // proved where it landed when a listener of ours has read the token, the original
 // destination is that of the connection, and the client has read an answer that only
-// the listener knew. So the answer of a stranger proves nothing.
+// the listener knew. So the answer of a other proves nothing.
 //
 // # What must not arrive
 //

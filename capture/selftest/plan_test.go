@@ -16,9 +16,9 @@ import (
 )
 
 // pod is a site with an address and a default route, where all powers are had.
-func pod(f inet.Family, change func(*Site)) Site {
+func pod(f inet.Family, change func(*Environment)) Environment {
 	own := [...]netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8:244::2")}[f]
-	s := Site{
+	s := Environment{
 		Addr:   own,
 		Powers: netutil.Powers{SetUID: true, SetGID: true, Raw: true},
 		PathTo: func(a netip.Addr) (netutil.Path, error) {
@@ -52,10 +52,10 @@ func lines(p Plan) string {
 	var b strings.Builder
 	for _, x := range p.Probes {
 		switch {
-		case x.Lack != "":
-			fmt.Fprintf(&b, "%s: %s\n", x.Name, x.Lack)
+		case x.Skip != "":
+			fmt.Fprintf(&b, "%s: %s\n", x.Name, x.Skip)
 		default:
-			fmt.Fprintf(&b, "%s: %s = %s", x.Name, x.Connection(), x.Lands)
+			fmt.Fprintf(&b, "%s: %s = %s", x.Name, x.Connection(), x.Want)
 			if x.OneWay {
 				b.WriteString(", one way")
 			}
@@ -68,16 +68,16 @@ func lines(p Plan) string {
 // whole is the plan of the published command.
 const whole = `
 app to a captured destination: 0:0 -> tcp 192.0.2.1:15002 = port 15001
-proxy (user 1337) to a captured destination: 1337:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
-proxy (group 1337) to a captured destination: 0:1337 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+proxy (user 1337) to a captured destination: 1337:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
+proxy (group 1337) to a captured destination: 0:1337 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
-proxy (group 1337) to its own pod: 0:1337 -> tcp 10.244.0.2:15002 = left alone
-proxy to the tunnel port of its own pod: 1337:0 -> tcp 10.244.0.2:15008 = left alone
-proxy to the app, the last step of an inbound connection: 1337:0 from 127.0.0.6 -> tcp 10.244.0.2:15002 = left alone
-proxy to localhost: 1337:0 -> tcp 127.0.0.1:15002 = left alone
-app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = left alone
-app to localhost: 0:0 -> tcp 127.0.0.1:15002 = left alone
-inbound connection: only a packet from another machine meets the rules of PREROUTING
+proxy (group 1337) to its own pod: 0:1337 -> tcp 10.244.0.2:15002 = not captured
+proxy to the tunnel port of its own pod: 1337:0 -> tcp 10.244.0.2:15008 = not captured
+proxy to the app, the last step of an inbound connection: 1337:0 from 127.0.0.6 -> tcp 10.244.0.2:15002 = not captured
+proxy to localhost: 1337:0 -> tcp 127.0.0.1:15002 = not captured
+app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = not captured
+app to localhost: 0:0 -> tcp 127.0.0.1:15002 = not captured
+inbound connection: only a packet from another machine matches the rules of PREROUTING
 `
 
 // plans are configs and sites, and lines of their plans; those with "-" before
@@ -86,7 +86,7 @@ var plans = []struct {
 	name   string
 	family inet.Family
 	config func(*capture.Config)
-	here   func(*Site)
+	here   func(*Environment)
 	want   string
 }{
 	{
@@ -101,9 +101,9 @@ var plans = []struct {
 		want: `
 app to a captured destination: 0:0 -> tcp 10.255.255.254:15002 = port 15001
 app to an included port: 0:0 -> tcp 192.0.2.1:9000 = port 15001
-app to an excluded port: 0:0 -> tcp 10.255.255.254:3306 = left alone, out of the pod
-app to an excluded destination: 0:0 -> tcp 10.1.2.3:15002 = left alone, out of the pod
-app to any other destination: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+app to an excluded port: 0:0 -> tcp 10.255.255.254:3306 = not captured, leaves the pod
+app to an excluded destination: 0:0 -> tcp 10.1.2.3:15002 = not captured, leaves the pod
+app to any other destination: 0:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 `,
 	},
 	{
@@ -113,14 +113,14 @@ app to any other destination: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of th
 		},
 		want: `
 app to a captured destination: 0:0 -> tcp 192.0.2.1:9 = port 15001
-app to an excluded port: 0:0 -> tcp 192.0.2.1:15000 = left alone, out of the pod
+app to an excluded port: 0:0 -> tcp 192.0.2.1:15000 = not captured, leaves the pod
 `,
 	},
 	{
 		name:   "nothing-outbound",
 		config: func(c *capture.Config) { c.OutboundPrefixes.All = false },
 		want: `
-app to a destination outside: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+app to a destination outside: 0:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
 -app to a captured destination
 -app to any other destination
@@ -137,7 +137,7 @@ proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
 		},
 		want: `
 app to a captured destination: 0:2000 -> tcp 192.0.2.1:15002 = port 15001
-app of a group that is left alone to a captured destination: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+app of a group that is not captured to a captured destination: 0:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 `,
 	},
 	{
@@ -145,7 +145,7 @@ app of a group that is left alone to a captured destination: 0:0 -> tcp 192.0.2.
 		config: func(c *capture.Config) { c.OwnerGroups.Except = []iptables.IDRange{iptables.ID(0)} },
 		want: `
 app to a captured destination: 0:1000 -> tcp 192.0.2.1:15002 = port 15001
-app of a group that is left alone to a captured destination: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+app of a group that is not captured to a captured destination: 0:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 `,
 	},
 	{
@@ -158,7 +158,7 @@ app of a group that is left alone to a captured destination: 0:0 -> tcp 192.0.2.
 app to a captured destination: 1001:0 -> tcp 192.0.2.1:15002 = port 15001
 proxy (user 0-1000) to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 15006
 proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
-proxy (group 5000) to a captured destination: 1001:5000 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+proxy (group 5000) to a captured destination: 1001:5000 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 `,
 	},
 	{
@@ -179,9 +179,9 @@ proxy (user 0-4294967294) to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 150
 proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
 proxy (group 1337) to its own pod: 0:1337 -> tcp 10.244.0.2:15002 = port 15006, by TPROXY
 inbound connection to a captured port: 0:0 with mark 0x53a -> tcp 10.244.0.2:15002 = port 15006, by TPROXY
-inbound connection to an excluded port: 0:0 with mark 0x53a -> tcp 10.244.0.2:15090 = left alone
-inbound connection to the tunnel port: 0:0 with mark 0x53a -> tcp 10.244.0.2:15008 = left alone
-proxy to the app, with the address of the peer: 0:0 from 192.0.2.1 with mark 0x539 -> tcp 10.244.0.2:15002 = left alone
+inbound connection to an excluded port: 0:0 with mark 0x53a -> tcp 10.244.0.2:15090 = not captured
+inbound connection to the tunnel port: 0:0 with mark 0x53a -> tcp 10.244.0.2:15008 = not captured
+proxy to the app, with the address of the peer: 0:0 from 192.0.2.1 with mark 0x539 -> tcp 10.244.0.2:15002 = not captured
 `,
 	},
 	{
@@ -196,45 +196,45 @@ inbound connection to a captured port: 0:0 with mark 0x53a -> tcp [2001:db8:244:
 	},
 	{
 		name: "tproxy-without-powers", config: func(c *capture.Config) { c.Mode = capture.TProxy },
-		here: func(s *Site) { s.Powers = netutil.Powers{UID: 1337, GID: 1337} },
+		here: func(s *Environment) { s.Powers = netutil.Powers{UID: 1337, GID: 1337} },
 		want: "inbound connection: needs CAP_NET_ADMIN or CAP_NET_RAW, for marks and transparent sockets",
 	},
 	{
-		name: "look-ups", config: func(c *capture.Config) { c.DNS.Servers = []netip.Addr{netip.MustParseAddr("10.96.0.10")} },
+		name: "dns", config: func(c *capture.Config) { c.DNS.Servers = []netip.Addr{netip.MustParseAddr("10.96.0.10")} },
 		want: `
-look-up of the app over udp: 0:0 -> udp 10.96.0.10:53 = port 15053
-look-up of the proxy over udp: 1337:0 -> udp 10.96.0.10:53 = left alone, out of the pod
-look-up of the app over tcp: 0:0 -> tcp 10.96.0.10:53 = port 15053
-look-up of the proxy over tcp: 1337:0 -> tcp 10.96.0.10:53 = left alone, out of the pod
+DNS query of the app over udp: 0:0 -> udp 10.96.0.10:53 = port 15053
+DNS query of the proxy over udp: 1337:0 -> udp 10.96.0.10:53 = not captured, leaves the pod
+DNS query of the app over tcp: 0:0 -> tcp 10.96.0.10:53 = port 15053
+DNS query of the proxy over tcp: 1337:0 -> tcp 10.96.0.10:53 = not captured, leaves the pod
 `,
 	},
 	{
-		name: "look-ups-without-powers", config: func(c *capture.Config) { c.DNS.All = true },
-		here: func(s *Site) { s.Powers = netutil.Powers{} },
+		name: "dns-without-powers", config: func(c *capture.Config) { c.DNS.All = true },
+		here: func(s *Environment) { s.Powers = netutil.Powers{} },
 		want: `
-look-up of the app over udp: 0:0 -> udp 192.0.2.1:53 = port 15053, one way
-look-up of the proxy over udp: needs CAP_SETUID or to run as user 1337
-look-up of the app over tcp: 0:0 -> tcp 192.0.2.1:53 = port 15053
+DNS query of the app over udp: 0:0 -> udp 192.0.2.1:53 = port 15053, one way
+DNS query of the proxy over udp: needs CAP_SETUID or to run as user 1337
+DNS query of the app over tcp: 0:0 -> tcp 192.0.2.1:53 = port 15053
 `,
 	},
 	{
 		name: "servers-of-the-other-family", family: inet.IPv6,
 		config: func(c *capture.Config) { c.DNS.Servers = []netip.Addr{netip.MustParseAddr("10.96.0.10")} },
-		want:   "-look-up of the app over udp",
+		want:   "-DNS query of the app over udp",
 	},
 	{
 		name: "proxy-without-powers",
-		here: func(s *Site) { s.Powers = netutil.Powers{UID: 1337, GID: 1337} },
+		here: func(s *Environment) { s.Powers = netutil.Powers{UID: 1337, GID: 1337} },
 		want: `
 app to a captured destination: needs CAP_SETUID and CAP_SETGID, or to run as an app and not as the proxy
-proxy (user 1337) to a captured destination: 1337:1337 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+proxy (user 1337) to a captured destination: 1337:1337 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 proxy (group 1337) to a captured destination: needs CAP_SETUID: user 1337 is the proxy's whatever the group
 proxy (user 1337) to its own pod: 1337:1337 -> tcp 10.244.0.2:15002 = port 15006
 `,
 	},
 	{
 		name: "no-address-and-no-route", family: inet.IPv6,
-		here: func(s *Site) {
+		here: func(s *Environment) {
 			s.Addr, s.PathTo = netip.Addr{}, func(a netip.Addr) (netutil.Path, error) {
 				if a.IsLoopback() || a == capture.Passthrough(inet.IPv6) {
 					return netutil.Path{Interface: "lo", Src: a}, nil
@@ -250,7 +250,7 @@ proxy (user 1337) to its own pod: 1337:0 from ::1 -> tcp [::6]:15002 = port 1500
 	{
 		name: "excluded-interface", config: func(c *capture.Config) { c.ExcludeInterfaces = []iptables.Interface{"eth+"} },
 		want: `
-app to a destination outside: 0:0 -> tcp 192.0.2.1:15002 = left alone, out of the pod
+app to a destination outside: 0:0 -> tcp 192.0.2.1:15002 = not captured, leaves the pod
 proxy (user 1337) to its own pod: 1337:0 -> tcp 10.244.0.2:15002 = port 15006
 `,
 	},
@@ -263,7 +263,7 @@ app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 15001
 	},
 	{
 		name: "virtual-machine", config: func(c *capture.Config) { c.VirtualInterfaces = []iptables.Interface{"net1"} },
-		want: "virtual machine to a captured destination: only a packet from the interface of a virtual machine meets these rules",
+		want: "virtual interface to a captured destination: only a packet from a virtual interface matches these rules",
 	},
 }
 

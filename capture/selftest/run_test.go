@@ -42,7 +42,7 @@ func prove(ctx context.Context, t *testing.T, ns *kernel.NetNS, c capture.Config
 	t.Helper()
 	ns.Do(t, func() error {
 		powers, err := netutil.SocketPowers()
-		here := Site{Addr: netip.MustParseAddr("10.244.0.2"), PathTo: netutil.PathTo, Powers: powers}
+		here := Environment{Addr: netip.MustParseAddr("10.244.0.2"), PathTo: netutil.PathTo, Powers: powers}
 		results = Run(ctx, Prepare(c, inet.IPv4, 15002, here))
 		return err
 	})
@@ -94,7 +94,7 @@ func TestARunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	results := prove(ctx, t, ns, sidecar(nil))
-	if first := results[0]; first.Outcome != Failed || first.Saw != "came to no port of the proxy in time" {
+	if first := results[0]; first.Outcome != Failed || first.Saw != "reached no port of the proxy in time" {
 		t.Errorf("%s: %s, saw %q", first.Name, first.Outcome, first.Saw)
 	}
 }

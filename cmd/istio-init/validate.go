@@ -69,8 +69,8 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 	}
 	var plans []selftest.Plan
 	for _, f := range families {
-		here := selftest.Site{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
-		plans = append(plans, selftest.Prepare(inv.set.Config, f, inv.set.ProbePort, here))
+		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
+		plans = append(plans, selftest.Prepare(inv.set.Config, f, inv.set.ProbePort, env))
 	}
 	return plans, nil
 }
@@ -117,7 +117,7 @@ func (inv *invocation) reportResult(r selftest.Result, byTheRules func(selftest.
 	if connection := r.Connection(); connection != "" {
 		fields = append(fields, stringField("connection", connection))
 	}
-	lands := namedField("lands", r.Lands)
+	lands := namedField("lands", r.Want)
 	switch r.Outcome {
 	case selftest.Passed:
 		inv.log.Info("check passed", append(fields, lands)...)
