@@ -111,8 +111,8 @@ func told(hops path.Path, f inet.Family) string {
 func sidecarConfig() capture.Config {
 	return capture.Config{
 		ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008, ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
-		InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
-		OwnerGroups: capture.Scope[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
+		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
+		OwnerGroups: capture.Selector[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
 	}
 }
 

@@ -78,7 +78,7 @@ func emptySurvey() (s *Survey, nft, legacy *memory) {
 
 var testConfig = capture.Config{
 	Mode: capture.TProxy, ProxyPort: 15001, InboundPort: 15006, TProxyMark: 1337, TProxyTable: 133, Generation: capture.Istio1_15,
-	InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
+	InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
 }
 
 func quiet() Engine { return Engine{Report: func(Event) {}} }

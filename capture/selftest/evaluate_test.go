@@ -11,7 +11,7 @@ import (
 	"istio-init/iptables"
 )
 
-func TestWhatWasSeenIsJudged(t *testing.T) {
+func TestEvaluate(t *testing.T) {
 	t.Parallel()
 	to := netip.MustParseAddrPort("10.244.0.2:15002")
 	at := func(port uint16, proxy bool) Listener {
@@ -44,7 +44,7 @@ func TestWhatWasSeenIsJudged(t *testing.T) {
 		{"answer-lost", captured, lost, "failed: reached port 15006, and the answer did not come back"},
 		{"refused", captured, observation{err: syscall.ECONNREFUSED}, "failed: connection refused: the rule is missing or redirects to another port: RULE"},
 		{"no-end", captured, observation{err: os.ErrDeadlineExceeded}, "failed: reached no port of the proxy in time: the rule or a jump to it is missing"},
-		{"stranger", captured, observation{err: errForeignAnswer}, "failed: another program answered"},
+		{"another-program", captured, observation{err: errForeignAnswer}, "failed: another program answered"},
 		{"in-use", captured, observation{dialErr: fmt.Errorf("listen tcp4 0.0.0.0:15006: %w", syscall.EADDRINUSE)}, "not checked: a port that the check needs is in use; does the proxy run already? (listen tcp4 0.0.0.0:15006: "},
 	}
 	for _, tt := range tests {
@@ -64,7 +64,7 @@ func TestWhatWasSeenIsJudged(t *testing.T) {
 	}
 }
 
-func TestRulesAreProvedByARedirectedConnection(t *testing.T) {
+func TestVerdictNeedsARedirectedConnection(t *testing.T) {
 	t.Parallel()
 	result := func(port uint16, o Outcome) Result {
 		return Result{Probe: Probe{Want: Target{Port: port}}, Outcome: o}

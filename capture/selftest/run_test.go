@@ -60,7 +60,7 @@ func openFiles(t *testing.T) int {
 }
 
 // Not parallel: it counts what the whole process has.
-func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
+func TestRunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	c := sidecar(func(c *capture.Config) { c.DNS.All = true })
 	right, wrong := silent(t, capture.Rules(c, inet.IPv4)), silent(t)
 	_ = prove(t.Context(), t, right, c) // what the runtime opens once is open then
@@ -86,9 +86,9 @@ func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestARunEndsWithItsContext cancels one that waits for what never comes. Had it not
+// TestRunEndsWithItsContext cancels one that waits for what never comes. Had it not
 // ended by that, TCP would have given up, and not in time.
-func TestARunEndsWithItsContext(t *testing.T) {
+func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ns := silent(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -99,8 +99,8 @@ func TestARunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestARunWhoseContextHasEndedClaimsNothing has no time for any connection.
-func TestARunWhoseContextHasEndedClaimsNothing(t *testing.T) {
+// TestRunWithEndedContextChecksNothing has no time for any connection.
+func TestRunWithEndedContextChecksNothing(t *testing.T) {
 	t.Parallel()
 	c := sidecar(nil)
 	ns := silent(t, capture.Rules(c, inet.IPv4))
