@@ -20,27 +20,15 @@ type Foreign struct {
 	Target string
 }
 
-// Ruleset returns the state in types: the rules of everybody, in the order in
-// which they stand, with the policies of built-in chains. What the types cannot
-// say of a rule is in its Foreign part. Such rules can be traced and printed, and
-// are refused by [Ruleset.Validate]: they are not ours to make.
-func (s Snapshot) Ruleset() Ruleset {
-	rs := Ruleset{Family: s.Family}
-	for _, saved := range s.tables {
-		t := Table{Name: saved.name}
-		for _, c := range saved.sorted() {
-			chain := Chain{Name: c.name}
-			if c.policy == Drop.String() {
-				chain.Policy = Drop
-			}
-			for _, text := range c.rules {
-				chain.Rules = append(chain.Rules, readRule(s.Family, text, func(name string) bool { return saved.find(name) >= 0 }))
-			}
-			t.Chains = append(t.Chains, chain)
+// readRules reads what the rules of a table say. The names of its chains have to be known.
+func (t LiveTable) readRules(f inet.Family) {
+	chains := t.index()
+	isChain := func(name string) bool { _, ok := chains[name]; return ok }
+	for _, c := range t.Chains {
+		for i := range c.Rules {
+			c.Rules[i].Rule = readRule(f, c.Rules[i].Text, isChain)
 		}
-		rs.Tables = append(rs.Tables, t)
 	}
-	return rs
 }
 
 // readRule reads a rule of a table whose chains are known by isChain.
@@ -51,7 +39,7 @@ func readRule(f inet.Family, text string, isChain func(string) bool) Rule {
 	return readForeign(f, text, isChain)
 }
 
-// jumpsTo tells whether the target of a rule, if it is a jump, is a chain: the name
+// jumpsTo reports whether the target of a rule, if it is a jump, is a chain: the name
 // of a target without options looks the same.
 func jumpsTo(r Rule, isChain func(string) bool) bool {
 	chain, ok := nextChain(r.Target)
@@ -122,7 +110,7 @@ func (p *ruleParser) otherProto(option []string) bool {
 // plainModules are conditions only by their options.
 var plainModules = []string{"tcp", "udp", "multiport", "mark", "connmark", "conntrack", "state", "owner", "comment"}
 
-// isModuleOption tells whether the next option is one of a module.
+// isModuleOption reports whether the next option is one of a module.
 func isModuleOption(words []string) bool {
 	if len(words) > 0 && words[0] == "!" {
 		words = words[1:]

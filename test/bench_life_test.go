@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -16,7 +17,7 @@ import (
 // does nothing, and the tools of iptables with the same text.
 type action struct {
 	name        string
-	ours, floor []step
+	ours, bound []step
 }
 
 // A life is a sequence of actions in a namespace: apply, re-run, change and clean.
@@ -48,12 +49,12 @@ func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 	for i, f := range l.families {
 		state, next := iptables.Snapshot{Family: f}, iptables.Ruleset{Family: f}
 		if have != nil {
-			state = state.With(have[i])
+			state = iptables.Plan(state, iptables.Ownership{}, have[i]).After
 		}
 		if want != nil {
 			next = want[i]
 		}
-		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, next).Script)})
+		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, infer.Ownership(state), next).Script)})
 	}
 	return at
 }
@@ -87,7 +88,7 @@ func (s *bench) live(l life) {
 	for s.b.Loop() {
 		mine, its := kernel.NewNetNS(s.b), kernel.NewNetNS(s.b)
 		for i, a := range actions {
-			costs[i].add(func() cost { return s.run(mine, a.ours...) }, func() cost { return s.run(its, a.floor...) })
+			costs[i].add(func() cost { return s.run(mine, a.ours...) }, func() cost { return s.run(its, a.bound...) })
 		}
 	}
 	ns, peak := kernel.NewNetNS(s.b), 0.0

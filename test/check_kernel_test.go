@@ -40,7 +40,7 @@ func mutations(save string) []mutation {
 	for i, line := range lines {
 		if name, ok := strings.CutPrefix(line, "*"); ok {
 			table = strings.TrimSpace(name)
-			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXTRA - [0:0]\n"), table, "", ":ISTIO_EXTRA"})
+			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXCLUDE_9 - [0:0]\n"), table, "", ":ISTIO_EXCLUDE_9"})
 		}
 		chain, rule := ruleOf(line)
 		if chain == "" {
@@ -51,7 +51,7 @@ func mutations(save string) []mutation {
 		if nextChain, next := ruleOf(lines[i+1]); nextChain == chain && next != rule {
 			add(mutation{fmt.Sprint(i, " swapped"), with(i, 2, lines[i+1], line), table, "", ""})
 		}
-		if at := table + " " + chain; iptables.Own(chain) && !begun[at] {
+		if at := table + " " + chain; capture.Owns(chain) && !begun[at] {
 			begun[at] = true
 			add(mutation{fmt.Sprint(i, " foreign"), with(i, 0, "-A "+chain+" -p tcp -m tcp --dport 7 -j RETURN\n"), table, "", "-p tcp -m tcp --dport 7 -j RETURN"})
 		}
@@ -153,7 +153,7 @@ func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 // TestRewordedRulesAreNoDrift: another iptables release may print a rule in another way.
 func TestRewordedRulesAreNoDrift(t *testing.T) {
 	t.Parallel()
-	pod := newWatched(t)
+	pod := newCountedSite(t)
 	args := append(slices.Clone(sidecar[1:]), "--ip-family", "ipv4", "--force-iptables-binary", "nft")
 	pod.run(append([]string{applyCommand}, args...)...)
 	pod.wrap("iptables-nft-save", `$real "$@" | sed -e '/^# Generated/s/ v[0-9.]*/ v1.99.0/' -e 's/-p tcp -m tcp --dport/-p 6 -m tcp --dport/'`)
@@ -184,7 +184,7 @@ func TestCheckDescribesIstioRules(t *testing.T) {
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
 					for _, r := range chain.Rules {
-						if iptables.Own(chain.Name) && r.Role == capture.RoleUnknown {
+						if capture.Owns(chain.Name) && r.Role == capture.RoleUnknown {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

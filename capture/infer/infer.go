@@ -26,7 +26,7 @@ func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 // Captures reports whether chains of Istio are there.
 func (r *Inference) Captures() bool {
 	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return iptables.Own(c.Name) })
+		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return capture.Owns(c.Name) })
 	})
 }
 
@@ -59,7 +59,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			if !iptables.Own(c.Name) {
+			if !capture.Owns(c.Name) {
 				r.chain(t.Name, c.Name)
 			}
 		}

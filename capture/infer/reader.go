@@ -57,7 +57,7 @@ var chains = map[chainID]func(*reader, shape, iptables.Rule) iptables.Role{
 // read sets the roles of the rules of a chain.
 func (r *reader) read(table, name string, rules []iptables.Rule) {
 	read := (*reader).builtin
-	if iptables.Own(name) {
+	if capture.Owns(name) {
 		read = chains[chainID{table, listName(name)}]
 	}
 	r.chain, r.tunnel, r.seen, r.returns = chainID{table, name}, false, 0, 0

@@ -65,7 +65,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 	if s.Index == len(e.Rules.Table(s.Table).Chain(s.Chain).Rules) {
 		return &Decision{Cause: ByPolicy, At: at}
 	}
-	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !iptables.Own(s.Chain)}
+	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !capture.Owns(s.Chain)}
 }
 
 // capturedBy is the rule that sent the packet to the chain that captures, or the
@@ -75,7 +75,7 @@ func (e evaluator) capturedBy(hop Hop) *Decision {
 		for i, s := range slices.Backward(trace.Steps) {
 			switch s.Rule.Target.(type) {
 			case iptables.Redirect, iptables.TProxy:
-				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && iptables.Own(s.Chain) && s.Chain != capture.ChainOutputDNS {
+				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && capture.Owns(s.Chain) && s.Chain != capture.ChainOutputDNS {
 					return e.decided(trace.Steps[i-1])
 				}
 				return e.decided(s)
@@ -113,7 +113,7 @@ func lastReturn(trace HookTrace) *iptables.Step {
 		ends := s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
 		switch {
 		case s.Maybe || !ends || s.Table != iptables.NAT && s.Table != iptables.Mangle:
-		case iptables.Own(s.Chain):
+		case capture.Owns(s.Chain):
 			return s
 		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == trace.Hook):
 			others = s

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -70,7 +71,9 @@ type FamilyState struct {
 }
 
 // Holds reports whether the backend has rules of ours.
-func (s State) Holds() bool { return s.any(iptables.Snapshot.Ours) }
+func (s State) Holds() bool {
+	return s.any(func(s iptables.Snapshot) bool { return !infer.Ownership(s).Empty() })
+}
 
 // HoldsRules reports whether the backend has any rule.
 func (s State) HoldsRules() bool {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -85,6 +87,9 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	if s.NeedsErr != nil {
 		return nil, s.NeedsErr
 	}
+	if s.ambient() {
+		return nil, infer.ErrAmbient
+	}
 	chosen, reason, err := choose(s.States, e.Force, want.Rules.captured())
 	if err != nil {
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
@@ -109,6 +114,11 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	e.removeNeeds(p, s, want)
 	e.removeNative(p, s)
 	return p, nil
+}
+
+// ambient reports whether a backend has the rules of Istio's ambient mode.
+func (s *Survey) ambient() bool {
+	return slices.ContainsFunc(s.States, func(state State) bool { return state.any(infer.Ambient) })
 }
 
 // Clean plans the removal of all that is ours, of every backend and family. What cannot be
@@ -244,8 +254,9 @@ func unprintable(have State) []error {
 	}
 	var errs []error
 	for _, f := range inet.Families {
-		for _, table := range have.Families[f].Rules.Unreadable() {
-			ours, err := netutil.NFTChains(f, table, iptables.OwnPrefix)
+		for _, table := range have.Families[f].Rules.Unreadable {
+			chains, err := netutil.NFTChains(f, table)
+			ours := slices.DeleteFunc(chains, func(name string) bool { return !capture.Owns(name) })
 			if err == nil && len(ours) > 0 {
 				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
 					f, table, listed(ours))

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -37,7 +38,7 @@ func (m *memory) Plan(have State, want Rules) (Change, error) {
 	var errs []error
 	for _, rs := range want {
 		live := have.Families[rs.Family]
-		c := iptables.Plan(live.Rules, rs)
+		c := iptables.Plan(live.Rules, infer.Ownership(live.Rules), rs)
 		switch {
 		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
 			errs = append(errs, live.Err)
@@ -96,7 +97,8 @@ func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
 func (m *memory) holding(want Want) {
 	for _, f := range inet.Families {
 		m.families[f].Present = true
-		m.families[f].Rules = m.families[f].Rules.With(want.Rules[f])
+		live := m.families[f].Rules
+		m.families[f].Rules = iptables.Plan(live, infer.Ownership(live), want.Rules[f]).After
 	}
 }
 

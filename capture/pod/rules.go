@@ -3,6 +3,8 @@ package pod
 import (
 	"context"
 
+	"istio-init/capture/infer"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -55,8 +57,8 @@ func (s *ChangeRules) applied() []Event {
 		if changes {
 			live = change.After
 		}
-		for _, rule := range live.InTheWay() {
-			events = append(events, RuleAhead{f, rule})
+		for _, at := range iptables.Preempting(live, infer.Ownership(live)) {
+			events = append(events, RuleAhead{f, live.TextAt(at)})
 		}
 		switch {
 		case changes:

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -128,13 +129,17 @@ func remaining(have State, change Change) []error {
 		if c, ok := change.of(f); ok {
 			after = c.After
 		}
-		if after.Ours() {
-			errs = append(errs, chainsStay(f, have.Backend.Name(), after))
+		if own := infer.Ownership(after); !own.Empty() {
+			errs = append(errs, chainsStay(f, have.Backend.Name(), own))
 		}
 	}
 	return errs
 }
 
-func chainsStay(f inet.Family, name Name, after iptables.Snapshot) error {
-	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(after.OurChains()))
+func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
+	var names []string
+	for _, c := range own.Names() {
+		names = append(names, c.Table+" "+c.Chain)
+	}
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(names))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/infer"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -83,12 +84,13 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	d.InOrder = true
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		change := iptables.Plan(s, rs)
+		own := infer.Ownership(s)
+		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Script == ""
 		d.AddFamily(change, rs)
 		warnAhead(d, rs.Family, s)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
-		for _, r := range s.UnreadableRules(rs) {
+		for _, r := range s.UnreadableRules(own, rs) {
 			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
 		}
 	}
@@ -140,8 +142,8 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 
 // warnAhead names the rules of others that may take traffic before ours see it.
 func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
-	for _, rule := range s.InTheWay() {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
+	for _, at := range iptables.Preempting(s, infer.Ownership(s)) {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, s.TextAt(at)))
 	}
 }
 

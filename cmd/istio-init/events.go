@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -80,9 +78,9 @@ func familyTitle(f inet.Family) string {
 
 // reportTaken names the rules of Istio's that stood in built-in chains and went.
 func (inv *invocation) reportTaken(c iptables.Change) {
-	for _, rule := range c.Taken() {
-		say := inv.log.Info
-		if strings.HasPrefix(rule, iptables.Filter+" ") {
+	for _, at := range c.Taken() {
+		say, rule := inv.log.Info, c.Before.TextAt(at)
+		if at.Table == iptables.Filter {
 			say = inv.log.Warn // a guardrail: it stopped traffic
 		}
 		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
