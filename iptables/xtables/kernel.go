@@ -124,7 +124,7 @@ func (k *Kernel) Plan(want iptables.Ruleset) (iptables.Change, error) {
 	for _, t := range want.Tables {
 		if slices.Contains(s.have.Unreadable, t.Name) {
 			return nothing, fmt.Errorf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to: "+
-				"remove them, or use the other variant of iptables", k.name(want.Family), t.Name)
+				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
 		}
 	}
 	if foreign := s.foreign(want); len(foreign) > 0 {
