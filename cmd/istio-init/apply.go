@@ -115,8 +115,7 @@ func (inv *invocation) refuseHost() error {
 		return nil
 	}
 	err := pod.RefuseHost()
-	var host *pod.HostError
-	if errors.As(err, &host) {
+	if _, isHost := errors.AsType[*pod.HostError](err); isHost {
 		return fmt.Errorf("%w; --allow-host-network says that it is meant", err)
 	}
 	return err

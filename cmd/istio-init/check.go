@@ -166,10 +166,10 @@ func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 	times := map[netutil.TProxyRoute]int{s.Keep: 1}
 	for _, rule := range s.Rules {
 		times[rule]++
-		switch {
-		case times[rule] == 1:
+		switch times[rule] {
+		case 1:
 			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
-		case times[rule] == 2:
+		case 2:
 			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
 		}
 	}
