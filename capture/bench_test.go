@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/istio"
@@ -60,7 +61,7 @@ func BenchmarkPlan(b *testing.B) {
 					rs = iptables.Ruleset{}
 				}
 				for b.Loop() {
-					if script := iptables.Plan(have, rs).Script; (script == "") != (name == "same") {
+					if script := iptables.Plan(have, infer.Ownership(have), rs).Script; (script == "") != (name == "same") {
 						b.Fatal(script)
 					}
 				}

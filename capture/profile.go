@@ -32,6 +32,27 @@ const (
 	ChainInclude     = "ISTIO_INCLUDE"      // of destinations; its branches are numbered
 )
 
+// ownChains are all chains that are ours: Istio's eight of a sidecar, and our own.
+var ownChains = []string{
+	ChainInbound, ChainInRedirect, ChainOutput, ChainRedirect, ChainOutputDNS, ChainDivert, ChainTProxy, ChainDrop,
+	ChainOutputGroup, ChainExclude, ChainOutputApp, ChainInclude,
+}
+
+// Owns reports whether a chain of that name is ours. It is a closed list, with the numbered
+// branches of [ChainExclude] and [ChainInclude]: other chains whose names begin alike are
+// Istio's ambient mode's.
+func Owns(chain string) bool {
+	if slices.Contains(ownChains, chain) {
+		return true
+	}
+	for _, list := range []string{ChainExclude, ChainInclude} {
+		if number, ok := strings.CutPrefix(chain, list+"_"); ok && number != "" && strings.Trim(number, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
+}
+
 // NativeTablePrefix starts the names of the nf_tables tables that Istio makes with
 // --native-nftables. They are of the family inet.
 const NativeTablePrefix = "istio-proxy-"

@@ -42,7 +42,7 @@ type table iptables.Table
 
 // chain adds a chain. A built-in chain without rules is left out.
 func (t *table) chain(name string, rules ...rule) {
-	if iptables.Own(name) || len(rules) > 0 {
+	if Owns(name) || len(rules) > 0 {
 		t.Chains = append(t.Chains, iptables.Chain{Name: name, Rules: rules})
 	}
 }

@@ -58,7 +58,7 @@ func BenchmarkValidate(b *testing.B) {
 func BenchmarkPlanFresh(b *testing.B) {
 	benchmark(b, func(b *testing.B, rs Ruleset, _ Packet) {
 		for b.Loop() {
-			_ = Plan(Snapshot{}, rs).Script
+			_ = PlanISTIO(Snapshot{}, rs).Script
 		}
 	})
 }
@@ -68,7 +68,7 @@ func BenchmarkPlanNothing(b *testing.B) {
 	benchmark(b, func(b *testing.B, rs Ruleset, _ Packet) {
 		have := parse(b, rs.String())
 		for b.Loop() {
-			if Plan(have, rs).Script != "" {
+			if PlanISTIO(have, rs).Script != "" {
 				b.Fatal("want nothing to do")
 			}
 		}

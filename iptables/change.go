@@ -10,14 +10,15 @@ import (
 // A Change is what has to be done for one family; nothing when Script is empty.
 type Change struct {
 	Family inet.Family
-	Script string   // for iptables-restore --noflush
-	Before Snapshot // the state it starts from
-	After  Snapshot // the state it leads to
+	Script string    // for iptables-restore --noflush
+	Before Snapshot  // the state it starts from
+	After  Snapshot  // the state it leads to
+	Own    Ownership // what is ours of Before, and the chains that are ours in After
 }
 
-// Plan returns the change that makes ours what is wanted: to have.With(want). Its script is
-// "" when the two agree. Each table is one transaction of the kernel, so a packet meets the
-// old rules or the new ones.
+// Plan returns the change that makes ours what is wanted. Its script is "" when it is so
+// already. Each table is one transaction of the kernel, so a packet meets the old rules or
+// the new ones. A wanted chain must not be foreign in have.
 //
 // Chains that stay are declared (":CHAIN - [0:0]"), which creates or empties them; chains
 // that go are emptied and deleted last. No script deletes and creates the same chain:
@@ -27,62 +28,65 @@ type Change struct {
 //
 // Tables from which a jump goes come after those that only gain: when capture moves from
 // one table to another, and the program dies in between, both have it.
-func Plan(have Snapshot, want Ruleset) Change { return change(have, have.With(want)) }
-
-// Rollback returns the change that makes ours what it was in another state. Foreign rules
-// stay as they are now.
-func Rollback(now, before Snapshot) Change { return change(now, now.withOurs(before.ours())) }
-
-func change(before, after Snapshot) Change {
-	return Change{Family: before.Family, Script: difference(before, after), Before: before, After: after}
+func Plan(have Snapshot, own Ownership, want Ruleset) Change {
+	return change(have, own, want.live())
 }
 
-// Taken returns the rules that Istio itself had put into built-in chains and that
-// are not there after the change, as "table chain: rule".
-func (c Change) Taken() []string {
-	var lines []string
-	istios := c.Before.remains()
-	for _, t := range c.Before.tables {
-		for _, chain := range t.chains {
-			ours, _, _ := istios.split(t.name, chain)
-			for _, rule := range ours {
-				if chain.policy != "-" && !jumpsToOurs(rule) {
-					lines = append(lines, t.name+" "+chain.name+": "+rule)
+// Rollback returns the change that makes ours what it was in Before of another change.
+// Foreign rules stay as they are now.
+func Rollback(now Snapshot, own Ownership, undo Change) Change {
+	return change(now, own, undo.Own.of(undo.Before))
+}
+
+func change(before Snapshot, own Ownership, want []LiveTable) Change {
+	after := before.withOurs(own, want)
+	return Change{Family: before.Family, Script: difference(before, after, own), Before: before, After: after, Own: own.with(want)}
+}
+
+// Taken returns the rules of built-in chains that Istio itself had put there and that are
+// not there after the change. They are places of Before.
+func (c Change) Taken() []Place {
+	var taken []Place
+	for _, t := range c.Before.Tables {
+		for _, chain := range t.Chains {
+			for i := range chain.Rules {
+				at := Place{t.Name, chain.Name, i}
+				if c.Own.Rules[at] && !c.Own.Jumps(t.Name, chain.Rules[i]) {
+					taken = append(taken, at)
 				}
 			}
 		}
 	}
-	return lines
+	return taken
 }
 
 // Made returns the tables that the change adds.
 func (c Change) Made() []string {
 	var names []string
-	for _, t := range c.After.tables {
-		if !c.Before.has(t.name) {
-			names = append(names, t.name)
+	for _, t := range c.After.Tables {
+		if !c.Before.has(t.Name) {
+			names = append(names, t.Name)
 		}
 	}
 	return names
 }
 
-// Emptied returns the tables that held something of ours before the change and
-// hold nothing after it: no rule, no chain but the built-in ones, no policy but
-// ACCEPT.
+// Emptied returns the tables that held something of ours before the change and hold nothing
+// after it: no rule, no chain but the built-in ones, no policy but ACCEPT.
 func (c Change) Emptied() []string {
 	var names []string
-	for _, t := range c.Before.tables {
-		if t.ours() && !slices.ContainsFunc(c.After.table(t.name).chains, func(c savedChain) bool {
-			return c.policy != "ACCEPT" || len(c.rules) > 0
+	for _, t := range c.Own.of(c.Before) {
+		if !slices.ContainsFunc(c.After.Table(t.Name).Chains, func(c LiveChain) bool {
+			return c.Policy != Accept.String() || len(c.Rules) > 0
 		}) {
-			names = append(names, t.name)
+			names = append(names, t.Name)
 		}
 	}
 	return names
 }
 
-// Whole tells whether nothing of the tables that the change is about is left after
-// it: they can go as they are.
-func (c Change) Whole() bool {
+// EmptiesAllTables reports whether every table that the change is about is empty after it.
+// Then the tables can be deleted whole.
+func (c Change) EmptiesAllTables() bool {
 	return strings.Count("\n"+c.Script, "\n*") == len(c.Emptied())
 }

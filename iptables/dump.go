@@ -34,14 +34,15 @@ func ParseDump(text string) (states inet.PerFamily[Snapshot], tables int, err er
 		}
 		have := &states[f]
 		for _, p := range save {
-			for _, t := range p.tables {
-				if have.has(t.name) {
-					return states, tables, fmt.Errorf("the %s table %s is there twice: give one variant or namespace at a time", f, t.name)
+			for _, t := range p.Tables {
+				if have.has(t.Name) {
+					return states, tables, fmt.Errorf("the %s table %s is there twice: give one variant or namespace at a time", f, t.Name)
 				}
-				have.tables = append(have.tables, t)
+				t.readRules(f)
+				have.Tables = append(have.Tables, t)
 				tables++
 			}
-			have.unreadable = append(have.unreadable, p.unreadable...)
+			have.Unreadable = append(have.Unreadable, p.Unreadable...)
 		}
 	}
 	return states, tables, nil
@@ -60,14 +61,14 @@ func saves(parts []dumpPart) iter.Seq[[]dumpPart] {
 	return func(yield func([]dumpPart) bool) {
 		start, seen := 0, dumpPart{} // seen is what the current save has
 		for i, p := range parts {
-			again := slices.ContainsFunc(p.tables, func(t savedTable) bool { return seen.has(t.name) })
+			again := slices.ContainsFunc(p.Tables, func(t LiveTable) bool { return seen.has(t.Name) })
 			if again || p.known && seen.known && p.Family != seen.Family {
 				if !yield(parts[start:i]) {
 					return
 				}
 				start, seen = i, dumpPart{}
 			}
-			seen.tables = append(seen.tables, p.tables...)
+			seen.Tables = append(seen.Tables, p.Tables...)
 			if p.known {
 				seen.Family, seen.known = p.Family, true
 			}

@@ -87,8 +87,8 @@ func TestWhatIsOursIsFoundInDumps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"nat ISTIO_INBOUND", "nat ISTIO_IN_REDIRECT", "nat ISTIO_OUTPUT", "nat ISTIO_REDIRECT"}
-	if diff := cmp.Diff(want, snapshot(t, inet.IPv4, string(text)).OurChains()); diff != "" {
+	want := []iptables.ChainName{{Table: "nat", Chain: "ISTIO_INBOUND"}, {Table: "nat", Chain: "ISTIO_IN_REDIRECT"}, {Table: "nat", Chain: "ISTIO_OUTPUT"}, {Table: "nat", Chain: "ISTIO_REDIRECT"}}
+	if diff := cmp.Diff(want, iptables.OwnISTIO(snapshot(t, inet.IPv4, string(text))).Names()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -99,7 +99,7 @@ func TestTableOfNFTItselfIsFoundInADump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"nat"}, snapshot(t, inet.IPv4, string(text)).Unreadable()); diff != "" {
+	if diff := cmp.Diff([]string{"nat"}, snapshot(t, inet.IPv4, string(text)).Unreadable); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -20,27 +20,15 @@ type Foreign struct {
 	Target string
 }
 
-// Ruleset returns the state in types: the rules of everybody, in the order in
-// which they stand, with the policies of built-in chains. What the types cannot
-// say of a rule is in its Foreign part. Such rules can be traced and printed, and
-// are refused by [Ruleset.Validate]: they are not ours to make.
-func (s Snapshot) Ruleset() Ruleset {
-	rs := Ruleset{Family: s.Family}
-	for _, saved := range s.tables {
-		t := Table{Name: saved.name}
-		for _, c := range saved.sorted() {
-			chain := Chain{Name: c.name}
-			if c.policy == Drop.String() {
-				chain.Policy = Drop
-			}
-			for _, text := range c.rules {
-				chain.Rules = append(chain.Rules, readRule(s.Family, text, func(name string) bool { return saved.find(name) >= 0 }))
-			}
-			t.Chains = append(t.Chains, chain)
+// readRules reads what the rules of a table say. The names of its chains have to be known.
+func (t LiveTable) readRules(f inet.Family) {
+	chains := t.index()
+	isChain := func(name string) bool { _, ok := chains[name]; return ok }
+	for _, c := range t.Chains {
+		for i := range c.Rules {
+			c.Rules[i].Rule = readRule(f, c.Rules[i].Text, isChain)
 		}
-		rs.Tables = append(rs.Tables, t)
 	}
-	return rs
 }
 
 // readRule reads a rule of a table whose chains are known by isChain.

@@ -45,7 +45,7 @@ func FuzzPlan(f *testing.F) {
 			t.Fatalf("%v\n%s", err, have)
 		}
 		for _, want := range wants {
-			checkPlan(t, have, want, s.With(want).String())
+			checkPlan(t, have, want, iptables.PlanISTIO(s, want).After.String())
 		}
 	})
 }

@@ -254,7 +254,7 @@ func (g generator) state(t testing.TB) string {
 		_ = k.Restore("*" + table + "\n" + fmt.Sprintf(format, args...) + "\nCOMMIT\n")
 	}
 	if g.chance(60) {
-		_ = k.Restore(iptables.Plan(iptables.Snapshot{Family: g.family}, g.ruleset()).Script)
+		_ = k.Restore(iptables.PlanISTIO(iptables.Snapshot{Family: g.family}, g.ruleset()).Script)
 	}
 	for _, w := range ways {
 		if g.chance(30) {

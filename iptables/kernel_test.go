@@ -38,7 +38,7 @@ func onKernels(t *testing.T, test func(t *testing.T, v xtables.Variant)) {
 // survey looks at a variant in a namespace, whatever is there.
 func survey(t *testing.T, ns *kernel.NetNS, v xtables.Variant) (k *xtables.Kernel) {
 	t.Helper()
-	var look xtables.Config
+	look := xtables.Config{Owner: iptables.OwnISTIO}
 	for _, f := range inet.Families {
 		look.Tables[v][f] = []string{"to be read"}
 	}
@@ -155,7 +155,7 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 			t.Fatal(err)
 		}
 		bad := iptables.Change{Family: inet.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
-		bad.Before, bad.After = k.State(inet.IPv6), k.State(inet.IPv6)
+		bad.Before, bad.After, bad.Own = k.State(inet.IPv6), k.State(inet.IPv6), k.Own(inet.IPv6)
 
 		var refusal error
 		ns.Do(t, func() error {

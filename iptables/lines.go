@@ -1,17 +1,17 @@
 package iptables
 
-// Lines returns the state as lines "TABLE CHAIN RULE", tables and chains in the
-// order of iptables-save; a chain of ours begins with a line "TABLE CHAIN" of its
-// own, since it may be there without rules.
-func (s Snapshot) Lines() []string {
+// Lines returns the state as lines "TABLE CHAIN RULE", tables and chains in the order of
+// iptables-save. A chain of ours begins with a line "TABLE CHAIN" of its own, since it may
+// have no rules.
+func (s Snapshot) Lines(own Ownership) []string {
 	var lines []string
-	for _, t := range s.tables {
+	for _, t := range s.Tables {
 		for _, c := range t.sorted() {
-			if Own(c.name) {
-				lines = append(lines, t.name+" "+c.name)
+			if own.Has(t.Name, c.Name) {
+				lines = append(lines, t.Name+" "+c.Name)
 			}
-			for _, r := range c.rules {
-				lines = append(lines, t.name+" "+c.name+" "+r)
+			for _, r := range c.Rules {
+				lines = append(lines, t.Name+" "+c.Name+" "+r.Text)
 			}
 		}
 	}

@@ -181,7 +181,7 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			have, want := state(t, tt.have...), iptables.RulesOf(t, inet.IPv4, tt.want...)
-			script := iptables.Plan(snapshot(t, inet.IPv4, have), want).Script
+			script := iptables.PlanISTIO(snapshot(t, inet.IPv4, have), want).Script
 			lines := ""
 			if len(tt.script) > 0 {
 				lines = strings.Join(tt.script, "\n") + "\n"
@@ -199,7 +199,7 @@ func TestPlan(t *testing.T) {
 func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	t.Helper()
 	before := snapshot(t, want.Family, have)
-	script := iptables.Plan(before, want).Script
+	script := iptables.PlanISTIO(before, want).Script
 	k, err := fake.Load(have)
 	if err != nil {
 		t.Fatal(err)
@@ -211,13 +211,13 @@ func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	if diff := cmp.Diff(after, got); diff != "" {
 		t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 	}
-	if diff := cmp.Diff(before.With(want).String(), got); diff != "" {
+	if diff := cmp.Diff(iptables.PlanISTIO(before, want).After.String(), got); diff != "" {
 		t.Errorf("after\n%s\n(-With +got):\n%s", script, diff)
 	}
 	if diff := cmp.Diff(fake.Foreign(have), fake.Foreign(got)); diff != "" {
 		t.Errorf("what is not ours changed, by\n%s\n(-before +after):\n%s", script, diff)
 	}
-	if again := iptables.Plan(snapshot(t, want.Family, got), want).Script; again != "" {
+	if again := iptables.PlanISTIO(snapshot(t, want.Family, got), want).Script; again != "" {
 		t.Errorf("a second plan is not empty:\n%s", again)
 	}
 }

@@ -79,7 +79,7 @@ func TestPrintedRulesetsReadBackAsThemselves(t *testing.T) {
 func TestPlanConvergesFromAnyState(t *testing.T) {
 	forCases(t, func(t *testing.T, g generator) {
 		have, want := g.state(t), g.ruleset()
-		after := snapshot(t, g.family, have).With(want).String()
+		after := iptables.PlanISTIO(snapshot(t, g.family, have), want).After.String()
 		checkPlan(t, have, want, after)
 		if diff := cmp.Diff(oursOf(want), ours(after)); diff != "" {
 			t.Errorf("from\n%s\nwanted (-want +got):\n%s", have, diff)
@@ -92,9 +92,9 @@ func TestPlanConvergesFromAnyState(t *testing.T) {
 func TestCleanLeavesTheStateBeforeApply(t *testing.T) {
 	forCases(t, func(t *testing.T, g generator) {
 		none := iptables.Ruleset{Family: g.family}
-		before := snapshot(t, g.family, g.state(t)).With(none).String() // others' alone
-		applied := snapshot(t, g.family, before).With(g.ruleset())
-		cleaned := applied.With(none).String()
+		before := iptables.PlanISTIO(snapshot(t, g.family, g.state(t)), none).After.String() // others' alone
+		applied := iptables.PlanISTIO(snapshot(t, g.family, before), g.ruleset()).After
+		cleaned := iptables.PlanISTIO(applied, none).After.String()
 		if diff := cmp.Diff(tablesInUse(before), tablesInUse(cleaned)); diff != "" {
 			t.Errorf("(-before +after):\n%s", diff)
 		}

@@ -2,16 +2,9 @@ package iptables
 
 import (
 	"slices"
-	"strings"
 
 	"istio-init/netutil/inet"
 )
-
-// OwnPrefix starts the name of every chain that is ours.
-const OwnPrefix = "ISTIO_"
-
-// Own tells whether a chain of that name is ours.
-func Own(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }
 
 // A Rule is a match and what becomes of the packets that meet it.
 type Rule struct {
@@ -67,12 +60,12 @@ type Ruleset struct {
 // String returns what iptables-save prints of a namespace with these rules and no others,
 // without its comments; "" for no rules.
 func (rs Ruleset) String() string {
-	s := Snapshot{Family: rs.Family, tables: rs.written()}
-	for i := range s.tables {
-		t := &s.tables[i]
-		for _, name := range builtinChains[t.name] { // the kernel makes a table with all of them
+	s := Snapshot{Family: rs.Family, Tables: rs.live()}
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		for _, name := range builtinChains[t.Name] { // the kernel makes a table with all of them
 			if t.find(name) < 0 {
-				t.chains = append(t.chains, savedChain{name: name, policy: Accept.String()})
+				t.Chains = append(t.Chains, LiveChain{Name: name, Policy: Accept.String()})
 			}
 		}
 	}

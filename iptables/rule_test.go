@@ -74,8 +74,8 @@ func TestValidateRefuses(t *testing.T) {
 	}{
 		{"unknown-table", chains("nope"), `table "nope": no such table`},
 		{"chain-twice", chains(NAT, Chain{Name: "ISTIO_A"}, Chain{Name: "ISTIO_A"}), "table nat: chain ISTIO_A is there twice"},
-		{"chain-of-another-table", chains(NAT, Chain{Name: "FORWARD"}), `table nat: chain "FORWARD" is neither built in nor ours (ISTIO_...)`},
-		{"chain-of-somebody-else", chains(NAT, Chain{Name: "KUBE-SERVICES"}), `table nat: chain "KUBE-SERVICES" is neither built in nor ours (ISTIO_...)`},
+		{"chain-of-another-table", chains(NAT, Chain{Name: "FORWARD"}), `table nat: no built-in chain FORWARD`},
+		{"chain-of-somebody-else", chains(NAT, Chain{Name: "KUBE-SERVICES"}), `table nat: chain "KUBE-SERVICES": name of other than capitals, digits and _`},
 		{"long-name", chains(NAT, Chain{Name: "ISTIO_" + strings.Repeat("X", 23)}), "name longer than 28 bytes"},
 		{"no-target", natOf(Rule{Match: Match{Proto: TCP}}), `table nat: chain ISTIO_A: rule 1 "-p tcp": has no target`},
 		{

@@ -136,7 +136,7 @@ func TestSnapshotNamesTheTablesThatIptablesCannotPrint(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, parse(t, tt.text).Unreadable()); diff != "" {
+			if diff := cmp.Diff(tt.want, parse(t, tt.text).Unreadable); diff != "" {
 				t.Errorf("unreadable (-want +got):\n%s", diff)
 			}
 		})
@@ -168,38 +168,35 @@ func TestRulesThatOnlyMentionAChainOfOursAreNotOurs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := jumpsToOurs(tt.rule); got != tt.want {
+			s := parse(t, "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:KUBE-SERVICES - [0:0]\n:MY_ISTIO_OUTPUT - [0:0]\n-A OUTPUT "+tt.rule+"\nCOMMIT\n")
+			if got := OwnISTIO(s).Jumps(NAT, s.At(Place{Table: NAT, Chain: Output})); got != tt.want {
 				t.Errorf("%s is ours: want %t, got %t", tt.rule, tt.want, got)
 			}
 		})
 	}
 }
 
-func TestSnapshotTellsWhatItHolds(t *testing.T) {
+func TestOwnershipNamesOurChains(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, text string
-		ours       bool
-		chains     []string
+		chains     []ChainName
 		rules      int
 	}{
-		{"nothing", "", false, nil, 0},
-		{"empty-tables", "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", false, nil, 0},
-		{"foreign-rules", "*nat\n:OUTPUT ACCEPT [0:0]\n:A - [0:0]\n-A OUTPUT -j A\n-A A -j RETURN\nCOMMIT\n", false, nil, 2},
-		{"empty-chain-of-ours", "*nat\n:ISTIO_A - [0:0]\nCOMMIT\n", true, []string{"nat ISTIO_A"}, 0},
-		{"chains-of-two-tables", "*raw\n:ISTIO_B - [0:0]\n:A - [0:0]\nCOMMIT\n*nat\n:ISTIO_A - [0:0]\nCOMMIT\n", true, []string{"raw ISTIO_B", "nat ISTIO_A"}, 0},
-		{"only-a-jump", "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ISTIO_A\nCOMMIT\n", true, nil, 1},
-		{"jump-of-a-foreign-chain", "*nat\n:A - [0:0]\n-A A -j ISTIO_A\nCOMMIT\n", false, nil, 1},
+		{"nothing", "", nil, 0},
+		{"empty-tables", "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", nil, 0},
+		{"foreign-rules", "*nat\n:OUTPUT ACCEPT [0:0]\n:A - [0:0]\n-A OUTPUT -j A\n-A A -j RETURN\nCOMMIT\n", nil, 2},
+		{"empty-chain-of-ours", "*nat\n:ISTIO_A - [0:0]\nCOMMIT\n", []ChainName{{NAT, "ISTIO_A"}}, 0},
+		{"chains-of-two-tables", "*raw\n:ISTIO_B - [0:0]\n:A - [0:0]\nCOMMIT\n*nat\n:ISTIO_A - [0:0]\nCOMMIT\n", []ChainName{{NAT, "ISTIO_A"}, {Raw, "ISTIO_B"}}, 0},
+		{"target-that-is-no-chain", "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ISTIO_A\nCOMMIT\n", nil, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := parse(t, tt.text)
-			if s.Ours() != tt.ours {
-				t.Errorf("ours: want %t, got %t", tt.ours, s.Ours())
-			}
-			if diff := cmp.Diff(tt.chains, s.OurChains()); diff != "" {
-				t.Errorf("chains (-want +got):\n%s", diff)
+			own := OwnISTIO(s)
+			if diff := cmp.Diff(tt.chains, own.Names()); diff != "" || own.Empty() != (tt.chains == nil) {
+				t.Errorf("empty %t, chains (-want +got):\n%s", own.Empty(), diff)
 			}
 			if s.Rules() != tt.rules {
 				t.Errorf("rules: want %d, got %d", tt.rules, s.Rules())

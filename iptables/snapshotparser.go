@@ -23,6 +23,9 @@ func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	if p.open {
 		return p.Snapshot, errors.New("ends inside a table")
 	}
+	for _, t := range p.Tables {
+		t.readRules(f)
+	}
 	return p.Snapshot, nil
 }
 
@@ -87,19 +90,19 @@ func (p *snapshotParser) line(line string) error {
 		if p.has(name) {
 			return errors.New("the table is there twice")
 		}
-		p.open, p.chains, p.tables = true, map[string]int{}, append(p.tables, savedTable{name: name})
+		p.open, p.chains, p.Tables = true, map[string]int{}, append(p.Tables, LiveTable{Name: name})
 	case !p.open:
 		return errors.New("outside a table")
 	case line == "COMMIT":
 		p.open = false
 	case line[0] == ':':
-		t := &p.tables[len(p.tables)-1]
+		t := &p.Tables[len(p.Tables)-1]
 		words := strings.Fields(line[1:])
 		if len(words) < 2 || p.isChain(words[0]) {
 			return errors.New("not a new chain")
 		}
-		p.chains[words[0]] = len(t.chains)
-		t.chains = append(t.chains, savedChain{name: words[0], policy: words[1]})
+		p.chains[words[0]] = len(t.Chains)
+		t.Chains = append(t.Chains, LiveChain{Name: words[0], Policy: words[1]})
 	default:
 		if !p.rule(line) {
 			return errors.New("not a rule of a chain that was declared")
@@ -121,8 +124,8 @@ func (p *snapshotParser) rule(line string) bool {
 	if !ok || !known {
 		return false
 	}
-	c := &p.tables[len(p.tables)-1].chains[i]
-	c.rules = append(c.rules, rule)
+	c := &p.Tables[len(p.Tables)-1].Chains[i]
+	c.Rules = append(c.Rules, LiveRule{Text: rule})
 	return true
 }
 
@@ -174,7 +177,7 @@ func (s *Snapshot) comment(line string) {
 	if rest, ok := strings.CutPrefix(line, "# Table `"); ok {
 		name, what, _ := strings.Cut(rest, "'")
 		if strings.Contains(what, "incompatible") {
-			s.unreadable = append(s.unreadable, name)
+			s.Unreadable = append(s.Unreadable, name)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/netutil/inet"
 )
 
 // TestAnUnreadableRuleMayBeTheWantedOneInItsPlace has live chains beside the chains of
@@ -18,21 +20,21 @@ func TestAnUnreadableRuleMayBeTheWantedOneInItsPlace(t *testing.T) {
 
 		tproxy = "-A ISTIO_B -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff\n"
 	)
-	x := UnreadableRule{Table: Mangle, Chain: "ISTIO_A", Text: "-p tcp -m tcp --port-of-web -j RETURN", Wanted: "-p tcp -m tcp --dport 80 -j RETURN"}
-	y := UnreadableRule{Table: Mangle, Chain: "ISTIO_B", Text: "-p tcp -j CONNMARK --save", Wanted: "-p tcp -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"}
-	printsX, printsY := "-A ISTIO_A "+x.Text+"\n", "-A ISTIO_B "+y.Text+"\n"
+	x := unreadableRule{"ISTIO_A", "-p tcp -m tcp --port-of-web -j RETURN", "-p tcp -m tcp --dport 80 -j RETURN"}
+	y := unreadableRule{"ISTIO_B", "-p tcp -j CONNMARK --save", "-p tcp -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"}
+	printsX, printsY := "-A ISTIO_A "+x.text+"\n", "-A ISTIO_B "+y.text+"\n"
 	tests := []struct {
 		name, replace string // pairs of old and new, separated by |
-		want          []UnreadableRule
+		want          []unreadableRule
 	}{
 		{"none", "", nil},
-		{"one", web + "|" + printsX, []UnreadableRule{x}},
-		{"unknown-target", save + "|" + printsY, []UnreadableRule{y}},
-		{"one-in-each-chain", web + "|" + printsX + "|" + save + "|" + printsY, []UnreadableRule{x, y}},
-		{"beside-other-words-for-another-rule", web + "|" + printsX + "|-p tcp -j ISTIO_B|-p 6 -j ISTIO_B", []UnreadableRule{x}},
+		{"one", web + "|" + printsX, []unreadableRule{x}},
+		{"unknown-target", save + "|" + printsY, []unreadableRule{y}},
+		{"one-in-each-chain", web + "|" + printsX + "|" + save + "|" + printsY, []unreadableRule{x, y}},
+		{"beside-other-words-for-another-rule", web + "|" + printsX + "|-p tcp -j ISTIO_B|-p 6 -j ISTIO_B", []unreadableRule{x}},
 		{"a-readable-one", "--dport 80|--dport 81", nil},
-		{"a-comment-is-unreadable", web + "|" + strings.Replace(web, "-j", "-m comment --comment web -j", 1), []UnreadableRule{
-			{Table: Mangle, Chain: "ISTIO_A", Text: "-p tcp -m tcp --dport 80 -m comment --comment web -j RETURN", Wanted: x.Wanted},
+		{"a-comment-is-unreadable", web + "|" + strings.Replace(web, "-j", "-m comment --comment web -j", 1), []unreadableRule{
+			{"ISTIO_A", "-p tcp -m tcp --dport 80 -m comment --comment web -j RETURN", x.wanted},
 		}},
 		{"at-another-place", web + jump + "|" + jump + printsX, nil},
 		{"two-in-a-chain", web + jump + "|" + printsX + strings.Replace(printsX, "web", "jump", 1), nil},
@@ -56,7 +58,15 @@ func TestAnUnreadableRuleMayBeTheWantedOneInItsPlace(t *testing.T) {
 			if tt.replace != "" && text == mangleSave {
 				t.Fatalf("nothing is replaced by %q", tt.replace)
 			}
-			if diff := cmp.Diff(tt.want, parse(t, text).UnreadableRules(want)); diff != "" {
+			have := parse(t, text)
+			var got []unreadableRule
+			for _, r := range have.UnreadableRules(OwnISTIO(have), want) {
+				if r.Table != Mangle || have.At(r.Place).Text != r.Text || r.Wanted.Rule.Text(inet.IPv4) != r.Wanted.Text {
+					t.Errorf("%+v is of another place", r)
+				}
+				got = append(got, unreadableRule{r.Chain, r.Text, r.Wanted.Text})
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(unreadableRule{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -65,8 +75,10 @@ func TestAnUnreadableRuleMayBeTheWantedOneInItsPlace(t *testing.T) {
 		t.Parallel()
 		twice := ours(parse(t, strings.Replace(mangleSave, web, web+web, 1)))
 		have := parse(t, strings.Replace(mangleSave, web, web+printsX, 1))
-		if got := have.UnreadableRules(twice); got != nil {
+		if got := have.UnreadableRules(OwnISTIO(have), twice); got != nil {
 			t.Errorf("want none, since iptables would mean the other one, got %v", got)
 		}
 	})
 }
+
+type unreadableRule struct{ chain, text, wanted string }

@@ -73,8 +73,8 @@ func (t Table) validateName(name string) error {
 	switch {
 	case slices.Contains(BuiltinChains(t.Name), name):
 		return nil
-	case !Own(name):
-		return fmt.Errorf("table %s: chain %q is neither built in nor ours (%s...)", t.Name, name, OwnPrefix)
+	case slices.Contains(Hooks, name):
+		return fmt.Errorf("table %s: no built-in chain %s", t.Name, name)
 	case len(name) > maxChainName:
 		return fmt.Errorf("table %s: chain %s: name longer than %d bytes", t.Name, name, maxChainName)
 	case strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "":
@@ -109,6 +109,7 @@ func (t Table) hooksOf() map[string][]string {
 func (t Table) validateRule(f inet.Family, chain string, hooks []string, known map[string]bool, r *Rule) error {
 	_, isJump := r.Target.(Jump)
 	to, continues := nextChain(r.Target)
+	builtin := func(name string) bool { return slices.Contains(BuiltinChains(t.Name), name) }
 	only := func(allowed ...string) bool {
 		return !slices.ContainsFunc(hooks, func(h string) bool { return !slices.Contains(allowed, h) })
 	}
@@ -117,9 +118,9 @@ func (t Table) validateRule(f inet.Family, chain string, hooks []string, known m
 		return errors.New("is not ours to make")
 	case r.Target == nil:
 		return errors.New("has no target")
-	case !Own(chain) && !isJump:
+	case builtin(chain) && !isJump:
 		return errors.New("a built-in chain may only hold jumps to our chains")
-	case continues && (!Own(to) || !known[to]):
+	case continues && (builtin(to) || !known[to]):
 		return fmt.Errorf("jumps to %q, which is no chain of ours in the table", to)
 	case !r.Target.legalIn(t.Name):
 		return errors.New("the target is not allowed in the table")

@@ -7,33 +7,29 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// canonical returns a live rule as [Rule.Text] writes it, since another version of
-// iptables may print it otherwise. ok is false for a rule that the types cannot express,
-// and that iptables has not told to be one of ours.
-func (s Snapshot) canonical(t savedTable, rule string) (text string, ok bool) {
-	if text, ok := s.same[rule]; ok {
-		return text, true
-	}
-	r := readRule(s.Family, rule, func(name string) bool { return t.find(name) >= 0 })
+// canonical returns a live rule as [Rule.Text] writes it, since another version of iptables
+// may print it differently. ok is false for a rule that the types cannot express.
+func (s Snapshot) canonical(live LiveRule) (text string, ok bool) {
+	r := live.Rule
 	if r.Foreign == nil {
-		return rule, true
+		return r.Text(s.Family), true
 	}
 	if len(r.Foreign.Conditions) > 0 || r.Target == nil {
 		return "", false
 	}
 	r.Foreign = nil
 	text = r.Text(s.Family)
-	// A reading leaves out a comment, some values of a target, and what is there twice.
-	complete := len(strings.Fields(text)) == len(strings.Fields(rule)) && strings.HasSuffix(rule, targetText(r.Target, s.Family))
+	// Reading leaves out a comment, some values of a target, and what is there twice.
+	complete := len(strings.Fields(text)) == len(strings.Fields(live.Text)) && strings.HasSuffix(live.Text, targetText(r.Target, s.Family))
 	return text, complete
 }
 
 func targetText(t Target, f inet.Family) string { return Rule{Target: t}.Text(f) }
 
-// asPrinted returns the wanted rules of a chain, those that are there in other words in
+// asPrinted returns the wanted rules of a chain. Those that are there in other words are in
 // the words of iptables: they are no difference.
-func (s Snapshot) asPrinted(t savedTable, live, want []string) []string {
-	if len(live) == 0 || slices.Equal(live, want) {
+func (s Snapshot) asPrinted(live, want []LiveRule) []LiveRule {
+	if len(live) == 0 || slices.EqualFunc(live, want, sameText) {
 		return want
 	}
 	const (
@@ -42,29 +38,29 @@ func (s Snapshot) asPrinted(t savedTable, live, want []string) []string {
 	)
 	found := make(map[string]int, len(want))
 	for _, rule := range want {
-		found[rule] = wanted
+		found[rule.Text] = wanted
 	}
 	for _, rule := range live {
-		if found[rule] == wanted {
-			found[rule] = there
+		if found[rule.Text] == wanted {
+			found[rule.Text] = there
 		}
 	}
-	printed := map[string]string{} // by our words
+	printed := map[string]LiveRule{} // by our words
 	for _, rule := range live {
-		if found[rule] != 0 {
+		if found[rule.Text] != 0 {
 			continue
 		}
-		if text, ok := s.canonical(t, rule); ok && found[text] == wanted {
+		if text, ok := s.canonical(rule); ok && found[text] == wanted {
 			printed[text] = rule
 		}
 	}
 	if len(printed) == 0 {
 		return want
 	}
-	rules := make([]string, len(want))
+	rules := slices.Clone(want)
 	for i, rule := range want {
-		if rules[i] = rule; printed[rule] != "" {
-			rules[i] = printed[rule]
+		if live, ok := printed[rule.Text]; ok {
+			rules[i] = live
 		}
 	}
 	return rules

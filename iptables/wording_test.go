@@ -64,7 +64,7 @@ func TestRulesInOtherWordsAreNoDifference(t *testing.T) {
 			if text == mangleSave && tt.old != tt.printed {
 				t.Fatalf("no %q in the rules", tt.old)
 			}
-			script := Plan(parse(t, text), want).Script
+			script := PlanISTIO(parse(t, text), want).Script
 			if (script == "") != tt.same {
 				t.Errorf("the same: want %t, got the change\n%s", tt.same, script)
 			}
@@ -91,11 +91,11 @@ func ours(s Snapshot) Ruleset {
 func TestAChangeNamesOnlyWhatDiffers(t *testing.T) {
 	t.Parallel()
 	have := parse(t, strings.NewReplacer("-p tcp -j ISTIO_B", "-p 6 -j ISTIO_B", "--dport 80", "--dport 81").Replace(mangleSave))
-	after := have.With(ours(parse(t, mangleSave)))
+	after := PlanISTIO(have, ours(parse(t, mangleSave))).After
 	if diff := cmp.Diff(strings.Replace(have.String(), "--dport 81", "--dport 80", 1), after.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if script := Plan(after, ours(parse(t, mangleSave))).Script; script != "" {
+	if script := PlanISTIO(after, ours(parse(t, mangleSave))).Script; script != "" {
 		t.Errorf("what the change leads to is not what is wanted:\n%s", script)
 	}
 }

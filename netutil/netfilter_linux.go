@@ -136,8 +136,8 @@ func (o nftObject) attr(kind int) []byte { return attribute(o.attrs, kind) }
 // text returns the value of an attribute that is a C string.
 func (o nftObject) text(kind int) string { return cString(o.attr(kind)) }
 
-// NFTChains returns the chains of a table of nf_tables whose names start so.
-func NFTChains(f inet.Family, table, prefix string) ([]string, error) {
+// NFTChains returns the chains of a table of nf_tables.
+func NFTChains(f inet.Family, table string) ([]string, error) {
 	found, err := nftDump(unix.NFT_MSG_GETCHAIN, nftFamilies[f])
 	if err != nil {
 		return nil, fmt.Errorf("list nf_tables chains: %w", err)
@@ -145,7 +145,7 @@ func NFTChains(f inet.Family, table, prefix string) ([]string, error) {
 	var names []string
 	for _, c := range found {
 		name := c.text(unix.NFTA_CHAIN_NAME)
-		if c.text(unix.NFTA_CHAIN_TABLE) == table && strings.HasPrefix(name, prefix) {
+		if c.text(unix.NFTA_CHAIN_TABLE) == table {
 			names = append(names, name)
 		}
 	}

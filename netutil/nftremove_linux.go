@@ -67,7 +67,7 @@ func RemoveNFTTables(tables inet.PerFamily[[]NFTTable], generation uint32) error
 	var batch nftBatch
 	for _, f := range inet.Families {
 		for _, t := range tables[f] {
-			there, err := NFTChains(f, t.Name, "")
+			there, err := NFTChains(f, t.Name)
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -50,12 +51,12 @@ func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 	for i, f := range l.families {
 		state, next := iptables.Snapshot{Family: f}, iptables.Ruleset{Family: f}
 		if have != nil {
-			state = state.With(have[i])
+			state = iptables.Plan(state, iptables.Ownership{}, have[i]).After
 		}
 		if want != nil {
 			next = want[i]
 		}
-		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, next).Script)})
+		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, infer.Ownership(state), next).Script)})
 	}
 	return at
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -50,7 +51,7 @@ func mutations(save string) []mutation {
 		if nextChain, next := ruleOf(lines[i+1]); nextChain == chain && next != rule {
 			add(mutation{fmt.Sprint(i, " swapped"), with(i, 2, lines[i+1], line), table, "", ""})
 		}
-		if at := table + " " + chain; iptables.Own(chain) && !begun[at] {
+		if at := table + " " + chain; capture.Owns(chain) && !begun[at] {
 			begun[at] = true
 			add(mutation{fmt.Sprint(i, " foreign"), with(i, 0, "-A "+chain+" -p tcp -m tcp --dport 7 -j RETURN\n"), table, "", "-p tcp -m tcp --dport 7 -j RETURN"})
 		}
@@ -185,7 +186,7 @@ func TestWhatIstioLeftIsUnderstood(t *testing.T) {
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
-						if iptables.Own(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+						if capture.Owns(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
-	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
@@ -185,12 +184,12 @@ func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
 				before := s.state()
 				s.exits(0, in(otherVariant(v), config)...)
 				for _, f := range inet.Families {
-					if text := s.Save(t, v, f); strings.Contains(text, iptables.OwnPrefix) {
+					if text := s.Save(t, v, f); strings.Contains(text, "ISTIO_") {
 						t.Errorf("after the move %s %s holds\n%s", f, v, text)
 					}
 				}
 				s.exits(0, config...) // not forced: stays
-				if text := s.Save(t, otherVariant(v), inet.IPv6); !strings.Contains(text, iptables.OwnPrefix) {
+				if text := s.Save(t, otherVariant(v), inet.IPv6); !strings.Contains(text, "ISTIO_") {
 					t.Errorf("a run that is not told the variant left it: ipv6 %s holds\n%s", otherVariant(v), text)
 				}
 				s.exits(0, in(v, config)...)

@@ -24,7 +24,7 @@ func LostJumps(c capture.Config, rs iptables.Ruleset) []Jump {
 	for _, t := range capture.Rules(c, rs.Family).Tables {
 		have := rs.Table(t.Name)
 		for _, hook := range t.Chains {
-			if iptables.Own(hook.Name) {
+			if capture.Owns(hook.Name) {
 				continue
 			}
 			for _, r := range hook.Rules {
@@ -52,11 +52,11 @@ func meshRules(rs iptables.Ruleset) map[string][]string {
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
 			at := t.Name + " " + c.Name
-			if iptables.Own(c.Name) {
+			if capture.Owns(c.Name) {
 				rules[at] = []string{} // also one without rules
 			}
 			for _, r := range c.Rules {
-				if jump, ok := r.Target.(iptables.Jump); iptables.Own(c.Name) || ok && iptables.Own(jump.Chain) {
+				if jump, ok := r.Target.(iptables.Jump); capture.Owns(c.Name) || ok && capture.Owns(jump.Chain) {
 					rules[at] = append(rules[at], r.Text(rs.Family))
 				}
 			}

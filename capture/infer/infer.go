@@ -31,7 +31,7 @@ func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 // Captures tells whether chains of a mesh are there.
 func (r *Inference) Captures() bool {
 	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return iptables.Own(c.Name) })
+		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return capture.Owns(c.Name) })
 	})
 }
 
@@ -63,7 +63,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			if !iptables.Own(c.Name) {
+			if !capture.Owns(c.Name) {
 				r.chain(t.Name, c.Name)
 			}
 		}
@@ -81,7 +81,7 @@ func capturesLookups(rs iptables.Ruleset) bool {
 // chain reads one chain.
 func (r *Inference) chain(table, chain string) {
 	read := (*reader).builtin
-	if iptables.Own(chain) {
+	if capture.Owns(chain) {
 		read = forms[table+" "+listName(chain)]
 	}
 	rules := r.Rules.Table(table).Chain(chain).Rules

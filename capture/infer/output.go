@@ -56,7 +56,7 @@ var forms = map[string]func(*reader, string, iptables.Rule) string{
 // puts there.
 func (r *reader) builtin(form string, rule iptables.Rule) string {
 	jump, ok := rule.Target.(iptables.Jump)
-	if !ok || !iptables.Own(jump.Chain) {
+	if !ok || !capture.Owns(jump.Chain) {
 		return r.istios(form, rule)
 	}
 	switch r.chain + ": " + form {

@@ -31,7 +31,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 	if s.Index == len(e.Rules.Table(s.Table).Chain(s.Chain).Rules) {
 		reason = fmt.Sprintf("the policy of %s %s is DROP", s.Table, s.Chain)
 	}
-	return &Decision{At: at, Rule: s.Rule.Text(e.Rules.Family), Reason: reason, Others: reason == "" && !iptables.Own(s.Chain)}
+	return &Decision{At: at, Rule: s.Rule.Text(e.Rules.Family), Reason: reason, Others: reason == "" && !capture.Owns(s.Chain)}
 }
 
 // capturedBy is the rule that sent the packet to the chain that captures, or the
@@ -41,7 +41,7 @@ func (e evaluator) capturedBy(hop Hop) *Decision {
 		for i, s := range slices.Backward(trace.Steps) {
 			switch s.Rule.Target.(type) {
 			case iptables.Redirect, iptables.TProxy:
-				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && iptables.Own(s.Chain) && s.Chain != capture.ChainOutputDNS {
+				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && capture.Owns(s.Chain) && s.Chain != capture.ChainOutputDNS {
 					return e.decided(trace.Steps[i-1])
 				}
 				return e.decided(s)
@@ -79,7 +79,7 @@ func lastLeft(trace HookTrace) *iptables.Step {
 		ends := s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
 		switch {
 		case s.Maybe || !ends || s.Table != iptables.NAT && s.Table != iptables.Mangle:
-		case iptables.Own(s.Chain):
+		case capture.Owns(s.Chain):
 			return s
 		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == trace.Hook):
 			others = s

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -122,7 +123,7 @@ func familyJSON(r *infer.Inference) jsonFamily {
 	for _, t := range r.Rules.Tables {
 		table := jsonTable{Table: t.Name, Chains: []jsonChain{}}
 		for _, c := range t.Chains {
-			chain := jsonChain{Chain: c.Name, Own: iptables.Own(c.Name), Rules: []jsonRule{}}
+			chain := jsonChain{Chain: c.Name, Own: capture.Owns(c.Name), Rules: []jsonRule{}}
 			if p := policy(t.Name, c); p != "-" {
 				chain.Policy = p
 			}

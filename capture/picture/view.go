@@ -162,7 +162,7 @@ func newView(r, other *infer.Inference) *view {
 // add adds a chain; pair are its rules in the other family.
 func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reasons func(int) (string, string)) {
 	f := v.families[0]
-	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: iptables.Own(c.Name), drops: c.Policy == iptables.Drop}
+	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: capture.Owns(c.Name), drops: c.Policy == iptables.Drop}
 	for i, r := range c.Rules {
 		reason, other := reasons(i)
 		v.differ = v.differ || r.Src.Val != pair[i].Src.Val || r.Dst.Val != pair[i].Dst.Val
@@ -179,7 +179,7 @@ func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reasons
 // isForeign tells whether a rule is not one of a mesh: its reason is unknown, and it
 // is neither in a chain of ours nor jumps to one.
 func isForeign(chain string, r iptables.Rule, reason string) bool {
-	return reason == "" && !iptables.Own(chain) && !iptables.Own(destination(r))
+	return reason == "" && !capture.Owns(chain) && !capture.Owns(destination(r))
 }
 
 // both merges the reasons of two families: words that differ become IPV4|IPV6.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -72,8 +74,8 @@ func (p *Plan) Change(f inet.Family) iptables.Change {
 			}
 		}
 	}
-	live := p.Backend.Families[f].Rules
-	return iptables.Change{Family: f, Before: live, After: live}
+	live := p.Backend.Families[f]
+	return iptables.Change{Family: f, Before: live.Rules, After: live.Rules, Own: live.Own}
 }
 
 // Apply plans the change from what the namespace has to what is wanted. The order of the
@@ -84,6 +86,9 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	}
 	if s.NeedsErr != nil {
 		return nil, s.NeedsErr
+	}
+	if len(want.Rules.captured()) > 0 && s.ambient() {
+		return nil, infer.ErrAmbient
 	}
 	chosen, reason, err := choose(s.States, e.Force, want.Rules.captured())
 	if err != nil {
@@ -244,8 +249,9 @@ func unprintable(have State) []error {
 	}
 	var errs []error
 	for _, f := range inet.Families {
-		for _, table := range have.Families[f].Rules.Unreadable() {
-			ours, err := netutil.NFTChains(f, table, iptables.OwnPrefix)
+		for _, table := range have.Families[f].Rules.Unreadable {
+			chains, err := netutil.NFTChains(f, table)
+			ours := slices.DeleteFunc(chains, func(name string) bool { return !capture.Owns(name) })
 			if err == nil && len(ours) > 0 {
 				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
 					f, table, listed(ours))

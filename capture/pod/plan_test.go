@@ -37,7 +37,7 @@ func (m *memory) Plan(have State, want Rules) (Change, error) {
 	var errs []error
 	for _, rs := range want {
 		live := have.Families[rs.Family]
-		c := iptables.Plan(live.Rules, rs)
+		c := iptables.Plan(live.Rules, live.Own, rs)
 		switch {
 		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
 			errs = append(errs, live.Err)
@@ -96,7 +96,8 @@ func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
 func (m *memory) holding(want Want) {
 	for _, f := range inet.Families {
 		m.families[f].Present = true
-		m.families[f].Rules = m.families[f].Rules.With(want.Rules[f])
+		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules[f])
+		m.families[f].Rules, m.families[f].Own = c.After, c.Own
 	}
 }
 

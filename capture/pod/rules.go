@@ -3,6 +3,8 @@ package pod
 import (
 	"context"
 
+	"istio-init/capture/infer"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -50,13 +52,13 @@ func (s *ChangeRules) applied() []Event {
 	var events []Event
 	name := s.Have.Backend.Name()
 	for _, f := range inet.Families {
-		live := s.Have.Families[f].Rules
+		live, own := s.Have.Families[f].Rules, s.Have.Families[f].Own
 		change, changes := s.Change.of(f)
 		if changes {
-			live = change.After
+			live, own = change.After, infer.Ownership(change.After)
 		}
-		for _, rule := range live.InTheWay() {
-			events = append(events, RuleAhead{f, rule})
+		for _, at := range iptables.Preempting(live, own) {
+			events = append(events, RuleAhead{f, at, live.At(at).Text})
 		}
 		switch {
 		case changes:

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -98,6 +99,13 @@ func (s *Survey) transient() error {
 	return errors.Join(errs...)
 }
 
+// ambient reports whether Istio's ambient mode captures the pod.
+func (s *Survey) ambient() bool {
+	return slices.ContainsFunc(s.States, func(state State) bool {
+		return state.any(func(f FamilyState) bool { return infer.Ambient(f.Rules) })
+	})
+}
+
 // hides reports whether a family has rules that cannot be read in a backend.
 func (s *Survey) hides(f inet.Family) bool {
 	return slices.ContainsFunc(s.States, func(state State) bool { return state.Hides(f) })
@@ -128,13 +136,17 @@ func remaining(have State, change Change) []error {
 		if c, ok := change.of(f); ok {
 			after = c.After
 		}
-		if after.Ours() {
-			errs = append(errs, chainsStay(f, have.Backend.Name(), after))
+		if own := infer.Ownership(after); !own.Empty() {
+			errs = append(errs, chainsStay(f, have.Backend.Name(), own))
 		}
 	}
 	return errs
 }
 
-func chainsStay(f inet.Family, name Name, after iptables.Snapshot) error {
-	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(after.OurChains()))
+func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
+	var chains []string
+	for _, c := range own.Names() {
+		chains = append(chains, c.Table+" "+c.Chain)
+	}
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(chains))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -27,7 +28,7 @@ type variant struct {
 // xtables returns both variants of iptables, and why the legacy one cannot be read though
 // it may have rules.
 func (e Engine) xtables(seen netutil.Netfilter, lock *os.File) (backends []Backend, noLegacy, err error) {
-	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now}
+	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now, Owner: infer.Ownership}
 	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
 	}
@@ -69,7 +70,7 @@ func (x *variant) Read(ctx context.Context) State {
 func (x *variant) state() State {
 	s := State{Backend: x}
 	for _, f := range inet.Families {
-		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
+		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Own: x.kernel.Own(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
 	}
 	return s
 }
@@ -152,13 +153,13 @@ var errNotWhole = errors.New("tables have something else besides")
 // deleteWhole deletes the tables of a change that leaves nothing in them, unless nf_tables
 // has changed since it was read.
 func (x *variant) deleteWhole(c Change) error {
-	if x.variant != xtables.NFT || slices.ContainsFunc(c.Families, func(c iptables.Change) bool { return !c.Whole() }) {
+	if x.variant != xtables.NFT || slices.ContainsFunc(c.Families, func(c iptables.Change) bool { return !c.EmptiesAllTables() }) {
 		return errNotWhole
 	}
 	var tables inet.PerFamily[[]netutil.NFTTable]
 	for _, c := range c.Families {
 		for _, name := range c.Emptied() {
-			tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.Chains(name)})
+			tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.ChainNames(name)})
 		}
 	}
 	return netutil.RemoveNFTTables(tables, x.generation)

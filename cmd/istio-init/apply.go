@@ -127,5 +127,5 @@ func unidentifiedText(u pod.Unidentified) string {
 }
 
 func unreadableText(f inet.Family, r iptables.UnreadableRule) string {
-	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted)
+	return fmt.Sprintf("%s: unreadable rule in %s %s: %q counts as different from the wanted %q", f, r.Table, r.Chain, r.Text, r.Wanted.Text)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/infer"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -83,12 +84,13 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 	d.InOrder = true
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
-		change := iptables.Plan(s, rs)
+		own := infer.Ownership(s)
+		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Script == ""
 		d.AddFamily(change, rs)
-		warnAhead(d, rs.Family, s)
+		warnAhead(d, rs.Family, s, own)
 		d.Doubts = append(d.Doubts, unprintable(s)...)
-		for _, r := range s.UnreadableRules(rs) {
+		for _, r := range s.UnreadableRules(own, rs) {
 			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
 		}
 	}
@@ -121,7 +123,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), want.Rules[f])
-		warnAhead(d, f, live.Families[f].Rules)
+		warnAhead(d, f, live.Families[f].Rules, live.Families[f].Own)
 		compareRouting(d, f, plan)
 	}
 	for _, other := range found.States {
@@ -139,9 +141,9 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 }
 
 // warnAhead names the rules of others that may take traffic before ours see it.
-func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
-	for _, rule := range s.InTheWay() {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, rule))
+func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot, own iptables.Ownership) {
+	for _, at := range iptables.Preempting(s, own) {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, placed(at, s.At(at).Text)))
 	}
 }
 

@@ -73,7 +73,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 // unprintable are the tables of a state that iptables could not print.
 func unprintable(s iptables.Snapshot) []string {
 	var doubts []string
-	for _, table := range s.Unreadable() {
+	for _, table := range s.Unreadable {
 		doubts = append(doubts, fmt.Sprintf("the %s table %s holds rules made by nft itself, which iptables cannot print", s.Family, table))
 	}
 	return doubts

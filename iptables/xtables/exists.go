@@ -18,7 +18,7 @@ import (
 // they count as different from the wanted ones.
 func (k *Kernel) Identify(ctx context.Context, want iptables.Ruleset) (unasked []iptables.UnreadableRule, err error) {
 	s := &k.sides[want.Family]
-	rules := s.have.UnreadableRules(want)
+	rules := s.have.UnreadableRules(s.own, want)
 	if len(rules) == 0 {
 		return nil, nil
 	}
@@ -60,7 +60,7 @@ func (k *Kernel) cannotAsk(f inet.Family, program string) string {
 // option bounds the wait for the lock, and a context that has ended meanwhile is an error.
 // It takes neither an environment nor capabilities nor another user namespace: where the
 // programs need these, it is not asked.
-func existing(ctx context.Context, wait int, f inet.Family, program string, rules []iptables.UnreadableRule) (map[string]string, error) {
+func existing(ctx context.Context, wait int, f inet.Family, program string, rules []iptables.UnreadableRule) (map[iptables.Place]iptables.Rule, error) {
 	proto := goiptables.ProtocolIPv4
 	if f == inet.IPv6 {
 		proto = goiptables.ProtocolIPv6
@@ -69,9 +69,9 @@ func existing(ctx context.Context, wait int, f inet.Family, program string, rule
 	if err != nil {
 		return nil, err
 	}
-	same := map[string]string{}
+	same := map[iptables.Place]iptables.Rule{}
 	for _, r := range rules {
-		there, err := ipt.Exists(r.Table, r.Chain, strings.Fields(r.Wanted)...)
+		there, err := ipt.Exists(r.Table, r.Chain, strings.Fields(r.Wanted.Text)...)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func existing(ctx context.Context, wait int, f inet.Family, program string, rule
 			return nil, err
 		}
 		if there {
-			same[r.Text] = r.Wanted
+			same[r.Place] = r.Wanted.Rule
 		}
 	}
 	return same, nil

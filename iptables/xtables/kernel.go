@@ -32,6 +32,7 @@ func (k *Kernel) lockWaitIn(ctx context.Context) int {
 // goroutine that entered the namespace.
 type Kernel struct {
 	variant  Variant
+	owner    iptables.OwnerOf
 	now      func() time.Time // nil: without a clock
 	env      []string
 	caps     []uintptr
@@ -49,8 +50,16 @@ type side struct {
 	present       bool     // it has tables
 	byName        []string // its tables, where the programs cannot list them
 	have          iptables.Snapshot
-	err           error // why it cannot be read or written
-	lost          error // why the program failed that reads it
+	own           iptables.Ownership // what of it is ours
+	err           error              // why it cannot be read or written
+	lost          error              // why the program failed that reads it
+}
+
+func (k *Kernel) owns(s iptables.Snapshot) iptables.Ownership {
+	if k.owner == nil {
+		return iptables.Ownership{}
+	}
+	return k.owner(s)
 }
 
 // Variant returns the variant of the kernel.
@@ -85,10 +94,15 @@ func (k *Kernel) Lost() error {
 }
 
 // Holds tells whether the variant holds anything of ours, in either family.
-func (k *Kernel) Holds() bool { return k.holds(iptables.Snapshot.Ours) }
+func (k *Kernel) Holds() bool {
+	return slices.ContainsFunc(k.sides[:], func(s side) bool { return !s.own.Empty() })
+}
 
-func (k *Kernel) holds(what func(iptables.Snapshot) bool) bool {
-	return slices.ContainsFunc(k.sides[:], func(s side) bool { return what(s.have) })
+// Own returns what is ours of the state of a family.
+func (k *Kernel) Own(f inet.Family) iptables.Ownership { return k.sides[f].own }
+
+func (k *Kernel) hasRules() bool {
+	return slices.ContainsFunc(k.sides[:], func(s side) bool { return s.have.Rules() > 0 })
 }
 
 func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.variant.String() }
@@ -97,7 +111,7 @@ func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.varian
 // [Survey] saw. Wanting nothing of a family that is not there is no error.
 func (k *Kernel) Plan(want iptables.Ruleset) (iptables.Change, error) {
 	s := k.sides[want.Family]
-	nothing := iptables.Change{Family: want.Family, Before: s.have, After: s.have}
+	nothing := iptables.Change{Family: want.Family, Before: s.have, After: s.have, Own: s.own}
 	if err := want.Validate(); err != nil {
 		return nothing, err
 	}
@@ -108,12 +122,29 @@ func (k *Kernel) Plan(want iptables.Ruleset) (iptables.Change, error) {
 		return nothing, fmt.Errorf("%s: %w", k.name(want.Family), s.err)
 	}
 	for _, t := range want.Tables {
-		if slices.Contains(s.have.Unreadable(), t.Name) {
+		if slices.Contains(s.have.Unreadable, t.Name) {
 			return nothing, fmt.Errorf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to: "+
 				"remove them, or use the other variant (--force-iptables-binary)", k.name(want.Family), t.Name)
 		}
 	}
-	return iptables.Plan(s.have, want), nil
+	if foreign := s.foreign(want); len(foreign) > 0 {
+		return nothing, fmt.Errorf("%s: chains of these names are there and are not ours: %s", k.name(want.Family), strings.Join(foreign, ", "))
+	}
+	return iptables.Plan(s.have, s.own, want), nil
+}
+
+// foreign returns the wanted chains that are there and are not ours, as "TABLE CHAIN".
+func (s side) foreign(want iptables.Ruleset) []string {
+	var names []string
+	for _, t := range want.Tables {
+		for _, live := range s.have.Table(t.Name).Chains {
+			wanted := slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return c.Name == live.Name })
+			if wanted && live.Policy == "-" && !s.own.Has(t.Name, live.Name) {
+				names = append(names, t.Name+" "+live.Name)
+			}
+		}
+	}
+	return names
 }
 
 // Commit makes the changes or none of them. Each table changes as a whole or not
@@ -151,7 +182,7 @@ func (k *Kernel) Revert(ctx context.Context, changes []iptables.Change) error {
 		if err != nil {
 			return fmt.Errorf("put the rules back: %w", err)
 		}
-		if undo := iptables.Rollback(now, c.Before); undo.Script != "" {
+		if undo := iptables.Rollback(now, k.owns(now), c); undo.Script != "" {
 			back = append(back, undo)
 		}
 	}

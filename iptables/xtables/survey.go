@@ -72,6 +72,8 @@ type Config struct {
 	Path string
 	// Env is added to the environment of programs, which inherit nothing; [Env] makes it.
 	Env []string
+	// Owner finds out what of a live state is ours; nil: nothing is.
+	Owner iptables.OwnerOf
 	// Now is the clock. By it iptables-legacy waits for its lock no longer than the context
 	// lasts; nil: it waits up to 20 seconds.
 	Now func() time.Time
@@ -107,6 +109,7 @@ func Survey(ctx context.Context, cfg Config) [len(Variants)]*Kernel {
 			all = append(all, saves...)
 			reads = append(reads, func() {
 				s.have, s.err = readSaves(f, saves)
+				s.own = k.owns(s.have)
 				if len(cfg.LegacyByName) == 0 || v == NFT { // else the kernel may not have the table
 					s.lost = s.err
 				}
@@ -135,7 +138,7 @@ func joinLine(errs []error) error {
 
 // newKernel says how the programs of a variant are run.
 func newKernel(v Variant, cfg Config) (*Kernel, error) {
-	k := &Kernel{variant: v, now: cfg.Now, env: cfg.env(), caps: cfg.Caps}
+	k := &Kernel{variant: v, owner: cfg.Owner, now: cfg.Now, env: cfg.env(), caps: cfg.Caps}
 	switch {
 	case len(cfg.Caps) > 0:
 		k.unaskable = "iptables would need capabilities that only its other programs are given"
@@ -226,12 +229,12 @@ func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []inet.Family) 
 		return pick(kernels[*force], "forced")
 	}
 	for _, k := range kernels {
-		if k.holds(iptables.Snapshot.Ours) {
+		if k.Holds() {
 			return pick(k, "it holds rules of ours")
 		}
 	}
 	for _, k := range kernels {
-		if k.holds(func(s iptables.Snapshot) bool { return s.Rules() > 0 }) && usable(k) == nil {
+		if k.hasRules() && usable(k) == nil {
 			return pick(k, "it holds rules")
 		}
 	}

@@ -25,13 +25,14 @@ const (
 // stands for a family whose programs are not installed.
 func seen(t *testing.T, v Variant, ipv4, ipv6 string) *Kernel {
 	t.Helper()
-	k := &Kernel{variant: v}
+	k := &Kernel{variant: v, owner: ownISTIO}
 	for f, save := range []string{ipv4, ipv6} {
 		s := side{save: "/save", restore: "/restore", have: iptables.Snapshot{Family: inet.Family(f)}}
 		if save == "missing" {
 			s.err = exec.ErrNotFound
 		} else {
 			s.have, s.present = parse(t, inet.Family(f), save), save != ""
+			s.own = ownISTIO(s.have)
 		}
 		k.sides[f] = s
 	}
@@ -45,6 +46,19 @@ func parse(t *testing.T, f inet.Family, text string) iptables.Snapshot {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// ownISTIO says that chains are ours whose names begin with ISTIO_.
+func ownISTIO(s iptables.Snapshot) iptables.Ownership {
+	own := iptables.Ownership{Chains: map[iptables.ChainName]bool{}}
+	for _, t := range s.Tables {
+		for _, c := range t.Chains {
+			if strings.HasPrefix(c.Name, "ISTIO_") {
+				own.Chains[iptables.ChainName{Table: t.Name, Chain: c.Name}] = true
+			}
+		}
+	}
+	return own
 }
 
 func TestChoose(t *testing.T) {

@@ -63,7 +63,7 @@ func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
 // DriftLines is the difference of a change, each line with what it means for
 // traffic.
 func DriftLines(c iptables.Change) []DriftLine {
-	have, want := c.Before.Lines(), c.After.Lines()
+	have, want := c.Before.Lines(c.Own), c.After.Lines(c.Own)
 	reasons := lineReasons(c.Before)
 	maps.Copy(reasons, lineReasons(c.After))
 	text := diff.Diff("", document(have), "", document(want))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
@@ -87,7 +88,7 @@ func reasonOf(r *infer.Inference, s iptables.Step) string {
 		return "a rule of others, with a condition that is not known here"
 	case isPolicy(r, s):
 		return "the policy of the chain"
-	case iptables.Own(s.Chain):
+	case capture.Owns(s.Chain):
 		return "a rule of a mesh that is not known here"
 	}
 	return "a rule of others"

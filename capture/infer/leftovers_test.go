@@ -1,4 +1,4 @@
-package iptables_test
+package infer_test
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
@@ -39,12 +40,31 @@ var takeovers = []struct {
 		"~-A OUTPUT -d 10.96.0.10/32 -p udp -m udp --dport 53 -j CT --zone 2", "-A OUTPUT -p udp -m udp --dport 53 -j CT --notrack", "-A OUTPUT -p udp -m udp --dport 53 -j CT --zone 3",
 	}},
 	{"marks-of-tproxy", []string{
-		"*mangle", "~:ISTIO_DIVERT - [0:0]", "~:ISTIO_INBOUND - [0:0]", "~-A PREROUTING -p tcp -j ISTIO_INBOUND",
+		"*mangle", "~:ISTIO_DIVERT - [0:0]", "~:ISTIO_INBOUND - [0:0]", "~:ISTIO_TPROXY - [0:0]", "~-A PREROUTING -p tcp -j ISTIO_INBOUND",
+		"~-A ISTIO_TPROXY ! -d 127.0.0.1/32 -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff",
 		"~-A PREROUTING -p tcp -m mark --mark 0x539 -j CONNMARK --save-mark " + fullMasks,
 		"~-A OUTPUT -o lo -p tcp -m mark --mark 0x539 -j RETURN",
 		"~-A OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m owner --uid-owner 1337 -j MARK --set-xmark 0x53a/0xffffffff",
 		"~-A OUTPUT -p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark " + fullMasks,
 		"-A OUTPUT -p udp -m connmark --mark 0x1 -j CONNMARK --restore-mark " + fullMasks,
+	}},
+	{"marks-of-an-administrator-beside-tproxy", []string{
+		"*mangle", "~:ISTIO_INBOUND - [0:0]", "~:ISTIO_TPROXY - [0:0]", "~-A PREROUTING -p tcp -j ISTIO_INBOUND",
+		"-A PREROUTING -p tcp -m mark --mark 0x7 -j CONNMARK --save-mark " + fullMasks,
+		"~-A PREROUTING -p tcp -m mark --mark 0x539 -j CONNMARK --save-mark " + fullMasks,
+		"-A PREROUTING -p tcp -m mark --mark 0x539 -j CONNMARK --save-mark " + fullMasks,
+		"-A OUTPUT -o lo -p tcp -m mark --mark 0x7 -j RETURN",
+		"~-A OUTPUT -o lo -p tcp -m mark --mark 0x539 -j RETURN",
+		"-A OUTPUT -o lo -p tcp -m owner --uid-owner 1000 -j MARK --set-xmark 0x53a/0xffffffff",
+		"-A OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m owner --uid-owner 1000 -j MARK --set-xmark 0x7/0xffffffff",
+		"~-A OUTPUT -p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark " + fullMasks,
+		"-A OUTPUT -p tcp -m connmark --mark 0x7 -j CONNMARK --restore-mark " + fullMasks,
+		"~-A ISTIO_TPROXY ! -d 127.0.0.1/32 -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff",
+	}},
+	{"marks-without-a-tproxy-rule", []string{
+		"*mangle", "~:ISTIO_INBOUND - [0:0]", "~-A PREROUTING -p tcp -j ISTIO_INBOUND",
+		"-A PREROUTING -p tcp -m mark --mark 0x539 -j CONNMARK --save-mark " + fullMasks,
+		"-A OUTPUT -p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark " + fullMasks,
 	}},
 	{"guardrails-that-stayed", []string{
 		"*filter", "~-A INPUT -p udp -j DROP", "~-A INPUT -p tcp -j DROP", "~-A FORWARD -p udp -j DROP", "~-A FORWARD -p tcp -j DROP",
@@ -103,55 +123,51 @@ func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := iptables.Plan(snapshot(t, inet.IPv4, have), iptables.Ruleset{}).Script
+			script := cleanScript(t, have)
 			if err := k.Restore(script); err != nil {
 				t.Fatalf("refused: %v\n%s", err, script)
 			}
 			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(k.String())); diff != "" {
 				t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 			}
-			if again := iptables.Plan(snapshot(t, inet.IPv4, k.String()), iptables.Ruleset{}).Script; again != "" {
+			if again := cleanScript(t, k.String()); again != "" {
 				t.Errorf("a second plan is not empty:\n%s", again)
 			}
 		})
 	}
 }
 
-// TestRulesInTheWayAreThoseThatMayTakeTCPBeforeUs is about rules that stand before
-// our jump.
-func TestRulesInTheWayAreThoseThatMayTakeTCPBeforeUs(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, rule string
-		want       bool
-	}{
-		{"accept", "-j ACCEPT", true},
-		{"return", "-p tcp -m tcp --dport 22 -j RETURN", true},
-		{"nat-of-others", "-p tcp -j DNAT --to-destination 10.0.0.1:80", true},
-		{"chain-that-accepts", "-j TAKES", true},
-		{"chain-that-leads-to-one", "-g LEADS", true},
-		{"chain-that-returns", "-j RETURNS", false},
-		{"empty-chain", "-j EMPTY", false},
-		{"another-protocol", "-p udp -j ACCEPT", false},
-		{"every-other-protocol", "! -p udp -j ACCEPT", true},
-		{"all-but-tcp", "! -p tcp -j ACCEPT", false},
-		{"log", `-j LOG --log-prefix "now -j ACCEPT "`, false},
-		{"counted", "-p tcp", false},
-		{"comment-that-reads-as-a-target", `-m comment --comment "not -j LOG but" -j ACCEPT`, true},
+// cleanScript returns the script that removes what is ours of a state.
+func cleanScript(t *testing.T, save string) string {
+	t.Helper()
+	s, err := iptables.ParseSnapshot(inet.IPv4, save)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			save := state(t, ":EMPTY - [0:0]", ":RETURNS - [0:0]", ":TAKES - [0:0]", ":LEADS - [0:0]", ":ISTIO_OUTPUT - [0:0]",
-				"-A RETURNS -p tcp -j RETURN", "-A TAKES -p tcp -j ACCEPT", "-A LEADS -j TAKES",
-				"-A OUTPUT "+tt.rule, "-A OUTPUT -j ISTIO_OUTPUT", "-A OUTPUT -j ACCEPT")
-			var want []string
-			if tt.want {
-				want = []string{"nat OUTPUT: " + tt.rule}
-			}
-			if diff := cmp.Diff(want, snapshot(t, inet.IPv4, save).InTheWay()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
+	return iptables.Plan(s, infer.Ownership(s), iptables.Ruleset{}).Script
+}
+
+// state returns the state with some tables, chains and rules, as iptables-save prints it.
+func state(t *testing.T, lines ...string) string {
+	t.Helper()
+	if len(lines) == 0 {
+		return ""
 	}
+	script := strings.Join(append(lines, "COMMIT", ""), "\n")
+	k, err := fake.Load(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.String()
+}
+
+// tablesInUse returns the tables that hold more than empty built-in chains.
+func tablesInUse(save string) string {
+	var used strings.Builder
+	for _, table := range strings.SplitAfter(save, "COMMIT\n") {
+		if strings.Contains(table, "\n-A ") || strings.Contains(table, " - [") || strings.Contains(table, " DROP [") {
+			used.WriteString(table)
+		}
+	}
+	return used.String()
 }

@@ -1,0 +1,95 @@
+package iptables
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A ChainName is a chain of a table.
+type ChainName struct{ Table, Chain string }
+
+// An Ownership says what of a live state is ours. Everything else is foreign: it is never
+// changed, moved or removed. The zero value: nothing is ours.
+type Ownership struct {
+	Chains map[ChainName]bool // with all their rules, and the jumps to them from built-in chains
+	Rules  map[Place]bool     // other rules of built-in chains
+}
+
+// An OwnerOf finds out what of a state is ours.
+type OwnerOf func(Snapshot) Ownership
+
+// Empty reports whether nothing is ours.
+func (o Ownership) Empty() bool { return len(o.Chains)+len(o.Rules) == 0 }
+
+// Names returns our chains, by table and name.
+func (o Ownership) Names() []ChainName {
+	return slices.SortedFunc(maps.Keys(o.Chains), func(x, y ChainName) int {
+		return cmp.Or(cmp.Compare(x.Table, y.Table), cmp.Compare(x.Chain, y.Chain))
+	})
+}
+
+// Has reports whether a chain is ours.
+func (o Ownership) Has(table, chain string) bool { return o.Chains[ChainName{table, chain}] }
+
+// Jumps reports whether a rule of a table jumps to a chain of ours.
+func (o Ownership) Jumps(table string, r LiveRule) bool {
+	chain, ok := nextChain(r.Rule.Target)
+	return ok && o.Has(table, chain)
+}
+
+// split separates the rules of a built-in chain into ours and foreign ones, and returns how
+// many foreign ones are ahead of our first.
+func (o Ownership) split(table string, c LiveChain) (ours, foreign []LiveRule, ahead int) {
+	ahead = -1
+	for i, r := range c.Rules {
+		if !o.Jumps(table, r) && !o.Rules[Place{table, c.Name, i}] {
+			foreign = append(foreign, r)
+			continue
+		}
+		if ahead < 0 {
+			ahead = len(foreign)
+		}
+		ours = append(ours, r)
+	}
+	if ahead < 0 {
+		ahead = len(foreign)
+	}
+	return ours, foreign, ahead
+}
+
+// of returns what is ours of a state.
+func (o Ownership) of(s Snapshot) []LiveTable {
+	var tables []LiveTable
+	for _, t := range s.Tables {
+		own := LiveTable{Name: t.Name}
+		for _, c := range t.Chains {
+			if c.Policy != "-" {
+				c.Rules, _, _ = o.split(t.Name, c)
+			}
+			if o.Has(t.Name, c.Name) || c.Policy != "-" && len(c.Rules) > 0 {
+				own.Chains = append(own.Chains, c)
+			}
+		}
+		if len(own.Chains) > 0 {
+			tables = append(tables, own)
+		}
+	}
+	return tables
+}
+
+// with returns the ownership in which the chains of tables that are not built in are ours too.
+func (o Ownership) with(tables []LiveTable) Ownership {
+	chains := maps.Clone(o.Chains)
+	if chains == nil {
+		chains = map[ChainName]bool{}
+	}
+	for _, t := range tables {
+		for _, c := range t.Chains {
+			if c.Policy == "-" {
+				chains[ChainName{t.Name, c.Name}] = true
+			}
+		}
+	}
+	return Ownership{Chains: chains, Rules: o.Rules}
+}
