@@ -15,11 +15,11 @@ type grown struct {
 	flag    string
 	sizes   []int
 	element func(i int) string
-	others  []string // flags without which the list means nothing
+	others  []string // flags without which the list has no effect
 }
 
-// grownLists are all lists that may be long. No two elements can be told by one
-// rule: every second prefix, and every second port.
+// grownLists are all lists that may be long. No two elements fit into one rule: every
+// second prefix, and every second port.
 var grownLists = []grown{
 	{"-x", []int{10, 100, 1000, 5000}, prefixOf, []string{"-i", "*", "-b", "*"}},
 	{"-i", []int{10, 100, 1000, 5000}, prefixOf, []string{"-b", "*"}},
@@ -33,7 +33,7 @@ func prefixOf(i int) string { return fmt.Sprintf("10.%d.%d.0/24", i/128, i%128*2
 
 func portOf(i int) string { return fmt.Sprint(20000 + 2*i) }
 
-// line is the command line with elements of the list from that one on.
+// line returns the command line with n elements of the list, from that index on.
 func (g grown) line(v xtables.Variant, from, n int) []string {
 	var elements []string
 	for i := range n {
@@ -43,8 +43,8 @@ func (g grown) line(v xtables.Variant, from, n int) []string {
 	return in(v, line)
 }
 
-// BenchmarkGrowth has lists of rising length. The changed configuration has one
-// element less and one more.
+// BenchmarkGrowth measures lists of rising length. The changed configuration has one
+// element removed and one added.
 func BenchmarkGrowth(b *testing.B) {
 	s := newBench(b)
 	for _, v := range xtables.Variants {

@@ -13,16 +13,14 @@ import (
 	"istio-init/test/kernel"
 )
 
-// An action is something that is done to a namespace, by the program and by the
-// least that could do it: a program that does nothing, and the tools of iptables
-// with the same text.
+// An action is one kind of run, by the program and by its lower bound: a program that
+// does nothing, and the tools of iptables with the same text.
 type action struct {
 	name        string
 	ours, floor []step
 }
 
-// A life is what is done to one namespace after the other: rules come, are asked
-// for again, change and go.
+// A life is a sequence of actions in a namespace: apply, re-run, change and clean.
 type life struct {
 	variant  xtables.Variant
 	families []inet.Family
@@ -30,7 +28,7 @@ type life struct {
 	then     []string // of the changed one
 }
 
-// rules are those of a line, for some families.
+// rules returns the rules of a command line, for some families.
 func (s *bench) rules(line []string, families []inet.Family) (sets []iptables.Ruleset) {
 	s.b.Helper()
 	rules := rulesOf(s.b, line)
@@ -40,8 +38,8 @@ func (s *bench) rules(line []string, families []inet.Family) (sets []iptables.Ru
 	return sets
 }
 
-// restores are the bare restores that turn rules into others, by family; nil are
-// none.
+// restores returns the restore commands that change rules into others, by family; nil
+// means no rules.
 func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 	s.b.Helper()
 	args := []string{"--noflush"}
@@ -83,7 +81,7 @@ func (s *bench) actions(l life) []action {
 	}
 }
 
-// live measures the actions of a life in turn with their floor.
+// live measures the actions of a life, alternating with their lower bound.
 func (s *bench) live(l life) {
 	actions := s.actions(l)
 	costs := make([]pair, len(actions))
@@ -101,8 +99,8 @@ func (s *bench) live(l life) {
 	s.b.ReportMetric(peak, "peak-MB")
 }
 
-// BenchmarkLife has the default configuration of a sidecar, in namespaces that
-// nothing was done to, and a change of a few ports.
+// BenchmarkLife measures the default configuration of a sidecar in new namespaces, and
+// a change of a few ports.
 func BenchmarkLife(b *testing.B) {
 	s := newBench(b)
 	for _, v := range xtables.Variants {

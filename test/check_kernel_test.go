@@ -16,19 +16,19 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// withDNS are the flags for a set of rules with look-ups.
+// withDNS are the flags of a configuration with DNS capture.
 var withDNS = flags("-m REDIRECT -i * -b * -d 15020 --redirect-dns --capture-all-dns --drop-invalid")
 
-// A mutation is what somebody may have done to the rules of one family.
+// A mutation is a foreign change to the rules of one family.
 type mutation struct {
-	name, text string // as iptables-save prints it then
+	name, text string // text: what iptables-save prints after it
 	table      string
-	missing    string // the rule that check has to call missing; "" for none
-	unexpected string // the rule or, with a colon before it, the chain that should not stand
+	missing    string // the rule that check has to report as missing; "" for none
+	unexpected string // the rule or, with a colon before it, the chain that should not exist
 }
 
-// mutations are each rule deleted, each pair of neighbours swapped, each rule
-// doubled, and a rule and a chain of somebody else among ours.
+// mutations deletes each rule, swaps each pair of adjacent rules, duplicates each rule,
+// and adds a foreign rule and a foreign chain to ours.
 func mutations(save string) []mutation {
 	lines := strings.SplitAfter(save, "\n")
 	with := func(at, gone int, instead ...string) string {
@@ -59,7 +59,7 @@ func mutations(save string) []mutation {
 	return all
 }
 
-// ruleOf reads a line "-A CHAIN RULE"; the chain is "" for another.
+// ruleOf parses a line "-A CHAIN RULE"; the chain is "" for any other line.
 func ruleOf(line string) (chain, rule string) {
 	rest, ok := strings.CutPrefix(line, "-A ")
 	if !ok {
@@ -69,9 +69,9 @@ func ruleOf(line string) (chain, rule string) {
 	return chain, rule
 }
 
-// TestCheckSeesEveryDrift changes the rules in all ways and asks; put back, they are
-// in order.
-func TestCheckSeesEveryDrift(t *testing.T) {
+// TestCheckDetectsEveryDrift runs check after each mutation; without it there is no
+// drift.
+func TestCheckDetectsEveryDrift(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, tt := range []struct {
@@ -98,7 +98,7 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 			}
 			save := s.Save(t, tt.v, tt.f)
 			for i, m := range mutations(save) {
-				if i%rounds(2, 1) != 0 { // what is done to a rule has three kinds, so that each is among them
+				if i%rounds(2, 1) != 0 { // 2 and 3 are coprime: each kind of mutation is in the sample
 					continue
 				}
 				if err := restore(m.text); err != nil {
@@ -121,10 +121,10 @@ func TestCheckSeesEveryDrift(t *testing.T) {
 	}
 }
 
-// A driftLine is a line of the answer.
+// A driftLine is one line of the diff.
 type driftLine struct{ Op, Table, Chain, Rule, Reason string }
 
-// isNamed looks for what a mutation did in the answer.
+// isNamed reports whether the diff has the mutation.
 func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 	t.Helper()
 	var d struct {
@@ -150,9 +150,8 @@ func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 	}
 }
 
-// TestOtherWordsForTheSameRulesAreNoDrift is about a version of iptables of another
-// text.
-func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
+// TestRewordedRulesAreNoDrift: another iptables release may print a rule in another way.
+func TestRewordedRulesAreNoDrift(t *testing.T) {
 	t.Parallel()
 	pod := newWatched(t)
 	args := append(slices.Clone(sidecar[1:]), "--ip-family", "ipv4", "--force-iptables-binary", "nft")
@@ -170,9 +169,9 @@ func TestOtherWordsForTheSameRulesAreNoDrift(t *testing.T) {
 	}
 }
 
-// TestWhatIstioLeftIsUnderstood: each rule of the chains of every release has a
-// reason, and nothing is thought to be missing that is there.
-func TestWhatIstioLeftIsUnderstood(t *testing.T) {
+// TestCheckDescribesIstioRules: each rule of every Istio release has a reason, and no
+// existing rule is reported as missing.
+func TestCheckDescribesIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		s := newSite(t)
 		g.in(s, v)

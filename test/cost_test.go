@@ -24,8 +24,8 @@ type command struct {
 // A step is commands that are started at the same time.
 type step []command
 
-// A cost is what steps took: the time until their last program ended, and the
-// processor time of all that they started.
+// A cost is what steps took: the time until their last program ended, and the CPU time
+// of all their processes.
 type cost struct{ wall, cpu time.Duration }
 
 // A bench is where commands are measured, with the programs that they are compared
@@ -34,15 +34,14 @@ type bench struct {
 	b                *testing.B
 	ours, idle, bare string
 	env              []string
-	said             *os.File // by programs that fail
+	said             *os.File // output of programs that fail
 }
 
-// imageEnv is the environment that the image gives to all programs in it; see the
-// Dockerfile.
+// imageEnv is the environment of the image; see the Dockerfile.
 var imageEnv = []string{"PATH=/usr/local/bin:/usr/sbin"}
 
-// newBench builds the programs. Locks are of files of its own, so that nobody else
-// on the machine is waited for.
+// newBench builds the programs. It has its own lock file, so that no run waits for
+// another process of the machine.
 func newBench(b *testing.B) *bench {
 	b.Helper()
 	kernel.Need(b)
@@ -59,15 +58,16 @@ func newBench(b *testing.B) *bench {
 	}
 }
 
-// in is the same for a part of the benchmark.
+// in returns a copy for a sub-benchmark.
 func (s *bench) in(b *testing.B) *bench {
+	b.Helper()
 	part := *s
 	part.b = b
 	return &part
 }
 
-// released builds a program as make build builds ours, and copies it as who installs
-// it does: the linker has written it page by page, and by such pages it is read.
+// released builds a program as make build does, and copies it as an installation does.
+// The copy matters: the page cache of a file that the linker wrote has single pages.
 func released(t testing.TB, dir string) string {
 	t.Helper()
 	linked, path := filepath.Join(t.TempDir(), "linked"), filepath.Join(t.TempDir(), "program")
@@ -84,7 +84,7 @@ func released(t testing.TB, dir string) string {
 	return path
 }
 
-// file writes a text where a command can read it.
+// file writes a text to a file and returns its path.
 func (s *bench) file(text string) string {
 	s.b.Helper()
 	path := filepath.Join(s.b.TempDir(), "text")
@@ -125,8 +125,7 @@ func (s *bench) start(ns *kernel.NetNS, commands step) (running []*exec.Cmd, beg
 	return running, began
 }
 
-// wait waits for commands, all of which have to succeed, and returns their
-// processor time.
+// wait waits for commands, all of which have to succeed, and returns their CPU time.
 func (s *bench) wait(running []*exec.Cmd) (cpu time.Duration) {
 	s.b.Helper()
 	for _, cmd := range running {
@@ -167,14 +166,14 @@ func (s *bench) peak(ns *kernel.NetNS, c command) float64 {
 	return float64(kb) / 1000
 }
 
-// A sample is what one thing cost, again and again.
+// A sample has the costs of repeated runs.
 type sample []cost
 
-// A pair is what ours and its floor cost.
+// A pair has the samples of the program and of its lower bound.
 type pair struct{ ours, floor sample }
 
-// add measures both once more, in turns the one and the other first: what runs
-// second finds caches warm.
+// add measures both once more, alternating which is first: the second one has warm
+// caches.
 func (p *pair) add(ours, floor func() cost) {
 	if len(p.ours)%2 == 0 {
 		p.ours = append(p.ours, ours())
@@ -202,10 +201,11 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-// report reports what ours cost, and how often that is what the floor did.
+// report reports the costs of the program, and their ratio to the lower bound.
 func (p *pair) report(b *testing.B, prefix string) {
+	b.Helper()
 	o, f := p.ours.median(), p.floor.median()
-	b.ReportMetric(0, "ns/op") // a round means nothing
+	b.ReportMetric(0, "ns/op") // the time of a round has no meaning
 	b.ReportMetric(o.wall.Seconds()*1000, prefix+"ms")
 	b.ReportMetric(o.wall.Seconds()/f.wall.Seconds(), prefix+"of-the-floor")
 	b.ReportMetric(o.cpu.Seconds()/f.cpu.Seconds(), prefix+"cpu-of-the-floor")

@@ -1,11 +1,11 @@
-// Package test runs the built program and looks at what it does: on the kernel, in
-// network namespaces that the tests make, with real connections, under load, and
-// as other users. It knows nothing of the program's inside.
+// Package test tests the built program as a black box: on the kernel, in network
+// namespaces that the tests create, with real connections, under load, and as other
+// users.
 //
-// Its tools are packages of their own: flow (where connections land, as text), pod
-// (a pod with its proxy and servers), load (connections without a pause), kernel
-// (network namespaces) and fake (a fake of the packet filter).
+// The tools of the tests have their own packages: flow (outcomes of connections, as
+// text), pod (a pod with its proxy and servers), load (continuous connections), kernel
+// (network namespaces), istio (the rules of Istio) and fake (a fake packet filter).
 //
-// What needs root is skipped without it; with KERNEL_TESTS=require a skip is a
-// failure. STRESS=1 has the long forms: make stress.
+// Tests that need root are skipped without it; with KERNEL_TESTS=require a skip is a
+// failure. STRESS=1, which make stress sets, runs all cases.
 package test

@@ -12,16 +12,16 @@ import (
 	"istio-init/test/scenario"
 )
 
-// A typed is a call of the program in a document.
+// A typed is a command line of the program in a document.
 type typed struct {
 	where string
 	env   []string
-	args  []string // with the name that it is called by
+	args  []string // starts with the name of the program
 }
 
-// TestDocumentsCallTheProgramAsItTakesIt checks the options of every call, in blocks
-// and in the text, by having them printed; a warning is an error too.
-func TestDocumentsCallTheProgramAsItTakesIt(t *testing.T) {
+// TestDocumentsUseValidOptions checks the options of every command line, in blocks and
+// in the text, with --print-config; a warning is an error too.
+func TestDocumentsUseValidOptions(t *testing.T) {
 	calls := 0
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
@@ -53,8 +53,8 @@ func TestDocumentsCallTheProgramAsItTakesIt(t *testing.T) {
 	}
 }
 
-// commandLines are the lines of a block for a shell, continued ones as one, without
-// comments.
+// commandLines returns the commands of a shell block, with continued lines joined and
+// without comments.
 func commandLines(block string) (lines []string) {
 	for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " # ")
@@ -68,11 +68,11 @@ func commandLines(block string) (lines []string) {
 // endWords are the words of a shell that end a command.
 var endWords = []string{"|", "&&", "||", ";", ">", ">>", "<", "2>/dev/null", "2>&1"}
 
-// starters are commands that start another one, which they are given.
+// starters are commands whose arguments are another command.
 var starters = []string{"kubectl", "nsenter", "sudo"}
 
-// callsIn finds the calls of the program in a line for a shell: as a command, or
-// behind one that starts it.
+// callsIn returns the command lines of the program in a shell line: as a command, or
+// after one that starts it.
 func callsIn(t *testing.T, where, line string) (calls []typed) {
 	t.Helper()
 	words, err := scenario.Words(line)
@@ -80,7 +80,7 @@ func callsIn(t *testing.T, where, line string) (calls []typed) {
 		t.Fatalf("%s: %s: %v", where, line, err)
 	}
 	var env []string
-	expected := true // a command comes
+	expected := true // the next word is a command
 	for i := 0; i < len(words); i++ {
 		name := filepath.Base(words[i])
 		switch {
@@ -103,8 +103,8 @@ func callsIn(t *testing.T, where, line string) (calls []typed) {
 	return calls
 }
 
-// run runs the call with more arguments. The user that a machine of a mesh has
-// need not be on this one.
+// run runs the command line with additional arguments. The user istio-proxy need not
+// exist on this machine.
 func (c typed) run(t *testing.T, more ...string) (output string, code int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.args[0], append(withoutUser(c.args[1:]), more...)...)
@@ -124,7 +124,7 @@ func withoutUser(args []string) []string {
 	return args
 }
 
-// check has the options of a call printed, or where it has none its help.
+// check prints the options of a command line, or its help if it has no options.
 func (c typed) check(t *testing.T) {
 	t.Helper()
 	more := "--print-config"
@@ -137,7 +137,7 @@ func (c typed) check(t *testing.T) {
 	}
 }
 
-// dryRun runs a call that applies rules.
+// dryRun runs a command line that applies rules.
 func (c typed) dryRun(t *testing.T) {
 	t.Helper()
 	out, code := c.run(t, "--dry-run")
@@ -146,8 +146,8 @@ func (c typed) dryRun(t *testing.T) {
 	}
 }
 
-// TestDocumentsNameTargetsOfMake looks for each target that a document names.
-func TestDocumentsNameTargetsOfMake(t *testing.T) {
+// TestDocumentsUseValidMakeTargets checks that each named target exists.
+func TestDocumentsUseValidMakeTargets(t *testing.T) {
 	makefile, err := os.ReadFile(top + "Makefile")
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type codeBlock struct {
 	language, text, before string
 }
 
-// aMark is a comment that says how a block is kept true; testdata/README.md has them.
+// aMark is a comment that says how a block is tested; testdata/README.md lists them.
 var aMark = regexp.MustCompile(`^<!-- (output|dry-run|needs|message)(?:: (.*))? -->$`)
 
 func documents(t *testing.T) (all []page) {
@@ -81,14 +81,14 @@ func blocksOf(t *testing.T, path, text string) (blocks []codeBlock) {
 	return blocks
 }
 
-// outputBlock is an output in a document: the command in a comment, and a fenced
-// block with the command as one types it and what it then prints.
+// outputBlock is an output in a document: the command in a comment, and a fenced block
+// with the command as typed and its output.
 var outputBlock = regexp.MustCompile("(?ms)^(<!-- output: ([^\n]*?) -->\n```[a-z]*\n)(.*?)(^```$)")
 
-// TestDocumentsShowWhatTheProgramPrints keeps each output in a document that of its
-// command: a line for sh in the folder testdata/readme, with nothing in the
-// environment. What it prints must not depend on the machine.
-func TestDocumentsShowWhatTheProgramPrints(t *testing.T) {
+// TestDocumentsShowRealOutput compares each output in a document with that of its
+// command: a line for sh in the folder testdata/readme, with an empty environment. The
+// output must not depend on the machine.
+func TestDocumentsShowRealOutput(t *testing.T) {
 	for _, d := range documents(t) {
 		if *update {
 			written := outputBlock.ReplaceAllStringFunc(d.text, func(block string) string {
@@ -111,8 +111,7 @@ func TestDocumentsShowWhatTheProgramPrints(t *testing.T) {
 	}
 }
 
-// shellOutput is a command and what a terminal then shows, without the times of
-// log lines.
+// shellOutput returns a command and its output, without the times of log lines.
 func shellOutput(t *testing.T, command string) string {
 	t.Helper()
 	shell := exec.CommandContext(t.Context(), "sh", "-c", command)
@@ -130,16 +129,16 @@ func shellOutput(t *testing.T, command string) string {
 	return "$ " + command + "\n" + text
 }
 
-// whatIsNeeded are the reasons why commands of a document are not run by the tests.
+// whatIsNeeded are the reasons why the tests do not run commands of a document.
 var whatIsNeeded = []string{"cluster", "root", "machine", "sources"}
 
-// marksOf are the comments that a block of a language can have; none is said by "".
+// marksOf are the comments that a block of a language can have; "" is no comment.
 var marksOf = map[string][]string{
 	"sh": {"dry-run", "needs"}, "console": {"output"}, "text": {"message"}, "yaml": {""}, "go": {""},
 }
 
-// TestDocumentsSayHowTheirCommandsAreKeptTrue finds blocks that nothing checks.
-func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
+// TestDocumentsMarkEveryCodeBlock finds blocks that no test checks.
+func TestDocumentsMarkEveryCodeBlock(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
 			marks, known := marksOf[b.language]
@@ -155,10 +154,9 @@ func TestDocumentsSayHowTheirCommandsAreKeptTrue(t *testing.T) {
 	}
 }
 
-// TestDocumentsQuoteWhatTheProgramSays looks for the messages of the documents in
-// the scripts and tests that have seen them, as text or as a regular expression, and
-// in what writes them.
-func TestDocumentsQuoteWhatTheProgramSays(t *testing.T) {
+// TestDocumentsQuoteRealMessages searches the messages of the documents in the scripts
+// and tests, as text or as a regular expression, and in the source.
+func TestDocumentsQuoteRealMessages(t *testing.T) {
 	var paths []string
 	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "cmd/istio-init/*/*.go", "iptables/*.go", "test/*.go"} {
 		some, err := filepath.Glob(top + pattern)
@@ -173,7 +171,7 @@ func TestDocumentsQuoteWhatTheProgramSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(string(text), "") // a text of Go in two parts
+		whole := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(string(text), "") // a Go string in two parts
 		for line := range strings.Lines(whole) {
 			seen = append(seen, strings.ReplaceAll(line, `\`, ""))
 		}
@@ -190,7 +188,7 @@ func TestDocumentsQuoteWhatTheProgramSays(t *testing.T) {
 	}
 }
 
-// hasPieces tells whether a line has all pieces, one after the other.
+// hasPieces reports whether a line has all pieces, in order.
 func hasPieces(line string, pieces []string) bool {
 	for _, p := range pieces {
 		_, rest, found := strings.Cut(line, p)
@@ -205,7 +203,7 @@ func hasPieces(line string, pieces []string) bool {
 // aLink is a link to a file of the repository.
 var aLink = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 
-func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+func TestDocumentsHaveNoDeadLinks(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, m := range aLink.FindAllStringSubmatch(d.text, -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(d.path), m[1])); err != nil {

@@ -38,8 +38,8 @@ func startHAProxy(t *testing.T, pod *pod.Pod, who flow.Identity, config string) 
 	}
 	defer func() { _ = opened.Close() }()
 
-	// The user may not enter the directory of the file: it gets the file open. Nor may
-	// it enter that of the sources, to which HAProxy would want to come back.
+	// The user cannot read the directory of the file, so it inherits the open file. It
+	// cannot enter the directory of the sources either, to which HAProxy would return.
 	cmd := exec.CommandContext(t.Context(), "haproxy", "-db", "-f", "/dev/fd/3")
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{opened}
@@ -47,7 +47,7 @@ func startHAProxy(t *testing.T, pod *pod.Pod, who flow.Identity, config string) 
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: who.UID, Gid: who.GID},
-		Pdeathsig:  syscall.SIGKILL, // the thread waits for it, so this is the end of the test binary
+		Pdeathsig:  syscall.SIGKILL, // the thread waits for it, so the signal comes when the test binary ends
 	}
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -72,10 +72,10 @@ func startHAProxy(t *testing.T, pod *pod.Pod, who flow.Identity, config string) 
 	awaitHAProxy(t, pod, ended)
 }
 
-// awaitHAProxy returns once HAProxy takes connections.
+// awaitHAProxy returns when HAProxy accepts connections.
 func awaitHAProxy(t *testing.T, pod *pod.Pod, ended chan error) {
 	t.Helper()
-	deadline := time.After(haproxyPatience)
+	deadline := time.After(haproxyTimeout)
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for _, port := range []uint16{15001, 15006} {
@@ -97,8 +97,7 @@ func awaitHAProxy(t *testing.T, pod *pod.Pod, ended chan error) {
 	}
 }
 
-// applyIn has the program install the rules of the published command in a pod, in
-// one mode.
+// applyIn installs the rules of the default command in a pod, in one mode.
 func applyIn(t *testing.T, pod *pod.Pod, v xtables.Variant, mode string) {
 	t.Helper()
 	args := []string{
@@ -110,7 +109,7 @@ func applyIn(t *testing.T, pod *pod.Pod, v xtables.Variant, mode string) {
 	}
 }
 
-// restoreIn gives a script to the iptables-restore of a variant and a family.
+// restoreIn runs iptables-restore of a variant and a family with a script.
 func restoreIn(t *testing.T, pod *pod.Pod, v xtables.Variant, f inet.Family, script string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "script")

@@ -20,8 +20,8 @@ import (
 	"istio-init/test/pod"
 )
 
-// HAProxy stands for every proxy that is not ours: it knows nothing of this
-// program and learns of a connection only what the kernel tells it.
+// HAProxy is an independent proxy: it knows a connection's original destination only
+// from the kernel.
 
 // haproxyOutbound is the outbound half of a sidecar. A server 0.0.0.0 without a
 // port is the original destination (configuration manual, section 5, "server"),
@@ -65,8 +65,8 @@ listen inbound6
     server host [::]
 `
 
-// haproxyTProxy is the inbound half in mode TPROXY: nothing has to be asked for,
-// and towards the app it has the address of the client.
+// haproxyTProxy is the inbound half in mode TPROXY: the socket has the original
+// destination, and the connection to the app has the client's address.
 const haproxyTProxy = `
 listen inbound
     bind 0.0.0.0:15006 transparent
@@ -80,9 +80,9 @@ listen inbound6
     server original [::]
 `
 
-// markUpstream marks what the proxy sends to the app with the address of a client,
-// which a proxy in mode TPROXY has to do by itself, as Envoy does. HAProxy can from
-// 3.0 on only (http-request set-bc-mark), so the test does it.
+// markUpstream marks what the proxy sends to the app from a client's address. A proxy in
+// mode TPROXY has to set this mark, as Envoy does. HAProxy supports it since 3.0 only
+// (http-request set-bc-mark), so the test does it.
 const markUpstream = `*mangle
 -A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff
 COMMIT
@@ -90,17 +90,17 @@ COMMIT
 
 var podApp = flow.Identity{UID: 1000, GID: 1000}
 
-// A request is a connection that carries HTTP, and what both ends have to see.
+// A request is an HTTP connection, and what both ends have to see.
 type request struct {
 	name  string
 	node  *pod.Node
 	who   flow.Identity
 	to    netip.AddrPort
-	proxy string     // the half of HAProxy that has it; "" for none
+	proxy string     // the half of HAProxy that forwards it; "" for none
 	from  netip.Addr // the client, as the server sees it
 }
 
-func TestHAProxyServesARedirectedPod(t *testing.T) {
+func TestHAProxyAsSidecarInModeREDIRECT(t *testing.T) {
 	needHAProxy(t)
 	t.Parallel()
 	for _, v := range xtables.Variants {
@@ -124,7 +124,7 @@ func TestHAProxySeesTheClientInModeTPROXY(t *testing.T) {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			pod := pod.New(t, flow.Config{})
-			// As root: a connection of uid 1337 to its own pod is a self call.
+			// As root: a connection of uid 1337 to its own pod would be redirected.
 			startHAProxy(t, pod, flow.Identity{GID: 1337}, haproxyOutbound+haproxyTProxy)
 			for _, f := range inet.Families {
 				restoreIn(t, pod, v, f, markUpstream)
@@ -186,7 +186,7 @@ func (r request) send(t *testing.T) {
 		return r.node.Dial(r.who, netip.MustParseAddrPort(addr))
 	}}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: haproxyPatience}
+	client := &http.Client{Transport: transport, Timeout: haproxyTimeout}
 	for _, size := range []int{1, 1 << 20} {
 		body := bytes.Repeat([]byte{'x'}, size)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.to.String()+"/", bytes.NewReader(body))
@@ -215,15 +215,15 @@ func (r request) send(t *testing.T) {
 	}
 }
 
-// haproxyPatience bounds every wait; nothing waits so long unless it is broken.
-const haproxyPatience = 10 * time.Second
+// haproxyTimeout limits every wait; it is reached only if something is broken.
+const haproxyTimeout = 10 * time.Second
 
-// serveHTTP answers requests with their own body, and tells which connection they
-// came by.
+// serveHTTP answers requests with their own body, and with the addresses of their
+// connection.
 func serveHTTP(t *testing.T, node *pod.Node, who flow.Identity, at netip.AddrPort) {
 	t.Helper()
 	listener := node.Listen(t, who, at, false)
-	server := &http.Server{ReadHeaderTimeout: haproxyPatience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: haproxyTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -235,7 +235,7 @@ func serveHTTP(t *testing.T, node *pod.Node, who flow.Identity, at netip.AddrPor
 		_, _ = w.Write(body)
 	})}
 	served := make(chan error)
-	// What the thread of the user accepts is the user's.
+	// The sockets that the user's thread accepts belong to the user.
 	go func() { served <- node.As(who, func() error { return server.Serve(listener) }) }()
 	t.Cleanup(func() {
 		_ = server.Close()

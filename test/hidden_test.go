@@ -7,8 +7,7 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// withoutIP6Tables runs a command where of iptables only the programs for IPv4 in
-// nft are installed.
+// withoutIP6Tables runs a command where only the nft programs for IPv4 are installed.
 const withoutIP6Tables = `mount -t tmpfs none /mnt
 mkdir /mnt/sbin
 mount --bind /usr/sbin /mnt/sbin
@@ -16,9 +15,9 @@ mount -t tmpfs none /usr/sbin
 for program in save restore; do ln -s /mnt/sbin/xtables-nft-multi /usr/sbin/iptables-nft-$program; done
 exec "$@"`
 
-// TestWhatHiddenRulesNeedStays has rules for IPv6 that cannot be looked at: they stay,
-// and so does what they need, until they can.
-func TestWhatHiddenRulesNeedStays(t *testing.T) {
+// TestUnreadableFamilyKeepsItsPolicyRouting: if the rules of IPv6 are unreadable, they
+// stay, and so does their policy routing.
+func TestUnreadableFamilyKeepsItsPolicyRouting(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.exits(0, in(xtables.NFT, asTProxy)...)
@@ -27,7 +26,7 @@ func TestWhatHiddenRulesNeedStays(t *testing.T) {
 		log, code := s.confined(withoutIP6Tables, append([]string{built}, to...)...)
 		want := 0
 		if to[0] == cleanCommand {
-			want = 1 // something of ours remains
+			want = 1 // some of our rules remain
 		}
 		if code != want || !strings.Contains(log, "rules are there that cannot be looked at") {
 			t.Errorf("%s: exit code %d, want %d and a warning\n%s", to[0], code, want, log)
@@ -37,7 +36,7 @@ func TestWhatHiddenRulesNeedStays(t *testing.T) {
 		}
 	}
 	if left := s.sh("ip -4 rule"); strings.Contains(left, "fwmark") {
-		t.Errorf("the rules of IPv4 can be looked at and need no policy routing:\n%s", left)
+		t.Errorf("IPv4 is readable and needs no policy routing:\n%s", left)
 	}
 	s.exits(0, asClean...)
 	if left := s.sh("ip -6 rule; ip -6 addr show lo; ip6tables-nft-save"); strings.Contains(left, "ISTIO") || strings.Contains(left, "::6/128") || strings.Contains(left, "fwmark") {

@@ -18,8 +18,8 @@ import (
 	"istio-init/test/kernel"
 )
 
-// A site is a network namespace with lo up, in which the program runs with an
-// environment that holds nothing but what is said here.
+// A site is a network namespace with lo up, in which the program runs with a minimal
+// environment.
 type site struct {
 	*kernel.NetNS
 	t        *testing.T
@@ -36,7 +36,7 @@ func newSite(t *testing.T, env ...string) *site {
 	return s
 }
 
-// start runs a command in the namespace and returns all that it prints.
+// start runs a command in the namespace and returns its output.
 func (s *site) start(name string, args ...string) (output string, code int) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), name, args...)
@@ -54,7 +54,7 @@ func (s *site) start(name string, args ...string) (output string, code int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// sh runs a script that has to succeed and returns what it prints.
+// sh runs a script that has to succeed and returns its output.
 func (s *site) sh(script string) string {
 	s.t.Helper()
 	out, code := s.start("/bin/sh", "-ec", script)
@@ -70,7 +70,7 @@ func (s *site) run(args ...string) (log string, code int) {
 	return s.start(built, args...)
 }
 
-// exits runs the program, which has to end with that code, and returns its log.
+// exits runs the program, which has to exit with that code, and returns its log.
 func (s *site) exits(want int, args ...string) string {
 	s.t.Helper()
 	log, code := s.run(args...)
@@ -80,14 +80,14 @@ func (s *site) exits(want int, args ...string) string {
 	return log
 }
 
-// state is all that the namespace holds: rules, policy routing and addresses.
+// state returns the rules, policy routing and addresses of the namespace.
 func (s *site) state() string {
 	s.t.Helper()
 	return s.rules() + s.sh("ip addr")
 }
 
-// rules are the rules and the policy routing of the namespace. Tables that hold
-// nothing are left out, since the legacy variant keeps them.
+// rules returns the rules and the policy routing of the namespace, without empty
+// tables, which the legacy variant keeps.
 func (s *site) rules() string {
 	s.t.Helper()
 	var text strings.Builder
@@ -102,7 +102,7 @@ func (s *site) rules() string {
 	return text.String()
 }
 
-// wrap puts a script before a program, which the script knows as "$real".
+// wrap replaces a program by a script, which can call the program as "$real".
 func (s *site) wrap(program, script string) {
 	s.t.Helper()
 	path, err := exec.LookPath(program)
@@ -115,16 +115,16 @@ func (s *site) wrap(program, script string) {
 	}
 }
 
-// realInterface gives a namespace an interface that counts as a real one: it has
-// no kind, as those of a driver have none. It is the loopback interface under
-// another name, since no program can make one.
+// realInterface gives a namespace an interface that counts as physical: it has no
+// IFLA_INFO_KIND, like those of a driver. It is the renamed loopback interface, because
+// no program can create a physical one.
 const realInterface = "ip link set lo down; ip link set lo name eth9; ip link set eth9 up\n"
 
-// veths gives it both ends of as many links.
+// veths gives a namespace both ends of that many veth links.
 func veths(links int) string { return strings.Repeat("ip link add type veth\n", links) }
 
-// networks are namespaces by what is in them. Three links beside a real interface
-// make a machine.
+// networks are namespaces with different interfaces. A physical interface and three
+// links make a machine.
 var networks = []struct {
 	name, script, want string
 }{
@@ -136,7 +136,7 @@ var networks = []struct {
 	{"machine-with-many-pods", realInterface + veths(2), `^it holds the interface eth9 and 4 veth interfaces$`},
 }
 
-func TestAMachineIsToldFromAPod(t *testing.T) {
+func TestHostNetworkDetection(t *testing.T) {
 	t.Parallel()
 	for _, tt := range networks {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,8 +168,8 @@ func TestAMachineIsToldFromAPod(t *testing.T) {
 	}
 }
 
-// TestAMachineCanBePreviewedAndCleaned shows what is not refused.
-func TestAMachineCanBePreviewedAndCleaned(t *testing.T) {
+// TestHostNetworkPreviewAndClean: previews and clean are not refused.
+func TestHostNetworkPreviewAndClean(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.sh(realInterface + veths(2))
@@ -192,10 +192,10 @@ func TestAMachineCanBePreviewedAndCleaned(t *testing.T) {
 	s.exits(0, args...)
 }
 
-// TestThisMachineIsNotRedirected runs where the tests run. With mode NONE, so that
-// nothing would be redirected if the program did not refuse; it refuses whatever
-// the mode. clean is only previewed: a machine of a mesh keeps its rules.
-func TestThisMachineIsNotRedirected(t *testing.T) {
+// TestThisMachineIsRefused runs in the namespace of the tests, with mode NONE, which
+// would redirect nothing if the program did not refuse. clean is only previewed: a VM of
+// a mesh keeps its rules.
+func TestThisMachineIsRefused(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	why, err := netutil.LooksLikeHost()

@@ -19,14 +19,14 @@ const (
 	source   = top + "cmd/istio-init" // of the program
 )
 
-// What the program is called, and its commands.
+// The name of the program, and its commands.
 const (
 	programName  = "istio-init"
 	applyCommand = "apply"
 	cleanCommand = "clean"
 )
 
-// istiosNames are the names of Istio's programs, which it answers to.
+// istiosNames are the names of Istio's programs, under which it can be called.
 var istiosNames = []string{"istio-iptables", "istio-iptables-go", "istio-iptables.sh", "istio-clean-iptables", "pilot-agent"}
 
 // Its exit codes.
@@ -40,9 +40,8 @@ const (
 // built is the path of the program.
 var built string
 
-// TestMain builds the program once, as "make build" does, unless TEST_PROGRAM names
-// one. It is first in PATH, under every name that it answers to. Other users may
-// enter its directory, whoever owns the sources.
+// TestMain builds the program once, as "make build" does, unless TEST_PROGRAM names one.
+// It is first in PATH, under all its names. Other users can read its directory.
 func TestMain(m *testing.M) {
 	goflag.Parse()
 	dir, err := install()
@@ -89,7 +88,7 @@ func build(path, source string) error {
 	return nil
 }
 
-// needed are the programs by which the tests work and look.
+// needed are the programs that the tests run.
 var needed = []string{
 	"ip", "nft", "iptables-nft-restore", "ip6tables-nft-restore", "iptables-legacy-restore", "ip6tables-legacy-restore", "unshare", "setpriv", "mount",
 }

@@ -5,8 +5,8 @@ import "strings"
 // A needlessKey is a scenario and a change of its rules.
 type needlessKey struct{ scenario, change string }
 
-// needless are the changes of the default scenarios that no flow can tell, and why.
-// Rules that do the same to a packet may stand in any order; they are not listed.
+// needless are the changes of the default scenarios that change no flow, and why. Rules
+// with the same effect may have any order; they are not listed.
 var needless = needlessByChange()
 
 func needlessByChange() map[needlessKey]string {
@@ -31,7 +31,7 @@ const (
 	redirectDNS = "dns-servers"
 )
 
-// The rules that are spoken of more than once.
+// The rules that are mentioned more than once.
 const (
 	uidSelf    = "! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --uid-owner 1337 -j ISTIO_IN_REDIRECT"
 	gidSelf    = "! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008 -m owner --gid-owner 1337 -j ISTIO_IN_REDIRECT"

@@ -15,14 +15,13 @@ import (
 	"istio-init/test/scenario"
 )
 
-// mutated are the scenarios whose rules are all needed, and all in their place.
+// mutated are the scenarios in which each rule and its position is needed.
 var mutated = []string{"redirect-default", "tproxy-default", "dns-servers", "tproxy-dns"}
 
-// TestEveryRuleIsNeeded changes the rules of the default scenarios, one at a time:
-// each is dropped, and exchanged with the one after it. A flow of the scenario has
-// to come out otherwise then: by the rules, or where they matter only once a
-// connection is there, by sockets on the kernel. What no flow can tell is listed
-// in [needless] with the reason, and the list has to be true.
+// TestEveryRuleIsNeeded changes one rule of the default scenarios at a time: each is
+// removed, and swapped with the next one. The outcome of some flow has to change: by the
+// typed rules or, for rules that affect only existing connections, by sockets on the
+// kernel. [needless] lists the exceptions with their reasons, and is checked too.
 func TestEveryRuleIsNeeded(t *testing.T) {
 	unused := map[needlessKey]bool{}
 	for key := range needless {
@@ -35,7 +34,7 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 			m.untold = m.untoldByRules()
 			why := needless[needlessKey{name, m.change}]
 			switch {
-			case m.same && len(m.untold) == len(m.rules): // exchanged rules that do the same
+			case m.same && len(m.untold) == len(m.rules): // swapped rules with the same effect
 				continue
 			case why == "" && len(m.untold) == 0: // told in every family
 				continue
@@ -59,13 +58,14 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 type mutant struct {
 	scenario stage
 	change   string // "drop" or "swap", the table, the chain and the rule as it is in IPv4
-	same     bool   // two rules are exchanged that do the same to a packet
+	same     bool   // two rules with the same effect are swapped
 	rules    map[inet.Family]iptables.Ruleset
-	untold   []inet.Family // where no flow tells
+	untold   []inet.Family // the families in which no flow changes
 }
 
-// mutants are all changes of the scenario, in the order of the rules.
+// mutants returns all changes of the scenario, in the order of the rules.
 func (s stage) mutants(t *testing.T) []*mutant {
+	t.Helper()
 	var all []*mutant
 	add := func(change string, same bool, rs iptables.Ruleset) {
 		i := slices.IndexFunc(all, func(m *mutant) bool { return m.change == change })
@@ -101,14 +101,13 @@ func (s stage) mutants(t *testing.T) []*mutant {
 	return all
 }
 
-// asIPv4 spells a rule of either family in one way.
+// asIPv4 returns the text of a rule with the addresses of IPv4.
 func asIPv4(r iptables.Rule) string {
 	return strings.NewReplacer("::1/128", "127.0.0.1/32", "::6/128", "127.0.0.6/32", "--on-ip ::", "--on-ip 0.0.0.0",
 		"2001:db8:53::1/128", "10.96.0.10/32").Replace(r.Text(inet.IPv6))
 }
 
-// untoldByRules returns the families in which no flow comes out otherwise by the
-// changed rules.
+// untoldByRules returns the families in which the changed rules change no flow.
 func (m *mutant) untoldByRules() []inet.Family {
 	var untold []inet.Family
 	for _, family := range inet.Families {
@@ -123,8 +122,9 @@ func (m *mutant) untoldByRules() []inet.Family {
 	return untold
 }
 
-// onKernel makes the connections of the scenario under the changed rules.
+// onKernel makes the connections of the scenario with the changed rules.
 func (m *mutant) onKernel(t *testing.T) {
+	t.Helper()
 	needKernel(t)
 	s := m.scenario
 	pod := pod.New(t, s.config)
@@ -151,8 +151,8 @@ func (m *mutant) onKernel(t *testing.T) {
 	families.Wait()
 }
 
-// tells returns the first flow that comes out otherwise on the kernel, and how; ""
-// if there is none.
+// tells returns the first flow whose outcome on the kernel changes, and how; "" if there
+// is none.
 func (m *mutant) tells(pod *pod.Pod, family inet.Family) string {
 	for _, fl := range m.scenario.Flows {
 		if !slices.Contains(fl.In(m.scenario.config.Captured), family) {
@@ -165,7 +165,7 @@ func (m *mutant) tells(pod *pod.Pod, family inet.Family) string {
 	return ""
 }
 
-// install puts rules into the pod as they are, and what goes with them.
+// install installs rules in the pod, with their routes and address.
 func (s stage) install(t *testing.T, pod *pod.Pod, rs iptables.Ruleset, routes []string) {
 	t.Helper()
 	restoreIn(t, pod, xtables.NFT, rs.Family, rs.String())

@@ -14,9 +14,9 @@ import (
 	"istio-init/test/kernel"
 )
 
-// onNode runs a program on a node whose users are in a directory: nsswitch.conf
-// names a service, and nscd answers. Mounts are shared, as on a node, so one that
-// gets out is seen: the program has to leave the list of mounts as it was.
+// onNode runs a program on a node with remote users: nsswitch.conf names a service, and
+// nscd answers. Mounts are shared, as on a node, so a mount that propagates is detected:
+// the list of mounts must not change.
 const onNode = `
 mount --make-rshared /
 mount -t tmpfs tmpfs /var/run
@@ -31,13 +31,13 @@ strace -f -o "$trace" -e trace=execve,openat,connect,mount "$@"
 cat /proc/self/mountinfo | diff "${trace%/*}/before" -
 `
 
-// A directory is what a node asks for its users.
+// A directory is the name service of a node.
 type directory struct{ dir string }
 
-// newDirectory listens as nscd does. Who asks is not answered.
+// newDirectory listens as nscd does, and closes each connection.
 func newDirectory(t *testing.T) *directory {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nscd") // the name of a socket has to be short
+	dir, err := os.MkdirTemp("", "nscd") //nolint:usetesting // the path of a socket has at most 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func newDirectory(t *testing.T) *directory {
 	return &directory{dir: dir}
 }
 
-// asked tells who was asked by what a program started.
+// asked reports which name services a program and its children used.
 func (d *directory) asked(t *testing.T) (service, nscd bool) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.dir, "trace"))
@@ -76,9 +76,8 @@ func (d *directory) asked(t *testing.T) (service, nscd bool) {
 	return strings.Contains(string(text), "libnss_probe"), regexp.MustCompile(`/nscd/socket"\}, \d+\) = 0\n`).Match(text)
 }
 
-// TestNameServicesOfANodeAreNotAskedFromOutsideThePod looks at all that a run
-// starts, which looks names up.
-func TestNameServicesOfANodeAreNotAskedFromOutsideThePod(t *testing.T) {
+// TestCNIModeDoesNotUseNameServicesOfTheNode traces all processes of a run.
+func TestCNIModeDoesNotUseNameServicesOfTheNode(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	kernel.Need(t, "strace", "unshare", "setpriv")
@@ -115,7 +114,7 @@ func TestNameServicesOfANodeAreNotAskedFromOutsideThePod(t *testing.T) {
 					t.Fatalf("%v\n%s", err, out)
 				}
 				service, nscd := node.asked(t)
-				if service != tt.asked || nscd && !tt.asked { // a glibc may be built without nscd
+				if service != tt.asked || nscd && !tt.asked { // glibc may be built without nscd
 					t.Errorf("want asked: %t; the service was: %t, nscd was: %t\n%s", tt.asked, service, nscd, out)
 				}
 				if said := strings.Contains(out, "debug\tname services of the node may be asked"); said != (tt.asked && tt.args != nil) {

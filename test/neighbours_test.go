@@ -15,11 +15,11 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// neighbours are the rules of others in a namespace, for both families, from the
-// sections of testdata/neighbours/rules.txtar.
+// neighbours are foreign rules for both families, from the sections of
+// testdata/neighbours/rules.txtar.
 type neighbours map[string][2]string
 
-// otherAddresses makes rules for IPv4 such for IPv6.
+// otherAddresses converts rules for IPv4 to IPv6.
 var otherAddresses = strings.NewReplacer("127.0.0.0/8", "::1/128", "127.0.0.1/32", "::1/128", "172.17.0.0/16", "fd17::/64",
 	"172.17.0.2:80", "[fd17::2]:80", "172.30.0.5/32", "fd30::5/128", "172.30.1.7/32", "fd30::1:7/128", "172.30.1.7:6443", "[fd30::1:7]:6443",
 	"172.30.9.1/32", "fd30::9:1/128", "172.30.0.0/16", "fd30::/64", "172.30.1.9:443", "[fd30::1:9]:443", "-p icmp ", "-p ipv6-icmp ")
@@ -37,7 +37,7 @@ func loadNeighbours(t *testing.T) neighbours {
 	return n
 }
 
-// moveIn puts a section into a namespace, with its counters.
+// moveIn installs a section in a namespace, with its counters.
 func (n neighbours) moveIn(s *site, v xtables.Variant, section string) {
 	s.t.Helper()
 	for _, f := range inet.Families {
@@ -45,7 +45,7 @@ func (n neighbours) moveIn(s *site, v xtables.Variant, section string) {
 	}
 }
 
-// warnings are the lines with which a run warns, sorted.
+// warnings are the warnings of a run, sorted.
 func (n neighbours) warnings() []string {
 	var lines []string
 	for _, f := range inet.Families {
@@ -57,13 +57,13 @@ func (n neighbours) warnings() []string {
 	return lines
 }
 
-// ourLine is a line of iptables-save -c that is ours. What reads like it in a
-// comment ends in a quote.
+// ourLine matches a line of iptables-save -c that is ours. The same text in a comment
+// ends with a quote.
 var ourLine = regexp.MustCompile(`(?m)^(:ISTIO_.*|\[\d+:\d+\] -A ISTIO_.*|\[\d+:\d+\] -A \S+ (\S.* )?-[jg] ISTIO_\w+)\n`)
 
-// foreign is what others have, byte for byte, with the counters of their rules.
-// Those of policies are not theirs to keep: iptables-legacy sets them to zero
-// whenever anybody adds a rule to the table (1.8.9, seen of a plain -A).
+// foreign returns the foreign rules, byte for byte, with their counters. The counters of
+// policies are not compared: iptables-legacy resets them whenever a rule is added to the
+// table (1.8.9, observed with -A).
 func (s *site) foreign(v xtables.Variant) string {
 	s.t.Helper()
 	var text strings.Builder
@@ -74,8 +74,8 @@ func (s *site) foreign(v xtables.Variant) string {
 	return text.String()
 }
 
-// TestTheRulesOfOthersStayByteForByte changes through all that there is.
-func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
+// TestForeignRulesStayByteForByte changes between all configurations.
+func TestForeignRulesStayByteForByte(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	steps := []struct {
@@ -122,9 +122,8 @@ func TestTheRulesOfOthersStayByteForByte(t *testing.T) {
 	}
 }
 
-// TestTheRulesOfOthersStayWhileOursMove puts others into the variant that ours
-// leave and into the one that they come to.
-func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
+// TestForeignRulesStayWhenOursChangeVariant has foreign rules in both variants.
+func TestForeignRulesStayWhenOursChangeVariant(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -146,10 +145,9 @@ func TestTheRulesOfOthersStayWhileOursMove(t *testing.T) {
 	}
 }
 
-// TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf holds the warnings against
-// the list, all of them and no others, on every run. Look-ups over UDP are captured
-// too.
-func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
+// TestForeignRulesAheadOfOursAreWarnings compares the warnings of every run with the
+// list. DNS queries over UDP are captured too.
+func TestForeignRulesAheadOfOursAreWarnings(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -172,9 +170,8 @@ func TestRulesBeforeOursThatTakeWhatIsCapturedAreWarnedOf(t *testing.T) {
 	}
 }
 
-// TestCleanNamesWhatItCannotRemove is about a chain of ours that a rule of
-// somebody else jumps to.
-func TestCleanNamesWhatItCannotRemove(t *testing.T) {
+// TestCleanNamesRemainingRules: a foreign rule jumps to one of our chains.
+func TestCleanNamesRemainingRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -185,7 +182,7 @@ func TestCleanNamesWhatItCannotRemove(t *testing.T) {
 				s.exits(0, in(v, asRedirect)...)
 				s.restore(v, f, "*nat\n:THEIRS - [0:0]\n-A THEIRS -p tcp -m tcp --dport 80 -j ISTIO_REDIRECT\nCOMMIT\n")
 				says := fmt.Sprintf(`error\t%s %s: .*: nat ISTIO_REDIRECT\n`, f, v)
-				for range 2 { // what stays, stays named
+				for range 2 { // the second run names it again
 					if log := s.exits(1, cleanCommand); !regexp.MustCompile(says).MatchString(log) {
 						t.Errorf("the log does not say %s:\n%s", says, log)
 					}
@@ -195,7 +192,7 @@ func TestCleanNamesWhatItCannotRemove(t *testing.T) {
 				if diff := cmp.Diff(want, heldText(s.Save(t, v, f))); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
-				s.exits(0, asRedirect...) // a run finds its chain again
+				s.exits(0, asRedirect...) // apply reuses the chain
 				s.restore(v, f, "*nat\n-F THEIRS\n-X THEIRS\nCOMMIT\n")
 				s.exits(0, cleanCommand)
 				if left := heldText(s.Save(t, v, f)); left != "" {

@@ -25,7 +25,7 @@ const (
 	firstPort = 20000
 )
 
-// landed is the outcome of a connection that the proxy had.
+// landed is the outcome of a connection that reached the proxy.
 const landed = "at the proxy"
 
 // reusePorts makes connections from the peer to the pod and counts their outcomes.
@@ -62,7 +62,7 @@ func reusePorts(pod *pod.Pod, total int) map[string]int {
 	return counts
 }
 
-// reusePort makes a connection that ends in some way, and tells its outcome.
+// reusePort makes a connection with one of the endings, and returns its outcome.
 func reusePort(from, to netip.AddrPort, ending byte) string {
 	conn, err := dialFrom(from, to)
 	if err == nil {
@@ -79,9 +79,9 @@ func reusePort(from, to netip.AddrPort, ending byte) string {
 	return err.Error()
 }
 
-// converse has the proxy say which connection it has, and ends it.
+// converse reads from the proxy which connection it has, and ends it.
 func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
-	if err := conn.SetDeadline(time.Now().Add(reusePatience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(reuseTimeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte{ending}); err != nil {
@@ -111,12 +111,12 @@ func converse(conn *net.TCPConn, from, to netip.AddrPort, ending byte) error {
 	}
 }
 
-// dialFrom connects from a port that was used before, as soon as that is free on
-// this side: after a FIN of the other side it still waits for the last ACK.
+// dialFrom connects from a port that was used before, as soon as it is free on this
+// side: after a FIN of the other side it waits for the last ACK.
 func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
 	dialer := net.Dialer{
 		LocalAddr: net.TCPAddrFromAddrPort(from),
-		Timeout:   reusePatience,
+		Timeout:   reuseTimeout,
 		Control: func(_, _ string, raw syscall.RawConn) (err error) {
 			controlErr := raw.Control(func(fd uintptr) {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -124,7 +124,7 @@ func dialFrom(from, to netip.AddrPort) (*net.TCPConn, error) {
 			return errors.Join(controlErr, err)
 		},
 	}
-	for deadline := time.Now().Add(reusePatience); ; {
+	for deadline := time.Now().Add(reuseTimeout); ; {
 		conn, err := dialer.Dial("tcp", to.String())
 		if errors.Is(err, unix.EADDRNOTAVAIL) && time.Now().Before(deadline) {
 			continue

@@ -20,17 +20,17 @@ import (
 	"istio-init/test/pod"
 )
 
-// A peer that makes many connections uses its ports again while the pod's conntrack
-// still knows the connections before. With the SYN of such a connection conntrack
-// begins anew if the old one was closed by FIN, or if its last packet was a reset of
-// the peer (nf_conntrack_proto_tcp.c, nf_conntrack_tcp_packet, "reopen a
-// closed/aborted connection"). It does not after a reset of the pod, or when a packet
-// of the pod crossed the reset of the peer: then the SYN counts as a part of the old
-// connection, as ESTABLISHED. A rule that takes ESTABLISHED packets past TPROXY sends
-// it past the proxy: to the app, or where only the proxy listens, as here, to nobody,
-// who refuses it. That is a reset of the pod again, so all that follow are refused.
+// A peer that makes many connections reuses its ports while the pod's conntrack still
+// has entries of older connections. On the SYN of such a connection conntrack starts a
+// new entry if the old connection was closed by FIN, or if its last packet was a reset
+// from the peer (nf_conntrack_proto_tcp.c, nf_conntrack_tcp_packet, "reopen a
+// closed/aborted connection"). It does not after a reset from the pod, or if a packet
+// of the pod crossed the reset of the peer: then the SYN belongs to the old connection,
+// in state ESTABLISHED. A rule that exempts ESTABLISHED packets from TPROXY sends it
+// past the proxy: to the app or, if only the proxy listens, as here, to a closed port,
+// which refuses it. That is a reset from the pod again, so all later ones are refused.
 
-// endings are the ways in which the connection before ended.
+// endings are the ways in which the previous connection ended.
 var endings = []byte{closedByProxy, resetByPeer, resetByProxy}
 
 const (
@@ -39,14 +39,14 @@ const (
 	resetByProxy  = 'r'
 )
 
-// reusePatience bounds every wait for one connection.
-const reusePatience = 10 * time.Second
+// reuseTimeout limits every wait for one connection.
+const reuseTimeout = 10 * time.Second
 
-// reuses is how many connections a test makes: 60,000 with STRESS=1.
+// reuses is the number of connections: 60,000 with STRESS=1.
 func reuses() int { return rounds(3000, 60000) }
 
-// Not parallel, as it loads the machine and other tests wait in bounded time.
-func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
+// Not parallel: it loads the machine, and other tests have timeouts.
+func TestTPROXYReusedSourcePortIsANewConnection(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -58,9 +58,8 @@ func TestAReusedSourcePortIsANewConnectionInModeTPROXY(t *testing.T) {
 	}
 }
 
-// TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN shows that the test above
-// can see what it looks for.
-func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
+// TestTPROXYReusedSourcePortIsRefusedWithoutSYNMatch shows that the test above can fail.
+func TestTPROXYReusedSourcePortIsRefusedWithoutSYNMatch(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -77,7 +76,7 @@ func TestAReusedSourcePortIsRefusedWithoutTheConditionOnSYN(t *testing.T) {
 	}
 }
 
-// divertSYNs takes the condition out of the rules, as Istio has them.
+// divertSYNs removes the match on SYN from the rules, as in Istio.
 func divertSYNs(t *testing.T, pod *pod.Pod, v xtables.Variant, f inet.Family) {
 	t.Helper()
 	const condition = " -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
@@ -99,8 +98,8 @@ func divertSYNs(t *testing.T, pod *pod.Pod, v xtables.Variant, f inet.Family) {
 	}
 }
 
-// reusePod makes a pod in mode TPROXY whose proxy answers by itself. No app
-// listens: what goes past the proxy is refused.
+// reusePod makes a pod in mode TPROXY whose proxy answers itself. No app listens:
+// connections that bypass the proxy are refused.
 func reusePod(t *testing.T, v xtables.Variant) *pod.Pod {
 	t.Helper()
 	pod := pod.New(t, flow.Config{})
@@ -119,7 +118,7 @@ func reusePod(t *testing.T, v xtables.Variant) *pod.Pod {
 					}
 					serving.Go(func() {
 						defer conn.Close()
-						_ = conn.SetDeadline(time.Now().Add(reusePatience))
+						_ = conn.SetDeadline(time.Now().Add(reuseTimeout))
 						_ = answerAndEnd(conn)
 					})
 				}
@@ -129,8 +128,8 @@ func reusePod(t *testing.T, v xtables.Variant) *pod.Pod {
 	return pod
 }
 
-// answerAndEnd is what the proxy does: it is told how the connection will end, says
-// which connection it has, and ends it.
+// answerAndEnd is the proxy: it reads how the connection will end, says which connection
+// it has, and ends it.
 func answerAndEnd(conn *net.TCPConn) error {
 	ending := make([]byte, 1)
 	if _, err := io.ReadFull(conn, ending); err != nil {
@@ -146,7 +145,7 @@ func answerAndEnd(conn *net.TCPConn) error {
 		_, err := conn.Read(ending)
 		return err
 	}
-	// The peer has read the answer once it says so.
+	// The peer confirms that it has read the answer.
 	if _, err := io.ReadFull(conn, ending); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// readOnly makes all file systems read-only and shows that they are.
+// readOnly makes all file systems read-only and checks it.
 const readOnly = `
 findmnt -rno TARGET | grep -v -e '^/proc' -e '^/dev' | while read -r dir; do mount -o remount,bind,ro "$dir" || true; done
 for dir in / /run /tmp /var/tmp; do
@@ -24,17 +24,16 @@ for dir in / /run /tmp /var/tmp; do
 done
 `
 
-// asNobody runs a program of a container that is not root and has few
-// capabilities, such as "+net_admin".
+// asNobody runs a program like a container that is not root and has few capabilities,
+// such as "+net_admin".
 const asNobody = readOnly + `
 caps=-all$1
 shift
 exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps="$caps" --ambient-caps="$caps" --bounding-set="$caps" "$@"
 `
 
-// asRoot runs a program where there is nothing in the directories for temporary
-// files, twice and with another mode, and prints what it has left there. What
-// mount(8) keeps in /run/mount is none of its.
+// asRoot runs a program with empty directories for temporary files, twice and with
+// another mode, and prints the files that it has left. mount(8) writes /run/mount.
 const asRoot = readOnly + `
 program=$2
 tmp=$(for dir in /tmp /var/tmp /dev/shm /run; do if [ -d "$dir" ]; then echo "$dir"; fi; done)
@@ -51,7 +50,7 @@ run clean
 find $tmp -mindepth 1 \( -path /run/program -o -path /run/mount \) -prune -o -mindepth 1 -print
 `
 
-// confined runs a script with a file system of its own.
+// confined runs a script with its own file systems.
 func (s *site) confined(script string, args ...string) (output string, code int) {
 	s.t.Helper()
 	output, code = s.start("/usr/bin/unshare", append([]string{"--mount", "/bin/sh", "-ec", script, "sh"}, args...)...)
@@ -61,9 +60,9 @@ func (s *site) confined(script string, args ...string) (output string, code int)
 	return output, code
 }
 
-// TestAUserWithFewCapabilitiesCanDoEverything does it on a read-only root file
-// system, and compares with what root does.
-func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
+// TestNonRootWithCapabilities runs on a read-only root file system, and compares with
+// root.
+func TestNonRootWithCapabilities(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -99,9 +98,9 @@ func TestAUserWithFewCapabilitiesCanDoEverything(t *testing.T) {
 	}
 }
 
-// TestAUserWhoMayNotListTheTablesDoublesNothing is about rules of ours in the legacy
-// variant, the tables of which only root may list.
-func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
+// TestNonRootLegacyApplyIsIdempotent: only root may list the tables of the legacy
+// variant.
+func TestNonRootLegacyApplyIsIdempotent(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program, s := built, newSite(t)
@@ -113,7 +112,7 @@ func TestAUserWhoMayNotListTheTablesDoublesNothing(t *testing.T) {
 	}
 }
 
-func TestACapabilityThatIsMissingIsNamed(t *testing.T) {
+func TestMissingCapabilityIsNamed(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -145,9 +144,9 @@ func TestACapabilityThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoFileIsLeftBehind runs as root, who could. The lock of the legacy variant
-// is the one that all its users share.
-func TestNoFileIsLeftBehind(t *testing.T) {
+// TestNoFileIsLeft runs as root, which can write files. The lock of the legacy variant is
+// the common one.
+func TestNoFileIsLeft(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
@@ -163,13 +162,12 @@ func TestNoFileIsLeftBehind(t *testing.T) {
 	}
 }
 
-// tellsAll is a wrapper that writes the environment and the open files with which
-// it was started.
+// tellsAll is a wrapper that records the environment and the open files of its process.
 const tellsAll = `find /proc/$$/fd -type l -printf '%f %l\n' >"$0.files"
 tr '\0' '\n' </proc/$$/environ >"$0.env"
 exec "$real" "$@"`
 
-func TestChildrenGetNoMoreThanTheyNeed(t *testing.T) {
+func TestChildProcessCapabilities(t *testing.T) {
 	t.Parallel()
 	base := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	const lock = "XTABLES_LOCKFILE=/proc/self/fd/4"
@@ -226,7 +224,7 @@ func TestChildrenGetNoMoreThanTheyNeed(t *testing.T) {
 	}
 }
 
-// said are the lines that a wrapper wrote into a file beside it, sorted.
+// said returns the lines that a wrapper recorded, sorted.
 func (s *site) said(file string) []string {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.wrappers, file))

@@ -16,8 +16,8 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A watched is a site in which every program that has to do with the packet filter
-// leaves its name when it is started.
+// A watched is a site that records the names of all started programs of the packet
+// filter.
 type watched struct {
 	*site
 	started string // file: a line for each process
@@ -28,7 +28,7 @@ func newWatched(t *testing.T) *watched {
 	return &watched{newSite(t), filepath.Join(t.TempDir(), "started")}
 }
 
-// count wraps whatever could be started.
+// count wraps all programs that could be started.
 func (w *watched) count() {
 	w.t.Helper()
 	programs := []string{"nft", "ip", "sh", "modprobe", "conntrack", "nsenter", "sysctl"}
@@ -40,7 +40,7 @@ func (w *watched) count() {
 		}
 	}
 	for _, program := range programs {
-		if _, err := exec.LookPath(program); err == nil { // else it cannot be started
+		if _, err := exec.LookPath(program); err == nil { // not installed
 			w.wrap(program, fmt.Sprintf("echo %s >>%s\nexec $real \"$@\"", program, w.started))
 		}
 	}
@@ -72,7 +72,7 @@ var (
 	other = []string{"istio-iptables", "-u", "1337", "-i", "10.0.0.0/8,fd00::/8", "-b", "80", "--drop-invalid"}
 )
 
-func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
+func TestProcessesPerRun(t *testing.T) {
 	for _, variant := range []string{"nft", "legacy"} {
 		for _, family := range []string{"ipv4", "dual"} {
 			t.Run(variant+"-"+family, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
 				with := func(flags []string) []string {
 					return append(slices.Clone(flags), "--ip-family", family, "--force-iptables-binary", variant)
 				}
-				// programs are one of each kind for each family, sorted.
+				// programs returns one of each kind for each family, sorted.
 				programs := func(kinds ...string) []string {
 					var names []string
 					for _, tool := range []string{"ip6tables", "iptables"} {
@@ -95,7 +95,7 @@ func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
 					slices.Sort(names)
 					return names
 				}
-				// Tables of nf_tables that hold nothing of others go without a process.
+				// nf_tables tables without foreign rules are deleted without a process.
 				clean := programs("save", "restore")
 				if variant == "nft" {
 					clean = programs("save")
@@ -131,9 +131,9 @@ func TestNoProcessIsStartedThatIsNotNeeded(t *testing.T) {
 	}
 }
 
-// Rules of both variants are in one namespace when something else than this
-// program changed the variant between two runs.
-func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
+// A namespace can have rules in both variants: another program can change the variant
+// between two runs.
+func TestCleanReadsEachFamilyOfEachVariantOnce(t *testing.T) {
 	t.Parallel()
 	pod := newWatched(t)
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
@@ -152,10 +152,9 @@ func TestCleanLooksAtEachFamilyOfEachVariantOnce(t *testing.T) {
 	}
 }
 
-// Another version of iptables may print a rule in other words than 1.8.9, of
-// which our text is. That is no difference, and must not be written over and
-// over.
-func TestOtherWordsForTheSameRulesAreNoDifference(t *testing.T) {
+// Another iptables release may print a rule in another way than ours. That is no drift:
+// the rule must not be rewritten by every run.
+func TestRewordedRulesAreNotRewritten(t *testing.T) {
 	for _, tool := range []string{"iptables-nft-save", "iptables-legacy-save"} {
 		t.Run(tool, func(t *testing.T) {
 			t.Parallel()
@@ -169,7 +168,7 @@ func TestOtherWordsForTheSameRulesAreNoDifference(t *testing.T) {
 			if !strings.Contains(log, "nothing written") || strings.Contains(log, "applied") {
 				t.Errorf("a second run wrote:\n%s", log)
 			}
-			// What really differs is still seen.
+			// A real difference is still detected.
 			log, _ = pod.run(append(flags, "-d", "15090,15021")...)
 			if !strings.Contains(log, "rules applied") {
 				t.Errorf("a run with another configuration wrote nothing:\n%s", log)

@@ -16,15 +16,14 @@ import (
 	"istio-init/test/kernel"
 )
 
-// The ways in which a restore program fails, the first time it is started. After
-// that it does what it is asked.
+// The ways in which iptables-restore fails when it is first started. Later it works.
 const (
 	refuseAll = `if mkdir "$0.failed" 2>/dev/null; then
 		line=$(grep -n -e '-j TPROXY' -e '-D OUTPUT' | sed '1!d; s/:.*//')
 		echo "${0##*/}: line $line failed" >&2; exit 4
 	fi
 	exec "$real" "$@"`
-	// The tables before the last one are committed then.
+	// The tables before the last one are committed.
 	refuseLastTable = `if mkdir "$0.failed" 2>/dev/null; then
 		awk '{ line[NR] = $0 } /^COMMIT$/ { last = NR }
 			END { for (i = 1; i <= NR; i++) { if (i == last) print "-A NO_SUCH_CHAIN -j ACCEPT"; print line[i] } }' |
@@ -36,12 +35,12 @@ const (
 	exec "$real" "$@"`
 )
 
-// tool names the restore program of a variant and family.
+// tool returns the name of iptables-restore for a variant and family.
 func tool(v xtables.Variant, f inet.Family) string {
 	return strings.TrimSuffix(xtables.SaveTool(f), "save") + v.String() + "-restore"
 }
 
-// otherVariant is the one of the two that it is not.
+// otherVariant returns nft for legacy and legacy for nft.
 func otherVariant(v xtables.Variant) xtables.Variant { return xtables.Variants[1-v] }
 
 // Configurations to change between.
@@ -55,7 +54,7 @@ func flags(line string) []string {
 	return append([]string{applyCommand, "-u", "1337", "--ip-family", "dual"}, strings.Fields(line)...)
 }
 
-// in forces the variant.
+// in adds the flag that forces a variant.
 func in(v xtables.Variant, args []string) []string {
 	return append(slices.Clone(args), "--force-iptables-binary", v.String())
 }
@@ -132,9 +131,8 @@ var failures = []struct {
 	},
 }
 
-// TestAFailingStepLeavesEverythingAsItWas fails a run at each of its steps, from
-// each state that an earlier run may have left.
-func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
+// TestRollbackAfterFailedStep lets each step of a run fail, for each state before it.
+func TestRollbackAfterFailedStep(t *testing.T) {
 	t.Parallel()
 	befores := []struct {
 		name string
@@ -174,9 +172,8 @@ func TestAFailingStepLeavesEverythingAsItWas(t *testing.T) {
 	}
 }
 
-// TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded sees that not even an attempt
-// is made.
-func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
+// TestNoRuleIsChangedIfTheIPv6AddressCannotBeAdded: iptables-restore is not even started.
+func TestNoRuleIsChangedIfTheIPv6AddressCannotBeAdded(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -195,10 +192,9 @@ func TestNoRuleIsChangedWhereTheIPv6AddressCannotBeAdded(t *testing.T) {
 	}
 }
 
-// TestAStateThatIsLostIsNotTakenForNone has the program killed that would tell of
-// IPv6, which is not captured any more. Taking its address and routes away would
-// leave it captured and without them.
-func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
+// TestFailedReadIsNotAnEmptyState kills ip6tables-save when IPv6 is no longer wanted.
+// Without its address and routes, IPv6 would be captured and broken.
+func TestFailedReadIsNotAnEmptyState(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -219,8 +215,8 @@ func TestAStateThatIsLostIsNotTakenForNone(t *testing.T) {
 	}
 }
 
-// TestAProgramThatHangsEndsInAClearError bounds a run.
-func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
+// TestHangingIptablesTimesOut: --timeout limits a run.
+func TestHangingIptablesTimesOut(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -241,9 +237,9 @@ func TestAProgramThatHangsEndsInAClearError(t *testing.T) {
 	}
 }
 
-// TestWhatTheKernelLacksIsNamedWithItsFlag takes away one extension after the
-// other, of the programs since that of the kernel cannot be.
-func TestWhatTheKernelLacksIsNamedWithItsFlag(t *testing.T) {
+// TestMissingModuleIsNamedWithItsFlag hides one userspace extension after the other,
+// because a kernel module cannot be hidden.
+func TestMissingModuleIsNamedWithItsFlag(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ module, flags, line, use string }{
 		{"xt_owner", "-b 80", "-A ISTIO_OUTPUT .*--uid-owner 1337 .*", "--proxy-uid"},

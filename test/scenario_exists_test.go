@@ -12,10 +12,10 @@ import (
 	"istio-init/test/pod"
 )
 
-// exist asks go-iptables whether every rule of the scenario is there. It is a witness that
-// shares nothing with the program: iptables parses the rule and compares it with the
-// kernel's, instead of us comparing texts. ip6tables-legacy of 1.8.8 and 1.8.9 compares no
-// values of matches and targets; it is a witness of their kinds.
+// exist checks with go-iptables that every rule of the scenario exists. It is independent
+// of the program: iptables parses the rule and compares it with the kernel's, where the
+// program compares texts. ip6tables-legacy 1.8.8 and 1.8.9 compares only the names of
+// matches and targets, not their values.
 func (s stage) exist(t *testing.T, pod *pod.Pod, v xtables.Variant) {
 	t.Helper()
 	for f, proto := range map[inet.Family]goiptables.Protocol{inet.IPv4: goiptables.ProtocolIPv4, inet.IPv6: goiptables.ProtocolIPv6} {

@@ -19,7 +19,7 @@ import (
 	"istio-init/test/size"
 )
 
-func TestScenarioFlowsAreTrueOnTheKernel(t *testing.T) {
+func TestScenarioFlowsOnTheKernel(t *testing.T) {
 	needKernel(t)
 	for _, s := range scenario.All(t, testdata) {
 		for _, v := range xtables.Variants {
@@ -31,15 +31,16 @@ func TestScenarioFlowsAreTrueOnTheKernel(t *testing.T) {
 	}
 }
 
-// A stage is a scenario with what its pod has to know.
+// A stage is a scenario with the configuration of its pod.
 type stage struct {
 	*scenario.Scenario
 	config flow.Config
 }
 
-// onKernel applies the scenario in a pod by the program itself, compares what the
-// kernel has with the goldens, makes the connections, applies again and cleans.
+// onKernel applies the scenario in a pod with the built program, compares the live rules
+// with the goldens, makes the connections, applies again and cleans.
 func (s stage) onKernel(t *testing.T, v xtables.Variant) {
+	t.Helper()
 	pod := pod.New(t, s.config)
 	run := func(args ...string) string {
 		t.Helper()
@@ -62,7 +63,7 @@ func (s stage) onKernel(t *testing.T, v xtables.Variant) {
 		}
 	}
 	s.validates(t, run)
-	if !testing.Short() { // the rules are those of the golden, whoever made them
+	if !testing.Short() { // the rules equal the golden anyway
 		s.exist(t, pod, v)
 		s.connect(t, pod, v)
 	}
@@ -76,8 +77,8 @@ func (s stage) onKernel(t *testing.T, v xtables.Variant) {
 	}
 }
 
-// connect makes the connections of the scenario, and asks the program where they
-// land: about each on one variant, with STRESS=1 on both.
+// connect makes the connections of the scenario, and compares their outcomes with those of
+// trace: each on one variant, with STRESS=1 on both.
 func (s stage) connect(t *testing.T, pod *pod.Pod, v xtables.Variant) {
 	t.Helper()
 	pod.Serve(t, s.Flows)
@@ -99,7 +100,7 @@ func (s stage) connect(t *testing.T, pod *pod.Pod, v xtables.Variant) {
 	}
 }
 
-// trace asks the built program where a flow lands, by the rules that stand.
+// trace returns the outcome of a flow by the live rules, from the built program.
 func (s stage) trace(t *testing.T, pod *pod.Pod, fl flow.Flow, family inet.Family) string {
 	t.Helper()
 	args := append([]string{"trace", "--output", "json"}, traceArgs(fl.Connection(s.config, family))...)
@@ -120,7 +121,7 @@ func (s stage) trace(t *testing.T, pod *pod.Pod, fl flow.Flow, family inet.Famil
 	return fl.OutcomeAt(answer.Legs[0].Landing, answer.Legs[0].Port)
 }
 
-// traceArgs are the arguments that ask for a connection.
+// traceArgs returns the arguments of trace for a flow.
 func traceArgs(c path.Connection) []string {
 	args := []string{"--to", c.Dst.String(), "--proto", c.Proto.String()}
 	if c.Owner != nil {
@@ -142,8 +143,8 @@ func traceArgs(c path.Connection) []string {
 	return args
 }
 
-// saveBoth returns the rules of both families in our own form, without tables
-// that hold nothing, and the policy routing and the addresses of lo.
+// saveBoth returns the rules of both families as our text, without empty tables, and the
+// policy routing and the addresses of lo.
 func saveBoth(t *testing.T, pod *pod.Pod, v xtables.Variant) (texts [3]string) {
 	t.Helper()
 	for _, f := range inet.Families {
@@ -168,8 +169,8 @@ func saveBoth(t *testing.T, pod *pod.Pod, v xtables.Variant) (texts [3]string) {
 	return texts
 }
 
-// withoutEmptyTables drops tables that hold nothing but built-in chains with the
-// policy ACCEPT: the kernel keeps a table that was used.
+// withoutEmptyTables drops tables that have only built-in chains with the policy ACCEPT:
+// the kernel keeps a table that was used.
 func withoutEmptyTables(text string) string {
 	var kept strings.Builder
 	for table := range strings.SplitAfterSeq(text, "COMMIT\n") {

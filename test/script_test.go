@@ -19,11 +19,11 @@ import (
 // TestScripts runs testdata/script: the program as its user sees it. Besides the
 // commands of testscript there are
 //
-//	exits CODE PROGRAM ARGS...   run it, it has to end with this exit code
+//	exits CODE PROGRAM ARGS...   run it, it has to exit with this code
 //	messages FILE                write the last standard error without times
-//	netns NAME                   make a network namespace; $NAME is how ip-netns(8) calls it
+//	netns NAME                   make a network namespace; $NAME is its name for ip-netns(8)
 //	innetns NAME PROGRAM ARGS... run it inside
-//	state NAME FILE              write what the packet filter of the namespace holds
+//	state NAME FILE              write the rules of the namespace
 //
 // and the condition [root]: the machine can run the kernel tests.
 func TestScripts(t *testing.T) {
@@ -123,7 +123,7 @@ func messages(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(withoutTimes(ts.ReadFile("stderr"))), 0o666))
 }
 
-// withoutTimes is a log that is the same every time.
+// withoutTimes replaces the times in a log.
 func withoutTimes(log string) string {
 	return logTime.ReplaceAllStringFunc(log, func(s string) string {
 		if strings.HasPrefix(s, `"ts"`) {
@@ -133,11 +133,11 @@ func withoutTimes(log string) string {
 	})
 }
 
-// saveTools print all that the packet filter of a namespace holds.
+// saveTools print all rules of a namespace.
 var saveTools = []string{"iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save"}
 
-// state leaves out what says nothing: comments, counters, and tables that hold
-// nothing, which the legacy variant keeps.
+// state writes the rules without comments, counters and empty tables, which the legacy
+// variant keeps.
 func state(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: state NAME FILE")
@@ -161,7 +161,7 @@ var (
 	emptyTable  = regexp.MustCompile(`(?m)^\*\w+\n(:\w+ ACCEPT\n)*COMMIT\n`)
 )
 
-// heldText is what says something in what iptables-save printed.
+// heldText returns an output of iptables-save without comments, counters and empty tables.
 func heldText(save string) string {
 	save = saveComment.ReplaceAllString(save, "")
 	save = saveCounter.ReplaceAllString(save, "")

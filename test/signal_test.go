@@ -10,9 +10,9 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// TestSignalsEndARunAndNotItsUndo has one that is asked to end while a restore hangs, and
-// again while it takes back what it had done.
-func TestSignalsEndARunAndNotItsUndo(t *testing.T) {
+// TestSignalEndsRunButNotRollback sends a signal while a restore hangs, and another one
+// during the rollback.
+func TestSignalEndsRunButNotRollback(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// mostBytes is how large the program may be.
+// mostBytes is the maximum size of the program.
 const mostBytes = 7_000_000
 
-func TestTheProgramIsSmall(t *testing.T) {
+func TestBinarySize(t *testing.T) {
 	t.Parallel()
 	info, err := os.Stat(built)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"istio-init/test/flow"
 )
 
-// A sight is what a namespace holds at one moment, in parts that change as a whole.
+// A sight is the state of a namespace at one moment, in parts that change atomically.
 type sight struct {
 	tables map[place]string
 	routes [len(inet.Families)]string
@@ -33,7 +33,7 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.variant, p.table) }
 
-// see reads what the namespace holds. A table that holds nothing is not there.
+// see reads the state of the namespace, without empty tables.
 func (s *site) see() sight {
 	s.t.Helper()
 	now := sight{tables: map[place]string{}}
@@ -48,7 +48,7 @@ func (s *site) see() sight {
 	}
 	for f, flag := range []string{"-4", "-6"} {
 		routes := s.sh("ip " + flag + " rule; ip " + flag + " route show table all type local default")
-		now.routes[f] = rulePriority.ReplaceAllString(routes, "") // of the kernel's choice
+		now.routes[f] = rulePriority.ReplaceAllString(routes, "") // chosen by the kernel
 	}
 	now.addrs = s.sh("ip addr show dev lo")
 	return now
@@ -56,7 +56,7 @@ func (s *site) see() sight {
 
 var rulePriority = regexp.MustCompile(`(?m)^\d+:\t`)
 
-// String is the whole of it, for a comparison.
+// String returns the whole state, for comparisons.
 func (now sight) String() string {
 	var b strings.Builder
 	for _, p := range slices.SortedFunc(maps.Keys(now.tables), func(p, q place) int { return strings.Compare(p.String(), q.String()) }) {
@@ -65,23 +65,23 @@ func (now sight) String() string {
 	return b.String() + strings.Join(now.routes[:], "") + now.addrs
 }
 
-// judgedFlows are the connections by which a state is judged: each kind that one of
-// the configurations treats in its own way.
+// judgedFlows are the connections that a state is evaluated with: each kind that some
+// configuration treats differently.
 var judgedFlows = []string{
 	"app -> ext:80", "app -> ext:9000", "app -> ext:53", "app -> udp ext:53", "app -> 10.9.0.1:80", "app -> 2001:db8:9::1:80",
 	"app -> pod:8080", "app -> localhost:8080", "1337:1337 -> ext:80", "1337:1337 -> pod:8080", "root -> ext:80",
 	"peer -> pod:8080", "peer -> pod:9090", "peer -> pod:15020", "peer -> pod:15090", "peer -> stray pod:8080",
 }
 
-// A verdict is where a connection lands in a state.
+// A verdict is the outcome of a connection in a state.
 type verdict struct {
 	flow    flow.Flow
 	family  inet.Family
 	outcome string
 }
 
-// judge walks the flows through the rules of a state. Where both variants hold
-// rules, what one of them captures is captured.
+// judge evaluates the flows with the rules of a state. A connection is captured if one of
+// the variants captures it.
 func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 	t.Helper()
 	flows, err := flow.Parse(strings.Join(judgedFlows, " = direct\n") + " = direct\n")
@@ -103,7 +103,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 	return verdicts
 }
 
-// ruleset reads the rules of a variant and family back into their types.
+// ruleset parses the rules of a variant and family.
 func (now sight) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	rs := iptables.Ruleset{Family: f}
@@ -130,10 +130,10 @@ func (now sight) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptable
 	return rs
 }
 
-// between tells what is wrong with a state that a change was left in: each of its
-// tables has to be the one before or the one after, each connection has to land
-// where it did before or will after, what TPROXY marks has to have its route, and
-// where IPv6 is captured the proxy has to have its source address.
+// between returns the errors of a state in the middle of a change. Each table has to be
+// the old or the new one, each connection has to have its old or new outcome, packets
+// marked for TPROXY need their route, and if IPv6 is captured the proxy needs its source
+// address.
 func (now sight) between(t *testing.T, before, after sight, was, will flow.Config) (wrong []string) {
 	t.Helper()
 	for p, text := range now.tables {
@@ -155,8 +155,7 @@ func (now sight) between(t *testing.T, before, after sight, was, will flow.Confi
 	return append(append(wrong, now.unrouted()...), now.unbound()...)
 }
 
-// unbound tells of rules for IPv6 while the proxy has no address from which to
-// connect to the app.
+// unbound reports rules for IPv6 while the proxy's source address ::6 is missing.
 func (now sight) unbound() (wrong []string) {
 	for p, text := range now.tables {
 		if p.family == inet.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
@@ -168,7 +167,7 @@ func (now sight) unbound() (wrong []string) {
 
 var tproxyMark = regexp.MustCompile(`-j TPROXY .*--tproxy-mark (0x[0-9a-f]+)/`)
 
-// unrouted tells of packets that TPROXY marks and no route takes to the proxy.
+// unrouted reports packets that are marked for TPROXY but have no route to the proxy.
 func (now sight) unrouted() (wrong []string) {
 	for p, text := range now.tables {
 		for _, m := range tproxyMark.FindAllStringSubmatch(text, -1) {
@@ -183,8 +182,8 @@ func (now sight) unrouted() (wrong []string) {
 	return wrong
 }
 
-// configOf is the configuration of a command line, by the rules that the program
-// would make; both families are captured.
+// configOf returns the configuration of a command line, inferred from the rules that the
+// program makes; both families are captured.
 func configOf(t testing.TB, line []string) flow.Config {
 	t.Helper()
 	if len(line) == 0 || line[0] == cleanCommand {
@@ -199,7 +198,7 @@ func configOf(t testing.TB, line []string) flow.Config {
 	return c
 }
 
-// rulesOf are the rules of a command line, as the program previews them.
+// rulesOf returns the rules of a command line, from --dry-run.
 func rulesOf(t testing.TB, line []string) (rules [len(inet.Families)]iptables.Ruleset) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), built, append(slices.Clone(line), "--dry-run")...)

@@ -15,13 +15,13 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// copies is how many runs begin together.
+// copies is the number of concurrent runs.
 const copies = 8
 
-// TestCopiesStartedTogetherEndInOneConfiguration starts runs with equal and with
+// TestConcurrentRunsConverge starts runs with equal and with
 // different configurations at the same time, while another program changes its own
 // chain of the same table.
-func TestCopiesStartedTogetherEndInOneConfiguration(t *testing.T) {
+func TestConcurrentRunsConverge(t *testing.T) {
 	needKernel(t)
 	tests := []struct {
 		name  string
@@ -49,9 +49,10 @@ func TestCopiesStartedTogetherEndInOneConfiguration(t *testing.T) {
 }
 
 func startedTogether(t *testing.T, v xtables.Variant, lines [][]string) {
+	t.Helper()
 	s := newSite(t)
 	theirs := newNeighbour(s, v)
-	want := map[string]int{} // by what is there: with which of the lines, from 1
+	want := map[string]int{} // state: number of its command line, from 1
 	for i, line := range lines {
 		s.exits(0, line...)
 		want[s.see().String()] = i + 1
@@ -92,7 +93,7 @@ func (s *site) runTogether(lines [][]string) {
 	together.Wait()
 }
 
-// runIn runs a program in a network namespace and returns all that it says.
+// runIn runs a program in a network namespace and returns its output.
 func runIn(netns string, env []string, name string, args ...string) (out string, err error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = env
@@ -114,7 +115,7 @@ type neighbour struct {
 	working sync.WaitGroup
 }
 
-// The chain of the neighbour, and the rule that it always holds.
+// The chain of the neighbour, and its permanent rule.
 const (
 	theirChain = "THEIRS"
 	theirRule  = "-p tcp -m tcp --dport 7777 -j RETURN"
@@ -157,7 +158,7 @@ func (n *neighbour) start() {
 	}
 }
 
-// pause ends the changes; the chain is as it was before them.
+// pause stops the changes and restores the chain.
 func (n *neighbour) pause() {
 	close(n.stop)
 	n.working.Wait()

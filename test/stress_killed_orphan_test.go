@@ -14,11 +14,10 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// TestKilledProgramsChildrenDoNotMeetTheNextRun kills the program alone before each
-// of its calls (without STRESS=1 every third), lets what it has started stand still, and starts the same command
-// again. Only then do the children go on: their script is for a state that is no
-// more.
-func TestKilledProgramsChildrenDoNotMeetTheNextRun(t *testing.T) {
+// TestNextRunWaitsForChildrenOfAKilledRun kills only the program before each of its
+// system calls (without STRESS=1 every third), stops its children, and starts the same
+// command again. Then the children continue, with a script for the previous state.
+func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, 3)] {
@@ -35,7 +34,7 @@ func TestKilledProgramsChildrenDoNotMeetTheNextRun(t *testing.T) {
 	}
 }
 
-// orphanedAt kills the program at its n-th call, and tells whether it has that many.
+// orphanedAt kills the program at its n-th call, and reports whether it makes that many.
 func (k *killing) orphanedAt(n int) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)
@@ -61,14 +60,14 @@ func (k *killing) orphanedAt(n int) bool {
 	return true
 }
 
-// A nextRun is a run that begins while children of the one before stand still.
+// A nextRun is a run that starts while children of the previous one are stopped.
 type nextRun struct {
 	said  strings.Builder
 	ended chan error
 	err   error
 }
 
-// start starts the run and returns once it has ended, or waits for a lock.
+// start starts the run and returns when it has ended or waits for a lock.
 func (r *nextRun) start(k *killing) {
 	cmd := exec.Command(built, append(k.to, "--network-namespace", k.Path())...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = k.env, &r.said, &r.said
@@ -86,7 +85,7 @@ func (r *nextRun) start(k *killing) {
 		case <-ctx.Done():
 			r.err = fmt.Errorf("neither ends nor waits for a lock: %w", ctx.Err())
 			return
-		case <-tick.C: // nothing tells when somebody begins to wait for a lock
+		case <-tick.C: // the kernel has no event for a process that starts to wait for a lock
 			if k.waitsForLock() {
 				return
 			}
@@ -94,8 +93,8 @@ func (r *nextRun) start(k *killing) {
 	}
 }
 
-// waitsForLock tells whether a process in the namespace waits for a lock
-// (proc_locks(5): a line with an arrow is somebody who waits).
+// waitsForLock reports whether a process in the namespace waits for a lock
+// (proc_locks(5): a line with an arrow is a waiting process).
 func (k *killing) waitsForLock() bool {
 	here, err := os.Stat(k.Path())
 	if err != nil {

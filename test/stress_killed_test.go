@@ -10,7 +10,7 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// Configurations to be killed between, besides those of the failing steps.
+// Additional configurations for changes that are killed.
 var (
 	asLists     = flags("-m REDIRECT -i * -x 10.9.0.0/16,2001:db8:9::/48 -b * -d 15020 -o 9000,9001 --drop-invalid")
 	asDNS       = flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns")
@@ -18,14 +18,14 @@ var (
 	asV4Only    = flags("-m REDIRECT -i * -b * --ip-family ipv4")
 	asClean     = []string{cleanCommand}
 	asNothing   []string
-	changesKept = 8 // a run has at least so many calls that matter
+	changesKept = 8 // minimum number of relevant calls of a run
 )
 
 // killedChanges are the runs that are killed: from one configuration to another.
 var killedChanges = []struct {
 	name     string
 	from, to []string
-	moves    bool // the first one is in the other variant
+	moves    bool // the old rules are in the other variant
 }{
 	{name: "redirect-to-tproxy", from: asRedirect, to: asPorts},
 	{name: "tproxy-to-redirect", from: asPorts, to: asLists},
@@ -42,9 +42,9 @@ var killedChanges = []struct {
 	{name: "clean-tproxy", from: asTProxy, to: asClean},
 }
 
-// TestKilledAnywhereNothingEscapesAndTheNextRunMends kills a run before each of its
-// calls that matter; without STRESS=1 one change, before every third.
-func TestKilledAnywhereNothingEscapesAndTheNextRunMends(t *testing.T) {
+// TestKilledRunLeaksNothingAndNextRunConverges kills a run before each of its relevant
+// system calls; without STRESS=1 only one change, before every third call.
+func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, change := range killedChanges[:rounds(1, len(killedChanges))] {
@@ -66,7 +66,7 @@ func TestKilledAnywhereNothingEscapesAndTheNextRunMends(t *testing.T) {
 	}
 }
 
-// A killing is a run that is killed over and over.
+// A killing is a run that is killed repeatedly.
 type killing struct {
 	*site
 	from, to      []string
@@ -74,6 +74,7 @@ type killing struct {
 }
 
 func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killing {
+	t.Helper()
 	k := &killing{site: newSite(t), from: asClean, to: to}
 	if from != nil {
 		k.from = in(v, from)
@@ -94,8 +95,8 @@ func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) 
 	return k
 }
 
-// killedAt kills the run at its n-th call and looks at what is there then, and after
-// the same command again. It tells whether the run has that many calls.
+// killedAt kills the run at its n-th call and checks the state, then runs the same command
+// again and checks it again. It reports whether the run makes that many calls.
 func (k *killing) killedAt(n int, who victims) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)
@@ -129,8 +130,8 @@ func (k *killing) killedAt(n int, who victims) bool {
 	return true
 }
 
-// checkRollback sees that a run that lost a child, or was asked to end, has done all of its work or has
-// left everything as it was. Clean does what it can.
+// checkRollback checks that a run whose child was killed, or that got a signal, has
+// succeeded or rolled back. Clean removes what it can.
 func (k *killing) checkRollback(where string, exit int, left sight, output string) {
 	k.t.Helper()
 	want := k.before

@@ -15,7 +15,7 @@ import (
 	"istio-init/test/size"
 )
 
-// rounds is how often a stress test does what it does.
+// rounds is the number of rounds of a stress test.
 func rounds(all, stress int) int { return size.Of(all, all, stress) }
 
 // A loadStep is a configuration that captures the connections of the load.
@@ -24,9 +24,8 @@ type loadStep struct {
 	args string
 }
 
-// loadSteps are applied one after the other, and then from the start. Each change
-// that a pod can see is there both ways: nothing, lists, drop-invalid, DNS, the
-// mode, and several at a time.
+// loadSteps are applied one after the other, repeatedly. They have each kind of change in
+// both directions: none, lists, drop-invalid, DNS, the mode, and several at a time.
 var loadSteps = []loadStep{
 	{"redirect", "-d 15090,15021,15020"},
 	{"the same again", "-d 15090,15021,15020"},
@@ -42,7 +41,7 @@ var loadSteps = []loadStep{
 	{"tproxy", "-m TPROXY -b 8080"},
 }
 
-// line is the whole command line of a step.
+// line returns the command line of a step.
 func (s loadStep) line() []string {
 	args := append([]string{applyCommand, "-u", "1337", "-g", "1337", "--ip-family", "dual"}, strings.Fields(s.args)...)
 	for _, all := range []string{"-b", "-i"} {
@@ -53,7 +52,7 @@ func (s loadStep) line() []string {
 	return args
 }
 
-// The servers of the load, by what they say.
+// The servers of the load, by the byte that they send.
 const (
 	sayOutbound = 'o' // the proxy
 	sayInbound  = 'i' // the proxy
@@ -61,13 +60,13 @@ const (
 	sayApp      = 'a' // the app
 )
 
-// startLoad starts clients in the pod and outside, and all that may take their
-// connections. The proxy's sockets are transparent in both modes: between two
-// tables of one change both may be in force.
-func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
+// startLoad starts clients in the pod and outside, and all servers that may get their
+// connections. The proxy's sockets are transparent in both modes: during a change both
+// modes may be active.
+func startLoad(t *testing.T, pod *pod.Pod, timeout time.Duration) *load.Load {
 	t.Helper()
 	app, proxy, root := flow.Identity{UID: 1000, GID: 1000}, flow.Identity{UID: 1337, GID: 1337}, flow.Identity{}
-	running := load.New(t, patience)
+	running := load.New(t, timeout)
 	for _, f := range inet.Families {
 		ext := flow.Addr("ext", f)
 		pod.Reach(t, ext)
@@ -93,8 +92,9 @@ func startLoad(t *testing.T, pod *pod.Pod, patience time.Duration) *load.Load {
 	return running
 }
 
-// newLoadPod returns a pod and how the program is run in it.
+// newLoadPod returns a pod and a function that runs the program in it.
 func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)) {
+	t.Helper()
 	pod := pod.New(t, flow.Config{})
 	return pod, func(v xtables.Variant, args ...string) {
 		t.Helper()
@@ -105,14 +105,14 @@ func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)
 	}
 }
 
-// tproxy tells whether inbound connections are captured in that mode.
+// tproxy reports whether inbound connections are captured in that mode.
 func (s loadStep) tproxy() bool { return strings.Contains(s.args, "TPROXY") }
 
-// variantAfter is where a step is applied, after another one. When the rules move
-// from one variant to the other, both are in force for a while. With TPROXY in both,
-// Istio's rules take what the other variant has marked for a connection of the proxy
-// to the app and remember the mark, and the answers to the peer stay in the pod: so
-// it does not move between those.
+// variantAfter returns the variant for a step, after another one. While the rules move
+// from one variant to the other, both are active for a moment. With TPROXY in both,
+// Istio's rules treat what the other variant has marked as a connection of the proxy to
+// the app, and save the mark; then the answers to the peer stay in the pod. So the
+// variant does not change between two steps with TPROXY.
 func variantAfter(v xtables.Variant, before, step loadStep) xtables.Variant {
 	if before.tproxy() && step.tproxy() {
 		return v
@@ -120,10 +120,9 @@ func variantAfter(v xtables.Variant, before, step loadStep) xtables.Variant {
 	return otherVariant(v)
 }
 
-// TestStressNoConnectionEscapesOrFailsWhileRulesChange shows law 6 under load: each
-// of the configurations captures all of the connections, and so does every moment in
-// between, also when the rules move from one variant to the other.
-func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
+// TestStressNoConnectionEscapesOrFailsDuringChange: each configuration captures all
+// connections, and so does every moment of a change, also if the variant changes.
+func TestStressNoConnectionEscapesOrFailsDuringChange(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) { changeUnderLoad(t, v, false) })
@@ -132,6 +131,7 @@ func TestStressNoConnectionEscapesOrFailsWhileRulesChange(t *testing.T) {
 }
 
 func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
+	t.Helper()
 	pod, run := newLoadPod(t)
 	before := loadSteps[len(loadSteps)-1]
 	run(v, before.line()...)
@@ -159,14 +159,14 @@ func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
 	}
 }
 
-// TestStressCleanThenApplyLetsConnectionsEscape shows that the test above would see it.
-func TestStressCleanThenApplyLetsConnectionsEscape(t *testing.T) {
+// TestStressConnectionsEscapeBetweenCleanAndApply shows that the test above can fail.
+func TestStressConnectionsEscapeBetweenCleanAndApply(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
 			pod, run := newLoadPod(t)
 			run(v, loadSteps[0].line()...)
-			load := startLoad(t, pod, time.Second) // some hang, as what had redirected them went
+			load := startLoad(t, pod, time.Second) // some hang, because the rules that redirected them are gone
 			for range rounds(2, 10) {
 				run(v, cleanCommand)
 				run(v, loadSteps[0].line()...)

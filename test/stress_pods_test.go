@@ -19,24 +19,23 @@ import (
 	"istio-init/test/kernel"
 )
 
-// manyPods is how many pods begin on a node at once.
+// manyPods is the number of pods that start on a node at once.
 const manyPods = 50
 
 // commonLock is the file that all users of iptables-legacy lock by default.
 const commonLock = "/run/xtables.lock"
 
-// A node is where pods are set up from: a common lock file of its own, which
-// somebody holds.
+// A node sets up pods. Its common lock file is held by another process.
 type node struct {
 	t        testing.TB
 	lockFile string
 	program  string // ours
 }
 
-// newNode makes a node whose lock is held until the test ends.
+// newNode returns a node whose lock is held until the test ends.
 func newNode(t testing.TB) *node {
 	t.Helper()
-	common, err := os.OpenFile(commonLock, os.O_CREATE, 0o600) // to have a place to mount on
+	common, err := os.OpenFile(commonLock, os.O_CREATE, 0o600) // the mount point
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +66,7 @@ func (n *node) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// setUp sets pods up, at most so many at a time; all have to succeed.
+// setUp sets pods up, with at most that many concurrent runs; all have to succeed.
 func (n *node) setUp(pods []*kernel.NetNS, atOnce int, line ...string) {
 	n.t.Helper()
 	n.forEach(pods, atOnce, func(pod *kernel.NetNS) *exec.Cmd {
@@ -75,8 +74,8 @@ func (n *node) setUp(pods []*kernel.NetNS, atOnce int, line ...string) {
 	})
 }
 
-// forEach runs a program for each pod, at most so many at a time; all have to
-// succeed.
+// forEach runs a program for each pod, with at most that many concurrent runs; all have
+// to succeed.
 func (n *node) forEach(pods []*kernel.NetNS, atOnce int, command func(*kernel.NetNS) *exec.Cmd) {
 	n.t.Helper()
 	slots := make(chan struct{}, atOnce)
@@ -94,17 +93,18 @@ func (n *node) forEach(pods []*kernel.NetNS, atOnce int, command func(*kernel.Ne
 	all.Wait()
 }
 
-func newPods(t testing.TB, n int) []*kernel.NetNS {
+func newPods(tb testing.TB, n int) []*kernel.NetNS {
+	tb.Helper()
 	pods := make([]*kernel.NetNS, n)
 	for i := range pods {
-		pods[i] = kernel.NewNetNS(t)
+		pods[i] = kernel.NewNetNS(tb)
 	}
 	return pods
 }
 
-// TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode starts a run for each of many pods
-// at the same time, from outside, while somebody holds the lock of the node.
-func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
+// TestConcurrentPodsDoNotWaitForTheNodeLock starts concurrent runs for many pods from the
+// node, while another process holds the lock of the node.
+func TestConcurrentPodsDoNotWaitForTheNodeLock(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		t.Run(v.String(), func(t *testing.T) {
@@ -123,9 +123,9 @@ func TestPodsAreSetUpAtOnceWithoutTheLockOfTheNode(t *testing.T) {
 	}
 }
 
-// TestTheLockOfTheNodeIsNamedWhenItCannotBeHad is the same without --cni-mode: the
-// lock is waited for, in bounded time.
-func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
+// TestBusyNodeLockIsNamed is the same without --cni-mode: a run waits for the lock, until
+// its timeout.
+func TestBusyNodeLockIsNamed(t *testing.T) {
 	needKernel(t)
 	t.Parallel()
 	node, pod := newNode(t), kernel.NewNetNS(t)
@@ -142,16 +142,17 @@ func TestTheLockOfTheNodeIsNamedWhenItCannotBeHadByPods(t *testing.T) {
 			t.Errorf("%s rules are there:\n%s", f, held)
 		}
 	}
-	// --cni-mode has a lock of its own.
+	// --cni-mode has its own lock.
 	node.setUp([]*kernel.NetNS{pod}, 1, line...)
 }
 
-// bareTools restores what the program would, by the tools of a variant alone: one
-// after the other, each with a lock of the pod's.
+// bareTools restores the same rules with the tools of a variant only, one after the
+// other, with a lock for each pod.
 const bareTools = `export XTABLES_LOCKFILE=/proc/self/ns/net
 "$1" --noflush <"$3" && "$2" --noflush <"$4"`
 
-// withTools returns how pods are set up by the tools alone, to the rules of a line.
+// withTools returns a function that sets pods up with the tools only, with the rules of a
+// command line.
 func (n *node) withTools(v xtables.Variant, line []string) func(*kernel.NetNS) *exec.Cmd {
 	n.t.Helper()
 	reference, dir := kernel.NewNetNS(n.t), n.t.TempDir()
@@ -171,10 +172,10 @@ func (n *node) withTools(v xtables.Variant, line []string) func(*kernel.NetNS) *
 	}
 }
 
-// BenchmarkPods sets new pods up at once, one after the other, and at once by the
-// tools alone. "times-quicker" is how much sooner they are done at once than one
-// after the other, "of-the-tools" how much longer the program takes than the tools.
-// The ways take turns, so that what else the machine does is shared by all.
+// BenchmarkPods sets new pods up at once, one after the other, and at once with the tools
+// only. "times-quicker" is the speed-up over one after the other, "of-the-tools" the time
+// relative to the tools. The three ways alternate, so that other load of the machine
+// affects all of them.
 func BenchmarkPods(b *testing.B) {
 	kernel.Need(b, "nsenter")
 	for _, v := range xtables.Variants {

@@ -18,10 +18,10 @@ import (
 	"istio-init/test/kernel"
 )
 
-// TestPodsOfAnotherUserNamespace sets up a pod whose network namespace belongs to a
-// user namespace of its own, as with rootless containers. A network namespace that
-// is made before the users are mapped has files that belong to nobody there.
-func TestPodsOfAnotherUserNamespace(t *testing.T) {
+// TestPodsInAnotherUserNamespace sets up a pod whose network namespace belongs to another
+// user namespace, as with rootless containers. If a network namespace is created before
+// its users are mapped, its files have no owner there.
+func TestPodsInAnotherUserNamespace(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for name, holder := range map[string]userNSHolder{
@@ -37,13 +37,14 @@ func TestPodsOfAnotherUserNamespace(t *testing.T) {
 }
 
 func inUserNS(t *testing.T, v xtables.Variant, netns string) {
+	t.Helper()
 	reference := newSite(t)
 	before := stateIn(t, netns, v)
 	run := func(line []string) (string, error) {
 		args := append(slices.Clone(line), "--cni-mode", "--network-namespace", netns)
 		return runIn("", reference.env, built, args...)
 	}
-	refused := newSite(t) // whose programs are in PATH before the others
+	refused := newSite(t) // its programs are first in PATH
 	refused.wrap(tool(v, inet.IPv6), refuseAll)
 	out, err := runIn("", refused.env, built, append(in(v, asTProxy), "--network-namespace", netns)...)
 	if err == nil {
@@ -113,7 +114,7 @@ func (h userNSHolder) start(t *testing.T) string {
 	return netns
 }
 
-// stateIn returns what is in a network namespace.
+// stateIn returns the state of a network namespace.
 func stateIn(t *testing.T, netns string, v xtables.Variant) string {
 	t.Helper()
 	var text bytes.Buffer

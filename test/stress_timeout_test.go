@@ -27,10 +27,9 @@ const (
 		wait`
 )
 
-// TestStressAProgramThatHangsEndsInAnError hangs each of the programs that a run
-// starts. The run ends in time, as it was told, nothing is changed, and no process
-// is left.
-func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
+// TestStressHangingIptablesTimesOut lets each of the started programs hang. The run ends
+// within its timeout, nothing is changed, and no process remains.
+func TestStressHangingIptablesTimesOut(t *testing.T) {
 	needKernel(t)
 	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
@@ -61,8 +60,7 @@ func TestStressAProgramThatHangsEndsInAnError(t *testing.T) {
 	}
 }
 
-// gone sees that the process whose number is in a file has ended, or is about to
-// when it was killed.
+// gone checks that the process whose number is in a file has ended, or was killed.
 func (s *site) gone(file string) {
 	s.t.Helper()
 	text, err := os.ReadFile(file)
@@ -98,8 +96,8 @@ func ignoringEINTR(call func() (int, error)) (n int, err error) {
 	}
 }
 
-// TestStressAnotherRunThatHoldsTheNamespaceIsNamed holds the lock that a run takes.
-func TestStressAnotherRunThatHoldsTheNamespaceIsNamed(t *testing.T) {
+// TestStressLockTimeout: another process holds the lock of a run.
+func TestStressLockTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	file, err := os.Open(s.Path())

@@ -18,31 +18,30 @@ import (
 	"istio-init/netutil"
 )
 
-// A tracer runs a program and kills it, or a part of what it has started, when it
-// is about to make its n-th call of those that matter to others: calls that change
-// the packet filter, routes or addresses, that hand text to another process, and
-// that start or end one. What is seen of the world changes between two such calls
-// only, so counting n up finds every state in which the program can be killed.
+// A tracer runs a program and kills it, or some of its children, before its n-th relevant
+// system call. Relevant are calls that change the packet filter, routes or addresses, that
+// write to another process, and that start or end one. The state changes only between two
+// such calls, so counting n up covers every state in which the program can be killed.
 //
-// It is ptrace(2), since strace(1) counts calls for each thread by itself.
+// It uses ptrace(2), because strace(1) counts calls for each thread separately.
 type tracer struct {
 	n       int
 	victims victims
-	during  func() // called once they are killed, while all others stand still
+	during  func() // called after the kill, while all other processes are stopped
 
 	tasks  map[int]*task
 	count  int
 	killed string // what was killed, and where; "" when there are fewer calls
 }
 
-// victims says who is killed when the call is reached.
+// victims says which processes are killed when the call is reached.
 type victims uint8
 
 const (
 	everybody   victims = iota // as when the container ends
-	programOnly                // as when memory runs out; its children go on
-	childOnly                  // counts the calls of children alone
-	asked                      // the program alone, by a signal that it answers
+	programOnly                // as by the OOM killer; its children continue
+	childOnly                  // counts only the calls of children
+	asked                      // only the program, by a signal that it handles
 )
 
 func (v victims) String() string {
@@ -55,11 +54,11 @@ type task struct {
 	begun   bool // its first stop, by which the kernel announces it, is over
 }
 
-// run runs the command inside the namespace and returns its exit code, -1 when it
-// was killed, and what it said. All that it started has ended when run returns.
+// run runs the command inside the namespace and returns its exit code, -1 if it was
+// killed, and its output. All its children have ended when run returns.
 func (tr *tracer) run(netns string, cmd *exec.Cmd) (exit int, said string, err error) {
 	tr.tasks = map[int]*task{}
-	file, err := os.CreateTemp("", "said") // a pipe would need somebody to read it
+	file, err := os.CreateTemp("", "said") // a pipe would need a reader
 	if err != nil {
 		return 0, "", err
 	}
@@ -97,8 +96,8 @@ func onChildlessThread(netns string, fn func() error) error {
 	})
 }
 
-// follow drives the program, which has stopped at its first instruction, and all
-// that it starts to their ends.
+// follow traces the program, which is stopped at its first instruction, and its children
+// until all have ended.
 func (tr *tracer) follow(program int) (exit int, err error) {
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(program, &status, 0, nil); err != nil {
@@ -133,7 +132,7 @@ func (tr *tracer) follow(program int) (exit int, err error) {
 	}
 }
 
-// stopped lets a thread that has stopped go on.
+// stopped handles a stopped thread and lets it continue.
 func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	t := tr.tasks[pid]
 	if t == nil {
@@ -151,7 +150,7 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 				}
 			}
 		}
-	case signal == int(unix.SIGTRAP): // an exec, or the birth of another
+	case signal == int(unix.SIGTRAP): // an exec or a new thread or process
 		signal = 0
 	case signal == int(unix.SIGSTOP) && !t.begun:
 		signal = 0
@@ -190,13 +189,13 @@ func (tr *tracer) kill(pid, program int, caller *task) {
 	}
 }
 
-// callNames are the calls that may matter.
+// callNames are the calls that may be relevant.
 var callNames = map[uint64]string{
 	unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_SETSOCKOPT: "setsockopt", unix.SYS_WRITE: "write",
 	unix.SYS_EXECVE: "execve", unix.SYS_EXIT_GROUP: "exit",
 }
 
-// matters tells whether a thread is about to make a call that counts.
+// matters reports whether a thread is about to make a relevant call.
 func (tr *tracer) matters(pid, program int, t *task) bool {
 	if tr.victims == childOnly && t.process == program {
 		return false
@@ -206,7 +205,7 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 		return false
 	}
 	switch call.number {
-	case unix.SYS_WRITE: // to a pipe, not what is told to the user
+	case unix.SYS_WRITE: // to a pipe, not the log
 		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.process, call.args[0]))
 		return strings.HasPrefix(target, "pipe:")
 	case unix.SYS_SETSOCKOPT:
@@ -217,7 +216,7 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 	return true
 }
 
-// asksOnly tells whether a message to netlink changes nothing: it asks for a dump
+// asksOnly reports whether a message to netlink changes nothing: it asks for a dump
 // (netlink(7), NLM_F_DUMP), or gets (rtnetlink(7); linux/netfilter/nf_tables.h).
 func asksOnly(pid int, call syscallInfo) bool {
 	header := make([]byte, unix.SizeofNlMsghdr)
@@ -233,7 +232,7 @@ func asksOnly(pid int, call syscallInfo) bool {
 	case kind>>8 == unix.NFNL_SUBSYS_NFTABLES:
 		return slices.Contains([]uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE, unix.NFT_MSG_GETSET, unix.NFT_MSG_GETGEN}, kind&0xff)
 	}
-	return kind>>8 == unix.NFNL_SUBSYS_NFT_COMPAT // which only answers questions
+	return kind>>8 == unix.NFNL_SUBSYS_NFT_COMPAT // only queries
 }
 
 // syscallInfo is struct ptrace_syscall_info of linux/ptrace.h, on entry.

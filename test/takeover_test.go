@@ -16,23 +16,23 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A generation is what one of Istio's tools leaves in a namespace, in the form in
-// which it gives it to iptables-restore: testdata/takeover. Its sections are
+// A generation has the rules that one of Istio's tools leaves in a namespace, as it gives
+// them to iptables-restore: testdata/takeover. Its sections are
 //
 //	ipv4, both          the rules, for IPv4 or for both families
-//	kept, ipv6-kept     what stays; that of ipv6-kept is also put there
+//	kept, ipv6-kept     the rules that stay; ipv6-kept is also installed
 //	before              commands: policy routing and addresses
-//	warned              the rules that a run warns of
+//	warned              the rules in the warnings of a run
 type generation struct {
 	name     string
 	sections map[string]string
 }
 
-// toIPv6 makes what Istio writes for IPv4 what it writes for IPv6.
+// toIPv6 converts Istio's rules for IPv4 to those for IPv6.
 var toIPv6 = strings.NewReplacer("127.0.0.1/32", "::1/128", "127.0.0.6/32", "::6/128",
 	"10.96.0.10/32", "2001:db8::53/128", "10.0.0.0/8", "fd00::/8", "10.9.0.0/16", "fd09::/16")
 
-// asWritten are the flags for the rules that Istio would write now.
+// asWritten are the flags for the rules of the current Istio release.
 var asWritten = flags("-p 15001 -z 15006 -m REDIRECT -i * -b * -d 15090,15021,15020")
 
 func generations(t *testing.T) []generation {
@@ -56,7 +56,7 @@ func generations(t *testing.T) []generation {
 	return all
 }
 
-// in puts into a namespace what Istio's tool wrote there.
+// in installs the rules of Istio's tool in a namespace.
 func (g generation) in(s *site, v xtables.Variant) {
 	s.t.Helper()
 	s.restore(v, inet.IPv4, g.sections["ipv4"]+g.sections["both"])
@@ -64,14 +64,14 @@ func (g generation) in(s *site, v xtables.Variant) {
 	s.sh(g.sections["before"])
 }
 
-// keptIn puts into a namespace what stays of it.
+// keptIn installs the rules that stay.
 func (g generation) keptIn(s *site, v xtables.Variant) {
 	s.t.Helper()
 	s.restore(v, inet.IPv4, g.sections["kept"])
 	s.restore(v, inet.IPv6, g.sections["kept"]+g.sections["ipv6-kept"])
 }
 
-// warnings are the lines with which a run in the same variant warns, sorted.
+// warnings are the warnings of a run in the same variant, sorted.
 func (g generation) warnings() []string {
 	var lines []string
 	for _, f := range inet.Families {
@@ -90,19 +90,19 @@ func (s *site) restore(v xtables.Variant, f inet.Family, script string) {
 	}
 }
 
-var inTheWay = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
+var aheadOfOurs = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
 
-// warned are the rules of others of which a log warns, sorted.
+// warned returns the foreign rules in the warnings of a log, sorted.
 func warned(log string) []string {
 	var lines []string
-	for _, m := range inTheWay.FindAllStringSubmatch(log, -1) {
+	for _, m := range aheadOfOurs.FindAllStringSubmatch(log, -1) {
 		lines = append(lines, m[1])
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// onGenerations runs a test on everything that Istio may have left, in parallel.
+// onGenerations runs a test for each generation, in parallel.
 func onGenerations(t *testing.T, test func(t *testing.T, g generation, v xtables.Variant)) {
 	t.Helper()
 	t.Parallel()
@@ -117,9 +117,9 @@ func onGenerations(t *testing.T, test func(t *testing.T, g generation, v xtables
 	}
 }
 
-// TestApplyTurnsWhatIstioLeftIntoOurs compares with the same run where nothing but
-// what stays was there.
-func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
+// TestApplyTakesOverIstioRules compares with a run in a namespace that has only the rules
+// that stay.
+func TestApplyTakesOverIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
@@ -140,7 +140,7 @@ func TestApplyTurnsWhatIstioLeftIntoOurs(t *testing.T) {
 	})
 }
 
-func TestCleanRemovesWhatIstioLeft(t *testing.T) {
+func TestCleanRemovesIstioRules(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, v)
@@ -156,9 +156,8 @@ func TestCleanRemovesWhatIstioLeft(t *testing.T) {
 	})
 }
 
-// TestApplyMovesWhatIstioLeftInTheOtherVariant shows that nothing is redirected
-// twice.
-func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
+// TestApplyMovesIstioRulesFromTheOtherVariant: nothing is redirected twice.
+func TestApplyMovesIstioRulesFromTheOtherVariant(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		fresh, s := newSite(t), newSite(t)
 		g.keptIn(fresh, otherVariant(v))
@@ -172,8 +171,8 @@ func TestApplyMovesWhatIstioLeftInTheOtherVariant(t *testing.T) {
 	})
 }
 
-// TestOurRulesMoveToTheVariantThatIsAskedFor goes there and back, in each mode.
-func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
+// TestRulesMoveToTheForcedVariant changes the variant and back, in each mode.
+func TestRulesMoveToTheForcedVariant(t *testing.T) {
 	t.Parallel()
 	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
 		for _, v := range xtables.Variants {
@@ -188,7 +187,7 @@ func TestOurRulesMoveToTheVariantThatIsAskedFor(t *testing.T) {
 						t.Errorf("after the move %s %s holds\n%s", f, v, text)
 					}
 				}
-				s.exits(0, config...) // not forced: stays
+				s.exits(0, config...) // not forced: the variant stays
 				if text := s.Save(t, otherVariant(v), inet.IPv6); !strings.Contains(text, "ISTIO_") {
 					t.Errorf("a run that is not told the variant left it: ipv6 %s holds\n%s", otherVariant(v), text)
 				}
@@ -223,14 +222,14 @@ table inet istio-proxy-raw {
 }
 `
 
-// theirs is a table of somebody else.
+// theirs is a foreign table.
 const theirs = `
 table inet proxy {
 	chain output { type nat hook output priority -100; policy accept; tcp dport 8888 redirect to :9999; }
 }
 `
 
-func TestIstiosNativeTablesGo(t *testing.T) {
+func TestNativeNftablesOfIstioAreRemoved(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
 		for _, args := range [][]string{in(v, asWritten), {cleanCommand}} {

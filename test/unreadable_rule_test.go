@@ -13,8 +13,8 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// printsUnreadably has iptables-save of a family print one rule in words that nobody
-// knows but iptables.
+// printsUnreadably makes iptables-save of a family print one rule in a form that only
+// iptables can parse.
 func (s *site) printsUnreadably(v xtables.Variant, f inet.Family) {
 	s.t.Helper()
 	s.wrap(saver(v, f), `"$real" "$@" | sed 's/-o lo -m owner ! --uid-owner 1337/-o lo -m owner ! --owner-user 1337/'`)
@@ -24,12 +24,12 @@ func saver(v xtables.Variant, f inet.Family) string {
 	return strings.Replace(tool(v, f), "-restore", "-save", 1)
 }
 
-// checkOf is the comparison with what an apply makes.
+// checkOf returns the arguments of check for those of an apply.
 func checkOf(v xtables.Variant, args []string) []string {
 	return append([]string{"check"}, in(v, args)[1:]...)
 }
 
-// onVariants runs a test on both variants, in a namespace with rules of ours.
+// onVariants runs a test with both variants, in a namespace with our rules.
 func onVariants(t *testing.T, test func(t *testing.T, s *site, v xtables.Variant)) {
 	t.Helper()
 	t.Parallel()
@@ -43,8 +43,9 @@ func onVariants(t *testing.T, test func(t *testing.T, s *site, v xtables.Variant
 	}
 }
 
-// TestAnUnreadableRuleThatIptablesKnowsIsNoDifference sees that to ask leaves no trace.
-func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
+// TestUnreadableRuleKnownToIptablesIsNoDrift: iptables -C confirms the rule and changes
+// nothing.
+func TestUnreadableRuleKnownToIptablesIsNoDrift(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
 		handles := "true"
@@ -65,10 +66,10 @@ func TestAnUnreadableRuleThatIptablesKnowsIsNoDifference(t *testing.T) {
 	})
 }
 
-// TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference has a rule of somebody in the
-// place of ours, of another user and printed in words that nobody knows. ip6tables-legacy
-// is not asked: of 1.8.8 and 1.8.9 it takes it for ours.
-func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
+// TestUnreadableRuleUnknownToIptablesIsDrift has a foreign rule in the place of ours, for
+// another user and printed in an unknown form. ip6tables-legacy -C is not used: 1.8.8 and
+// 1.8.9 would confirm it as ours.
+func TestUnreadableRuleUnknownToIptablesIsDrift(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		before := s.state()
 		for _, f := range inet.Families {
@@ -92,12 +93,11 @@ func TestAnUnreadableRuleThatIptablesDoesNotKnowIsADifference(t *testing.T) {
 	})
 }
 
-// TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing has an iptables that answers
-// too late.
-func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
+// TestTimeoutDuringIptablesCheckChangesNothing: iptables -C answers after the timeout.
+func TestTimeoutDuringIptablesCheckChangesNothing(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		s.printsUnreadably(v, inet.IPv4)
-		s.wrap(tool(v, inet.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // so that iptables is looked for beside it
+		s.wrap(tool(v, inet.IPv4), `touch "$0.ran"; exec "$real" "$@"`) // the program searches iptables in the same directory
 		s.wrap(strings.TrimSuffix(tool(v, inet.IPv4), "-restore"), `case $1 in --version) ;; *) sleep 2.5 ;; esac; exec "$real" "$@"`)
 		before := s.state()
 		for code, args := range map[int][]string{1: in(v, asRedirect), exitUnknown: checkOf(v, asRedirect)} {
@@ -115,9 +115,9 @@ func TestARunWhoseTimeIsOverWhileIptablesIsAskedChangesNothing(t *testing.T) {
 	})
 }
 
-// TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked is about a user with raised
-// capabilities, which go-iptables does not hand on.
-func TestAnUnreadableRuleIsToldWhereIptablesCannotBeAsked(t *testing.T) {
+// TestUnreadableRuleIsReportedWithoutIptablesCheck runs as a user with ambient
+// capabilities, which go-iptables does not pass on.
+func TestUnreadableRuleIsReportedWithoutIptablesCheck(t *testing.T) {
 	onVariants(t, func(t *testing.T, s *site, v xtables.Variant) {
 		program := built
 		s.printsUnreadably(v, inet.IPv4)

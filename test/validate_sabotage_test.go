@@ -12,12 +12,12 @@ import (
 	"istio-init/test/pod"
 )
 
-// A sabotage is something that is wrong with rules, and how the validation says so.
-// In its script $IPT is iptables of the variant, and $IPT6 ip6tables.
+// A sabotage is an error in the rules, and the message of the validation. In its script
+// $IPT is iptables of the variant, and $IPT6 ip6tables.
 type sabotage struct {
 	name  string
-	flags string // of the run that installs, besides common ones
-	asked string // of the validation, where they are others
+	flags string // of the apply, in addition to the common ones
+	asked string // of the validation, if they differ
 	spoil string // script
 	says  string // of the line of a check that fails
 }
@@ -29,7 +29,7 @@ const (
 )
 
 var sabotages = []sabotage{
-	// What Istio's own validation does not see.
+	// Errors that Istio's own validation does not detect.
 	{
 		name: "outbound-redirect-emptied", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_REDIRECT",
 		says: `"family": "ipv4", "check": "app to a captured destination", .*"saw": "came to no port.* nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001"`,
@@ -66,7 +66,7 @@ var sabotages = []sabotage{
 		name: "tproxy-prerouting-jump-deleted", flags: sidecarTProxy, spoil: "$IPT -t mangle -D PREROUTING -p tcp -j ISTIO_INBOUND",
 		says: `"check": "proxy \(group 1337\) to its own pod", .*"saw": "went past the proxy`,
 	},
-	// What lies outside the rules.
+	// Errors outside the rules.
 	{
 		name: "tproxy-policy-rule-missing", flags: sidecarTProxy, spoil: "ip rule del fwmark 1337 lookup 133",
 		says: `"family": "ipv4", "check": "proxy to the app, with the address of the peer", .*"cause": ".*policy rule for mark 0x539 and table 133`,
@@ -93,7 +93,7 @@ var sabotages = []sabotage{
 		says: `"check": "proxy \(user 1337\) to its own pod", .* nat ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 15006"`,
 	},
 	{
-		name: "look-ups-not-redirected", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_OUTPUT_DNS",
+		name: "dns-queries-not-redirected", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_OUTPUT_DNS",
 		says: `"check": "look-up of the app over udp", .*"saw": "came to no port`,
 	},
 	{
@@ -118,7 +118,7 @@ var sabotages = []sabotage{
 	},
 }
 
-// common are the flags of all.
+// common are the flags of all runs.
 func common(line string) []string {
 	args := []string{applyCommand, "-u", "1337", "--dual-stack"}
 	if line != "" {
@@ -127,7 +127,7 @@ func common(line string) []string {
 	return args
 }
 
-// podWith makes a pod with the rules of some flags, and spoils them.
+// podWith returns a pod with the rules of some flags, after the sabotage.
 func podWith(t *testing.T, v xtables.Variant, flags, spoil string) *pod.Pod {
 	t.Helper()
 	pod := pod.New(t, flow.Config{})
@@ -141,7 +141,7 @@ func podWith(t *testing.T, v xtables.Variant, flags, spoil string) *pod.Pod {
 	return pod
 }
 
-func TestValidationSeesWhatIsWrong(t *testing.T) {
+func TestValidationDetectsBrokenRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	for _, v := range xtables.Variants {
@@ -162,9 +162,9 @@ func TestValidationSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestValidationSaysThatItCannotSeeInboundConnections is about rules that nothing in
-// the pod can meet.
-func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
+// TestValidationReportsUncheckedInboundRules: no connection from inside the pod reaches
+// these rules.
+func TestValidationReportsUncheckedInboundRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_INBOUND")
@@ -174,9 +174,9 @@ func TestValidationSaysThatItCannotSeeInboundConnections(t *testing.T) {
 	}
 }
 
-// TestValidationTakesNoLongerThanItMay ends a run that takes much longer than its
-// flags let it.
-func TestValidationTakesNoLongerThanItMay(t *testing.T) {
+// TestValidationKeepsTheProbeTimeout fails if a run takes much longer than its flags
+// allow.
+func TestValidationKeepsTheProbeTimeout(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F; $IPT6 -t nat -F")

@@ -18,14 +18,14 @@ import (
 	"istio-init/test/pod"
 )
 
-// unmakable is what no check in a pod can be made for, whatever may be done there.
+// unmakable is the traffic that cannot be checked in a pod, with any privilege.
 var unmakable = regexp.MustCompile(`"reason": "only a packet from (another machine|the interface of a virtual machine) meets`)
 
-// checks counts the lines of a log that tell of one outcome.
+// checks counts the lines of a log with one outcome.
 func checks(log, outcome string) int { return strings.Count(log, "\t"+outcome+"\t") }
 
-// validates proves the rules of a scenario by the program's own connections. Only
-// what cannot be made in a pod is not checked.
+// validates runs the validation of a scenario. Only traffic that cannot be made in a pod
+// may be unchecked.
 func (s stage) validates(t *testing.T, run func(...string) string) {
 	t.Helper()
 	log := run(append([]string{applyCommand, "--skip-rule-apply", "--run-validation"}, s.Args...)...)
@@ -53,14 +53,14 @@ func ends(t *testing.T, pod *pod.Pod, name string, args ...string) (log string, 
 	return log, code
 }
 
-// proves runs the validation alone and returns its log and exit code.
+// proves runs only the validation and returns its log and exit code.
 func proves(t *testing.T, pod *pod.Pod, flags string, more ...string) (log string, code int) {
 	t.Helper()
 	return ends(t, pod, built, slices.Concat(common(flags), []string{"--skip-rule-apply", "--run-validation"}, more)...)
 }
 
-// asProxy is how a container runs that validates and has no capabilities, and
-// asInit one that installs rules.
+// asProxy runs a program like the validation container, without capabilities, and asInit
+// like the init container.
 var (
 	asProxy = strings.Fields("setpriv --reuid=1337 --regid=1337 --clear-groups --inh-caps=-all --bounding-set=-all")
 	asInit  = strings.Fields("setpriv --inh-caps=-all,+net_admin --bounding-set=-all,+net_admin")
@@ -73,7 +73,7 @@ func provesAs(t *testing.T, pod *pod.Pod, as []string, flags string) (log string
 	return ends(t, pod, as[0], args...)
 }
 
-func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
+func TestValidationReportsUncheckedTraffic(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	tests := []struct {
@@ -124,9 +124,9 @@ func TestValidationSaysWhatItMayNotCheck(t *testing.T) {
 	}
 }
 
-// TestValidationThatProvesNothingFails runs as root who may not be the proxy, where
-// only calls of the proxy are captured; and as the proxy while its port is wrong.
-func TestValidationThatProvesNothingFails(t *testing.T) {
+// TestValidationWithoutAnyCheckFails runs as root without SETUID, where only connections of
+// the proxy are captured; and as the proxy with a wrong port.
+func TestValidationWithoutAnyCheckFails(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, "-i  -b 80", "")
@@ -140,7 +140,7 @@ func TestValidationThatProvesNothingFails(t *testing.T) {
 	}
 }
 
-// echo answers everybody with what they say.
+// echo is a server that returns what it reads.
 func echo(listener *net.TCPListener) {
 	for {
 		conn, err := listener.AcceptTCP()
@@ -154,9 +154,9 @@ func echo(listener *net.TCPListener) {
 	}
 }
 
-// TestValidationIsNotTakenInByAStranger has somebody else on the ports of the proxy,
-// and then at the destination.
-func TestValidationIsNotTakenInByAStranger(t *testing.T) {
+// TestValidationIgnoresUnexpectedListener: another process listens on the ports of the
+// proxy, or at the destination.
+func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	t.Run("on-the-ports", func(t *testing.T) {
@@ -185,9 +185,9 @@ func TestValidationIsNotTakenInByAStranger(t *testing.T) {
 	})
 }
 
-// TestValidationReachesNobodyBeyondTheNextMachine counts what the peer gets, which
-// would forward it: with the rules in order and with none.
-func TestValidationReachesNobodyBeyondTheNextMachine(t *testing.T) {
+// TestValidationPacketsGoOneHop counts the packets that arrive at the peer, which would
+// forward them: with correct rules and without rules.
+func TestValidationPacketsGoOneHop(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	const watch = `
@@ -208,11 +208,11 @@ done`
 			if out, code := ends(t, pod, "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", watch); code != 0 {
 				t.Fatal(out)
 			}
-			want, patience := exitDone, "5s"
+			want, timeout := exitDone, "5s"
 			if spoil != "" {
-				want, patience = exitUnproved, "300ms"
+				want, timeout = exitUnproved, "300ms"
 			}
-			if log, code := proves(t, pod, sidecarRedirect, "--probe-timeout", patience); code != want {
+			if log, code := proves(t, pod, sidecarRedirect, "--probe-timeout", timeout); code != want {
 				t.Errorf("exit code %d, want %d:\n%s", code, want, log)
 			}
 			stdout, stderr, err := pod.Run(t.Context(), "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", count)

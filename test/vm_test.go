@@ -23,7 +23,7 @@ const (
 	vmUnit   = examples + "vm/istio-init.service"
 )
 
-// A unit is a unit of systemd: the values of each key, by section, in their order.
+// A unit is a systemd unit: the values of each key, by section, in order.
 type unit map[string]map[string][]string
 
 func readUnit(t *testing.T) unit {
@@ -50,7 +50,7 @@ func readUnit(t *testing.T) unit {
 	return u
 }
 
-// one is the value of a key that is there once.
+// one returns the value of a key that occurs once.
 func (u unit) one(t *testing.T, section, key string) string {
 	t.Helper()
 	values := u[section][key]
@@ -60,7 +60,7 @@ func (u unit) one(t *testing.T, section, key string) string {
 	return values[0]
 }
 
-// command are the words of a command of the unit, without the path of the program.
+// command returns the words of a command of the unit, without the path of the program.
 func (u unit) command(t *testing.T, key string) []string {
 	t.Helper()
 	words := strings.Fields(u.one(t, "Service", key))
@@ -70,8 +70,8 @@ func (u unit) command(t *testing.T, key string) []string {
 	return words[1:]
 }
 
-// TestTheUnitOfAMachineAppliesAndCleans looks at what the unit does, and when.
-func TestTheUnitOfAMachineAppliesAndCleans(t *testing.T) {
+// TestSystemdUnitAppliesAndCleans checks the commands and the ordering of the unit.
+func TestSystemdUnitAppliesAndCleans(t *testing.T) {
 	u := readUnit(t)
 	for key, want := range map[string]string{
 		"Type": "oneshot", "RemainAfterExit": "yes", "NoNewPrivileges": "yes", "ProtectSystem": "strict",
@@ -117,8 +117,7 @@ func TestTheUnitOfAMachineAppliesAndCleans(t *testing.T) {
 // aVariable is a line of an environment file, as our examples write it.
 var aVariable = regexp.MustCompile(`(?m)^([A-Z_]+)=('?)([^'"\s]*)('?)$`)
 
-// variablesOf reads environment files; of a variable that is in two the later one
-// counts.
+// variablesOf reads environment files; the last file wins.
 func variablesOf(t *testing.T, files []string) (env string) {
 	t.Helper()
 	slices.Reverse(files) // a scenario takes the first one
@@ -140,8 +139,8 @@ func variablesOf(t *testing.T, files []string) (env string) {
 	return env
 }
 
-// TestSystemdTakesTheUnit asks systemd, where it is installed.
-func TestSystemdTakesTheUnit(t *testing.T) {
+// TestSystemdAcceptsTheUnit runs systemd-analyze verify, if it is installed.
+func TestSystemdAcceptsTheUnit(t *testing.T) {
 	t.Parallel()
 	kernel.NeedPrograms(t, "systemd-analyze")
 	text, err := os.ReadFile(vmUnit)
@@ -159,9 +158,8 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	}
 }
 
-// inSandbox runs a command as the unit does: with the capabilities of its bounding
-// set and no way to more, no file to write to but in /run, and no kernel settings
-// to change.
+// inSandbox runs a command like the unit: with the capabilities of its bounding set and
+// no_new_privs, with write access only to /run, and with read-only kernel settings.
 const inSandbox = `
 mount --make-rprivate /
 mount --bind / /
@@ -174,7 +172,7 @@ shift
 exec setpriv --no-new-privs --bounding-set "-all,$caps" --inh-caps=-all "$@"
 `
 
-func TestTheUnitWorksInItsSandbox(t *testing.T) {
+func TestSystemdUnitWorksInItsSandbox(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	u := readUnit(t)

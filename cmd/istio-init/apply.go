@@ -115,8 +115,8 @@ func (inv *invocation) refuseHost() error {
 		return nil
 	}
 	err := pod.RefuseHost()
-	if _, isHost := errors.AsType[*pod.HostError](err); isHost {
-		return fmt.Errorf("%w; --allow-host-network says that it is meant", err)
+	if host, isHost := errors.AsType[*pod.HostError](err); isHost {
+		return fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; to allow it, pass --allow-host-network", host.Why)
 	}
 	return err
 }

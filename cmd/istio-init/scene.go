@@ -129,7 +129,7 @@ func (inv *invocation) readDump(path string) (name string, states dump, err erro
 		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
 	}
 	if tables == 0 {
-		return name, states, fmt.Errorf("--rules: %s holds no table: it takes what iptables-save and ip6tables-save print", name)
+		return name, states, fmt.Errorf("--rules: %s has no table: want the output of iptables-save or ip6tables-save", name)
 	}
 	return name, states, nil
 }

@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// A file is one of a tarball.
+// A file is a file of a tarball.
 type file struct {
 	name       string // with slashes, below the top folder
 	data       []byte
 	executable bool
 }
 
-// build makes the binary for an architecture; "" is the one of this machine. What
-// the folder of the sources and its version control are called is not in it.
+// build makes the binary for an architecture; "" is that of this machine. The binary does
+// not contain the path of the sources or version control data.
 func (r release) build(ctx context.Context, arch, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", out, "./cmd/"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -30,7 +30,7 @@ func (r release) build(ctx context.Context, arch, out string) error {
 	return err
 }
 
-// output runs a command and returns what it prints; its error has what it said.
+// output runs a command and returns its stdout; the error has its stderr.
 func output(cmd *exec.Cmd) (string, error) {
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
@@ -44,8 +44,8 @@ func output(cmd *exec.Cmd) (string, error) {
 // documents are the files and folders of the repository that are released.
 var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "docs", "examples"}
 
-// common are the files that are the same for every architecture. here is the
-// binary for this machine, which tells about itself.
+// common returns the files that are the same for every architecture. here is the binary
+// for this machine, which prints its completions.
 func (r release) common(ctx context.Context, here string) ([]file, error) {
 	tell := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, here, args...)
@@ -75,8 +75,8 @@ func (r release) common(ctx context.Context, here string) ([]file, error) {
 	return files, nil
 }
 
-// manPages has a test of the program write them, which knows its commands: package
-// main cannot be imported.
+// manPages returns the man pages. A test of the program writes them, because package main
+// cannot be imported.
 func (r release) manPages(ctx context.Context) (files []file, err error) {
 	dir, err := os.MkdirTemp("", "man")
 	if err != nil {

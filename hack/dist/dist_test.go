@@ -42,7 +42,7 @@ func teller(t *testing.T, path string) func(...string) (string, error) {
 	return func(args ...string) (string, error) { return output(exec.CommandContext(t.Context(), path, args...)) }
 }
 
-func TestTarballsDoNotTellWhoPackedThem(t *testing.T) {
+func TestTarballsAreReproducible(t *testing.T) {
 	files := []file{
 		{name: "b/c", data: []byte("text\n")},
 		{name: "a", data: []byte("program"), executable: true},
@@ -74,7 +74,7 @@ func TestTarballsDoNotTellWhoPackedThem(t *testing.T) {
 	}
 }
 
-func TestTarballsHaveEachNameOnce(t *testing.T) {
+func TestTarballNamesAreUnique(t *testing.T) {
 	if _, err := tarball("top", some.time, []file{{name: "a"}, {name: "a"}}); err == nil {
 		t.Error("two files of one name were packed")
 	}
@@ -100,7 +100,7 @@ func headers(t *testing.T, packed []byte) (all []*tar.Header) {
 	}
 }
 
-func TestVersionsAreNamesOfFiles(t *testing.T) {
+func TestVersionIsAValidFileName(t *testing.T) {
 	for version, want := range map[string]bool{
 		"v1.2.3": true, "v1.2.3-4-g0123456789ab-dirty": true, "v1.0.0-rc.1+build_2": true,
 		"": false, "-X": false, "..": false, "a/b": false, "v1 -X main.x=y": false, "v1'": false,
@@ -111,7 +111,7 @@ func TestVersionsAreNamesOfFiles(t *testing.T) {
 	}
 }
 
-func TestTheBinarySaysItsVersion(t *testing.T) {
+func TestBinaryVersion(t *testing.T) {
 	got, err := teller(t, built(t))("version")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestTheBinarySaysItsVersion(t *testing.T) {
 	}
 }
 
-func TestManPagesNameTheRelease(t *testing.T) {
+func TestManPagesHaveTheRelease(t *testing.T) {
 	pages, err := some.manPages(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// licenseFile is what files are called that have to go with a copy of a module.
+// licenseFile matches the names of license files.
 var licenseFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([-.](txt|md|apache|mit|bsd))?$`)
 
-// licenseTexts are the licenses of the modules in a binary and of the standard
-// library, which ask to go with every copy.
+// licenseTexts returns the licenses of the modules in a binary and of the standard library,
+// which every copy has to include.
 func licenseTexts(ctx context.Context, binary string) ([]byte, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
@@ -43,7 +43,7 @@ func licenseTexts(ctx context.Context, binary string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// licenseText is what the license files of a folder say.
+// licenseText returns the license files of a folder.
 func licenseText(name, folder string) (string, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

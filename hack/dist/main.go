@@ -1,9 +1,9 @@
-// Command dist makes what is released: for each architecture a tarball and the list
-// of the modules in its binary, and the SHA-256 sums of them all. The same sources,
-// version, time and release of Go always make the same bytes.
+// Command dist makes a release: for each architecture a tarball and the list of the modules
+// in its binary, and the SHA-256 sums of all files. The same sources, version, time and
+// Go release always make the same bytes.
 //
-// Run it by make dist. It has a module of its own, so that what it needs is nothing that
-// the program needs, and works in the top folder of the repository: go run -C hack/dist .
+// Run it by make dist. It has its own module, so that its dependencies are not those of the
+// program, and works in the top folder of the repository: go run -C hack/dist .
 package main
 
 import (
@@ -20,13 +20,13 @@ import (
 	"time"
 )
 
-// program is what is released.
+// program is the name of the released program.
 const program = "istio-init"
 
 // architectures are those of GOARCH that are released.
 var architectures = []string{"amd64", "arm64"}
 
-// A release is what the names and contents of the files say.
+// A release has the version and time for the names and contents of the files.
 type release struct {
 	version string
 	time    time.Time // of every file, and of the lists: when the sources were last changed
@@ -72,7 +72,7 @@ func isFileName(version string) bool {
 	return version != "" && version[0] != '-' && version[0] != '.'
 }
 
-// make writes all files, and the sums last.
+// make writes all files, with the sums last.
 func (r release) make(ctx context.Context) (err error) {
 	if err := errors.Join(os.RemoveAll(r.out), os.MkdirAll(r.out, 0o755)); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (r release) make(ctx context.Context) (err error) {
 	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
-// files are what is released for an architecture.
+// files returns the released files of an architecture.
 func (r release) files(ctx context.Context, arch, binary string, common []file) ([]file, error) {
 	if err := r.build(ctx, arch, binary); err != nil {
 		return nil, err

@@ -24,9 +24,9 @@ func builtList(t *testing.T) map[string]any {
 	return list
 }
 
-// TestModuleListsAreThoseOfTheGoCommand compares with what the packages of the
-// binary come from, which does not need a binary.
-func TestModuleListsAreThoseOfTheGoCommand(t *testing.T) {
+// TestModuleListsMatchTheGoCommand compares with the modules of the packages according to
+// go list, which needs no binary.
+func TestModuleListsMatchTheGoCommand(t *testing.T) {
 	out, err := output(exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
 		"{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", "./cmd/"+program))
 	if err != nil {
@@ -47,7 +47,7 @@ func TestModuleListsAreThoseOfTheGoCommand(t *testing.T) {
 	}
 }
 
-func TestEveryModuleBringsItsLicense(t *testing.T) {
+func TestEveryModuleHasItsLicense(t *testing.T) {
 	path := built(t)
 	text, err := licenseTexts(t.Context(), path)
 	if err != nil {
@@ -64,9 +64,9 @@ func TestEveryModuleBringsItsLicense(t *testing.T) {
 	}
 }
 
-// TestModuleListsAreTheSameEachTime wants nothing random in them, and the time of the
+// TestModuleListsAreReproducible: the lists have no random values, and the time of the
 // release.
-func TestModuleListsAreTheSameEachTime(t *testing.T) {
+func TestModuleListsAreReproducible(t *testing.T) {
 	path := built(t)
 	first, err := some.moduleList(path)
 	if err != nil {

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// tarball packs files below a top folder. Its bytes depend on the names, the
-// contents and the time alone: the order is that of the names, everything belongs to
-// root, and the header of gzip says nothing.
+// tarball packs files below a top folder. Its bytes depend only on the names, the contents
+// and the time: files are sorted by name and belong to root, and the gzip header is empty.
 func tarball(top string, at time.Time, files []file) ([]byte, error) {
 	files = slices.Clone(files)
 	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.name, b.name) })

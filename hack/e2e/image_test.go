@@ -14,14 +14,14 @@ const (
 	appImage = "localhost/istio-init-app"
 )
 
-// largest is how much the files of the image may have together.
+// largest is the maximum total size of the files in the image.
 const largest = 11_000_000
 
-// program is where the image has the program.
+// program is the path of the program in the image.
 const program = "/usr/local/bin/istio-init"
 
-// TestTheImageIsSmall also says how large it is.
-func TestTheImageIsSmall(t *testing.T) {
+// TestImageSize also logs the size.
+func TestImageSize(t *testing.T) {
 	root, total := unpackedImage(t), int64(0)
 	for _, size := range root.sizes {
 		total += size
@@ -32,8 +32,8 @@ func TestTheImageIsSmall(t *testing.T) {
 	}
 }
 
-// TestTheImageSaysWhatItIs reads its configuration.
-func TestTheImageSaysWhatItIs(t *testing.T) {
+// TestImageConfiguration checks entry point, user, environment and labels.
+func TestImageConfiguration(t *testing.T) {
 	needBuilt(t)
 	var images []struct {
 		Config struct {
@@ -57,8 +57,8 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// TestEveryNameOfIstiosToolsIsACommand calls them as manifests do.
-func TestEveryNameOfIstiosToolsIsACommand(t *testing.T) {
+// TestNamesOfIstioTools runs the program by each of the names, as manifests do.
+func TestNamesOfIstioTools(t *testing.T) {
 	needBuilt(t)
 	flags := []string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"}
 	rules := podman(t, append([]string{"run", "--rm", "--network", "none", image, "apply", "--dry-run"}, flags...)...)

@@ -15,23 +15,22 @@ import (
 	"istio-init/test/kernel"
 )
 
-// insideScript runs the program of the image inside the image, and notes every file
-// that is opened. The name servers are those of the test, where that has a mount
-// namespace of its own.
+// insideScript runs the program inside the image, and records every opened file. If the
+// test has its own mount namespace, the name servers are those of the test.
 const insideScript = `#!/bin/sh
 if [ "$(readlink /proc/self/ns/mnt)" != '%[1]s' ]; then mount --bind /etc/resolv.conf '%[2]s/etc/resolv.conf'; fi
 exec strace --follow-forks --seccomp-bpf -qq --trace=execve,open,openat --output="$(mktemp '%[3]s/XXXXXXXX')" \
 	chroot '%[2]s' %[4]s "$@"
 `
 
-// TestTheImageHasWhatIsOpenedAndNothingElse runs all scenarios, beside rules of
-// others and in the place of Istio's too, in both variants and both families.
-func TestTheImageHasWhatIsOpenedAndNothingElse(t *testing.T) {
+// TestImageHasExactlyTheOpenedFiles runs all scenarios, also with foreign rules and with
+// takeover from Istio, with both variants and both families.
+func TestImageHasExactlyTheOpenedFiles(t *testing.T) {
 	root := unpackedImage(t)
 	traces := t.TempDir()
 	program := root.traced(t, traces)
-	runTests(t, program, "TestScenarioFlowsAreTrueOnTheKernel", "TestTheRulesOfOthersStayByteForByte",
-		"TestApplyTurnsWhatIstioLeftIntoOurs", "TestCleanRemovesWhatIstioLeft")
+	runTests(t, program, "TestScenarioFlowsOnTheKernel", "TestForeignRulesStayByteForByte",
+		"TestApplyTakesOverIstioRules", "TestCleanRemovesIstioRules")
 	runBesideOthers(t, program)
 
 	opened := root.opened(t, traces)
@@ -42,15 +41,14 @@ func TestTheImageHasWhatIsOpenedAndNothingElse(t *testing.T) {
 	}
 }
 
-// unopened are names of programs that are there and are opened by other names: those
-// of Istio's tools, and those that are asked where iptables is of another version.
+// unopened are links that no test opens: the names of Istio's tools, and programs for other
+// iptables releases.
 var unopened = []string{
 	"/usr/local/bin/istio-iptables", "/usr/local/bin/istio-clean-iptables", "/usr/local/bin/pilot-agent",
 	"/usr/sbin/iptables-nft", "/usr/sbin/ip6tables-nft", "/usr/sbin/iptables-legacy", "/usr/sbin/ip6tables-legacy",
 }
 
-// others are rules that the other tests have none of, or only beside some with the
-// same file.
+// others are foreign rules whose extensions the other tests do not use.
 var others = []string{
 	`*filter
 -A INPUT -p tcp -m limit --limit 5/sec -j LOG
@@ -68,7 +66,7 @@ COMMIT
 	"*nat\n-A POSTROUTING -p tcp -j MASQUERADE\nCOMMIT\n",
 }
 
-// runBesideOthers runs the program where there are such rules.
+// runBesideOthers runs the program in a namespace with these foreign rules.
 func runBesideOthers(t *testing.T, program string) {
 	t.Helper()
 	forFamily := [...]*strings.Replacer{
@@ -87,7 +85,7 @@ func runBesideOthers(t *testing.T, program string) {
 	}
 }
 
-// traced returns a program that runs the one in the image, and leaves traces.
+// traced returns a program that runs the one in the image with strace.
 func (r root) traced(t *testing.T, traces string) string {
 	t.Helper()
 	mounts, err := os.Readlink("/proc/self/ns/mnt")
@@ -101,7 +99,7 @@ func (r root) traced(t *testing.T, traces string) string {
 	return path
 }
 
-// runTests runs tests of the program with another one than the one they have built.
+// runTests runs tests of package test with that program.
 func runTests(t *testing.T, program string, names ...string) {
 	t.Helper()
 	tests := "^(" + strings.Join(names, "|") + ")$"
@@ -115,7 +113,7 @@ func runTests(t *testing.T, program string, names ...string) {
 
 var openCall = regexp.MustCompile(`(?:execve|open|openat)\((?:AT_FDCWD, )?"(/[^"]+)"`)
 
-// opened are the files of the image that the program and those it starts have opened.
+// opened returns the files of the image that the program and its children have opened.
 func (r root) opened(t *testing.T, traces string) map[string]bool {
 	t.Helper()
 	opened := map[string]bool{}
@@ -128,7 +126,7 @@ func (r root) opened(t *testing.T, traces string) map[string]bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What chroot(1) does comes first, with files of this machine.
+		// chroot(1) opens files of this machine first.
 		const start = `execve("` + program
 		_, own, _ := strings.Cut(string(text), start)
 		for _, call := range openCall.FindAllStringSubmatch(start+own, -1) {

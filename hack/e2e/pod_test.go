@@ -13,7 +13,7 @@ import (
 	"istio-init/test/kernel"
 )
 
-// A pod is one of testdata, played by podman, and a peer that it is linked to.
+// A pod is a manifest of testdata, run by podman, with a peer that it is linked to.
 type pod struct {
 	name, mode string
 	variant    xtables.Variant
@@ -21,8 +21,8 @@ type pod struct {
 	netns      string // of the pod
 }
 
-// play starts a pod, with the container network that testdata/connect makes, and
-// returns once podman says that it runs: the init containers have ended well.
+// play starts a pod, with the container network of testdata/connect, and returns when
+// podman reports that it runs: the init containers have succeeded.
 func play(t *testing.T, mode string, v xtables.Variant) *pod {
 	t.Helper()
 	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: kernel.NewNetNS(t)}
@@ -42,7 +42,7 @@ func play(t *testing.T, mode string, v xtables.Variant) *pod {
 	return p
 }
 
-// hook has the runtime connect the pod; see oci-hooks(5).
+// hook makes the runtime connect the pod; see oci-hooks(5).
 func (p *pod) hook(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -62,7 +62,7 @@ func (p *pod) hook(t *testing.T) (dir string) {
 	return dir
 }
 
-// end removes the pod, and shows what its containers said when the test has failed.
+// end removes the pod, and prints the logs of its containers if the test has failed.
 func (p *pod) end(t *testing.T) {
 	t.Helper()
 	if t.Failed() {
@@ -76,13 +76,13 @@ func (p *pod) end(t *testing.T) {
 	}
 }
 
-// confined is how Istio's init container is run.
+// confined has the podman options for the security context of Istio's init container.
 var confined = []string{
 	"--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--read-only", "--security-opt", "no-new-privileges",
 }
 
-// run runs the program in one more container of the pod, confined as the init
-// container is, and returns what it prints.
+// run runs the program in an additional container of the pod, with the security context of
+// the init container, and returns its output.
 func (p *pod) run(args ...string) (string, error) {
 	words := append([]string{"run", "--rm", "--pod", p.name}, confined...)
 	return podmanSays(append(append(words, image), args...)...)
@@ -101,11 +101,11 @@ func (p *pod) inside(t *testing.T, stdin, name string, args ...string) string {
 	return out.String()
 }
 
-// counts are what traffic changes in a listing of rules, and the time of it.
+// counts matches the counters and the time in a listing of rules.
 var counts = regexp.MustCompile(`(?m)^#.*\n| \[\d+:\d+\]$|counter packets \d+ bytes \d+ `)
 
-// state is all that the program could have changed: rules, with the handles that
-// those of nft get anew when they are written anew, policy routing and addresses.
+// state returns everything that the program could change: rules, with their nft handles,
+// which change when a rule is rewritten, policy routing and addresses.
 func (p *pod) state(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder

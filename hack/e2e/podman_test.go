@@ -16,8 +16,7 @@ import (
 // store is the directory of this run, which hack/e2e/run makes and removes.
 var store = os.Getenv("E2E")
 
-// needBuilt skips a test unless it is run by hack/e2e/run, and returns once there
-// are images.
+// needBuilt skips a test unless hack/e2e/run runs it, and builds the images.
 func needBuilt(t *testing.T) {
 	t.Helper()
 	if store == "" {
@@ -60,9 +59,8 @@ var built = sync.OnceValue(func() error {
 	return err
 })
 
-// configure tells podman to keep everything in the store, and what this machine may
-// be too old or too small for to do by itself: no systemd, few open files. A pod
-// is held by our own app instead of an image of others.
+// configure makes podman keep everything in the store, and adapts it to small machines: no
+// systemd, few open files. Our own app is the infra container of a pod.
 func configure() error {
 	files := map[string]string{
 		"containers.conf": `
@@ -127,7 +125,7 @@ func runPodman(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// podmanSays returns all that podman prints, also where it fails.
+// podmanSays returns the output of podman, even if it fails.
 func podmanSays(args ...string) (string, error) {
 	cmd := exec.Command("podman", args...)
 	cmd.Env = podmanEnv()
@@ -135,7 +133,7 @@ func podmanSays(args ...string) (string, error) {
 	return string(out), err
 }
 
-// run runs a command; the error has what it printed.
+// run runs a command; the error has its output.
 func run(cmd *exec.Cmd) error {
 	var out bytes.Buffer
 	if cmd.Stdout == nil {

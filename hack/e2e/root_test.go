@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// A root is a copy of the root directory of the image, to be entered by chroot(1).
+// A root is a copy of the root directory of the image, for chroot(1).
 type root struct {
 	dir   string
 	files []string         // that the image has, and links, by their paths inside
 	sizes map[string]int64 // of the files
 }
 
-// unpackedImage returns the copy, once it is ready to be entered.
+// unpackedImage returns the copy, ready for chroot.
 func unpackedImage(t *testing.T) root {
 	t.Helper()
 	needBuilt(t)
@@ -29,9 +29,8 @@ func unpackedImage(t *testing.T) root {
 	return r
 }
 
-// unpacked makes the copy and does what a runtime does: it mounts things into it, and
-// makes it read-only. Names of users are those of this machine, which the scenarios
-// have.
+// unpacked makes the copy, mounts file systems in it as a runtime does, and makes it
+// read-only. The user names are those of this machine, which the scenarios use.
 var unpacked = sync.OnceValues(func() (root, error) {
 	r := root{dir: filepath.Join(store, "image")}
 	mounted, err := runPodman("image", "mount", image)
@@ -77,8 +76,8 @@ func (r *root) list() error {
 	})
 }
 
-// behind are the files that the kernel opens for one that a program opens: what a
-// link leads to, and what loads a program.
+// behind returns the files that the kernel also opens for a file: the target of a link, and
+// the loader of a program.
 func (r root) behind(t *testing.T, file string) []string {
 	t.Helper()
 	var files []string

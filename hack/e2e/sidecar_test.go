@@ -20,8 +20,8 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// TestAPodIsServedByItsSidecar runs a pod in each mode and with each variant.
-func TestAPodIsServedByItsSidecar(t *testing.T) {
+// TestPodTrafficGoesThroughTheSidecar runs a pod in each mode and with each variant.
+func TestPodTrafficGoesThroughTheSidecar(t *testing.T) {
 	needBuilt(t)
 	for _, mode := range []string{"REDIRECT", "TPROXY"} {
 		for _, v := range xtables.Variants {
@@ -41,7 +41,7 @@ func TestAPodIsServedByItsSidecar(t *testing.T) {
 	}
 }
 
-// hasStarted looks at the two init containers.
+// hasStarted checks the two init containers.
 func (p *pod) hasStarted(t *testing.T) {
 	var containers []struct {
 		EffectiveCaps []string
@@ -68,7 +68,7 @@ func (p *pod) hasStarted(t *testing.T) {
 	p.says(t, "istio-validation", "Validation passed", 1)
 }
 
-// says checks that a container has logged something so many times.
+// says checks how many times a container has logged a text.
 func (p *pod) says(t *testing.T, container, what string, times int) {
 	t.Helper()
 	said, err := podmanSays("logs", p.name+"-"+container)
@@ -77,7 +77,7 @@ func (p *pod) says(t *testing.T, container, what string, times int) {
 	}
 }
 
-// isChecked asks the program in the pod what is captured.
+// isChecked runs check in the pod.
 func (p *pod) isChecked(t *testing.T) {
 	said, err := p.run("check")
 	if err != nil {
@@ -103,8 +103,8 @@ func (p *pod) isChecked(t *testing.T) {
 	}
 }
 
-// startsInitAgain runs the init container a second time, as a restarted kubelet
-// may.
+// startsInitAgain runs the init container a second time, as the kubelet may after a
+// restart.
 func (p *pod) startsInitAgain(t *testing.T) {
 	before := p.state(t)
 	if said, err := podmanSays("start", "--attach", p.name+"-istio-init"); err != nil {
@@ -117,9 +117,9 @@ func (p *pod) startsInitAgain(t *testing.T) {
 	p.exchange(t)
 }
 
-// markUpstream marks what the sidecar sends to the app with the address of a client,
-// which a proxy in mode TPROXY has to do by itself, as Envoy does. HAProxy can from
-// 3.0 on only (http-request set-bc-mark), so the test does it.
+// markUpstream marks what the sidecar sends to the app from a client's address. A proxy in
+// mode TPROXY has to set this mark, as Envoy does. HAProxy supports it since 3.0 only
+// (http-request set-bc-mark), so the test does it.
 func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
@@ -128,7 +128,7 @@ func (p *pod) markUpstream(t *testing.T) {
 	}
 }
 
-// await returns once the sidecar and the app take connections.
+// await returns when the sidecar and the app accept connections.
 func (p *pod) await(t *testing.T) {
 	t.Helper()
 	deadline := time.After(echo.Timeout)
@@ -150,8 +150,8 @@ func (p *pod) await(t *testing.T) {
 	}
 }
 
-// dialIn connects from a network namespace. The destination is an address, so that
-// the socket is made on the thread that is inside.
+// dialIn connects from a network namespace. The destination is an address, because a name
+// would be resolved, and the socket created, on another thread.
 func dialIn(netns, addr string) (conn net.Conn, err error) {
 	err = netutil.InNetNS(netns, func() error {
 		conn, err = (&net.Dialer{Timeout: echo.Timeout}).Dial("tcp", addr)
@@ -168,7 +168,7 @@ var (
 	passthrough = [...]netip.Addr{netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")}
 )
 
-// serveOutside serves HTTP beyond the peer.
+// serveOutside serves HTTP outside, beyond the peer.
 func (p *pod) serveOutside(t *testing.T) {
 	t.Helper()
 	for _, port := range []string{":80", ":9080", ":9443"} {
@@ -221,7 +221,7 @@ func (p *pod) exchange(t *testing.T) {
 	}
 }
 
-// callFromApp has the app make requests, in its container and as its user.
+// callFromApp makes requests from the app, in its container and as its user.
 func (p *pod) callFromApp(t *testing.T, url string) string {
 	t.Helper()
 	return strings.TrimSpace(podman(t, "exec", p.name+"-app", "/app", "call", url))

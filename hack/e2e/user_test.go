@@ -10,18 +10,18 @@ import (
 	"istio-init/test/kernel"
 )
 
-// A userCase is how user 1337 comes to its capabilities.
+// A userCase is a way to give user 1337 its capabilities.
 type userCase struct {
 	name string
-	// start returns what runs the program again and again in one network, with the
-	// capabilities; and what runs it without any.
+	// start returns functions that run the program in one network namespace: with the
+	// capabilities, and without any.
 	start func(t *testing.T, caps ...string) (with, without func(args ...string) (string, error))
 }
 
-// TestAUserWhoIsNotRootCanDoEverything does it in both ways in which a platform gives
-// capabilities to another user: podman makes them ambient, though the program gets no
-// new privileges; Kubernetes only allows a program to have them from its file.
-func TestAUserWhoIsNotRootCanDoEverything(t *testing.T) {
+// TestNonRootWithCapabilitiesInTheImage tests both ways in which a platform gives
+// capabilities to a user: podman makes them ambient, even with no_new_privs; Kubernetes
+// only adds them to the bounding set, so they come from the program's file.
+func TestNonRootWithCapabilitiesInTheImage(t *testing.T) {
 	needBuilt(t)
 	for _, c := range []userCase{{"ambient", byPodman}, {"of-the-file", byFile}} {
 		for v, caps := range map[xtables.Variant][]string{xtables.NFT: {"net_admin"}, xtables.Legacy: {"net_admin", "net_raw"}} {
@@ -74,8 +74,7 @@ func byPodman(t *testing.T, caps ...string) (with, without func(args ...string) 
 	return run(caps...), run()
 }
 
-// byFile runs the program with no capability but those that its file gives it, of
-// those that it may have.
+// byFile runs the program with only the file capabilities that are in its bounding set.
 func byFile(t *testing.T, caps ...string) (with, without func(args ...string) (string, error)) {
 	t.Helper()
 	root, ns := unpackedImage(t), kernel.NewNetNS(t)

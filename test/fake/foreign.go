@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// ownPrefix starts the names of our chains; a constant of its own, since the
-// one of the package iptables is under test.
+// ownPrefix is the prefix of our chains; an independent constant, since that of the
+// program is under test.
 const ownPrefix = "ISTIO_"
 
 // split returns the words of a rule, a quoted one with its quotes. It is false for
@@ -41,8 +41,8 @@ func split(rule string) (words []string, ok bool) {
 	}
 }
 
-// Target returns the target or chain of a rule, "" when it has none. What is
-// quoted is a value: a comment that reads "-j" is no jump.
+// Target returns the target or chain of a rule, "" if it has none. A quoted word is a
+// value: the comment "-j" is no jump.
 func Target(rule string) string {
 	words, _ := split(rule)
 	for i := 0; i+1 < len(words); i++ {
@@ -55,13 +55,13 @@ func Target(rule string) string {
 
 func isTarget(word string) bool { return word == "-j" || word == "-g" }
 
-// Foreign returns what is not ours in a text of iptables-save, one line each
-// with its table, in order: rules and chains of others, and policies but ACCEPT.
-// Whatever we do, it has to stay the same.
+// Foreign returns the foreign rules and chains in an output of iptables-save, and the
+// policies other than ACCEPT, one line each with its table, in order. The program must
+// not change them.
 func Foreign(save string) []string { return divide(save, false) }
 
-// Ours returns what is ours in a text of iptables-save, in the form of [Foreign]:
-// our chains, their rules, and the rules of built-in chains that jump to them.
+// Ours returns our chains, their rules, and the rules of built-in chains that jump to them
+// in an output of iptables-save, in the form of [Foreign].
 func Ours(save string) []string { return divide(save, true) }
 
 func divide(save string, ours bool) []string {

@@ -9,11 +9,10 @@ import (
 	"strings"
 )
 
-// A Kernel is the tables of one family in a namespace. It does what
-// iptables-restore --noflush makes the kernel do and refuses what is refused
-// there, as far as chains, jumps and places go; it does not know the options of
-// a match, so it takes rules only in the form in which they are printed. [Load]
-// makes one.
+// A Kernel has the tables of one family in a namespace. It behaves like the kernel with
+// iptables-restore --noflush, and refuses what the kernel refuses, for chains, jumps and
+// positions. It does not know the options of a match, so it accepts rules only in the
+// form that iptables-save prints. [Load] makes one.
 type Kernel struct{ tables map[string]table }
 
 // A table is its chains by name.
@@ -34,11 +33,11 @@ var hooks = map[string][]string{
 	"security": {"INPUT", "FORWARD", "OUTPUT"},
 }
 
-// extensions are the targets that are no chains and that tests use.
+// extensions are the targets of the tests that are not chains.
 var extensions = strings.Fields("ACCEPT DROP RETURN REDIRECT TPROXY MARK CONNMARK CT LOG DNAT SNAT MASQUERADE REJECT TRACE NOTRACK")
 
-// Load returns the namespace of which iptables-save prints the text; an empty one
-// prints "". Built-in chains that the text leaves out are there and empty.
+// Load parses an output of iptables-save; "" is an empty namespace. Built-in chains that
+// the text omits exist and are empty.
 func Load(save string) (*Kernel, error) {
 	k := &Kernel{tables: map[string]table{}}
 	return k, k.Restore(save)
@@ -201,7 +200,7 @@ func (t table) delete(name string) error {
 	return nil
 }
 
-// insert puts a rule at a place, from 1; only where the kernel takes it.
+// insert inserts a rule at a position, from 1, if the kernel would accept it.
 func (t table) insert(name, on, rule string, at int) error {
 	c, target := t[on], Target(rule)
 	to := t[target]
@@ -225,7 +224,7 @@ func (t table) insert(name, on, rule string, at int) error {
 	return nil
 }
 
-// loops tells when a jump leads back to where it began.
+// loops reports whether a chain can reach itself by jumps.
 func (t table) loops() error {
 	const onTheWay, done = 1, 2
 	state := map[string]int{}

@@ -11,7 +11,7 @@ import (
 	"istio-init/test/kernel"
 )
 
-// base is the state that every script of this file meets.
+// base is the state before every script of this file.
 const base = `*nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
@@ -27,8 +27,8 @@ const base = `*nat
 COMMIT
 `
 
-// scripts are what the fake and the kernel have to agree on: whether they take
-// it, and what there is afterwards.
+// scripts are inputs on which the fake and the kernel have to agree: whether they are
+// accepted, and the state afterwards.
 var scripts = []struct {
 	name, script string
 	refused      bool
@@ -87,7 +87,7 @@ var scripts = []struct {
 	{"replace-in-one-transaction", "*nat\n:ISTIO_A - [0:0]\n-F ISTIO_B\n-D OUTPUT -p tcp -j ISTIO_A\n-A ISTIO_A -j RETURN\n-I OUTPUT 1 -j ISTIO_A\n-X ISTIO_B\nCOMMIT\n", false},
 }
 
-func TestFakeTakesAndRefuses(t *testing.T) {
+func TestFakeAcceptsAndRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range scripts {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestFakeTakesAndRefuses(t *testing.T) {
 	}
 }
 
-// TestFakeAgreesWithTheKernel keeps the fake honest.
+// TestFakeAgreesWithTheKernel compares the fake with the kernel.
 func TestFakeAgreesWithTheKernel(t *testing.T) {
 	t.Parallel()
 	for _, v := range xtables.Variants {
@@ -142,7 +142,7 @@ func TestFakePrintsWhatItLoaded(t *testing.T) {
 	}
 }
 
-func TestForeignAndOursPartAState(t *testing.T) {
+func TestForeignAndOursSplitAState(t *testing.T) {
 	t.Parallel()
 	save := base + `*filter
 :INPUT DROP [0:0]
@@ -173,9 +173,9 @@ COMMIT
 	}
 }
 
-// TestFakeTakesRulesAsTheyArePrinted is where the fake is stricter than the kernel,
-// which brings a rule into its form.
-func TestFakeTakesRulesAsTheyArePrinted(t *testing.T) {
+// TestFakeAcceptsPrintedRules: the fake is stricter than the kernel, which normalizes a
+// rule.
+func TestFakeAcceptsPrintedRules(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []string{
 		"-p tcp  -j ISTIO_A", "-p tcp -j ISTIO_A ", "-p tcp\t-j ISTIO_A", `-m comment --comment "open -j ISTIO_A`, `-m comment --comment ""-j ISTIO_A`,

@@ -1,6 +1,6 @@
-// Package flow holds the truth table of a configuration: flows, which say in one
-// line where a connection lands, and the outcome of a flow predicted from typed
-// rules. Package pod makes the same connections with real sockets.
+// Package flow is the truth table of a configuration: a flow is one line with the outcome
+// of a connection. The package also predicts the outcome from typed rules. Package pod
+// makes the same connections with real sockets.
 //
 // The network is always the same; the names are those that flows use.
 //
@@ -35,17 +35,16 @@ import (
 // WHO is app (uid and gid 1000), proxy (as the configuration has it), root,
 // UID:GID of any other process of the pod, peer or vm. SOURCE is an address, a
 // port as in :5353, or both as in 127.0.0.6:5353. HOST is a name of the network,
-// an address, or a name with 4 or 6 behind it for one family alone. "stray" is no
-// connection but one packet that answers nothing, with SYN and ACK set, which
-// conntrack calls invalid; it can only come from outside. OUTCOME is "proxy PORT"
-// (the proxy's socket there gets it first, with the original destination),
-// "direct", "refused" or "timeout".
+// an address, or a name with the suffix 4 or 6 for one family. "stray" is a single packet
+// with SYN and ACK set and without a connection, in state INVALID; it can only come from
+// outside. OUTCOME is "proxy PORT" (the proxy's socket on that port gets the connection
+// first, with the original destination), "direct", "refused" or "timeout".
 type Flow struct {
 	Line    string // as it was written
 	Who     string
-	From    netip.AddrPort // source; what is zero in it is the kernel's choice
+	From    netip.AddrPort // source; the kernel chooses what is zero
 	Proto   iptables.Proto
-	Stray   bool // one packet that fits no connection
+	Stray   bool // one packet in state INVALID
 	Host    string
 	Port    uint16
 	Outcome string
@@ -53,8 +52,7 @@ type Flow struct {
 
 var flowLine = regexp.MustCompile(`^(app|proxy|root|peer|vm|\d+:\d+)(?: from (\S+))? -> (?:(udp|stray) )?(\S+):(\d+) = (proxy \d+|direct|refused|timeout)$`)
 
-// Parse reads the lines of a truth table; empty lines and comments (#) are
-// passed over.
+// Parse reads the lines of a truth table; empty lines and comments (#) are skipped.
 func Parse(text string) ([]Flow, error) {
 	var flows []Flow
 	for line := range strings.Lines(text) {
@@ -138,8 +136,7 @@ func Addr(host string, f inet.Family) netip.Addr {
 	return a[f]
 }
 
-// families are those in which the flow can be: a name has both, unless 4 or 6
-// is behind it.
+// families returns the families of the flow: a name has both, unless its suffix is 4 or 6.
 func (f Flow) families() []inet.Family {
 	if _, ok := hosts[f.Host]; ok {
 		return inet.Families[:]
@@ -152,8 +149,8 @@ func (f Flow) families() []inet.Family {
 	return nil
 }
 
-// In returns the families in which the flow is to be seen where those are
-// captured: the one it names, else the captured ones.
+// In returns the families in which the flow is tested: the one it names, else the captured
+// ones.
 func (f Flow) In(captured []inet.Family) []inet.Family {
 	if named := f.families(); len(named) == 1 {
 		return named
@@ -161,7 +158,7 @@ func (f Flow) In(captured []inet.Family) []inet.Family {
 	return captured
 }
 
-// Dst returns the destination in a family; not valid when it has none there.
+// Dst returns the destination in a family; not valid if it has none.
 func (f Flow) Dst(family inet.Family) netip.Addr {
 	name := f.Host
 	if a, ok := hosts[name]; ok {
@@ -184,8 +181,8 @@ type Identity struct{ UID, GID uint32 }
 // App is the application of the pod.
 var App = Identity{1000, 1000}
 
-// Identity returns who begins the flow in the pod; ok is false when it begins
-// outside.
+// Identity returns the process that starts the flow in the pod; ok is false if the flow
+// starts outside.
 func (f Flow) Identity(proxy Identity) (who Identity, ok bool) {
 	switch f.Who {
 	case "app":

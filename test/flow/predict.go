@@ -14,14 +14,13 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A Config is what a pod needs to know of a configuration to be built for it.
+// A Config has the parts of a configuration that a pod is built for.
 type Config struct {
 	capture.Config
 	Captured []inet.Family
 }
 
-// ApplyDefaults gives Istio's default to what a pod has to know and is not given:
-// the ports and the ids of the proxy.
+// ApplyDefaults sets missing ports and ids of the proxy to Istio's defaults.
 func (c *Config) ApplyDefaults() {
 	c.ProxyPort = cmp.Or(c.ProxyPort, 15001)
 	c.InboundPort = cmp.Or(c.InboundPort, 15006)
@@ -32,8 +31,8 @@ func (c *Config) ApplyDefaults() {
 	}
 }
 
-// Proxy returns who the proxy is: the first of its ids; in mode TPROXY it is
-// root with that group, as Istio deploys it.
+// Proxy returns the user and group of the proxy: the first of its ids; in mode TPROXY root
+// with that group, as Istio deploys it.
 func (c Config) Proxy() Identity {
 	proxy := Identity{c.ProxyUIDs[0].Lo, c.ProxyGIDs[0].Lo}
 	if c.Mode == capture.TProxy {
@@ -42,7 +41,7 @@ func (c Config) Proxy() Identity {
 	return proxy
 }
 
-// Rules returns the rules of a family; none when it is not captured.
+// Rules returns the rules of a family; none if it is not captured.
 func (c Config) Rules(f inet.Family) iptables.Ruleset {
 	if !slices.Contains(c.Captured, f) {
 		return iptables.Ruleset{Family: f}
@@ -50,7 +49,7 @@ func (c Config) Rules(f inet.Family) iptables.Ruleset {
 	return capture.Rules(c.Config, f)
 }
 
-// A Prediction is the outcome of a flow by the typed rules, and why.
+// A Prediction is the outcome of a flow by the typed rules, with the reasons.
 type Prediction struct {
 	Outcome string
 	Leg     path.Hop // the connection of the flow itself
@@ -68,13 +67,12 @@ func (p Prediction) String() string {
 	return b.String()
 }
 
-// Predict walks the first packet of a flow through the rules of a configuration.
+// Predict evaluates the first packet of a flow with the rules of a configuration.
 func Predict(c Config, f Flow, family inet.Family) Prediction {
 	return PredictBy(c, c.Rules(family), f)
 }
 
-// PredictBy walks the first packet of a flow through rules, in their family,
-// which need not be those of the configuration.
+// PredictBy evaluates the first packet of a flow with the given rules, in their family.
 func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
 	leg := path.Follow(infer.Infer(rules), c.Config, c.site(), f.Connection(c, rules.Family))[0]
 	return Prediction{f.OutcomeAt(leg.Outcome.String(), leg.Port), leg}
@@ -92,7 +90,7 @@ func (c Config) site() path.Routes {
 	}
 }
 
-// Connection is a flow as the rules meet it.
+// Connection returns a flow as the connection that the rules see.
 func (f Flow) Connection(c Config, family inet.Family) path.Connection {
 	to := path.Connection{Proto: f.Proto, Src: f.From, Dst: netip.AddrPortFrom(f.Dst(family), f.Port)}
 	if f.Stray {
@@ -114,14 +112,14 @@ func (f Flow) OutcomeAt(landing string, port uint16) string {
 	case landing == path.Dropped.String():
 		return "timeout"
 	case f.Stray:
-		return "refused" // whoever gets it has no connection that it fits
+		return "refused" // the receiver has no connection for it
 	case landing == path.Direct.String():
 		return "direct"
 	}
 	return fmt.Sprintf("proxy %d", port)
 }
 
-// Device returns the interface of the pod by which a destination is reached.
+// Device returns the interface of the pod for a destination.
 func Device(dst netip.Addr) string {
 	for _, local := range []string{"pod", "pod2"} {
 		if slices.Contains(asSlice(hosts[local]), dst) {
@@ -137,7 +135,7 @@ func Device(dst netip.Addr) string {
 	return "eth0"
 }
 
-// source returns the source address that the kernel picks.
+// source returns the source address that the kernel chooses.
 func source(dst netip.Addr, device string) netip.Addr {
 	family := inet.IPv4
 	if dst.Is6() {

@@ -1,3 +1,3 @@
-// Package istio holds what rules are compared with: those that Istio's own program writes for a
-// configuration, random configurations and packets, and where a packet ends.
+// Package istio has the reference for tests of rules: the rules that Istio's own program makes
+// for a configuration, random configurations and packets, and the outcome of a packet.
 package istio

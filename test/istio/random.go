@@ -10,7 +10,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// Some is a list of at most a number of elements, with repetitions.
+// Some returns a random list of at most most elements, with repetitions.
 func Some[T any](rng *rand.Rand, most int, from ...T) []T {
 	var out []T
 	for range rng.IntN(most + 1) {
@@ -19,7 +19,7 @@ func Some[T any](rng *rand.Rand, most int, from ...T) []T {
 	return out
 }
 
-// OneOf is one of some values.
+// OneOf returns a random one of the values.
 func OneOf[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
 
 var (
@@ -32,8 +32,8 @@ var (
 	testLinks = []iptables.Interface{"eth1", "net1", "eth+"}
 )
 
-// RandomConfig is a valid configuration. A plain one has one user and one group of the proxy and
-// no DNS capture: there our rules and Istio's differ in nothing but text.
+// RandomConfig returns a random valid configuration. A plain one has one user and one group of the
+// proxy and no DNS capture: then our rules and Istio's differ only in text.
 func RandomConfig(rng *rand.Rand, plain bool) capture.Config {
 	ids := func() []iptables.IDRange {
 		list := Some(rng, 2, iptables.ID(0), iptables.ID(3), iptables.IDRange{Lo: 1000, Hi: 1400}, iptables.ID(1337))
@@ -69,7 +69,7 @@ func RandomConfig(rng *rand.Rand, plain bool) capture.Config {
 	return c
 }
 
-// RandomPacket is a packet to which the rules of random configurations apply often.
+// RandomPacket returns a random packet that the rules of random configurations often match.
 func RandomPacket(rng *rand.Rand, f inet.Family) iptables.Packet {
 	addrs := [2][]string{
 		{"10.1.2.3", "10.9.9.9", "127.0.0.1", "127.0.0.6", "127.1.2.3", "127.0.0.53", "1.2.3.4", "10.244.0.2"},
@@ -93,8 +93,7 @@ func RandomPacket(rng *rand.Rand, f inet.Family) iptables.Packet {
 	return p
 }
 
-// WithoutRepeats is the config as the command line has it, which keeps what is
-// repeated once.
+// WithoutRepeats returns the config without duplicates, like the command line.
 func WithoutRepeats(c capture.Config) capture.Config {
 	c.InboundPorts.Only, c.InboundPorts.Except = once(c.InboundPorts.Only), once(c.InboundPorts.Except)
 	c.OutboundPrefixes.Only, c.OutboundPrefixes.Except = once(c.OutboundPrefixes.Only), once(c.OutboundPrefixes.Except)
@@ -115,8 +114,8 @@ func once[T comparable](list []T) []T {
 	return out
 }
 
-// LongConfig is the default configuration with n excluded prefixes, of which no two
-// are one.
+// LongConfig returns the default configuration with n excluded prefixes, of which no two
+// can be merged.
 func LongConfig(n int) capture.Config {
 	c := capture.Config{
 		Mode: capture.Redirect, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,

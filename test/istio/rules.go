@@ -5,22 +5,20 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
-// Rules writes the rules of Istio's program of a generation for a config, in the
-// order in which it builds them and straight from its documented behaviour: it
-// shares nothing with the rules of this package but the config. mended takes in
-// what is different here on purpose (README, Differences); without it the text is
-// Istio's own.
+// Rules returns the rules that a release of Istio makes for a config, in the
+// order in which it builds them, written from its documented behaviour. It shares only
+// the config with the rules of package capture. mended adds the intended differences
+// (README, Differences); without it the text is Istio's own.
 //
-// What an older program did not have is where the current one has it: in 1.0 all but
-// -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules were
-// in nat OUTPUT then.
+// Features that an older release did not have are placed as in the current one: in 1.0
+// all but -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules
+// were in nat OUTPUT.
 func Rules(c capture.Config, f inet.Family, mended bool) iptables.Ruleset {
 	i := istio{c: c, f: f, mended: mended, tables: map[string]map[string][]string{}}
 	rs := iptables.Ruleset{Family: f}
@@ -98,6 +96,7 @@ func (i *istio) includesLoopback() bool {
 	return slices.ContainsFunc(i.c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }
 
+// build makes the rules in the order in which Istio makes them.
 func (i *istio) build() {
 	c := i.c
 	loop := i.pick("127.0.0.1/32", "::1/128")
@@ -105,9 +104,32 @@ func (i *istio) build() {
 		loop = c.LoopbackV4.Masked().String()
 	}
 	self := i.pick("127.0.0.6/32", "::6/128")
-	tproxy := c.Mode == capture.TProxy
+	include := i.prefixes(c.OutboundPrefixes.Only)
+	if c.OutboundPrefixes.All {
+		include = []string{""}
+	}
+	i.prerouting(include)
+	switch {
+	case c.Generation != capture.Istio1_0: // 1.7 and later
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
+	case c.InboundPorts.All: // up to 1.12
+		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
+	}
+	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
+	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
+	i.inbound(loop)
+	i.output(loop, self)
+	i.destinations(include, loop)
+	if c.Mode == capture.TProxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks even without inbound ports
+		i.tproxyExtras(loop, self)
+	}
+}
+
+// prerouting makes the rules for interfaces and for packets in state INVALID.
+func (i *istio) prerouting(include []string) {
+	c := i.c
 	tables := []string{"nat"}
-	if tproxy {
+	if c.Mode == capture.TProxy {
 		tables = append(tables, "mangle")
 	}
 	for _, dev := range c.ExcludeInterfaces {
@@ -123,26 +145,18 @@ func (i *istio) build() {
 		i.add("mangle", "PREROUTING", "-m conntrack --ctstate INVALID -j ISTIO_DROP")
 		i.add("mangle", "ISTIO_DROP", "-j DROP")
 	}
-	include := i.prefixes(c.OutboundPrefixes.Only)
-	if c.OutboundPrefixes.All {
-		include = []string{""}
-	}
-	if i.mended && tproxy { // what a virtual machine sends to these is outbound
+	if i.mended && c.Mode == capture.TProxy { // traffic of virtual machines to these is outbound
 		for _, d := range include {
 			for _, dev := range c.VirtualInterfaces {
 				i.add("mangle", "PREROUTING", "%s-i %s -j RETURN", d, dev)
 			}
 		}
 	}
-	switch {
-	case c.Generation != capture.Istio1_0: // 1.7 and later
-		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %d -j RETURN", c.TunnelPort)
-	case c.InboundPorts.All: // up to 1.12
-		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport 22 -j RETURN")
-	}
-	i.add("nat", "ISTIO_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.ProxyPort)
-	i.add("nat", "ISTIO_IN_REDIRECT", "-p tcp -j REDIRECT --to-ports %d", c.InboundPort)
-	i.inbound(loop)
+}
+
+// output makes the rules of ISTIO_OUTPUT ahead of those for destinations.
+func (i *istio) output(loop, self string) {
+	c := i.c
 	if c.Generation == capture.Current || c.DNS.Captures() { // all protocols since 1.24
 		i.add("nat", "OUTPUT", "-j ISTIO_OUTPUT")
 	} else {
@@ -163,6 +177,11 @@ func (i *istio) build() {
 	}
 	i.groups()
 	i.dns()
+}
+
+// destinations makes the rules for destinations and ports.
+func (i *istio) destinations(include []string, loop string) {
+	c := i.c
 	i.add("nat", "ISTIO_OUTPUT", "-d %s -j RETURN", loop)
 	for _, d := range i.prefixes(c.OutboundPrefixes.Except) {
 		i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", d)
@@ -178,9 +197,6 @@ func (i *istio) build() {
 	}
 	if c.Generation != capture.Current && !c.OutboundPrefixes.All && len(include) > 0 { // up to 1.22
 		i.add("nat", "ISTIO_OUTPUT", "-j RETURN")
-	}
-	if tproxy && (!i.mended || !c.InboundPorts.Empty()) { // Istio marks also where nothing is captured by it
-		i.tproxyExtras(loop, self)
 	}
 }
 
@@ -228,73 +244,4 @@ func (i *istio) inbound(loop string) {
 		i.add("nat", "ISTIO_INBOUND", "-p tcp -m tcp --dport %s -j RETURN", p)
 	}
 	i.add("nat", "ISTIO_INBOUND", "-p tcp -j ISTIO_IN_REDIRECT")
-}
-
-// owners1_0 has no rule for one owner's calls to its own pod: all go out by the proxy.
-func (i *istio) owners1_0(loop string) {
-	i.add("nat", "ISTIO_OUTPUT", "! -d %s -o lo -j ISTIO_REDIRECT", loop)
-	for _, id := range i.c.ProxyUIDs {
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --uid-owner %s -j RETURN", id)
-	}
-	for _, id := range i.c.ProxyGIDs {
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner %s -j RETURN", id)
-	}
-}
-
-func (i *istio) owners(kind string, ids []iptables.IDRange, loop string) {
-	dns := i.c.DNS.Captures()
-	for n, id := range ids {
-		door := fmt.Sprintf("-p tcp -m tcp ! --dport %d ", i.c.TunnelPort)
-		asked := dns && (kind == "uid" || i.mended)
-		switch {
-		case i.c.Generation == capture.Istio1_15 && asked: // 1.9 to 1.17
-			door = "-p tcp -m tcp ! --dport 53 "
-		case i.c.Generation == capture.Istio1_15:
-			door = ""
-		case asked:
-			door = fmt.Sprintf("-p tcp -m multiport ! --dports 53,%d ", i.c.TunnelPort)
-		}
-		self := fmt.Sprintf("! -d %s -o lo %s-m owner --%s-owner %s -j ISTIO_IN_REDIRECT", loop, door, kind, id)
-		if i.mended && n > 0 { // self calls of all ids come before the first that ends
-			i.at("nat", "ISTIO_OUTPUT", slices.IndexFunc(i.tables["nat"]["ISTIO_OUTPUT"], func(r string) bool {
-				return strings.Contains(r, kind+"-owner") && strings.HasSuffix(r, "-j ISTIO_IN_REDIRECT")
-			}), "%s", self)
-		} else {
-			i.add("nat", "ISTIO_OUTPUT", "%s", self)
-		}
-		if !i.includesLoopback() && (!i.mended || len(ids) == 1) {
-			port := ""
-			if dns {
-				port = "-p tcp -m tcp ! --dport 53 "
-			}
-			i.add("nat", "ISTIO_OUTPUT", "-o lo %s-m owner ! --%s-owner %s -j RETURN", port, kind, id)
-		}
-		i.add("nat", "ISTIO_OUTPUT", "-m owner --%s-owner %s -j RETURN", kind, id)
-	}
-	if !i.includesLoopback() && i.mended && len(ids) > 1 {
-		port := ""
-		if dns {
-			port = "-p tcp -m tcp ! --dport 53 "
-		}
-		others := ""
-		for _, id := range ids {
-			others += fmt.Sprintf("-m owner ! --%s-owner %s ", kind, id)
-		}
-		i.add("nat", "ISTIO_OUTPUT", "-o lo %s%s-j RETURN", port, others)
-	}
-}
-
-func (i *istio) groups() {
-	g := i.c.OwnerGroups
-	if g.All {
-		for _, id := range g.Except {
-			i.add("nat", "ISTIO_OUTPUT", "-m owner --gid-owner %s -j RETURN", id)
-		}
-		return
-	}
-	none := ""
-	for _, id := range g.Only {
-		none += fmt.Sprintf("-m owner ! --gid-owner %s ", id)
-	}
-	i.add("nat", "ISTIO_OUTPUT", "%s-j RETURN", none)
 }

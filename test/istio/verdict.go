@@ -5,7 +5,7 @@ import (
 	"istio-init/iptables"
 )
 
-// A Verdict is where a packet lands and what it carries.
+// A Verdict is the outcome of a packet, and its marks.
 type Verdict struct {
 	Dropped              bool
 	Redirected, TProxied uint16
@@ -13,7 +13,7 @@ type Verdict struct {
 	Zone                 uint16
 }
 
-// Walk sends a packet through the hooks.
+// Walk evaluates a packet with the rules of its hooks.
 func Walk(rs iptables.Ruleset, p iptables.Packet) Verdict {
 	w := rs.Trace(p)
 	if p.Hook == iptables.Output {
@@ -25,8 +25,8 @@ func Walk(rs iptables.Ruleset, p iptables.Packet) Verdict {
 	}
 }
 
-// Same compares verdicts. Istio's own text marks in mode TPROXY without inbound ports
-// too, to no effect, so that of that alone no marks are compared.
+// Same compares verdicts. In mode TPROXY without inbound ports Istio's own rules set marks
+// that have no effect; then marks are not compared.
 func Same(c capture.Config, mended bool, want, got Verdict) bool {
 	if !mended && c.Mode == capture.TProxy && c.InboundPorts.Empty() {
 		want.Mark, want.ConnMark, got.Mark, got.ConnMark = 0, 0, 0, 0

@@ -1,9 +1,9 @@
-// Package kernel gives tests network namespaces of their own, and skips them where
-// there are none.
+// Package kernel gives tests their own network namespaces, and skips tests on machines
+// that have none.
 //
-// A test asks for what it needs by [Need] or [NeedVariant], which skip it and say
-// what is missing; with the environment variable KERNEL_TESTS=require a skip is a
-// failure. With KERNEL_TESTS=skip none of them runs.
+// A test states its requirements with [Need] or [NeedVariant], which skip it and say what
+// is missing. With the environment variable KERNEL_TESTS=require a skip is a failure,
+// with KERNEL_TESTS=skip all these tests are skipped.
 //
 //	kernel.NeedVariant(t, xtables.NFT)
 //	ns := kernel.NewNetNS(t)
@@ -44,7 +44,7 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
-// Lack says what [Need] would skip a test for; "" when nothing is missing.
+// Lack returns why [Need] would skip a test; "" if nothing is missing.
 func Lack(programs ...string) string {
 	if os.Getenv("KERNEL_TESTS") == "skip" {
 		return "KERNEL_TESTS=skip"
@@ -58,7 +58,7 @@ func Lack(programs ...string) string {
 	return LackPrograms(programs...)
 }
 
-// LackPrograms says which program is not installed; "" when all are.
+// LackPrograms returns which program is not installed; "" if all are.
 func LackPrograms(programs ...string) string {
 	for _, name := range programs {
 		if _, err := find(name); err != nil {
@@ -68,7 +68,7 @@ func LackPrograms(programs ...string) string {
 	return ""
 }
 
-// NeedPrograms is [Need] for a test that needs programs alone, and no root.
+// NeedPrograms is [Need] for a test that needs only programs, not root.
 func NeedPrograms(t testing.TB, programs ...string) {
 	t.Helper()
 	if lack := LackPrograms(programs...); lack != "" {
@@ -76,7 +76,7 @@ func NeedPrograms(t testing.TB, programs ...string) {
 	}
 }
 
-// namespaces tells why no network namespace can be made.
+// namespaces returns why no network namespace can be created.
 var namespaces = sync.OnceValue(func() error {
 	n, err := newNetNS()
 	if err == nil {
@@ -85,7 +85,7 @@ var namespaces = sync.OnceValue(func() error {
 	return err
 })
 
-// Required tells that a test that needs a kernel must not be skipped.
+// Required reports whether a kernel test must not be skipped.
 func Required() bool { return os.Getenv("KERNEL_TESTS") == "require" }
 
 // NeedVariant is [Need] for the save and restore programs of a variant, in both
@@ -100,7 +100,7 @@ func NeedVariant(t testing.TB, v xtables.Variant) {
 	}
 }
 
-// has tells why the kernel does not have a variant.
+// has returns why the kernel does not have a variant.
 func has(t testing.TB, v xtables.Variant) error {
 	t.Helper()
 	ns := NewNetNS(t)
@@ -120,12 +120,12 @@ func skip(t testing.TB, lack string) {
 	t.Skip("skipped: " + lack)
 }
 
-// A NetNS is a network namespace that nobody else uses. It ends with the test
-// that made it, however that ends: only a file descriptor of the test holds it.
+// A NetNS is a network namespace for one test. Only a file descriptor of the test holds
+// it, so it is removed even if the test is killed.
 type NetNS struct{ handle netns.NsHandle }
 
-// NewNetNS makes a network namespace in which nothing is set up, not even lo. It
-// skips or fails as [Need] does where none can be made.
+// NewNetNS makes a network namespace in which no interface is up, not even lo. It skips or
+// fails like [Need] if that is not possible.
 func NewNetNS(t testing.TB) *NetNS {
 	t.Helper()
 	Need(t)
@@ -163,8 +163,8 @@ func (n *NetNS) Do(t testing.TB, fn func() error) {
 	}
 }
 
-// Run runs a program inside the namespace and returns what it prints on stdout;
-// the test ends when it fails.
+// Run runs a program inside the namespace and returns its stdout; the test ends if it
+// fails.
 func (n *NetNS) Run(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
 	stdout, err := n.Try(t, stdin, name, args...)
@@ -185,7 +185,7 @@ func (n *NetNS) Try(t testing.TB, stdin, name string, args ...string) (stdout st
 	err = netutil.InNetNS(n.Path(), func() error {
 		cmd := exec.CommandContext(t.Context(), path, args...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errOut
-		// The lock of the legacy variant need not be shared with the machine's.
+		// A separate lock for the legacy variant, not that of the machine.
 		cmd.Env = append(os.Environ(), "LC_ALL=C", "XTABLES_LOCKFILE=/proc/self/ns/net")
 		return cmd.Run()
 	})
@@ -195,7 +195,7 @@ func (n *NetNS) Try(t testing.TB, stdin, name string, args ...string) (stdout st
 	return out.String(), err
 }
 
-// Restore gives a script to iptables-restore --noflush.
+// Restore runs iptables-restore --noflush with a script.
 func (n *NetNS) Restore(t testing.TB, v xtables.Variant, f inet.Family, script string) error {
 	t.Helper()
 	_, err := n.Try(t, script, program(v, f, "restore"), "--noflush")
@@ -214,9 +214,9 @@ var (
 	ruleCounters  = regexp.MustCompile(`(?m)^\[\d+:\d+\] `)
 )
 
-// Plain returns a text of iptables-save less what says nothing about rules:
-// comments and the counters of rules are gone, those of chains are [0:0], and the
-// tables, whose order depends on which was used first, stand by name.
+// Plain normalizes an output of iptables-save: without comments and counters of rules,
+// with [0:0] as the counters of chains, and with the tables sorted by name, because their
+// order depends on which was used first.
 func Plain(save string) string {
 	save = comments.ReplaceAllString(save, "")
 	save = ruleCounters.ReplaceAllString(chainCounters.ReplaceAllString(save, "$1 [0:0]"), "")
@@ -230,8 +230,7 @@ func program(v xtables.Variant, f inet.Family, what string) string {
 	return strings.TrimSuffix(xtables.SaveTool(f), "save") + v.String() + "-" + what
 }
 
-// find returns the path of a program, also of a system program where PATH leaves
-// those out.
+// find returns the path of a program, even if PATH has no system directories.
 func find(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client is a socket that blocks, which is as fast as it goes.
+// A client is a blocking socket, which is the fastest kind.
 type client struct{ fd int }
 
-// connectOnce connects, hears who is there and ends the connection. resent tells
-// whether a packet was lost.
+// connectOnce connects, reads the byte of the server and ends the connection. resent
+// reports whether a packet was lost.
 func (l *Load) connectOnce(r Route, n int) (says byte, resent bool, err error) {
 	c, err := l.dial(r, n)
 	if err != nil {
@@ -30,8 +30,8 @@ func (l *Load) connectOnce(r Route, n int) (says byte, resent bool, err error) {
 	return says, info.Total_retrans > 0, nil
 }
 
-// dial makes the connection of that number, which has a port of its own. It will
-// end by a reset, which frees the port at once.
+// dial makes the n-th connection, with its own port. It ends by a reset, which frees the
+// port at once.
 func (l *Load) dial(r Route, n int) (c client, err error) {
 	family, to := sockaddr(r.To)
 	if c.fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
@@ -42,11 +42,11 @@ func (l *Load) dial(r Route, n int) (c client, err error) {
 			c.close()
 		}
 	}()
-	patience := unix.NsecToTimeval(l.patience.Nanoseconds())
+	timeout := unix.NsecToTimeval(l.timeout.Nanoseconds())
 	err = errors.Join(
 		unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience), // connect(2) too
-		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout), // connect(2) too
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 	if err != nil {
 		return c, fmt.Errorf("setsockopt: %w", err)
 	}

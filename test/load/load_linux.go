@@ -1,5 +1,5 @@
-// Package load connects without a pause while a test changes rules, and counts
-// where the connections land. It needs root.
+// Package load makes continuous connections while a test changes rules, and counts their
+// outcomes. It needs root.
 package load
 
 import (
@@ -16,13 +16,12 @@ import (
 	"istio-init/test/pod"
 )
 
-// A Load is servers that say in one byte who they are, and clients that connect to
-// them without a pause and note whether it was who it should be. The end of the
-// test ends it, and so does Stop.
+// A Load has servers that send one byte which identifies them, and clients that connect to
+// them continuously and check the byte. It ends with the test, or by Stop.
 type Load struct {
-	patience time.Duration // how long a client waits for each answer
-	stopped  atomic.Bool
-	served   sync.Map // the connections of the servers; of some the client went unheard
+	timeout time.Duration // how long a client waits for each answer
+	stopped atomic.Bool
+	served  sync.Map // the connections of the servers; some clients left without an answer
 
 	clients, servers, answers sync.WaitGroup
 
@@ -30,18 +29,18 @@ type Load struct {
 	tally Tally
 }
 
-// A Tally counts connections by what became of them.
+// A Tally counts connections by their outcomes.
 type Tally struct {
-	Captured int            // taken by the server that should take them
-	Escaped  int            // taken by another
-	Failed   map[string]int // by the step that failed and its error
-	Resent   int            // of those that were taken: a packet had to be sent again
+	Captured int            // accepted by the expected server
+	Escaped  int            // accepted by another server
+	Failed   map[string]int // by the failed step and its error
+	Resent   int            // accepted after a retransmission
 }
 
 // Total returns how many connections were tried.
 func (c Tally) Total() int { return c.Captured + c.Escaped + c.Failures() }
 
-// Failures returns how many connections were taken by nobody.
+// Failures returns how many connections no server accepted.
 func (c Tally) Failures() (n int) {
 	for _, count := range c.Failed {
 		n += count
@@ -49,7 +48,7 @@ func (c Tally) Failures() (n int) {
 	return n
 }
 
-// Since returns what was counted after an earlier tally.
+// Since returns the difference to a previous tally.
 func (c Tally) Since(earlier Tally) Tally {
 	d := Tally{c.Captured - earlier.Captured, c.Escaped - earlier.Escaped, maps.Clone(c.Failed), c.Resent - earlier.Resent}
 	for why, n := range earlier.Failed {
@@ -66,10 +65,10 @@ func (c Tally) String() string {
 		c.Total(), c.Escaped, c.Failures(), c.Failed, c.Resent)
 }
 
-// New returns a load without servers and clients. The clients wait so long for
+// New returns a load without servers and clients. timeout limits the wait of a client for
 // each answer.
-func New(t pod.TB, patience time.Duration) *Load {
-	l := &Load{patience: patience, tally: Tally{Failed: map[string]int{}}}
+func New(t pod.TB, timeout time.Duration) *Load {
+	l := &Load{timeout: timeout, tally: Tally{Failed: map[string]int{}}}
 	t.Cleanup(func() {
 		l.Stop()
 		l.servers.Wait() // their listeners were closed before
@@ -97,8 +96,8 @@ func (l *Load) Stop() {
 	l.clients.Wait()
 }
 
-// Serve gives each connection to an address one byte, and one more for each byte
-// that it gets.
+// Serve sends one byte on each connection to an address, and one more for each byte that
+// it reads.
 func (l *Load) Serve(t pod.TB, node *pod.Node, who flow.Identity, at netip.AddrPort, transparent bool, says byte) {
 	t.Helper()
 	listener := node.Listen(t, who, at, transparent)
@@ -108,7 +107,7 @@ func (l *Load) Serve(t pod.TB, node *pod.Node, who flow.Identity, at netip.AddrP
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil { // else the client is gone already
+			if err == nil { // else the client has already closed it
 				l.served.Store(conn, nil)
 				l.answers.Go(func() { l.sayOnAndOn(conn, says) })
 			}
@@ -130,21 +129,21 @@ func (l *Load) sayOnAndOn(conn *net.TCPConn, says byte) {
 	}
 }
 
-// A Route is a way of a client to a server. Where From is given, the client takes
-// one port after the other: conntrack remembers a connection for 10 seconds after
-// its end, and what a client sends then from the same port may be taken for a
-// part of it, captured or not as the old one was.
+// A Route is a path from a client to a server. If From is set, the client uses one port
+// after the other: conntrack keeps an entry for 10 seconds after the end of a connection,
+// and a packet from the same port may be assigned to it, and be captured or not like the
+// old connection.
 type Route struct {
 	From netip.Addr
 	To   netip.AddrPort
 }
 
-// keptEvery is after how many new connections a client uses one that it keeps.
+// keptEvery is the number of new connections between two uses of a kept one.
 const keptEvery = 16
 
-// Connect starts a client that connects by the routes in turn, as a user of a
-// namespace, and expects that byte; also of one connection for each route that it
-// keeps as long as it holds. It has a thread of its own.
+// Connect starts a client that connects by the routes in turn, as a user of a namespace,
+// and expects that byte. For each route it also keeps one connection open. It has its own
+// thread.
 func (l *Load) Connect(node *pod.Node, who flow.Identity, want byte, routes ...Route) {
 	l.clients.Go(func() {
 		err := node.As(who, func() error {
@@ -168,7 +167,7 @@ func (l *Load) Connect(node *pod.Node, who flow.Identity, want byte, routes ...R
 	})
 }
 
-// A kept is a connection that is used again and again; a new one when it breaks.
+// A kept is a connection that is used repeatedly, and replaced when it breaks.
 type kept struct {
 	client
 	open   bool
@@ -183,7 +182,7 @@ func (k *kept) end() {
 	}
 }
 
-// use asks once more who is at the end of a connection that is kept.
+// use checks the server of a kept connection again.
 func (l *Load) use(k *kept, r Route) (says byte, err error) {
 	if !k.open {
 		if k.client, err = l.dial(r, -1-k.breaks); err != nil {
@@ -198,7 +197,7 @@ func (l *Load) use(k *kept, r Route) (says byte, err error) {
 	return says, nil
 }
 
-// count returns the function that counts what became of a connection.
+// count returns the function that counts the outcome of a connection.
 func (l *Load) count(want byte) func(says byte, resent bool, err error) {
 	return func(says byte, resent bool, err error) {
 		l.mu.Lock()

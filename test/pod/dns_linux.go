@@ -12,7 +12,7 @@ import (
 	"istio-init/test/flow"
 )
 
-// serveUDP answers each packet with what answer makes of it.
+// serveUDP answers each packet with the result of answer.
 func (p *Pod) serveUDP(t TB, node *Node, who flow.Identity, addr netip.AddrPort, answer func(local netip.AddrPort, packet string) string) {
 	t.Helper()
 	e := endpoint{node, iptables.UDP, addr}
@@ -44,8 +44,8 @@ func answerEnd(local netip.AddrPort, packet string) string {
 	return fmt.Sprintf("end %s - %s", local, packet)
 }
 
-// answerAgent is what the agent does with a look-up: it asks its own server,
-// whose answer may come from the same address and port that the app asked.
+// answerAgent is how the agent answers a DNS query: it queries its own server, whose
+// answer may come from the same address and port that the app queried.
 func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 	family := inet.IPv4
 	if local.Addr().Is6() {
@@ -60,7 +60,7 @@ func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 	return answer + reply
 }
 
-// upstreamDNS is the server that the agent asks: the first of those captured.
+// upstreamDNS is the server that the agent queries: the first captured one.
 func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 	for _, s := range p.config.DNS.Servers {
 		if f.Has(s) {
@@ -70,9 +70,8 @@ func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 	return flow.Addr("ext", f)
 }
 
-// askUDP sends a packet as a user of a node, from an address and a port if they
-// are given, and returns the answer, which has to come from the address that was
-// asked.
+// askUDP sends a packet as a user of a node, optionally from an address and a port, and
+// returns the answer, which has to come from the destination of the packet.
 func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string) (answer string, err error) {
 	err = node.As(who, func() error {
 		var local *net.UDPAddr
@@ -87,7 +86,7 @@ func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet stri
 			return err
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(timeout))
 		if _, err := io.WriteString(conn, packet); err != nil {
 			return err
 		}

@@ -17,8 +17,8 @@ import (
 	"istio-init/test/flow"
 )
 
-// A Node is a network namespace of the test's own. It goes with its last user:
-// nothing has to be removed.
+// A Node is a network namespace of the test. It ends with its last user: nothing has to be
+// removed.
 type Node struct {
 	name   string
 	handle netns.NsHandle
@@ -41,8 +41,8 @@ func newNode(t TB, name string) *Node {
 		t.Fatalf("make network namespace %s: %v", name, err)
 	}
 	t.Cleanup(func() { n.handle.Close() })
-	// Link-local addresses are usable at once, which a router needs to look for
-	// its neighbours: no other node can have them.
+	// Link-local addresses, which a router needs for neighbour discovery, are usable at
+	// once: no other node can have them.
 	n.sysctl(t, "ipv6/conf/default/accept_dad", "0")
 	n.Do(t, func() error {
 		lo, err := netlink.LinkByName("lo")
@@ -54,8 +54,7 @@ func newNode(t TB, name string) *Node {
 	return n
 }
 
-// Path returns a file of the namespace that this process and its children can
-// enter it by.
+// Path returns a file of the namespace, for this process and its children.
 func (n *Node) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)) }
 
 // Do runs fn inside the namespace and fails the test with its error.
@@ -115,10 +114,10 @@ func (n *Node) addAddr(t TB, device string, addr netip.Addr, bits int) {
 	})
 }
 
-// settle waits until the namespace takes packets for its IPv6 addresses, and has
-// link-local ones, without which a router cannot ask for its neighbours. The
-// kernel adds them later, in a worker that the whole machine shares
-// (addrconf_dad_work in net/ipv6/addrconf.c).
+// settle waits until the namespace accepts packets for its IPv6 addresses, and has
+// link-local ones, which a router needs for neighbour discovery. The kernel adds them
+// asynchronously, in a workqueue of the whole machine (addrconf_dad_work in
+// net/ipv6/addrconf.c).
 func (n *Node) settle(t TB) {
 	t.Helper()
 	n.Do(t, func() error {
@@ -131,7 +130,7 @@ func (n *Node) settle(t TB) {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("no packets are taken for %v", unrouted)
 			}
-			time.Sleep(time.Millisecond) // nothing tells when all of them are there
+			time.Sleep(time.Millisecond) // the kernel has no event for all of them
 		}
 	})
 }

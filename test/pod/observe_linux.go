@@ -20,9 +20,9 @@ import (
 
 var tokens atomic.Uint64
 
-// Observe makes the connection of a flow in one family and tells its outcome as
-// the sockets saw it, and what they said. An outcome that is none of those of a
-// flow says what is wrong: a loop, a lost answer, another destination.
+// Observe makes the connection of a flow in one family and returns its outcome as the
+// sockets saw it, and their answers. An outcome that no flow can have describes an error:
+// a loop, a lost answer, another destination.
 func (p *Pod) Observe(f flow.Flow, family inet.Family) (outcome, said string) {
 	node, who := p.Pod, flow.Identity{}
 	if id, inside := f.Identity(p.config.Proxy()); inside {
@@ -59,14 +59,14 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// ask connects, sends the token and reads all that comes back.
+// ask connects, sends the token and reads all answers.
 func ask(node *Node, who flow.Identity, dst, from netip.AddrPort, token string) (string, error) {
 	conn, err := dialTCP(node, who, dst, from, 0)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := io.WriteString(conn, token); err != nil {
 		return "", err
 	}
@@ -74,7 +74,7 @@ func ask(node *Node, who flow.Identity, dst, from netip.AddrPort, token string) 
 	return string(said), err
 }
 
-// judge reads what the proxies and the end said.
+// judge parses the answers of the proxies and the server.
 func (p *Pod) judge(said string, dst netip.AddrPort, token string) string {
 	outcome := "direct"
 	lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
@@ -83,7 +83,7 @@ func (p *Pod) judge(said string, dst netip.AddrPort, token string) string {
 		switch {
 		case i < len(lines)-1 && len(words) == 3 && words[0] == "via":
 			if i > 0 {
-				continue // a second proxy: the inbound one, of a self call
+				continue // a second proxy: the inbound one, for a connection of the pod to itself
 			}
 			outcome = "proxy " + words[1]
 			if words[2] != "-" && words[2] != dst.String() {

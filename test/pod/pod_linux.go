@@ -1,6 +1,5 @@
-// Package pod builds a pod from network namespaces, with an app, a proxy and
-// servers, and tells where connections in it land. The network is always the one
-// that package flow describes. It needs root.
+// Package pod builds a pod from network namespaces, with an app, a proxy and servers, and
+// observes the outcomes of connections. Package flow describes the network. It needs root.
 package pod
 
 import (
@@ -27,20 +26,20 @@ type Pod struct {
 	Pod, Peer, VM *Node
 
 	config flow.Config
-	known  map[netip.Addr]bool // addresses that the peer has
-	serves map[endpoint]bool   // what is listened on
+	known  map[netip.Addr]bool // addresses of the peer
+	serves map[endpoint]bool   // endpoints with a listener
 	closes []func() error
 	wg     sync.WaitGroup
 }
 
-// An endpoint is a place to listen.
+// An endpoint is an address of a listener.
 type endpoint struct {
 	node  *Node
 	proto iptables.Proto
 	addr  netip.AddrPort
 }
 
-// New builds the network. Nothing is captured in it yet.
+// New builds the network, without rules.
 func New(t TB, c flow.Config) *Pod {
 	t.Helper()
 	p := &Pod{
@@ -80,8 +79,8 @@ func (p *Pod) Run(ctx context.Context, name string, args ...string) (stdout, std
 	return p.run(exec.CommandContext(ctx, name, args...))
 }
 
-// RunWith runs a program with an environment of its own inside the pod's network
-// namespace, where resolv.conf has that text.
+// RunWith runs a program with its own environment and resolv.conf inside the pod's network
+// namespace.
 func (p *Pod) RunWith(t TB, env []string, resolvConf, name string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
@@ -102,7 +101,7 @@ func (p *Pod) run(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// Serve starts the proxy, and a server wherever one of the flows goes.
+// Serve starts the proxy, and a server for the destination of each flow.
 func (p *Pod) Serve(t TB, flows []flow.Flow) {
 	t.Helper()
 	p.serveProxy(t)
@@ -169,7 +168,7 @@ func (p *Pod) serveProxy(t TB) {
 	}
 }
 
-// agentPort is where the agent answers look-ups: Istio's constant.
+// agentPort is the port on which the agent answers DNS queries: Istio's constant.
 const agentPort = 15053
 
 func (p *Pod) isProxyPort(port uint16) bool {
@@ -183,7 +182,7 @@ func anyOf(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// once tells whether something is not listened on yet, and notes that it is.
+// once reports whether an endpoint has no listener yet, and records that it has one.
 func (p *Pod) once(e endpoint) bool {
 	if p.serves[e] {
 		return false

@@ -9,9 +9,9 @@ import (
 	"istio-init/test/flow"
 )
 
-// What a test needs that brings servers and clients of its own into the pod.
+// For tests with their own servers and clients in the pod.
 
-// Reach gives the peer an address outside, so that connections to it arrive.
+// Reach gives the peer an outside address, so that connections to it arrive.
 func (p *Pod) Reach(t TB, a netip.Addr) {
 	t.Helper()
 	if !p.known[a] {
@@ -20,8 +20,8 @@ func (p *Pod) Reach(t TB, a netip.Addr) {
 	}
 }
 
-// Listen listens as a user of the namespace. A transparent socket takes
-// connections whatever their destination. The socket is closed at the end.
+// Listen listens as a user of the namespace. A transparent socket accepts connections to
+// any destination. The socket is closed at the end of the test.
 func (n *Node) Listen(t TB, who flow.Identity, at netip.AddrPort, transparent bool) *net.TCPListener {
 	t.Helper()
 	var listener *net.TCPListener

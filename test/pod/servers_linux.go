@@ -20,23 +20,20 @@ import (
 	"istio-init/test/flow"
 )
 
-// The servers speak lines. The client sends a token. Each proxy on the way
-// answers "via PORT ORIGINAL-DESTINATION", the end "end LOCAL-ADDRESS
-// REMOTE-ADDRESS TOKEN". So the client sees who had the connection, and that its
-// own words came back.
+// The protocol has lines. The client sends a token. Each proxy on the path answers
+// "via PORT ORIGINAL-DESTINATION", the server "end LOCAL-ADDRESS REMOTE-ADDRESS TOKEN". So
+// the client sees the path of the connection, and gets its token back.
 
-// patience bounds every wait in the truth table; nothing waits so long unless
-// something is broken.
-const patience = 2 * time.Second
+// timeout limits every wait in the truth table; it is reached only if something is broken.
+const timeout = 2 * time.Second
 
-// maxHops is how many connections one socket of the proxy takes at the same
-// time; a loop is cut there.
+// maxHops limits the concurrent connections of a socket of the proxy, to end a loop.
 const maxHops = 32
 
 type handler func(*Pod, *net.TCPConn) error
 
-// serveTCP listens as a user and handles each connection in a goroutine of its
-// own. The sockets of accepted connections are the user's too.
+// serveTCP listens as a user and handles each connection in its own goroutine. The sockets
+// of accepted connections belong to the user too.
 func (p *Pod) serveTCP(t TB, node *Node, who flow.Identity, addr netip.AddrPort, transparent bool, handle handler) {
 	t.Helper()
 	e := endpoint{node, iptables.TCP, addr}
@@ -68,7 +65,7 @@ func (p *Pod) serveTCP(t TB, node *Node, who flow.Identity, addr netip.AddrPort,
 					if open.Add(1) > maxHops {
 						return
 					}
-					_ = conn.SetDeadline(time.Now().Add(patience))
+					_ = conn.SetDeadline(time.Now().Add(timeout))
 					_ = handle(p, conn) // the client sees what is missing
 				})
 			}
@@ -76,10 +73,10 @@ func (p *Pod) serveTCP(t TB, node *Node, who flow.Identity, addr netip.AddrPort,
 	})
 }
 
-// handleEnd answers a client that has arrived.
+// handleEnd is the server: it answers a client.
 func (p *Pod) handleEnd(conn *net.TCPConn) error { return p.answer(conn, unmap(conn.LocalAddr())) }
 
-// answer ends a conversation that was meant for dst.
+// answer answers a connection whose original destination is dst.
 func (p *Pod) answer(conn *net.TCPConn, dst netip.AddrPort) error {
 	token, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
@@ -89,8 +86,8 @@ func (p *Pod) answer(conn *net.TCPConn, dst netip.AddrPort) error {
 	return err
 }
 
-// handleOutbound is what the proxy does with a connection of the pod: it asks for
-// the original destination and goes there itself.
+// handleOutbound is how the proxy handles an outbound connection: it gets the original
+// destination from the kernel and connects to it.
 func (p *Pod) handleOutbound(conn *net.TCPConn) error {
 	dst, err := netutil.OriginalDst(conn)
 	if err != nil {
@@ -103,8 +100,8 @@ func (p *Pod) handleOutbound(conn *net.TCPConn) error {
 	return p.proxy(conn, h)
 }
 
-// atLocalhost is where a proxy that has one port for both ways, as in Istio 1.0,
-// sends what is for the pod.
+// atLocalhost returns the destination of connections to the pod, for a proxy with one port
+// for inbound and outbound, as in Istio 1.0.
 func atLocalhost(dst netip.AddrPort) netip.AddrPort {
 	family := inet.IPv4
 	if dst.Addr().Is6() {
@@ -113,8 +110,8 @@ func atLocalhost(dst netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(family.Localhost(), dst.Port())
 }
 
-// handleInbound is what the proxy does with a connection from outside: it goes to
-// the app, from the passthrough address, or in mode TPROXY from the client's.
+// handleInbound is how the proxy handles an inbound connection: it connects to the app
+// from the passthrough address or, in mode TPROXY, from the client's address.
 func (p *Pod) handleInbound(conn *net.TCPConn) error {
 	port := p.config.InboundPort
 	if local := unmap(conn.LocalAddr()); p.config.Mode == capture.TProxy && local.Port() != port {
@@ -131,24 +128,24 @@ func (p *Pod) handleInbound(conn *net.TCPConn) error {
 	return p.proxy(conn, hop{port: port, dst: dst, to: dst, from: from})
 }
 
-// A hop is what the proxy does with a connection.
+// A hop is a connection at the proxy.
 type hop struct {
-	port    uint16         // where the proxy took it
-	dst, to netip.AddrPort // where it was to go, and where it goes
+	port    uint16         // the port of the proxy
+	dst, to netip.AddrPort // the original destination, and that of the proxy's connection
 	from    netip.Addr     // the source of an inbound one; not valid for an outbound one
 	mark    uint32
 }
 
-// proxy connects to a destination as the proxy, from an address if one is given,
-// and hands the conversation on.
+// proxy connects to a destination as the proxy, optionally from an address, and forwards
+// the data.
 func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 	if _, err := fmt.Fprintf(conn, "via %d %s\n", h.port, h.dst); err != nil {
 		return err
 	}
 	local := flow.Device(h.dst.Addr()) == "lo"
 	if local && p.isProxyPort(h.dst.Port()) || !local && h.from.IsValid() {
-		// Its own port, where going on would lead back here, or inbound and
-		// not for the pod, which has no way on. Envoy refuses, too.
+		// The destination is the proxy's own port, which would be a loop, or inbound and not
+		// the pod. Envoy refuses both too.
 		return p.answer(conn, h.dst)
 	}
 	upstream, err := dialTCP(p.Pod, p.config.Proxy(), h.to, netip.AddrPortFrom(h.from, 0), h.mark)
@@ -156,7 +153,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 		return err
 	}
 	defer upstream.Close()
-	_ = upstream.SetDeadline(time.Now().Add(patience))
+	_ = upstream.SetDeadline(time.Now().Add(timeout))
 	token, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		return err
@@ -168,11 +165,10 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 	return err
 }
 
-// dialTCP connects as a user of a node, from an address and a port if they are
-// given.
+// dialTCP connects as a user of a node, optionally from an address and a port.
 func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
 	err = node.As(who, func() error {
-		d := net.Dialer{Timeout: patience, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
+		d := net.Dialer{Timeout: timeout, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
 		if from != (netip.AddrPort{}) {
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
@@ -188,11 +184,10 @@ func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint3
 	return conn, err
 }
 
-// whileInUse tries until the port that is asked for is free. One of a flow before
-// may not be at once: a child that is being started holds all sockets of this
-// process until it has become its program.
+// whileInUse retries until the port is free. The port of a previous flow may still be in
+// use: a forked child holds all sockets of this process until its exec.
 func whileInUse(try func() error) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		if err := try(); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
 			return err
 		}

@@ -13,11 +13,11 @@ import (
 	"istio-init/test/flow"
 )
 
-// strayPatience is how long the answer to a stray packet is waited for: none
-// comes when the packet was dropped, which some flows expect.
-const strayPatience = 400 * time.Millisecond
+// strayTimeout limits the wait for the answer to a stray packet: there is none if the
+// packet was dropped, which some flows expect.
+const strayTimeout = 400 * time.Millisecond
 
-// strayPort is where a stray packet seems to come from.
+// strayPort is the source port of a stray packet.
 const strayPort = 40000
 
 // Flags of the TCP header (RFC 9293, section 3.1).
@@ -27,8 +27,8 @@ const (
 	tcpACK = 1 << 4
 )
 
-// sendStray sends one packet that answers nothing. The error is ECONNREFUSED when
-// it is answered by a reset, and os.ErrDeadlineExceeded when it is not.
+// sendStray sends one SYN-ACK without a connection. The error is ECONNREFUSED if a reset
+// answers it, and os.ErrDeadlineExceeded if nothing does.
 func sendStray(node *Node, src netip.Addr, dst netip.AddrPort) error {
 	return node.As(flow.Identity{}, func() error {
 		name := "ip4:tcp"
@@ -44,7 +44,7 @@ func sendStray(node *Node, src netip.Addr, dst netip.AddrPort) error {
 		if _, err := conn.WriteTo(packet, &net.IPAddr{IP: dst.Addr().AsSlice()}); err != nil {
 			return err
 		}
-		_ = conn.SetDeadline(time.Now().Add(strayPatience))
+		_ = conn.SetDeadline(time.Now().Add(strayTimeout))
 		buf := make([]byte, 2048)
 		for {
 			n, from, err := conn.ReadFrom(buf)

@@ -2,8 +2,7 @@ package pod
 
 import "context"
 
-// A TB is what the pod needs of whoever builds it. A *testing.T is one; a program
-// that is no test can be one too.
+// A TB is the part of testing.TB that the pod needs. A program can implement it too.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any) // does not return

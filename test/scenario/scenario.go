@@ -1,5 +1,5 @@
-// Package scenario reads the files of testdata/scenarios; testdata/README.md says
-// what is in one.
+// Package scenario reads the files of testdata/scenarios; testdata/README.md describes
+// them.
 package scenario
 
 import (
@@ -24,7 +24,7 @@ type Scenario struct {
 	Path    string
 	Archive *txtar.Archive
 	Args    []string
-	Earlier []string // the arguments of an earlier run; none: there was none
+	Earlier []string // the arguments of a previous run; none: there was none
 	Flows   []flow.Flow
 }
 
@@ -68,7 +68,7 @@ func load(t testing.TB, path string) *Scenario {
 // Name is that of the file.
 func (s *Scenario) Name() string { return strings.TrimSuffix(filepath.Base(s.Path), ".txtar") }
 
-// Section returns a section; "" when it is not there.
+// Section returns a section; "" if it is missing.
 func (s *Scenario) Section(name string) string {
 	for _, f := range s.Archive.Files {
 		if f.Name == name {
@@ -78,7 +78,7 @@ func (s *Scenario) Section(name string) string {
 	return ""
 }
 
-// LookupEnv looks a variable up in the section env.
+// LookupEnv returns a variable of the section env.
 func (s *Scenario) LookupEnv(name string) (string, bool) {
 	for line := range strings.Lines(s.Section("env")) {
 		if value, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), name+"="); ok {
@@ -88,7 +88,7 @@ func (s *Scenario) LookupEnv(name string) (string, bool) {
 	return "", false
 }
 
-// Save is what iptables-save prints of the golden rules of a family.
+// Save returns what iptables-save prints for the golden rules of a family.
 func (s *Scenario) Save(f inet.Family) string {
 	save, _, _ := strings.Cut(s.Section(f.String()), "\n# ip ")
 	if save != "" && !strings.HasSuffix(save, "\n") {
@@ -119,9 +119,9 @@ func (s *Scenario) Rules(t testing.TB, f inet.Family) iptables.Ruleset {
 	return rs
 }
 
-// Config is what a pod of the scenario has to know, by its golden rules: the ports
-// and the ids of the proxy, the mode, and which families are captured. What no rule
-// shows has Istio's default.
+// Config returns the configuration of a pod for the scenario, from its golden rules: the
+// ports and the ids of the proxy, the mode, and the captured families. Settings that the
+// rules do not show have Istio's defaults.
 func (s *Scenario) Config(t testing.TB) flow.Config {
 	t.Helper()
 	var c flow.Config

@@ -1,5 +1,5 @@
-// Package size says how many cases a test tries: few where only a minute is given,
-// many where there is time.
+// Package size scales the number of cases of a test: few for make test-unit, all for make
+// stress.
 package size
 
 import (
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Stress tells that tests run in their long form: make stress.
+// Stress reports whether all cases are tested: make stress.
 func Stress() bool { return os.Getenv("STRESS") == "1" }
 
 // Of returns one of three numbers: that of "make test-unit", which is go test -short,

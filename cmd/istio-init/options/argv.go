@@ -11,13 +11,13 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// Arguments returns the command line and the environment of an apply that make the
-// rules of a configuration. What is at its default is left out, but for the flags
-// that Istio's injector always gives.
+// Arguments returns the flags and variables of an apply that makes the rules of a
+// configuration, for both families or for IPv4. Defaults are left out, except for the
+// flags that Istio's injector always gives.
 func Arguments(c capture.Config, both bool) (args, variables []string) {
 	add := func(flag, value string) { args = append(args, flag, value) }
 	port := func(flag string, p, def uint16) {
-		if p != 0 && p != def { // 0: the rules do not show it
+		if p != 0 && p != def { // 0: unknown
 			add(flag, strconv.Itoa(int(p)))
 		}
 	}
@@ -59,7 +59,7 @@ func Arguments(c capture.Config, both bool) (args, variables []string) {
 	return args, environment(c)
 }
 
-// switches are the arguments that turn something on.
+// switches returns the boolean flags, and --compat.
 func switches(c capture.Config) []string {
 	var args []string
 	if c.DNS.Captures() {
@@ -72,7 +72,7 @@ func switches(c capture.Config) []string {
 		args = append(args, "--drop-invalid")
 	}
 	switch {
-	case c.Generation == capture.Istio1_0 && c.Mode == capture.TProxy: // which are not made here: the nearest
+	case c.Generation == capture.Istio1_0 && c.Mode == capture.TProxy: // not supported: the nearest one
 		args = append(args, "--compat", capture.Istio1_15.String())
 	case c.Generation != capture.Current:
 		args = append(args, "--compat", c.Generation.String())
@@ -80,7 +80,7 @@ func switches(c capture.Config) []string {
 	return args
 }
 
-// environment is what only variables can say.
+// environment returns the options that have no flag, as NAME=VALUE.
 func environment(c capture.Config) []string {
 	var vars []string
 	if g := c.OwnerGroups; !g.All {
@@ -101,7 +101,7 @@ func scopeText[T iptables.PortRange | netip.Prefix](s capture.Scope[T]) string {
 	return commaList(s.Only)
 }
 
-// commaList writes values as an option takes them.
+// commaList joins values as an option takes them.
 func commaList[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix](list []T) string {
 	texts := make([]string, len(list))
 	for i, v := range list {

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A Command says which options a command has.
+// A Command is the options of a command.
 type Command struct {
-	meant func(*option) bool // those that have an effect; the others are accepted
+	meant func(*option) bool // which have an effect; the others are accepted
 	own   []*option          // besides those of the option table
 }
 
@@ -27,15 +27,15 @@ var (
 
 func allOptions(*option) bool { return true }
 
-// cleanOptions are those that mean something when rules are removed.
+// cleanOptions selects the options that have an effect on clean.
 func cleanOptions(o *option) bool { return o.group == groupRun || o.group == groupLog }
 
-// questionOptions are those that mean something where nothing is changed.
+// questionOptions selects the options that have an effect on trace, check and explain.
 func questionOptions(o *option) bool {
 	return o.group == groupRules || o.group == groupQuestion || o.group == groupLog || slices.Contains(questionRuns, o.long)
 }
 
-// questionRuns are the options of how a command runs that questions have too.
+// questionRuns are the options of groupRun and groupApply among them.
 var questionRuns = []string{"network-namespace", "force-iptables-binary", "timeout", "cni-mode"}
 
 // Flags are the flags of a command, from which, with the environment and the
@@ -55,30 +55,30 @@ func (c Command) Define(flags *pflag.FlagSet) *Flags {
 // log. The file may be a pipe, whose end is awaited until ctx ends.
 func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, []error) {
 	inFile := readConfig(ctx, f.values, env, stdin)
-	p, problems := parseSettings(f.values, env, systemAccounts{}, f.command.meant)
+	p, problems := parseSettings(f.values, env, systemUsers{}, f.command.meant)
 	switch {
 	case p.print != printNothing:
-		p.Log.Target = "" // a log file would be a trace
+		p.Log.Target = "" // printing leaves no file behind
 	case p.Clean: // whatever rules the other options describe
-		p, problems = parseSettings(f.values, env, systemAccounts{}, cleanOptions)
+		p, problems = parseSettings(f.values, env, systemUsers{}, cleanOptions)
 		p.Clean = true
 	}
 	return p, append(inFile, problems...)
 }
 
-// NoArguments refuses positional arguments: what follows a boolean flag is one,
-// and "--redirect-dns false" would turn it on.
+// NoArguments refuses positional arguments. The false of "--redirect-dns false" is one;
+// ignoring it would turn the option on.
 func NoArguments(flags *pflag.FlagSet, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "a boolean flag takes its value with =, as in --dry-run=false; a list is one word, as in -b 80,443"
+	hint := "write the value of a boolean flag with =, as in --dry-run=false, and a list as one word, as in -b 80,443"
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Name == "print-config" {
-			hint = fmt.Sprintf("--%s takes its form with =, as in --%s=%s", f.Name, f.Name, printNames[1])
+			hint = fmt.Sprintf("write the format with =, as in --%[1]s=%[2]s", f.Name, printNames[1])
 		}
 		if value := f.Value.String(); strings.HasPrefix(value, "-") {
-			hint = fmt.Sprintf("--%s took %s for its value: is its own missing? An empty one is written ''", f.Name, quote(value))
+			hint = fmt.Sprintf("--%s has the value %s; is its own value missing? Write an empty one as ''", f.Name, quote(value))
 		}
 	})
 	return fmt.Errorf("unexpected argument %s: %s", quote(args[0]), hint)

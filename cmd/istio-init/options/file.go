@@ -18,9 +18,9 @@ const maxConfigBytes = 1 << 20
 // standardInput is the name of the configuration file that is the standard input.
 const standardInput = "-"
 
-// readConfig puts what the configuration file says into the values, when the
-// command line or the environment names a file. It returns every problem with the
-// form of the file; whether a value is right is seen with those from elsewhere.
+// readConfig reads the configuration file, if the command line or the environment
+// names one, into the values. It returns every problem with the syntax of the file; the
+// values are parsed later with all others.
 func readConfig(ctx context.Context, values []*flagValue, env Env, stdin io.Reader) []error {
 	var named setting
 	var set Parsed
@@ -30,28 +30,28 @@ func readConfig(ctx context.Context, values []*flagValue, env Env, stdin io.Read
 		}
 	}
 	if named.text == "" || named.option.set(&set, named.text) != nil {
-		return nil // a bad name is told with all other values
+		return nil // reported with all other values
 	}
 	text, err := readFile(ctx, named.text, stdin)
 	if err != nil {
-		return []error{named.refused(err)}
+		return []error{named.invalid(err)}
 	}
 	const most = 20
-	file := configFile{name: placeName(named.text), values: values, problems: few{most: most}}
+	file := configFile{name: placeName(named.text), values: values, problems: errorList{most: most}}
 	document, err := parseConfig(text)
 	if err != nil {
-		return []error{named.refused(fmt.Errorf("%s: %w", file.name, err))}
+		return []error{named.invalid(fmt.Errorf("%s: %w", file.name, err))}
 	}
 	file.read(document)
 	return file.problems.all()
 }
 
-// readFile reads a file that may be a pipe, on which one waits, or endless.
+// readFile reads a file, which may be a pipe or endless.
 func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
 	return ReadUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
 }
 
-// ReadUntilDone calls read, which may wait for ever, until the context ends.
+// ReadUntilDone calls read, which may block for ever, and waits until ctx ends.
 func ReadUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		text []byte
@@ -89,7 +89,7 @@ func readBounded(path string, stdin io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// shortPath is an error of a file whose name can be read also when it is long.
+// shortPath shortens the file name of an error.
 func shortPath(err error) error {
 	if failed, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("%s %s: %w", failed.Op, placeName(failed.Path), failed.Err)
@@ -97,7 +97,7 @@ func shortPath(err error) error {
 	return err
 }
 
-// placeName is how messages and comments call a configuration file.
+// placeName returns the name of a configuration file for messages and comments.
 func placeName(path string) string {
 	const most = 60
 	switch {
@@ -112,15 +112,14 @@ func placeName(path string) string {
 	return path
 }
 
-// A configFile is a configuration file as it is read: what it says goes to the
-// values.
+// A configFile reads a configuration file into values.
 type configFile struct {
 	name     string
 	values   []*flagValue
-	problems few
+	problems errorList
 }
 
-// read takes the document of the file; nil is that of an empty one.
+// read reads the document of the file; nil if the file is empty.
 func (c *configFile) read(document *yaml.Node) {
 	switch {
 	case document == nil || document.Tag == "!!null":
@@ -137,7 +136,7 @@ func (c *configFile) read(document *yaml.Node) {
 		case key.Kind != yaml.ScalarNode:
 			c.problem(key, "%s cannot name an option", kindName(key))
 		case twice:
-			c.problem(key, "%s is there twice, first on line %d", quote(key.Value), first)
+			c.problem(key, "%s is a duplicate key, first on line %d", quote(key.Value), first)
 		default:
 			lines[key.Value] = key.Line
 			c.option(key, value)
@@ -145,7 +144,7 @@ func (c *configFile) read(document *yaml.Node) {
 	}
 }
 
-// option takes one line of the file.
+// option reads one key of the file.
 func (c *configFile) option(key, value *yaml.Node) {
 	f := c.find(key.Value)
 	if f == nil {
@@ -159,10 +158,10 @@ func (c *configFile) option(key, value *yaml.Node) {
 	from := origin{byFile, fmt.Sprintf("%s line %d", c.name, key.Line)}
 	text, err := fileText(f.option, value)
 	if err != nil {
-		c.problems.add(setting{option: f.option, from: from}.refused(err))
+		c.problems.add(setting{option: f.option, from: from}.invalid(err))
 		if value.Kind != yaml.SequenceNode || !f.option.form.list {
 			return
-		} // else the elements that are left may be wrong too
+		} // else the remaining elements may be bad too
 	}
 	f.inFile, f.file = from, text
 }
@@ -178,6 +177,6 @@ func (c *configFile) find(key string) *flagValue {
 }
 
 func (c *configFile) problem(at *yaml.Node, format string, args ...any) {
-	c.problems.add(fmt.Errorf("%s line %d: %s; it takes %s", c.name, at.Line, fmt.Sprintf(format, args...),
-		"each option once, by the long name of its flag without --, or by its variable where it has no flag"))
+	c.problems.add(fmt.Errorf("%s line %d: %s: want %s", c.name, at.Line, fmt.Sprintf(format, args...),
+		"each option once, named as its long flag without --, or as its variable if it has no flag"))
 }

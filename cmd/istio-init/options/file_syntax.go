@@ -13,8 +13,7 @@ import (
 )
 
 // parseConfig returns the one document of a configuration file, nil if it is empty.
-// JSON is read as the YAML that it is: of its escapes YAML does not know "\/" and
-// pairs of surrogates.
+// JSON is read as YAML, which lacks two of its escapes: "\/" and surrogate pairs.
 func parseConfig(text []byte) (*yaml.Node, error) {
 	unread := func(c rune) bool {
 		return c == unicode.ReplacementChar || unicode.IsControl(c) && !strings.ContainsRune("\t\r\n", c)
@@ -33,7 +32,7 @@ func parseConfig(text []byte) (*yaml.Node, error) {
 	}
 	switch err := decoder.Decode(&more); {
 	case err == nil:
-		return nil, errors.New("it has more than one document")
+		return nil, errors.New("more than one document")
 	case !errors.Is(err, io.EOF):
 		return nil, syntaxError(err)
 	}

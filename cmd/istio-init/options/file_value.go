@@ -10,9 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fileText returns what a flag would say to mean a value of the configuration
-// file: the text as it is written, and the elements of a list with commas between
-// them.
+// fileText returns a value of the configuration file as a flag would have it: the text
+// as written, and a list joined by commas.
 func fileText(o *option, value *yaml.Node) (string, error) {
 	switch {
 	case o.group == groupRemoved:
@@ -25,11 +24,11 @@ func fileText(o *option, value *yaml.Node) (string, error) {
 
 func listText(o *option, list *yaml.Node) (string, error) {
 	var texts []string
-	wrong := few{most: mostElements}
+	wrong := errorList{most: mostElements}
 	for _, element := range list.Content {
 		text, err := scalarText(o.form, element)
 		if err == nil && strings.Contains(text, ",") {
-			err = bad(text, "has a comma: an element is one value")
+			err = valueError(text, "has a comma; each element is one value")
 		}
 		if err != nil && element.Line != list.Line {
 			err = fmt.Errorf("line %d: %w", element.Line, err)
@@ -42,33 +41,32 @@ func listText(o *option, list *yaml.Node) (string, error) {
 	return strings.Join(texts, ","), joinLine(wrong.all()...)
 }
 
-// scalarText takes a string as it is, a boolean where one is meant, and a number
-// that everybody reads alike.
+// scalarText returns a scalar as written: any string, a boolean if the option takes one,
+// and a number that all YAML parsers read alike.
 func scalarText(f form, n *yaml.Node) (string, error) {
 	switch {
 	case n.Tag == "!!null":
-		return "", errors.New(`there is no value; an empty one is ""`)
+		return "", errors.New(`no value (an empty one is "")`)
 	case n.Kind != yaml.ScalarNode || n.Tag == "!!bool" && !f.boolean:
-		return "", fmt.Errorf("%s is not a value here", kindName(n))
+		return "", fmt.Errorf("%s", kindName(n))
 	case n.Tag == "!!int" && strings.HasPrefix(n.Value, "0x"):
 	case (n.Tag == "!!int" || n.Tag == "!!float") && !json.Valid([]byte(n.Value)):
-		return "", bad(n.Value, "is a number that YAML reads in its own way: in quotes it is taken as it is")
+		return "", valueError(n.Value, "is read differently by YAML parsers; put it in quotes")
 	}
 	return n.Value, readable(n.Value)
 }
 
-// readable refuses what no value of a file has: control characters, and what is
-// not text at all.
+// readable refuses control characters and what is not UTF-8.
 func readable(v string) error {
 	for _, c := range v {
 		if unicode.IsControl(c) || c == unicode.ReplacementChar {
-			return bad(v, "contains %q", c)
+			return valueError(v, "contains %q", c)
 		}
 	}
 	return nil
 }
 
-// kindName says what a part of a file is, for errors.
+// kindName names the kind of a node for errors.
 func kindName(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -81,14 +79,14 @@ func kindName(n *yaml.Node) string {
 	return quote(n.Value)
 }
 
-// checkPlain refuses what YAML has beyond plain values: anchors, which make a
-// small file large, and tags, which make other things of values.
+// checkPlain refuses anchors, which let a small file expand to a large one, and tags,
+// which change the type of values.
 func checkPlain(n *yaml.Node) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		return fmt.Errorf("line %d: anchors and aliases are not taken", n.Line)
+		return fmt.Errorf("line %d: anchors and aliases are not supported", n.Line)
 	case n.Style&yaml.TaggedStyle != 0:
-		return fmt.Errorf("line %d: the tag %s is not taken", n.Line, quote(n.Tag))
+		return fmt.Errorf("line %d: the tag %s is not supported", n.Line, quote(n.Tag))
 	}
 	for _, c := range n.Content {
 		if err := checkPlain(c); err != nil {

@@ -7,22 +7,22 @@ import (
 	"istio-init/iptables"
 )
 
-// A form is what the values of an option look like. The zero form: anything.
+// A form is the syntax of the values of an option. The zero form: anything.
 type form struct {
-	text    string // in words, for errors and help
+	text    string // in words, for errors ("want ...") and help
 	boolean bool
-	list    bool     // a comma list, which a configuration file may also have as a list
+	list    bool     // comma-separated; in a configuration file also a list
 	all     bool     // or * for all
-	number  string   // which numbers of JSON schema a file may have: integer or number
-	most    uint32   // of a number, where it has a bound; the least is 1, or 0 for ids
+	number  string   // the JSON type of numbers that a file may have: integer or number
+	most    uint32   // upper bound of a number, 0: none; the lower one is 1, or 0 for ids
 	ids     bool     // numbers are ids
-	choices []string // those there are
-	// pattern is a regular expression for an element, or for one that is no list
-	// for the value: it matches all that is accepted, and more. "" is anything.
+	choices []string // the accepted words
+	// pattern is a regular expression for the value, or for each element of a list. It
+	// matches all that is accepted, and more. "": anything.
 	pattern string
 }
 
-// The patterns are those that Go and JavaScript have in common.
+// The patterns are in the syntax that Go and JavaScript share.
 const (
 	patternPort     = `[0-9]+([-:][0-9]+)?`
 	patternCIDR     = `[0-9A-Fa-f:.]+/[0-9]+`
@@ -36,46 +36,46 @@ const (
 
 var (
 	formBool       = form{text: "true or false", boolean: true}
-	formPort       = form{text: "a port 1-65535", number: "integer", most: 65535, pattern: patternPort}
-	formPorts      = form{text: "a comma list of ports 1-65535 and ranges a-b", list: true, number: "integer", most: 65535, pattern: patternPort}
+	formPort       = form{text: "a port (1-65535)", number: "integer", most: 65535, pattern: patternPort}
+	formPorts      = form{text: "a comma-separated list of ports (1-65535) and ranges (80-90)", list: true, number: "integer", most: 65535, pattern: patternPort}
 	formAllPorts   = orAll(formPorts)
-	formCIDRs      = form{text: "a comma list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
+	formCIDRs      = form{text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
 	formAllCIDRs   = orAll(formCIDRs)
-	formIDs        = form{text: "a comma list of ids 0-4294967294, ranges a-b and names", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
+	formIDs        = form{text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
 	formGroups     = atMost64(formIDs)
 	formAllGroups  = orAll(formGroups)
-	formLinks      = form{text: "a comma list of interface names of up to 15 bytes, with a + at the end for all that start so", list: true, number: "number", pattern: patternLink}
-	formNumber     = form{text: "a number 1-4294967295, decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
+	formLinks      = form{text: "a comma-separated list of interface names (up to 15 bytes); eth+ stands for all that start with eth", list: true, number: "number", pattern: patternLink}
+	formNumber     = form{text: "a number (1-4294967295), decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
 	formLoopback   = form{text: "a CIDR within 127.0.0.0/8", pattern: patternLoopback}
 	formMode       = choice(patternMode, capture.ModeNames[:]...)
 	formFamilies   = choice("", "auto", "ipv4", "dual")
 	formGeneration = choice("", capture.GenerationNames[:]...)
 	formVariant    = choice("", "legacy", "nft")
-	formDuration   = form{text: "a duration such as 30s", pattern: patternDuration}
-	formWait       = form{text: "a duration such as 5s", pattern: patternDuration}
+	formDuration   = form{text: "a duration above zero such as 30s", pattern: patternDuration}
+	formWait       = form{text: "a duration above zero such as 5s", pattern: patternDuration}
 	formUser       = form{text: "a user name", number: "number"}
 	formPath       = form{text: "a path", number: "number"}
 	formNetNS      = form{text: "a path, or a name under /run/netns", number: "number"}
 	formLogTarget  = form{text: "stderr, stdout or a path", number: "number"}
 	formLevel      = form{text: "debug, info, warn, error, fatal or none, also as default:LEVEL", pattern: patternLevel + "(," + patternLevel + ")*"}
-	formScopes     = form{text: "a comma list of scopes", list: true, number: "number"}
-	formConfig     = form{text: "a path of a YAML or JSON file, or - for the standard input"}
+	formScopes     = form{text: "a comma-separated list of scopes", list: true, number: "number"}
+	formConfig     = form{text: "the path of a YAML or JSON file, or - for standard input"}
 	formPrint      = choice("", printNames[:]...)
 )
 
 func orAll(f form) form {
-	f.text += ", or * for all"
+	f.text += ", or * alone for all"
 	f.all = true
 	return f
 }
 
 func atMost64(f form) form {
-	f.text += " (64 at the most)"
+	f.text += " (at most 64)"
 	return f
 }
 
-// choice is one of some words; without a pattern they are written as they are
-// here, but for spaces around them.
+// choice returns the form of one of some words; without a pattern they are accepted as
+// given, with spaces around them.
 func choice(pattern string, words ...string) form {
 	last := len(words) - 1
 	if pattern == "" {

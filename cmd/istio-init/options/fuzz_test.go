@@ -19,29 +19,29 @@ import (
 // a variable.
 type input map[string]string
 
-// fakeAccounts are accounts whose ids are what they should not be, too.
-type fakeAccounts map[string]string
+// fakeUsers are accounts whose ids are what they should not be, too.
+type fakeUsers map[string]string
 
-var someAccounts = fakeAccounts{
+var someUsers = fakeUsers{
 	"root": "0", "istio-proxy": "1337", "high": "4294967294",
 	"none": "4294967295", "evil": "0 -j ACCEPT", "negative": "-1", "lines": "0\nCOMMIT",
 }
 
-func (a fakeAccounts) id(name string) (string, error) {
+func (a fakeUsers) id(name string) (string, error) {
 	if id, ok := a[name]; ok {
 		return id, nil
 	}
 	return "", errors.New("no such name")
 }
 
-func (a fakeAccounts) uid(name string) (string, error) { return a.id(name) }
-func (a fakeAccounts) gid(name string) (string, error) { return a.id(name) }
+func (a fakeUsers) uid(name string) (string, error) { return a.id(name) }
+func (a fakeUsers) gid(name string) (string, error) { return a.id(name) }
 
 // parse reads an input as the command apply does.
 func (in input) parse(t *testing.T) (*Parsed, []error) {
 	t.Helper()
 	flags, env := in.given(t)
-	return parseSettings(flags.values, env, someAccounts, allOptions)
+	return parseSettings(flags.values, env, someUsers, allOptions)
 }
 
 // names are all flags and variables there are.
@@ -88,7 +88,7 @@ func checkSettings(t *testing.T, set *Parsed, problems []error) {
 	}
 }
 
-// checkProblem wants the error of one option: its name and what it takes, on one
+// checkProblem wants the error of one option: its name and what it accepts, on one
 // line that can be read.
 func checkProblem(t *testing.T, text string) {
 	t.Helper()
@@ -104,7 +104,7 @@ func checkProblem(t *testing.T, text string) {
 	if !named && !strings.HasPrefix(text, "stdin line ") {
 		t.Errorf("does not begin with the name of a flag or variable, or a line of a file: %.200q", text)
 	}
-	if !strings.Contains(text, " it takes ") {
+	if !strings.Contains(text, ": want ") {
 		t.Errorf("does not say what is accepted: %.200q", text)
 	}
 }

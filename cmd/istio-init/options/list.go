@@ -10,67 +10,67 @@ import (
 	"istio-init/iptables"
 )
 
-// word takes the spaces around a value away and refuses what is not one plain
-// word, so that nothing but a value can ever come out of one.
-func word(v string) (string, error) {
+// token trims spaces and returns the value if it is one plain word: no spaces, control
+// characters or quotes inside, no dash at the start. So no value can add a word or a
+// line to a rule.
+func token(v string) (string, error) {
 	trimmed := strings.Trim(v, " ")
 	for _, c := range trimmed {
 		switch {
-		case '-' <= c && c <= ':' || 'a' <= c && c <= 'z': // nearly all of a long list
+		case '-' <= c && c <= ':' || 'a' <= c && c <= 'z': // most characters of a long list
 		case unicode.IsSpace(c) || unicode.IsControl(c) || c == unicode.ReplacementChar:
-			return "", bad(v, "contains %q", c)
+			return "", valueError(v, "contains %q", c)
 		case strings.ContainsRune("\"'`\\", c):
-			return "", bad(v, "contains a quote or backslash")
+			return "", valueError(v, "contains a quote or backslash")
 		}
 	}
 	if strings.HasPrefix(trimmed, "-") {
-		return "", bad(v, "looks like an option: is the value before it missing?")
+		return "", valueError(v, "looks like a flag (is the value before it missing?)")
 	}
 	return trimmed, nil
 }
 
-// few collects errors, up to a number that can still be read.
-type few struct {
+// An errorList keeps the first errors and counts the rest.
+type errorList struct {
 	most int
 	errs []error
 	more int
 }
 
-// mostElements of a list are told when they are wrong.
+// mostElements is how many bad elements of a list are reported.
 const mostElements = 10
 
-func (f *few) add(err error) {
+func (l *errorList) add(err error) {
 	switch {
 	case err == nil:
-	case f.full():
-		f.more++
+	case l.full():
+		l.more++
 	default:
-		f.errs = append(f.errs, err)
+		l.errs = append(l.errs, err)
 	}
 }
 
-// full tells whether one more would not be kept.
-func (f *few) full() bool { return len(f.errs) == f.most }
+// full reports whether one more would only be counted.
+func (l *errorList) full() bool { return len(l.errs) == l.most }
 
-// all are the errors, and last how many more there were.
-func (f *few) all() []error {
-	if f.more == 0 {
-		return f.errs
+// all returns the errors, and last how many more there were.
+func (l *errorList) all() []error {
+	if l.more == 0 {
+		return l.errs
 	}
-	return append(f.errs, fmt.Errorf("and %d more", f.more))
+	return append(l.errs, fmt.Errorf("and %d more", l.more))
 }
 
-// list splits a comma list and parses its elements. Empty elements are skipped,
-// and repeated ones kept once. All elements that are wrong are reported, up to a
-// number that can still be read.
+// list splits a comma-separated list and parses its elements. Empty elements are
+// skipped, and repeated ones kept once. The first bad elements are reported together.
 func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
-	wrong := few{most: mostElements}
-	const room = 1 << 13 // more are let in, and room made for them when they are there
+	wrong := errorList{most: mostElements}
+	const room = 1 << 13 // allocated at once; longer lists grow
 	elements := min(strings.Count(v, ",")+1, room)
 	seen := make(map[T]bool, elements)
 	for element := range strings.SplitSeq(v, ",") {
-		text, err := word(element)
+		text, err := token(element)
 		if err == nil && text == "" {
 			continue
 		}
@@ -92,7 +92,7 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 	return out, joinLine(wrong.all()...)
 }
 
-// joinLine joins errors on one line.
+// joinLine joins errors to one of one line; nil if all are nil.
 func joinLine(errs ...error) error {
 	var texts []string
 	for _, err := range errs {
@@ -106,7 +106,7 @@ func joinLine(errs ...error) error {
 	return errors.New(strings.Join(texts, ", "))
 }
 
-// scope parses a list that may be "*" as a whole.
+// scope parses a list, or "*" for all.
 func scope[T comparable](v string, parse func(string) (T, error)) (all bool, only []T, err error) {
 	if strings.Trim(v, " ") == "*" {
 		return true, nil, nil
@@ -117,14 +117,8 @@ func scope[T comparable](v string, parse func(string) (T, error)) (all bool, onl
 
 func parsePort(v string) (iptables.PortRange, error) {
 	var r iptables.PortRange
-	if v == "*" {
-		return r, bad(v, "is not a port: it cannot stand for all here, or has to be the whole value")
-	}
-	if unicode.IsLetter(rune(v[0])) {
-		return r, bad(v, "is not a port: names of services are not looked up")
-	}
 	if err := r.UnmarshalText([]byte(v)); err != nil {
-		return r, bad(v, "is not a port or range of ports: it %v", err)
+		return r, valueError(v, "")
 	}
 	return r, nil
 }
@@ -148,20 +142,17 @@ func inboundExcludePorts(s *Parsed, v string) (err error) {
 }
 
 func parseCIDR(v string) (netip.Prefix, error) {
-	if v == "*" {
-		return netip.Prefix{}, bad(v, "is not a CIDR: it cannot stand for all here, or has to be the whole value")
-	}
 	if strings.Contains(v, "%") {
-		return netip.Prefix{}, bad(v, "is not a CIDR: rules know no zones")
+		return netip.Prefix{}, valueError(v, "has a zone, which iptables cannot match")
 	}
 	p, err := netip.ParsePrefix(v)
 	if err == nil {
 		return p, nil
 	}
 	if a, err := netip.ParseAddr(v); err == nil {
-		return p, bad(v, "is an address, not a CIDR: write %s/%d", a, a.BitLen())
+		return p, valueError(v, "is an address (its CIDR is %s/%d)", a, a.BitLen())
 	}
-	return p, bad(v, "is not a CIDR")
+	return p, valueError(v, "")
 }
 
 func outboundCIDRs(s *Parsed, v string) (err error) {
@@ -179,7 +170,7 @@ func links(target func(*Parsed) *linkList) func(*Parsed, string) error {
 	return func(s *Parsed, v string) (err error) {
 		*target(s), err = list(v, func(v string) (i iptables.Interface, err error) {
 			if err := i.UnmarshalText([]byte(v)); err != nil {
-				return i, bad(v, "%v", err)
+				return i, valueError(v, "%v", err)
 			}
 			return i, nil
 		})

@@ -1,7 +1,6 @@
 package options
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -43,8 +42,8 @@ func logCaller(s *Parsed, v string) error {
 	return nil
 }
 
-// parseLevel reads Istio's form of a level: a comma list of "level" or
-// "scope:level". Only the scopes "default" and "all" are ours.
+// parseLevel parses a level as Istio writes it: a comma-separated list of "level" or
+// "scope:level". Only the scopes "default" and "all" exist here.
 func parseLevel(value string) (level zapcore.Level, given bool, err error) {
 	levels := map[string]zapcore.Level{
 		"debug": zapcore.DebugLevel, "info": zapcore.InfoLevel, "warn": zapcore.WarnLevel,
@@ -57,7 +56,7 @@ func parseLevel(value string) (level zapcore.Level, given bool, err error) {
 		}
 		l, ok := levels[name]
 		if !ok {
-			return 0, false, fmt.Errorf("%s is not a level", quote(item))
+			return 0, false, valueError(item, "")
 		}
 		if scope == "default" || scope == "all" {
 			level, given = l, true

@@ -6,38 +6,37 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// An option is one thing the user can set: one row of the table below, which
-// flags, environment, configuration file, help, errors and the README all come
-// from.
+// An option is a row of the option table, from which flags, variables, keys of the
+// configuration file, help, errors and the README are made.
 type option struct {
-	long, short string   // flags; an option without is set by its variable, or by that name in a file
+	long, short string   // names of the flag; "": set by its variable, or by that name in a file
 	env         []string // variables; a later one wins over an earlier one
-	def         string   // the value when nobody says anything
+	def         string   // the default
 	form        form     // what is accepted, for errors, help and the schema
 	help        string   // one clause: what it does
 	boolean     bool     // the flag needs no value
 	bare        string   // the value of a flag that has none, where it needs none
-	warnEmpty   string   // what to warn of when a variable is set and empty
+	warnEmpty   string   // the warning if a variable is set and empty
 	group       group
-	// set parses the value into its target. It is called for defaults too. Its
-	// errors say what is wrong with which element, not where it came from.
+	// set parses the value into its target, also the default. Its errors name the bad
+	// element, not the origin.
 	set func(*Parsed, string) error
 }
 
-// A group says what an option is about.
+// A group is the kind of an option.
 type group uint8
 
 const (
-	groupRules    group = iota // which traffic is captured: means nothing to clean
-	groupApply                 // how rules are installed: means nothing to clean
+	groupRules    group = iota // which traffic is captured: no effect on clean
+	groupApply                 // how rules are installed: no effect on clean
 	groupRun                   // what is done, and where
 	groupLog                   // logs
-	groupInput                 // where values come from and which they are: for every command, not in a file
-	groupQuestion              // what is asked, of one command: not in a file
+	groupInput                 // origin of values, printing them: of every command, not in a file
+	groupQuestion              // of trace, check or explain: not in a file
 	groupRemoved               // of older releases: accepted, with a warning
 )
 
-// key is the name of an option in a configuration file.
+// key returns the name of an option in a configuration file.
 func (o *option) key() string {
 	if o.long == "" {
 		return o.env[0]
@@ -45,8 +44,8 @@ func (o *option) key() string {
 	return o.long
 }
 
-// name is how errors speak of an option whose value comes from there: its flag,
-// and its variable or the place in the file.
+// name returns the name of an option in errors: its flag, and its variable or the place
+// in the file.
 func (o *option) name(from origin) string {
 	place := from.String()
 	if from.kind != byEnv && from.kind != byFile {
@@ -64,8 +63,8 @@ func (o *option) name(from origin) string {
 	return place
 }
 
-// A flagValue keeps what the command line says, and for an option of which it
-// says nothing what the configuration file does, as it is.
+// A flagValue is the unparsed value of an option on the command line and in the
+// configuration file.
 type flagValue struct {
 	option  *option
 	value   string
@@ -81,7 +80,7 @@ func (f *flagValue) Set(v string) error {
 	return nil
 }
 
-// Type is the word that stands for the value in the help.
+// Type is the placeholder of the value in the help.
 func (f *flagValue) Type() string {
 	if f.option.boolean {
 		return "bool"
@@ -89,8 +88,8 @@ func (f *flagValue) Type() string {
 	return "value"
 }
 
-// defineFlags gives a command the flags of a table; those that mean nothing
-// to it are accepted and not shown. It returns a value for every row.
+// defineFlags defines the flags of a table for a command. Those without effect on it are
+// accepted and hidden. It returns a value for every row.
 func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool) []*flagValue {
 	flags.SortFlags = false
 	values := make([]*flagValue, 0, len(table))
@@ -105,19 +104,19 @@ func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool
 		if o.boolean {
 			flag.NoOptDefVal = "true"
 		}
-		flag.Hidden = o.group == groupRemoved || !o.means(meant)
+		flag.Hidden = o.group == groupRemoved || !o.affects(meant)
 	}
 	return values
 }
 
-// inFile tells whether a configuration file can set an option.
+// inFile reports whether a configuration file can set an option.
 func (o *option) inFile() bool { return o.group != groupInput && o.group != groupQuestion }
 
-// means tells whether an option means something to a command that selects those
-// of meant.
-func (o *option) means(meant func(*option) bool) bool { return o.group == groupInput || meant(o) }
+// affects reports whether an option has an effect on a command that selects those of
+// meant.
+func (o *option) affects(meant func(*option) bool) bool { return o.group == groupInput || meant(o) }
 
-// usage is the line of help of an option.
+// usage returns the help of an option.
 func (o *option) usage() string {
 	text := o.help
 	if !o.boolean {

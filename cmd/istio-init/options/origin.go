@@ -2,11 +2,11 @@ package options
 
 import "fmt"
 
-// An origin is where the value of an option comes from. The zero value: nobody
-// said anything, it is the default.
+// An origin is where the value of an option comes from. The zero value: it is the
+// default.
 type origin struct {
 	kind originKind
-	text string // the flag, the variable, the place in the file, or what it follows from
+	text string // the flag, the variable, the place in the file, or the options it is derived from
 }
 
 type originKind uint8
@@ -16,10 +16,10 @@ const (
 	byFlag
 	byEnv
 	byFile
-	derived // it follows from other options
+	derived // computed from other options
 )
 
-// String is how the user finds the place.
+// String returns the place as messages name it.
 func (o origin) String() string {
 	switch o.kind {
 	case byFlag, byFile:
@@ -33,19 +33,18 @@ func (o origin) String() string {
 	return "default"
 }
 
-// A setting is an option with the value that counts for it, and where that comes
-// from.
+// A setting is an option with its effective value and the origin of that.
 type setting struct {
 	option *option
 	text   string
 	from   origin
 }
 
-// name is how errors speak of it.
+// name is how messages name it.
 func (s setting) name() string { return s.option.name(s.from) }
 
-// refused is the error of a value: it names the option, where the value was, and
-// what is accepted.
-func (s setting) refused(err error) error {
-	return fmt.Errorf("%s: %w; it takes %s", s.name(), err, s.option.form.text)
+// invalid is the error of a value: it names the option, where the value is, and what
+// is accepted.
+func (s setting) invalid(err error) error {
+	return fmt.Errorf("%s: %w: want %s", s.name(), err, s.option.form.text)
 }

@@ -13,7 +13,7 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// A Run is what the user asked for, in types.
+// A Run is what the user asked for, as typed values.
 type Run struct {
 	Config    capture.Config
 	Families  pod.FamilyChoice
@@ -45,30 +45,29 @@ type Run struct {
 	Output   Output
 	Picture  picture.Format // in which rules are shown
 
-	// RulesGiven tells whether a flag or a file says which rules are meant. The
+	// RulesGiven reports whether a flag or a file says which rules are meant. The
 	// environment alone does not: it is often that of the pod.
 	RulesGiven bool
 	Log        Log
 }
 
-// Parsed is a Run with what is known of its options.
+// Parsed is a Run, and the options that it was parsed from.
 type Parsed struct {
 	Run
-	// Warnings are what the user should know about the input: which options have no
-	// effect, and which do something else than it seems.
+	// Warnings name options that have no effect, or another one than expected.
 	Warnings []string
 
 	nativeNFT  bool
 	configFile string
 	print      printForm // zero: the options are used and not printed
-	accounts   accounts  // who is who, for names among ids
+	users      userLookup
 
-	// What is read once all of the input is known.
+	// For resolve, when all options are parsed.
 	envoyUser     string
 	groupsExclude []iptables.IDRange
 
-	// effective are the options that mean something to the command, in the order
-	// of the table, each with the value that counts.
+	// effective are the options that have an effect on the command, with their values, in
+	// the order of the table.
 	effective []setting
 }
 
@@ -76,12 +75,11 @@ func (s *Parsed) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
-// parseSettings turns flags, environment and configuration file into types: a flag
-// wins over the environment, that over the file, that over the default. It returns
-// every problem there is; then the settings are not to be used. meant selects the
-// options to look at.
-func parseSettings(flags []*flagValue, env Env, who accounts, meant func(*option) bool) (*Parsed, []error) {
-	s := &Parsed{accounts: who, effective: make([]setting, 0, len(flags))}
+// parseSettings parses flags, environment and configuration file: a flag wins over the
+// environment, that over the file, that over the default. It returns every problem; then
+// the result must not be used. meant selects the options that are parsed.
+func parseSettings(flags []*flagValue, env Env, users userLookup, meant func(*option) bool) (*Parsed, []error) {
+	s := &Parsed{users: users, effective: make([]setting, 0, len(flags))}
 	var problems []error
 	for _, f := range flags {
 		given := f.given(env, s)
@@ -91,12 +89,12 @@ func parseSettings(flags []*flagValue, env Env, who accounts, meant func(*option
 			if given.from.kind == byFlag {
 				name = given.from.text
 			}
-			s.warn("%s is of older releases and means nothing: %s", name, o.help)
-		case o.group == groupRemoved || !o.means(meant):
+			s.warn("%s is from an older release and has no effect: %s", name, o.help)
+		case o.group == groupRemoved || !o.affects(meant):
 		default:
 			s.effective = append(s.effective, given)
 			if err := o.set(s, given.text); err != nil {
-				problems = append(problems, given.refused(err))
+				problems = append(problems, given.invalid(err))
 			}
 		}
 	}
@@ -108,14 +106,14 @@ func parseSettings(flags []*flagValue, env Env, who accounts, meant func(*option
 	return s, problems
 }
 
-// describesRules tells whether a flag or a file says which rules are meant.
+// describesRules reports whether a flag or a file says which rules are meant.
 func (s *Parsed) describesRules() bool {
 	return slices.ContainsFunc(s.effective, func(v setting) bool {
 		return v.option.group == groupRules && (v.from.kind == byFlag || v.from.kind == byFile)
 	})
 }
 
-// of returns the setting of an option that the command knows.
+// of returns the setting of an option of the command.
 func (s *Parsed) of(key string) *setting {
 	for i := range s.effective {
 		if s.effective[i].option.key() == key {
@@ -128,7 +126,7 @@ func (s *Parsed) of(key string) *setting {
 // An Env returns a variable of the environment, and whether it is set.
 type Env func(string) (string, bool)
 
-// given returns the value of an option that wins, and where it comes from.
+// given returns the effective value of an option and its origin.
 func (f *flagValue) given(env Env, s *Parsed) setting {
 	if f.changed {
 		return setting{f.option, f.value, origin{byFlag, "--" + f.option.long}}
@@ -147,9 +145,9 @@ func (f *flagValue) given(env Env, s *Parsed) setting {
 	return setting{option: f.option, text: f.option.def}
 }
 
-// fromEnvironment returns the value of the last variable of an option that is
-// set, and its name. A variable that is empty is not set: that is how an unused
-// one looks in a pod. Two variables that disagree are worth a warning.
+// fromEnvironment returns the value of the last variable of an option that is set, and
+// its name. An empty variable counts as unset, since a pod template leaves unused ones
+// empty. It warns of two variables that disagree.
 func (o *option) fromEnvironment(env Env, s *Parsed) (value, source string) {
 	for _, name := range o.env {
 		v, ok := env(name)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A printForm is the form in which the effective configuration is printed. The
-// zero value: it is not printed.
+// A printForm is the format in which the effective configuration is printed. The zero
+// value: it is not printed.
 type printForm uint8
 
 const (
@@ -29,16 +29,16 @@ func printConfigAs(s *Parsed, v string) error {
 	}
 	i := slices.Index(printNames[:], v)
 	if i < 0 {
-		return bad(v, "is not a form of output")
+		return valueError(v, "")
 	}
 	s.print = printForm(i + 1)
 	return nil
 }
 
-// Prints tells whether the options are to be printed by Print, and not used.
+// Prints reports whether the options are to be printed by Print, and not used.
 func (s *Parsed) Prints() bool { return s.print != printNothing }
 
-// Print prints the value that counts for each option, and where it comes from.
+// Print prints the effective value of each option, and its origin.
 func (s *Parsed) Print(out io.Writer) error {
 	shown := slices.DeleteFunc(slices.Clone(s.effective), func(v setting) bool { return !v.option.inFile() })
 	var text string
@@ -60,8 +60,8 @@ func (s *Parsed) Print(out io.Writer) error {
 	return nil
 }
 
-// value is what a configuration file would have: a boolean or a number where one
-// is meant, else a string. That a file cannot have it is an error.
+// value returns the value as a configuration file has it: a boolean, a number or a
+// string. It is an error if no file can have it.
 func (s setting) value() (any, error) {
 	text := s.plain()
 	if err := readable(text); err != nil {
@@ -76,8 +76,8 @@ func (s setting) value() (any, error) {
 	return text, nil
 }
 
-// plain is the text of the value without what means nothing: spaces, empty
-// elements, and the many ways to write a boolean.
+// plain returns the value in one spelling: without spaces and empty elements, and a
+// boolean as true or false.
 func (s setting) plain() string {
 	switch f := s.option.form; {
 	case f.boolean:
@@ -109,7 +109,7 @@ func configJSON(shown []setting) (string, error) {
 	return asJSON(map[string]any{"config": config, "from": from})
 }
 
-// asJSON is a document as it is read best.
+// asJSON returns indented JSON.
 func asJSON(document any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -119,8 +119,8 @@ func asJSON(document any) (string, error) {
 	return b.String(), err
 }
 
-// configYAML has the origins as comments. A string is written as Go does, which is
-// one of the ways of YAML.
+// configYAML returns YAML with the origins as comments. A quoted string of Go is one of
+// YAML too.
 func configYAML(shown []setting) (string, error) {
 	var b strings.Builder
 	for _, s := range shown {
@@ -140,7 +140,7 @@ func configYAML(shown []setting) (string, error) {
 // tableWidth is the width in columns of the table of the configuration.
 const tableWidth = 100
 
-// configText is a table that fits a terminal.
+// configText returns a table that fits a terminal.
 func configText(shown []setting) string {
 	const name, value, from = "OPTION", "VALUE", "FROM"
 	names, origins := len(name), len(from)
@@ -160,11 +160,11 @@ func configText(shown []setting) string {
 	return b.String()
 }
 
-// mostOrigin is the longest name of a variable with what is before it.
+// mostOrigin is the width of the longest variable, with "env ".
 const mostOrigin = len("env ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE")
 
-// lines is the value on lines of that width: a list is broken at its commas, and
-// what is longer than can be read is cut.
+// lines returns the value on at most four lines of that width: a list is broken at its
+// commas, and the rest of a longer one is counted.
 func (s setting) lines(width int) []string {
 	const most = 4
 	text := s.plain()
@@ -186,7 +186,7 @@ func (s setting) lines(width int) []string {
 	return append(lines, line)
 }
 
-// shortened cuts the middle out of a text that is longer than that.
+// shortened cuts the middle out of a text that is longer than most bytes.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text

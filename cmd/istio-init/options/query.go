@@ -8,7 +8,7 @@ import (
 	"istio-init/iptables"
 )
 
-// A Query is one connection, as trace is asked of it. What is zero was not given.
+// A Query is the connection that trace follows. A zero field was not given.
 type Query struct {
 	UID, GID *uint32
 	From, To Endpoint
@@ -24,10 +24,10 @@ type Endpoint struct {
 	Port uint16
 }
 
-// endpointValue reads ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT.
+// endpointValue parses ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT.
 func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil || w == "" {
 			return err
 		}
@@ -41,16 +41,16 @@ func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
 		} else if both, err := netip.ParseAddrPort(w); err == nil && both.Port() > 0 {
 			e.Addr, e.Port = both.Addr(), both.Port()
 		} else {
-			return bad(v, "is neither an address nor one with a port: names are not looked up")
+			return valueError(v, "")
 		}
 		if e.Addr.Zone() != "" || e.Addr.Is4In6() {
-			return bad(v, "is not an address that rules know")
+			return valueError(v, "is an address with a zone, or an IPv4 address in IPv6 form")
 		}
 		return nil
 	}
 }
 
-// withoutBrackets takes the brackets away in which an IPv6 address may stand.
+// withoutBrackets removes the brackets around an IPv6 address.
 func withoutBrackets(v string) string {
 	if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
 		return inner[:len(inner)-1]
@@ -60,25 +60,25 @@ func withoutBrackets(v string) string {
 
 func onePort(digits string) (uint16, error) {
 	if digits == "" {
-		return 0, bad(":", "has no port")
+		return 0, valueError(":", "has no port")
 	}
 	r, err := parsePort(digits)
 	if err == nil && !r.Single() {
-		err = bad(digits, "is a range, where one port is wanted")
+		err = valueError(digits, "is a range")
 	}
 	return r.Lo, err
 }
 
-// ownerValue reads one user or group, by id or by name.
+// ownerValue parses one user or group, by id or by name.
 func ownerValue(target func(*Parsed) **uint32, kind string, lookup func(*Parsed) func(string) (string, error)) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil || w == "" {
 			return err
 		}
 		id, err := parseID(w, kind, lookup(s))
 		if err == nil && id.Lo != id.Hi {
-			err = bad(v, "is a range, where one id is wanted")
+			err = valueError(v, "is a range")
 		}
 		*target(s) = &id.Lo
 		return err
@@ -88,15 +88,15 @@ func ownerValue(target func(*Parsed) **uint32, kind string, lookup func(*Parsed)
 func linkName(target func(*Parsed) *string) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
 		var i iptables.Interface
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil || w == "" {
 			return err
 		}
 		if err := i.UnmarshalText([]byte(w)); err != nil {
-			return bad(v, "%v", err)
+			return valueError(v, "%v", err)
 		}
 		if strings.HasSuffix(w, "+") {
-			return bad(v, "is a pattern, where one interface is wanted")
+			return valueError(v, "is a pattern")
 		}
 		*target(s) = w
 		return nil
@@ -110,20 +110,20 @@ func protocol(s *Parsed, v string) error {
 			return nil
 		}
 	}
-	return bad(v, "is not a protocol")
+	return valueError(v, "")
 }
 
-// packetMark takes 0, which every packet has that nobody marked.
+// packetMark accepts 0: the mark of an unmarked packet.
 func packetMark(s *Parsed, v string) error {
 	n, err := strconv.ParseUint(strings.TrimSpace(v), 0, 32)
 	if err != nil {
-		return bad(v, "is not a mark")
+		return valueError(v, "")
 	}
 	s.Query.Mark = uint32(n)
 	return nil
 }
 
-// connectionStates are the states that a connection can be asked of in.
+// connectionStates are the conntrack states of --state.
 var connectionStates = []iptables.States{iptables.New, iptables.Established, iptables.Related, iptables.Invalid}
 
 func connectionState(s *Parsed, v string) error {
@@ -133,29 +133,29 @@ func connectionState(s *Parsed, v string) error {
 			return nil
 		}
 	}
-	return bad(v, "is not a state of a connection")
+	return valueError(v, "")
 }
 
 func podAddresses(s *Parsed, v string) (err error) {
 	s.PodAddrs, err = list(v, func(v string) (netip.Addr, error) {
 		a, err := netip.ParseAddr(v)
 		if err != nil || a.Zone() != "" || a.Is4In6() {
-			return a, bad(v, "is not an address")
+			return a, valueError(v, "")
 		}
 		return a, nil
 	})
 	return err
 }
 
-// The words of --rules.
+// The values of --rules besides files.
 const (
 	RulesLive    = "live"
 	RulesPlanned = "planned"
 	RulesStdin   = "-"
 )
 
-// RulesFrom is where rules are taken from: as said, or where flags describe rules
-// from those, else from the namespace.
+// RulesFrom returns where the rules are taken from: as given by --rules, or planned if
+// flags describe rules, else live.
 func (r *Run) RulesFrom() string {
 	switch {
 	case r.Rules != "":

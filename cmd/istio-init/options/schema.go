@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 )
 
-// A schema is a JSON schema, as much of it as is needed here.
+// A schema is the part of a JSON schema that is used here.
 type schema struct {
 	Schema      string            `json:"$schema,omitempty"`
 	Title       string            `json:"title,omitempty"`
@@ -22,8 +22,8 @@ type schema struct {
 	Additional  *bool             `json:"additionalProperties,omitempty"`
 }
 
-// configSchema is the schema of the configuration file. It takes all that the
-// program takes; what a pattern or a range cannot say only the program refuses.
+// configSchema returns the schema of the configuration file. It accepts all that the
+// program accepts, and more: not everything can be said by a pattern or a range.
 func configSchema() schema {
 	s := schema{
 		Schema: "https://json-schema.org/draft/2020-12/schema",
@@ -44,17 +44,17 @@ func configSchema() schema {
 
 func (o *option) schema() schema {
 	if o.group == groupRemoved {
-		return schema{Description: "of older releases, means nothing: " + o.help, Deprecated: true}
+		return schema{Description: "from an older release, has no effect: " + o.help, Deprecated: true}
 	}
 	s := o.form.schema()
 	s.Description = o.usage()
 	if o.def != "" {
-		s.Default, _ = setting{option: o, text: o.def}.value() // a default is fit for a file
+		s.Default, _ = setting{option: o, text: o.def}.value() // a file can have each default
 	}
 	return s
 }
 
-// schema is that of the values of a form, in a file.
+// schema returns the schema of the values of a form, in a file.
 func (f form) schema() schema {
 	switch {
 	case f.boolean:
@@ -76,7 +76,7 @@ func (f form) schema() schema {
 	case !f.list:
 		return f.element("^ *(" + f.pattern + ") *$")
 	}
-	// Only one way to match a run of spaces, or a validator may take long to fail.
+	// Spaces are matched in one way only, or a validator may take exponential time.
 	one, all, each := ` *((`+f.pattern+`) *)?`, "", ""
 	if f.all {
 		all, each = `|^ *\* *$`, `|\*`
@@ -87,7 +87,7 @@ func (f form) schema() schema {
 	return s
 }
 
-// element is the schema of a string that a pattern matches, or a number.
+// element returns the schema of a string that matches a pattern, or a number.
 func (f form) element(pattern string) schema {
 	s := schema{Type: []string{"string"}}
 	if f.number != "" {

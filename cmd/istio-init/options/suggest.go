@@ -5,8 +5,8 @@ import (
 	"unicode"
 )
 
-// suggestion is the option that was perhaps meant by a key of a configuration
-// file, as the end of a message; "" when none is near.
+// suggestion returns the end of a message that names the option whose name is most like
+// a key of a configuration file; "" if none is.
 func suggestion(key string) string {
 	const most = 64
 	if len(key) > most {
@@ -16,11 +16,11 @@ func suggestion(key string) string {
 	for _, o := range options {
 		switch {
 		case o.group == groupInput && o.key() == key:
-			return ": it is for the command line alone"
+			return " of a file (use the flag)"
 		case o.group == groupInput || o.group == groupRemoved:
 			continue
 		case o.short != "" && o.short == strings.TrimLeft(key, "-"):
-			return ": is " + quote(o.key()) + " meant?"
+			return " (did you mean " + quote(o.key()) + "?)"
 		}
 		for _, known := range append([]string{o.key()}, o.env...) {
 			if d := distance(letters(key), letters(known)); d < best {
@@ -31,11 +31,11 @@ func suggestion(key string) string {
 	if name == "" {
 		return ""
 	}
-	return ": is " + quote(name) + " meant?"
+	return " (did you mean " + quote(name) + "?)"
 }
 
-// letters are the letters and digits of a name, small: names are often written
-// with other dashes and capitals.
+// letters returns the letters and digits of a name in lower case: names are often
+// written with other dashes and capitals.
 func letters(name string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsLetter(c) || unicode.IsDigit(c) {
@@ -45,8 +45,7 @@ func letters(name string) string {
 	}, name)
 }
 
-// distance is how many characters have to be added, dropped or exchanged to make
-// one text of the other (Levenshtein).
+// distance returns the Levenshtein distance of two texts.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -25,17 +25,17 @@ var options = []*option{
 	},
 	{
 		long: "proxy-uid", short: "u", env: []string{"PROXY_UID"}, form: formIDs,
-		help: "users whose traffic is the proxy's own; by default the user that ENVOY_USER names, else " + strconv.Itoa(capture.DefaultProxyID),
-		set:  resolved,
+		help: "users of the proxy, whose traffic is not captured; by default ENVOY_USER, else " + strconv.Itoa(capture.DefaultProxyID),
+		set:  deferred,
 	},
 	{
 		long: "proxy-gid", short: "g", env: []string{"PROXY_GID"}, form: formIDs,
-		help: "groups whose traffic is the proxy's own; by default those of --proxy-uid",
-		set:  resolved,
+		help: "groups of the proxy, whose traffic is not captured; by default the ids of --proxy-uid",
+		set:  deferred,
 	},
 	{
 		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: formMode,
-		help: "how inbound connections reach the proxy; with NONE nothing is captured",
+		help: "how inbound connections are redirected; with NONE nothing is captured, inbound or outbound",
 		set:  mode,
 	},
 	{
@@ -45,12 +45,12 @@ var options = []*option{
 	},
 	{
 		long: "istio-local-exclude-ports", short: "d", env: []string{"ISTIO_LOCAL_EXCLUDE_PORTS"}, form: formPorts,
-		help: "ports of the pod that are left alone; counts only with -b '*'",
+		help: "ports of the pod whose inbound connections are not captured; only with -b '*'",
 		set:  inboundExcludePorts,
 	},
 	{
 		long: "istio-exclude-interfaces", short: "c", env: []string{"ISTIO_EXCLUDE_INTERFACES"}, form: formLinks,
-		help: "interfaces through which traffic is left alone, both ways",
+		help: "interfaces whose traffic is not captured, inbound or outbound",
 		set:  links(func(s *Parsed) *linkList { return &s.Config.ExcludeInterfaces }),
 	},
 	{
@@ -60,22 +60,22 @@ var options = []*option{
 	},
 	{
 		long: "istio-service-exclude-cidr", short: "x", env: []string{"ISTIO_SERVICE_EXCLUDE_CIDR"}, form: formCIDRs,
-		help: "destinations that are left alone, also within those of -i",
+		help: "destinations whose outbound connections are not captured, also within those of -i",
 		set:  outboundExcludeCIDRs,
 	},
 	{
 		long: "istio-outbound-ports", short: "q", env: []string{"ISTIO_OUTBOUND_PORTS"}, form: formPorts,
-		help: "ports whose outbound connections are captured besides the destinations of -i",
+		help: "ports whose outbound connections are captured, in addition to the destinations of -i",
 		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundPorts }),
 	},
 	{
 		long: "istio-local-outbound-ports-exclude", short: "o", env: []string{"ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"}, form: formPorts,
-		help: "ports whose outbound connections are left alone, also those of the proxy",
+		help: "ports whose outbound connections are not captured, also those of the proxy",
 		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundExcludePorts }),
 	},
 	{
 		long: "kube-virt-interfaces", short: "k", env: []string{"KUBE_VIRT_INTERFACES"}, form: formLinks,
-		help: "interfaces of virtual machines: what comes in there is outbound, to the destinations of -i",
+		help: "interfaces of virtual machines: connections from there are outbound, captured for the destinations of -i",
 		set:  links(func(s *Parsed) *linkList { return &s.Config.VirtualInterfaces }),
 	},
 	{
@@ -90,32 +90,32 @@ var options = []*option{
 	},
 	{
 		long: "redirect-dns", env: []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, def: "false", form: formBool, boolean: true,
-		help: "capture look-ups of the name servers of /etc/resolv.conf",
+		help: "capture DNS queries to the servers in /etc/resolv.conf",
 		set:  flag(func(s *Parsed) *bool { return &s.RedirectDNS }),
 	},
 	{
 		long: "capture-all-dns", env: []string{"CAPTURE_ALL_DNS"}, def: "false", form: formBool, boolean: true,
-		help: "with --redirect-dns: capture all look-ups, whatever the server",
+		help: "with --redirect-dns: capture DNS queries to any server",
 		set:  flag(func(s *Parsed) *bool { return &s.CaptureAllDNS }),
 	},
 	{
 		long: "drop-invalid", env: []string{"DROP_INVALID", "INVALID_DROP"}, def: "false", form: formBool, boolean: true,
-		help: "drop incoming packets that fit no connection",
+		help: "drop inbound packets in conntrack state INVALID",
 		set:  flag(func(s *Parsed) *bool { return &s.Config.DropInvalid }),
 	},
 	{
 		long: "dual-stack", env: []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, def: "false", form: formBool, boolean: true,
-		help: "capture IPv6 wherever the pod has an IPv6 address, not only where it comes first",
+		help: "capture IPv6 if the pod has an IPv6 address, not only if its first address is one",
 		set:  flag(func(s *Parsed) *bool { return &s.DualStack }),
 	},
 	{
 		long: "ip-family", env: []string{"ISTIO_INIT_IP_FAMILY"}, def: "auto", form: formFamilies,
-		help: "families to capture; auto looks at the addresses of the namespace, as Istio does",
+		help: "address families to capture; auto decides by the addresses of the namespace, as Istio does",
 		set:  ipFamily,
 	},
 	{
 		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: capture.Current.String(), form: formGeneration,
-		help: "the Istio release whose rules are wanted, line for line",
+		help: "make the rules of this Istio release, line for line",
 		set:  text(func(s *Parsed) textUnmarshaler { return &s.Config.Generation }),
 	},
 	{
@@ -126,7 +126,7 @@ var options = []*option{
 	},
 	{
 		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formGroups,
-		help: "groups whose processes are left alone; counts only while all groups are captured",
+		help: "groups whose processes are not captured; only if ISTIO_OUTBOUND_OWNER_GROUPS is *",
 		set:  ownerGroupsExclude,
 	},
 	{
@@ -136,12 +136,12 @@ var options = []*option{
 	},
 	{
 		env: []string{"ENVOY_USER"}, def: capture.DefaultProxyUser, form: formUser,
-		help: "user of the proxy, where --proxy-uid is not given",
+		help: "user of the proxy, if --proxy-uid is not given",
 		set:  func(s *Parsed, v string) error { s.envoyUser = v; return nil },
 	},
 	{
 		long: "dry-run", short: "n", env: []string{"DRY_RUN"}, def: "false", form: formBool, boolean: true, group: groupRun,
-		help: "touch nothing, print what would be done: rules as iptables-save prints them",
+		help: "change nothing, print the rules as iptables-save does",
 		set:  flag(func(s *Parsed) *bool { return &s.DryRun }),
 	},
 	{
@@ -151,7 +151,7 @@ var options = []*option{
 	},
 	{
 		env: []string{"DRY_RUN_FILE_PATH"}, form: formPath, group: groupRun,
-		help: "file that a dry run also appends its output to",
+		help: "file to which a dry run appends its output",
 		set:  path(func(s *Parsed) *string { return &s.DryRunFile }),
 	},
 	{
@@ -161,27 +161,27 @@ var options = []*option{
 	},
 	{
 		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: formVariant, group: groupApply,
-		help: "variant of iptables to use, whatever the namespace holds",
+		help: "variant of iptables to use; by default the one that has rules in the namespace",
 		set:  forceBinary,
 	},
 	{
 		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "accepted; the rules are made by the nft variant of iptables",
+		help: "accepted; iptables-nft makes the rules",
 		set:  flag(func(s *Parsed) *bool { return &s.nativeNFT }),
 	},
 	{
 		long: "cni-mode", env: []string{"CNI_MODE"}, def: "false", form: formBool, boolean: true, group: groupRun,
-		help: "called from the node, on its file system",
+		help: "run on the node, with its file system",
 		set:  flag(func(s *Parsed) *bool { return &s.CNIMode }),
 	},
 	{
 		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "work also in the network namespace of a machine, as on a VM of the mesh",
+		help: "allow the network namespace of a machine, as on a VM of the mesh",
 		set:  flag(func(s *Parsed) *bool { return &s.AllowHost }),
 	},
 	{
 		long: "timeout", env: []string{"ISTIO_INIT_TIMEOUT"}, def: "30s", form: formDuration, group: groupRun,
-		help: "how long a run may take",
+		help: "time limit of a run",
 		set:  duration(func(s *Parsed) *durationValue { return &s.Timeout }),
 	},
 	{
@@ -191,47 +191,47 @@ var options = []*option{
 	},
 	{
 		long: "skip-rule-apply", env: []string{"SKIP_RULE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupRun,
-		help: "change nothing, install or remove",
+		help: "change no rules: neither install nor remove",
 		set:  flag(func(s *Parsed) *bool { return &s.SkipApply }),
 	},
 	{
 		long: "reconcile", env: []string{"RECONCILE"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "accepted; every run turns what is there into what is wanted",
+		help: "accepted; every run reconciles",
 		set:  flag(nil),
 	},
 	{
 		long: "force-apply", env: []string{"FORCE_APPLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "accepted; a run that finds everything in order writes nothing",
+		help: "accepted; a run writes only what differs",
 		set:  flag(nil),
 	},
 	{
 		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "prove the rules by connections, after they are installed or with --skip-rule-apply",
+		help: "test the rules by connections, after installing them or with --skip-rule-apply",
 		set:  flag(func(s *Parsed) *bool { return &s.RunValidation }),
 	},
 	{
 		long: "iptables-probe-port", env: []string{"IPTABLES_PROBE_PORT"}, def: strconv.Itoa(capture.DefaultProbePort), form: formPort, group: groupApply,
-		help: "port that the validation connects to where no other is meant",
+		help: "port that the validation connects to by default",
 		set:  port(func(s *Parsed) *uint16 { return &s.ProbePort }),
 	},
 	{
 		long: "probe-timeout", env: []string{"PROBE_TIMEOUT"}, def: "5s", form: formWait, group: groupApply,
-		help: "how long the validation may take",
+		help: "time limit of the validation",
 		set:  duration(func(s *Parsed) *durationValue { return &s.ProbeTimeout }),
 	},
 	{
 		long: "config", env: []string{"ISTIO_INIT_CONFIG"}, form: formConfig, group: groupInput,
-		help: "file with options by their long names, over which flags and environment win",
+		help: "file with options by their long names; flags and environment take precedence",
 		set:  path(func(s *Parsed) *string { return &s.configFile }),
 	},
 	{
 		long: "print-config", bare: "text", form: formPrint, group: groupInput,
-		help: "touch nothing, print which value counts for each option and where it comes from",
+		help: "change nothing, print the effective value of each option and its origin",
 		set:  printConfigAs,
 	},
 	{
 		long: "log_output_level", def: "info", form: formLevel, group: groupLog,
-		help: "least severe log line that is shown",
+		help: "lowest level that is logged",
 		set:  logLevel,
 	},
 	{
@@ -241,25 +241,25 @@ var options = []*option{
 	},
 	{
 		long: "log_caller", form: formScopes, group: groupLog,
-		help: "log where in the program a line comes from, for the scopes default or all",
+		help: "log the place in the source code, for the scopes default or all",
 		set:  logCaller,
 	},
 	{
 		long: "log_stacktrace_level", def: "none", form: formLevel, group: groupLog,
-		help: "least severe log line that shows a stack trace",
+		help: "lowest level that is logged with a stack trace",
 		set:  logStacktrace,
 	},
 	{
 		long: "log_target", def: "stderr", form: formLogTarget, group: groupLog,
-		help: "where logs go",
+		help: "destination of logs",
 		set:  path(func(s *Parsed) *string { return &s.Log.Target }),
 	},
-	{long: "vklog", group: groupRemoved, help: "level of a library that is not used here"},
+	{long: "vklog", group: groupRemoved, help: "level of a library that this program does not use"},
 	{long: "log_rotate", group: groupRemoved, help: "log files are not rotated"},
 	{long: "log_rotate_max_age", group: groupRemoved, help: "log files are not rotated"},
 	{long: "log_rotate_max_backups", group: groupRemoved, help: "log files are not rotated"},
 	{long: "log_rotate_max_size", group: groupRemoved, help: "log files are not rotated"},
-	{long: "restore-format", short: "f", group: groupRemoved, boolean: true, help: "rules always go in by iptables-restore"},
+	{long: "restore-format", short: "f", group: groupRemoved, boolean: true, help: "rules are always installed by iptables-restore"},
 	{long: "output-paths", group: groupRemoved, help: "use --dry-run"},
 	{long: "host-nsenter-exec", group: groupRemoved, boolean: true, help: "use --network-namespace"},
 	{long: "iptables-version", group: groupRemoved, help: "use --force-iptables-binary"},

@@ -2,6 +2,7 @@ package options
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,9 +14,9 @@ import (
 	"istio-init/iptables/xtables"
 )
 
-// The functions of this file make the set functions of the option table.
+// The functions of this file parse single values for the option table.
 
-// quote shows a value in a message, shortened when it is long.
+// quote quotes a value for a message, and shortens a long one.
 func quote(v string) string {
 	const most = 60
 	if len(v) > most {
@@ -24,8 +25,12 @@ func quote(v string) string {
 	return strconv.Quote(v)
 }
 
-// bad is the error of a value.
-func bad(v, format string, args ...any) error {
+// valueError is the error of a value, with what is wrong with it. With "" the value
+// alone is the error: it is not of the form that the option takes.
+func valueError(v, format string, args ...any) error {
+	if format == "" {
+		return errors.New(quote(v))
+	}
 	return fmt.Errorf("%s %s", quote(v), fmt.Sprintf(format, args...))
 }
 
@@ -34,18 +39,18 @@ type (
 	linkList = []iptables.Interface
 )
 
-// textUnmarshaler is a value that reads its own text.
+// A textUnmarshaler is a value that parses its own text.
 type textUnmarshaler = encoding.TextUnmarshaler
 
-// text sets a value that reads its own text.
+// text parses a value that implements [encoding.TextUnmarshaler].
 func text(target func(*Parsed) textUnmarshaler) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil {
 			return err
 		}
 		if err := target(s).UnmarshalText([]byte(w)); err != nil {
-			return bad(v, "%v", err)
+			return valueError(v, "")
 		}
 		return nil
 	}
@@ -55,7 +60,7 @@ func flag(target func(*Parsed) *bool) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
 		on, err := strconv.ParseBool(v)
 		if err != nil {
-			return bad(v, "is not a boolean")
+			return valueError(v, "")
 		}
 		if target != nil {
 			*target(s) = on
@@ -66,16 +71,16 @@ func flag(target func(*Parsed) *bool) func(*Parsed, string) error {
 
 func port(target func(*Parsed) *uint16) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil {
 			return err
 		}
 		if w == "" {
-			return bad(v, "is not a port")
+			return valueError(v, "")
 		}
 		r, err := parsePort(w)
 		if err == nil && !r.Single() {
-			err = bad(v, "is a range, where one port is wanted")
+			err = valueError(v, "is a range")
 		}
 		*target(s) = r.Lo
 		return err
@@ -83,7 +88,7 @@ func port(target func(*Parsed) *uint16) func(*Parsed, string) error {
 }
 
 func loopback(s *Parsed, v string) error {
-	w, err := word(v)
+	w, err := token(v)
 	if err != nil {
 		return err
 	}
@@ -92,16 +97,16 @@ func loopback(s *Parsed, v string) error {
 		return err
 	}
 	if !p.Addr().Is4() || !p.Addr().IsLoopback() || p.Bits() < 8 {
-		return bad(v, "is not within 127.0.0.0/8")
+		return valueError(v, "")
 	}
 	s.Config.LoopbackV4 = p
 	return nil
 }
 
-// number takes 1 to 4294967295, decimal or hexadecimal.
+// number parses 1 to 4294967295, decimal or hexadecimal.
 func number(target func(*Parsed) *uint32) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		w, err := word(v)
+		w, err := token(v)
 		if err != nil {
 			return err
 		}
@@ -111,19 +116,19 @@ func number(target func(*Parsed) *uint32) func(*Parsed, string) error {
 		}
 		n, err := strconv.ParseUint(digits, base, 32)
 		if err != nil || n == 0 {
-			return bad(v, "is not a number in the range")
+			return valueError(v, "")
 		}
 		*target(s) = uint32(n)
 		return nil
 	}
 }
 
-// routeTable refuses the tables that the kernel itself fills (ip-route(8)):
-// what is put there breaks the network of the pod.
+// routeTable refuses the routing tables that the kernel fills (ip-route(8)): a
+// default route there breaks the network of the pod.
 func routeTable(s *Parsed, v string) error {
 	err := number(func(s *Parsed) *uint32 { return &s.Config.TProxyTable })(s, v)
 	if err == nil && s.Config.TProxyTable >= 253 && s.Config.TProxyTable <= 255 {
-		return bad(v, "is a table of the kernel (253 default, 254 main, 255 local)")
+		return valueError(v, "is a routing table of the kernel (253 default, 254 main, 255 local)")
 	}
 	return err
 }
@@ -134,7 +139,7 @@ func duration(target func(*Parsed) *durationValue) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
 		d, err := time.ParseDuration(strings.Trim(v, " "))
 		if err != nil || d <= 0 {
-			return bad(v, "is not a duration above zero")
+			return valueError(v, "")
 		}
 		*target(s) = d
 		return nil
@@ -146,31 +151,31 @@ func path(target func(*Parsed) *string) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
 		for _, c := range v {
 			if unicode.IsControl(c) {
-				return bad(v, "contains %q", c)
+				return valueError(v, "contains %q", c)
 			}
 		}
 		const most = 4095 // linux/limits.h, PATH_MAX less the zero
 		if len(v) > most {
-			return bad(v, "is longer than %d bytes", most)
+			return valueError(v, "is longer than %d bytes", most)
 		}
 		*target(s) = v
 		return nil
 	}
 }
 
-// mode takes a mode in any case; nothing is REDIRECT.
+// mode parses a mode, in upper or lower case; "" is REDIRECT.
 func mode(s *Parsed, v string) error {
 	return text(func(s *Parsed) textUnmarshaler { return &s.Config.Mode })(s, v)
 }
 
-// resolved are values that depend on others: they are parsed when all are known.
-func resolved(*Parsed, string) error { return nil }
+// deferred marks an option that is parsed in resolve, after all others.
+func deferred(*Parsed, string) error { return nil }
 
 func ipFamily(s *Parsed, v string) error {
 	choices := map[string]pod.FamilyChoice{"auto": pod.FamiliesByAddress, "ipv4": pod.FamiliesIPv4, "dual": pod.FamiliesDual}
 	choice, ok := choices[v]
 	if !ok {
-		return bad(v, "is not a choice of families")
+		return valueError(v, "")
 	}
 	s.Families = choice
 	return nil

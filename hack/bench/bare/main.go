@@ -1,6 +1,6 @@
-// Command bare runs a program and prints the largest resident memory, in KB, of that
-// program and of those it starts. The benchmarks start it in their place: Linux counts
-// for a child what its parent had in memory, and this program has little.
+// Command bare runs a program and prints the maximum resident memory, in KB, of that program
+// and its children. Benchmarks use it because Linux counts the memory of the parent at
+// fork for a child, and this program uses little.
 package main
 
 import (

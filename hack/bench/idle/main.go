@@ -1,5 +1,5 @@
-// Command idle does nothing, with the libraries of a command line and a log. It is
-// what the benchmarks measure the start of the program against.
+// Command idle does nothing, with the libraries for a command line and a log. Benchmarks
+// use it as the lower bound for the start of a program.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // Command app is the app in the pod of the end-to-end tests: "app serve :8080 ..."
-// serves HTTP, "app call URL ..." makes requests and prints which way each went, and
-// "app pause" holds the namespaces of a pod.
+// serves HTTP, "app call URL ..." makes requests and prints the path of each, and "app
+// pause" holds the namespaces of a pod.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Package echo is the HTTP that the end-to-end tests send through a sidecar: a server
-// that answers with what it was sent and tells what it saw of the connection, and a
-// client that looks whether all of it came back.
+// Package echo has the HTTP server and client of the end-to-end tests. The server answers
+// with the body of the request and with the addresses of the connection; the client
+// compares them.
 package echo
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Timeout bounds a call.
+// Timeout limits a call.
 const Timeout = 10 * time.Second
 
 // The headers of an answer. Proxy is set by the sidecars of the tests.
@@ -38,9 +38,8 @@ var Handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.
 	_, _ = w.Write(body)
 })
 
-// Call sends a small and a large body and returns one line that tells which way they
-// went: the proxy that had them or "direct", the address at which the server has
-// answered, and the one from which it was called.
+// Call sends a small and a large body and returns their path in one line: the proxy or
+// "direct", the address of the server, and the client's address as the server saw it.
 func Call(ctx context.Context, transport http.RoundTripper, url string) (string, error) {
 	client := &http.Client{Transport: transport, Timeout: Timeout}
 	var ways []string
@@ -76,8 +75,8 @@ func call(ctx context.Context, client *http.Client, url string, body []byte) (st
 	return way(resp.Header.Get(headerProxy), resp.Header.Get(headerServer), resp.Header.Get(headerClient)), nil
 }
 
-// Way is what [Call] returns of a connection to a server, which that saw come from a
-// client. The proxy is the name of one that has read the destination; "": none.
+// Way returns what [Call] returns for a connection to a server, with the client's address
+// as the server sees it. proxy is the name of the proxy on the path; "": none.
 func Way(proxy string, server netip.AddrPort, client netip.Addr) string {
 	if proxy != "" {
 		proxy = fmt.Sprintf("%s %s %d", proxy, server.Addr(), server.Port())
