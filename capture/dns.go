@@ -28,7 +28,7 @@ func lookups(c Config, f inet.Family) []rule {
 	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
 		for _, server := range dnsServers(c, f) {
 			rules = append(rules, when(match{Dst: server, Proto: proto, DPort: iptables.Is(iptables.Port(DNSPort))},
-				iptables.Redirect{Port: DNSProxyPort}))
+				iptables.Redirect{Port: DNSProxyPort}, RoleDNSQuery))
 		}
 	}
 	return rules
@@ -41,26 +41,26 @@ func rawTable(c Config, f inet.Family) iptables.Table {
 	if !c.DNS.Captures() {
 		return iptables.Table(t)
 	}
-	zone := func(m match, id uint16) rule {
+	zone := func(m match, id uint16, why iptables.Role) rule {
 		m.Proto = iptables.UDP
-		return when(m, iptables.Zone{ID: id})
+		return when(m, iptables.Zone{ID: id}, why)
 	}
 	port := func(p uint16) iptables.Cond[iptables.PortRange] { return iptables.Is(iptables.Port(p)) }
 	var in, out []rule
 	for _, agent := range proxyOwners(c) {
 		question, answer := agent, agent
 		question.DPort, answer.SPort = port(DNSPort), port(DNSProxyPort)
-		out = append(out, zone(question, upstreamZone), zone(answer, appZone))
+		out = append(out, zone(question, upstreamZone, RoleZoneProxyQuery), zone(answer, appZone, RoleZoneAgent))
 	}
 	for _, server := range dnsServers(c, f) {
-		out = append(out, zone(match{Dst: server, DPort: port(DNSPort)}, appZone))
-		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone))
+		out = append(out, zone(match{Dst: server, DPort: port(DNSPort)}, appZone, RoleZoneAppQuery))
+		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone, RoleZoneServer))
 	}
 	if len(in) > 0 {
-		t.chain(iptables.Prerouting, when(match{}, jump(ChainInbound)))
+		t.chain(iptables.Prerouting, when(match{}, jump(ChainInbound), RoleZonesHook))
 		t.chain(ChainInbound, in...)
 	}
-	t.chain(iptables.Output, when(match{}, jump(ChainOutputDNS)))
+	t.chain(iptables.Output, when(match{}, jump(ChainOutputDNS), RoleZonesHook))
 	t.chain(ChainOutputDNS, out...)
 	return iptables.Table(t)
 }

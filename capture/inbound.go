@@ -17,27 +17,27 @@ func inbound(c Config, f inet.Family) []rule {
 	}
 	for _, dst := range to {
 		for _, in := range c.VirtualInterfaces {
-			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, captured))
+			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, captured, RoleVirtualCall))
 		}
 	}
-	rules = append(rules, leaveIn(c.VirtualInterfaces)...)
+	rules = append(rules, leaveIn(c.VirtualInterfaces, RoleVirtualInterface)...)
 	// By an excluded interface: as if there were no mesh.
-	rules = append(rules, leaveIn(c.ExcludeInterfaces)...)
+	rules = append(rules, leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)...)
 	// HBONE ends in the proxy by itself.
 	switch {
 	case c.Generation != Istio1_0:
-		rules = append(rules, when(toPort(iptables.Port(c.TunnelPort)), iptables.Return))
+		rules = append(rules, when(toPort(iptables.Port(c.TunnelPort)), iptables.Return, RoleTunnelPort))
 	case c.InboundPorts.All:
-		rules = append(rules, when(toPort(iptables.Port(SSHPort)), iptables.Return))
+		rules = append(rules, when(toPort(iptables.Port(SSHPort)), iptables.Return, RoleSSHPort))
 	}
 	switch {
 	case !c.redirectsInbound():
 	case c.InboundPorts.All:
 		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
-		rules = append(rules, when(tcp, jump(ChainInRedirect)))
+		rules = append(rules, when(tcp, jump(ChainInRedirect), RoleInboundPort))
 	default:
 		for _, ports := range c.packed(c.InboundPorts.Only) {
-			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(ChainInRedirect)))
+			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(ChainInRedirect), RoleInboundPort))
 		}
 	}
 	return rules
@@ -56,5 +56,5 @@ func ofProto(p iptables.Proto, m match) match {
 
 // leavePorts are the rules that leave TCP to some ports alone.
 func leavePorts(c Config, ports []iptables.PortRange) []rule {
-	return each(c.packed(ports), func(m match) rule { return when(ofProto(iptables.TCP, m), iptables.Return) })
+	return each(c.packed(ports), func(m match) rule { return when(ofProto(iptables.TCP, m), iptables.Return, RoleExcludedInboundPort) })
 }

@@ -14,15 +14,15 @@ func output(c Config, f inet.Family) []rule {
 	rules := leaveOut(c.ExcludeInterfaces)
 	// To an excluded port: whoever calls, the proxy too.
 	for _, ports := range c.packed(c.OutboundExcludePorts) {
-		rules = append(rules, when(ofProto(iptables.TCP, ports), iptables.Return))
+		rules = append(rules, when(ofProto(iptables.TCP, ports), iptables.Return, RoleExcludedOutboundPort))
 		if c.Generation == Current { // UDP matters for DNS only
-			rules = append(rules, when(ofProto(iptables.UDP, ports), iptables.Return))
+			rules = append(rules, when(ofProto(iptables.UDP, ports), iptables.Return, RoleExcludedOutboundPort))
 		}
 	}
 	rules = append(rules, fromProxy(c, f)...)
 	if c.ManyOwnerGroups() {
 		for _, gid := range c.OwnerGroups.Only {
-			rules = append(rules, when(byGID(iptables.Is(gid)), jump(ChainOutputGroup)))
+			rules = append(rules, when(byGID(iptables.Is(gid)), jump(ChainOutputGroup), RoleGroup))
 		}
 		return rules
 	}
@@ -33,21 +33,21 @@ func output(c Config, f inet.Family) []rule {
 // fromApp are the rules for connections of processes that are captured.
 func fromApp(c Config, f inet.Family) []rule {
 	var rules []rule
-	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
+	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// Name look-ups, also those of a server on localhost.
 	if len(dnsServers(c, f)) > 0 {
-		to(match{}, jump(ChainOutputDNS))
+		to(match{}, jump(ChainOutputDNS), RoleDNSHook)
 	}
 	// App to itself by localhost: local.
-	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return)
+	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return, RoleLoopback)
 	// To an excluded destination, before any inclusion.
 	excluded, tree := c.prefixRules(c.OutboundPrefixes.Except, f)
 	if tree {
-		to(match{}, iptables.Goto{Chain: ChainExclude})
+		to(match{}, iptables.Goto{Chain: ChainExclude}, RoleExcludeTree)
 		return rules
 	}
 	for _, dst := range excluded {
-		to(match{Dst: iptables.Is(dst)}, iptables.Return)
+		to(match{Dst: iptables.Is(dst)}, iptables.Return, RoleExcludedDestination)
 	}
 	return append(rules, included(c, f)...)
 }
@@ -56,21 +56,21 @@ func fromApp(c Config, f inet.Family) []rule {
 // that nothing excludes.
 func included(c Config, f inet.Family) []rule {
 	var rules []rule
-	to := func(m match, target iptables.Target) { rules = append(rules, when(m, target)) }
+	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// To an included port, wherever it is.
 	for _, ports := range c.packed(c.OutboundPorts) {
-		to(ofProto(iptables.TCP, ports), jump(ChainRedirect))
+		to(ofProto(iptables.TCP, ports), jump(ChainRedirect), RoleOutboundPort)
 	}
 	if c.includeTree(f) {
-		to(match{}, iptables.Goto{Chain: ChainInclude})
+		to(match{}, iptables.Goto{Chain: ChainInclude}, RoleIncludeTree)
 		return rules
 	}
 	// To an included destination.
 	for _, dst := range destinations(c, f) {
-		to(match{Dst: dst}, jump(ChainRedirect))
+		to(match{Dst: dst}, jump(ChainRedirect), RoleDestination)
 	}
 	if c.Generation != Current && len(ofFamily(c.OutboundPrefixes.Only, f)) > 0 {
-		to(match{}, iptables.Return)
+		to(match{}, iptables.Return, RoleNotIncluded)
 	}
 	return rules
 }
@@ -106,13 +106,13 @@ func (c Config) includeTree(f inet.Family) bool {
 func prefixChains(c Config, f inet.Family) []iptables.Chain {
 	var chains []iptables.Chain
 	if prefixes, tree := c.prefixRules(c.OutboundPrefixes.Except, f); tree {
-		t := prefixTree{root: ChainExclude, leaf: iptables.Return, rest: iptables.Goto{Chain: ChainOutputApp}}
+		t := prefixTree{root: ChainExclude, leaf: iptables.Return, role: RoleExcludedDestination, branch: RoleExcludeTree, rest: iptables.Goto{Chain: ChainOutputApp}}
 		t.grow(prefixes)
 		chains = append(t.chains, iptables.Chain{Name: ChainOutputApp, Rules: included(c, f)})
 	}
 	if c.includeTree(f) {
 		prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
-		t := prefixTree{root: ChainInclude, leaf: jump(ChainRedirect)}
+		t := prefixTree{root: ChainInclude, leaf: jump(ChainRedirect), role: RoleDestination, branch: RoleIncludeTree}
 		t.grow(prefixes)
 		chains = append(chains, t.chains...)
 	}
@@ -126,7 +126,7 @@ func fromProxy(c Config, f inet.Family) []rule {
 		return fromProxy1_0(c, f)
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
-	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(f))), Out: iptables.Is(loopbackInterface)}, iptables.Return)}
+	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(f))), Out: iptables.Is(loopbackInterface)}, iptables.Return, RoleProxyToApp)}
 	rules = append(rules, fromOwners(c, f, byUID, c.ProxyUIDs)...)
 	return append(rules, fromOwners(c, f, byGID, c.ProxyGIDs)...)
 }
@@ -154,9 +154,9 @@ func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]
 		// is the door itself, and to DNS, which the agent has seen.
 		self := by(iptables.Is(id))
 		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
-		again = append(again, when(notDoor(c, self), jump(ChainInRedirect)))
+		again = append(again, when(notDoor(c, self), jump(ChainInRedirect), RoleSelfCall))
 		// Proxy to anywhere else: out.
-		out = append(out, when(by(iptables.Is(id)), iptables.Return))
+		out = append(out, when(by(iptables.Is(id)), iptables.Return, RoleProxy))
 	}
 	// App to itself by pod address: local, unless loopback is to be captured. A
 	// look-up is not: the server may be here.
@@ -172,9 +172,9 @@ func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]
 	case c.includesLoopback():
 		return append(again, out...)
 	case len(ids) == 1:
-		return slices.Concat(again, []rule{when(local, iptables.Return)}, out)
+		return slices.Concat(again, []rule{when(local, iptables.Return, RoleLocalCall)}, out)
 	}
-	return slices.Concat(again, out, []rule{when(local, iptables.Return)})
+	return slices.Concat(again, out, []rule{when(local, iptables.Return, RoleLocalCall)})
 }
 
 // notDoor adds the ports of a self call that do not go in by the front door.
@@ -194,12 +194,12 @@ func notDoor(c Config, self match) match {
 // fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself
 // by pod address goes out by the proxy, whoever calls.
 func fromProxy1_0(c Config, f inet.Family) []rule {
-	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect))}
+	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect), RoleSelfCall1_0)}
 	for _, uid := range c.ProxyUIDs {
-		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return))
+		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return, RoleProxy))
 	}
 	for _, gid := range c.ProxyGIDs {
-		rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return))
+		rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return, RoleProxy))
 	}
 	return rules
 }
@@ -209,7 +209,7 @@ func ownerGroups(c Config) []rule {
 	var rules []rule
 	if c.OwnerGroups.All {
 		for _, gid := range c.OwnerGroups.Except {
-			rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return))
+			rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return, RoleExcludedGroup))
 		}
 		return rules
 	}
@@ -219,5 +219,5 @@ func ownerGroups(c Config) []rule {
 	for _, gid := range c.OwnerGroups.Only {
 		none.GIDs = append(none.GIDs, iptables.Not(gid))
 	}
-	return []rule{when(none, iptables.Return)}
+	return []rule{when(none, iptables.Return, RoleNoGroup)}
 }

@@ -88,6 +88,8 @@ func siblings(a, b netip.Prefix) bool {
 type prefixTree struct {
 	root   string          // name of the first chain, with which those of the others begin
 	leaf   iptables.Target // for a destination of the list
+	role   iptables.Role   // of a rule with the leaf
+	branch iptables.Role   // of a rule to a branch
 	rest   iptables.Target // for one that is not; nil: it returns
 	chains []iptables.Chain
 }
@@ -110,15 +112,15 @@ func (t *prefixTree) grow(prefixes []netip.Prefix) (name string) {
 	for _, branch := range parts {
 		if len(branch) <= mostInPlace {
 			for _, p := range branch {
-				rules = append(rules, when(match{Dst: iptables.Is(p)}, t.leaf))
+				rules = append(rules, when(match{Dst: iptables.Is(p)}, t.leaf, t.role))
 			}
 			continue
 		}
 		next := t.grow(branch)
-		rules = append(rules, when(match{Dst: iptables.Is(cover(branch))}, iptables.Goto{Chain: next}))
+		rules = append(rules, when(match{Dst: iptables.Is(cover(branch))}, iptables.Goto{Chain: next}, t.branch))
 	}
 	if t.rest != nil {
-		rules = append(rules, when(match{}, t.rest))
+		rules = append(rules, when(match{}, t.rest, RoleNotExcluded))
 	}
 	t.chains[at].Rules = rules
 	return name

@@ -14,7 +14,9 @@ type (
 )
 
 // when returns the rule that does something with the packets of a match.
-func when(m match, do iptables.Target) rule { return rule{Match: m, Target: do} }
+func when(m match, do iptables.Target, why iptables.Role) rule {
+	return rule{Match: m, Target: do, Role: why}
+}
 
 func jump(chain string) iptables.Target { return iptables.Jump{Chain: chain} }
 
@@ -54,11 +56,11 @@ var tcp = match{Proto: iptables.TCP}
 func natTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.NAT}
 	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
-		t.chain(iptables.Prerouting, when(tcp, jump(ChainInbound)))
+		t.chain(iptables.Prerouting, when(tcp, jump(ChainInbound), RoleInboundHook))
 	}
-	t.chain(iptables.Output, when(outputHook(c), jump(ChainOutput)))
+	t.chain(iptables.Output, when(outputHook(c), jump(ChainOutput), RoleOutboundHook))
 	t.chain(ChainInbound, inbound(c, f)...)
-	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}))
+	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}, RoleToInbound))
 	t.chain(ChainOutput, output(c, f)...)
 	if c.ManyOwnerGroups() {
 		t.chain(ChainOutputGroup, fromApp(c, f)...)
@@ -67,7 +69,7 @@ func natTable(c Config, f inet.Family) iptables.Table {
 	if dns := lookups(c, f); len(dns) > 0 {
 		t.chain(ChainOutputDNS, dns...)
 	}
-	t.chain(ChainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}))
+	t.chain(ChainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}, RoleToOutbound))
 	return iptables.Table(t)
 }
 
@@ -93,13 +95,13 @@ func mangleTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.Mangle}
 	var prerouting []rule
 	if c.DropInvalid {
-		prerouting = append(prerouting, when(match{State: iptables.Is(iptables.Invalid)}, jump(ChainDrop)))
+		prerouting = append(prerouting, when(match{State: iptables.Is(iptables.Invalid)}, jump(ChainDrop), RoleInvalid))
 	}
 	if !c.ProxiesInbound() {
 		t.chain(iptables.Prerouting, prerouting...)
 	} else {
-		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(ChainInbound)))...)
-		t.chain(iptables.Output, when(tcp, jump(ChainOutput)))
+		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(ChainInbound), RoleInboundHook))...)
+		t.chain(iptables.Output, when(tcp, jump(ChainOutput), RoleOutboundHook))
 		t.chain(ChainInbound, tproxyInbound(c, f)...)
 		t.chain(ChainDivert, divert(c)...)
 		t.chain(ChainTProxy, tproxy(c, f)...)
@@ -117,16 +119,16 @@ func mangleTable(c Config, f inet.Family) iptables.Table {
 func drop(c Config) []rule {
 	var rules []rule
 	if c.Mode == TProxy {
-		rules = leaveIn(c.ExcludeInterfaces)
+		rules = leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)
 	}
-	return append(rules, when(match{}, iptables.Drop))
+	return append(rules, when(match{}, iptables.Drop, RoleInvalid))
 }
 
 // leaveIn and leaveOut are the rules that leave traffic by some interfaces alone.
-func leaveIn(interfaces []iptables.Interface) []rule {
+func leaveIn(interfaces []iptables.Interface, why iptables.Role) []rule {
 	var rules []rule
 	for _, in := range interfaces {
-		rules = append(rules, when(match{In: iptables.Is(in)}, iptables.Return))
+		rules = append(rules, when(match{In: iptables.Is(in)}, iptables.Return, why))
 	}
 	return rules
 }
@@ -134,7 +136,7 @@ func leaveIn(interfaces []iptables.Interface) []rule {
 func leaveOut(interfaces []iptables.Interface) []rule {
 	var rules []rule
 	for _, out := range interfaces {
-		rules = append(rules, when(match{Out: iptables.Is(out)}, iptables.Return))
+		rules = append(rules, when(match{Out: iptables.Is(out)}, iptables.Return, RoleExcludedInterface))
 	}
 	return rules
 }

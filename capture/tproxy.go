@@ -24,24 +24,28 @@ func marked(c Config) iptables.Cond[iptables.Mark] {
 // that come by lo.
 func tproxyInbound(c Config, f inet.Family) []rule {
 	// By an excluded interface: as if there were no mesh.
-	rules := leaveIn(c.ExcludeInterfaces)
+	rules := leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)
 	// From a virtual machine to what is captured: outbound, which nat sees to.
 	for _, dst := range destinations(c, f) {
+		why := RoleVirtualCall
+		if !dst.Set {
+			why = RoleVirtualInterface
+		}
 		for _, in := range c.VirtualInterfaces {
-			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return))
+			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return, why))
 		}
 	}
 	// Proxy to app: the answer has to find its way back to the proxy. As in Istio
 	// without -i lo, which matters to a move between variants (see the package).
 	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
-	rules = append(rules, when(proxied, iptables.SaveMark{}), when(proxied, iptables.Return))
+	rules = append(rules, when(proxied, iptables.SaveMark{}, RoleSaveMark), when(proxied, iptables.Return, RoleProxyToApp))
 	lo := iptables.Is(loopbackInterface)
 	rules = append(rules,
-		when(match{Src: iptables.Is(host(Passthrough(f))), In: lo, Proto: iptables.TCP}, iptables.Return),
+		when(match{Src: iptables.Is(host(Passthrough(f))), In: lo, Proto: iptables.TCP}, iptables.Return, RoleProxyToApp),
 		// App to itself: local. The proxy to its own pod goes on, by its mark.
-		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return),
+		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return, RoleLocalCall),
 		// HBONE ends in the proxy by itself.
-		when(toPort(iptables.Port(c.TunnelPort)), iptables.Return))
+		when(toPort(iptables.Port(c.TunnelPort)), iptables.Return, RoleTunnelPort))
 	if c.InboundPorts.All {
 		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
 		return append(rules, toProxy(tcp)...)
@@ -58,18 +62,21 @@ func tproxyInbound(c Config, f inet.Family) []rule {
 func toProxy(m match) []rule {
 	known := m
 	known.SYN, known.State = iptables.Not(true), iptables.Is(iptables.Related|iptables.Established)
-	return []rule{when(known, jump(ChainDivert)), when(m, jump(ChainTProxy))}
+	return []rule{when(known, jump(ChainDivert), RoleEstablished), when(m, jump(ChainTProxy), RoleInboundPort)}
 }
 
 // divert are the rules for packets of a connection that the proxy has.
 func divert(c Config) []rule {
-	return []rule{when(match{}, iptables.SetMark{Mark: iptables.FullMark(c.TProxyMark)}), when(match{}, iptables.Accept)}
+	return []rule{
+		when(match{}, iptables.SetMark{Mark: iptables.FullMark(c.TProxyMark)}, RoleDivertMark),
+		when(match{}, iptables.Accept, RoleDivertAccept),
+	}
 }
 
 // tproxy are the rules for packets that begin a connection.
 func tproxy(c Config, f inet.Family) []rule {
 	return []rule{when(match{Dst: iptables.Not(c.loopback(f)), Proto: iptables.TCP},
-		iptables.TProxy{Port: c.InboundPort, Mark: iptables.FullMark(c.TProxyMark)})}
+		iptables.TProxy{Port: c.InboundPort, Mark: iptables.FullMark(c.TProxyMark)}, RoleToInbound)}
 }
 
 // tproxyOutput are the rules for TCP packets that leave a socket of the pod.
@@ -77,14 +84,14 @@ func tproxyOutput(c Config, f inet.Family) []rule {
 	rules := leaveOut(c.ExcludeInterfaces)
 	lo := iptables.Is(loopbackInterface)
 	// Proxy to app, on behalf of a peer: has its mark.
-	rules = append(rules, when(match{Out: lo, Proto: iptables.TCP, Mark: marked(c)}, iptables.Return))
+	rules = append(rules, when(match{Out: lo, Proto: iptables.TCP, Mark: marked(c)}, iptables.Return, RoleProxyToApp))
 	// Proxy to its own pod: in again by the front door.
 	for _, self := range proxyOwners(c) {
 		self.Dst, self.Out, self.Proto = iptables.Not(c.loopback(f)), lo, iptables.TCP
-		rules = append(rules, when(self, iptables.SetMark{Mark: iptables.FullMark(SelfCallMark)}))
+		rules = append(rules, when(self, iptables.SetMark{Mark: iptables.FullMark(SelfCallMark)}, RoleSelfCall))
 	}
 	// App's answer to the proxy: back by lo, though it is to the peer's address.
-	return append(rules, when(match{Proto: iptables.TCP, ConnMark: marked(c)}, iptables.RestoreMark{}))
+	return append(rules, when(match{Proto: iptables.TCP, ConnMark: marked(c)}, iptables.RestoreMark{}, RoleRestoreMark))
 }
 
 // proxyOwners are the conditions on who is the proxy, one for each id.

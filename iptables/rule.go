@@ -11,7 +11,12 @@ type Rule struct {
 	Match
 	Target  Target   // nil: nothing, or what Foreign says
 	Foreign *Foreign // what the types cannot say; nil: they say all
+	Role    Role     // why the rule is there
 }
+
+// A Role says why a rule is there, in the numbers of the package that decides which rules there are.
+// It is for people and never changes what a rule does. Zero: unknown.
+type Role uint8
 
 // Text returns the rule as iptables-save prints it after "-A CHAIN ".
 func (r Rule) Text(f inet.Family) string {

@@ -80,6 +80,9 @@ func (s Snapshot) At(at Place) LiveRule {
 	return rules[at.Index]
 }
 
+// TextAt returns the rule of a place for people, as "TABLE CHAIN: RULE".
+func (s Snapshot) TextAt(at Place) string { return at.Table + " " + at.Chain + ": " + s.At(at).Text }
+
 // String returns the state in the form of iptables-save without comments: tables by name,
 // built-in chains in the order of their hooks, then the others by name.
 func (s Snapshot) String() string {

@@ -40,7 +40,7 @@ func mutations(save string) []mutation {
 	for i, line := range lines {
 		if name, ok := strings.CutPrefix(line, "*"); ok {
 			table = strings.TrimSpace(name)
-			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXTRA - [0:0]\n"), table, "", ":ISTIO_EXTRA"})
+			add(mutation{fmt.Sprint(i, " extra chain"), with(i+1, 0, ":ISTIO_EXCLUDE_9 - [0:0]\n"), table, "", ":ISTIO_EXCLUDE_9"})
 		}
 		chain, rule := ruleOf(line)
 		if chain == "" {
@@ -180,12 +180,11 @@ func TestCheckDescribesIstioRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rs := snapshot.Ruleset()
-			reading := infer.Infer(rs)
+			rs := infer.Infer(snapshot.Ruleset()).Rules
 			for _, table := range rs.Tables {
 				for _, chain := range table.Chains {
-					for i, r := range chain.Rules {
-						if capture.Owns(chain.Name) && reading.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i}) == "" {
+					for _, r := range chain.Rules {
+						if capture.Owns(chain.Name) && r.Role == capture.RoleUnknown {
 							t.Errorf("%s %s %s: no reason for %s", f, table.Name, chain.Name, r.Text(f))
 						}
 					}

@@ -52,7 +52,7 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "ipv6-flushed", flags: sidecarRedirect, spoil: "$IPT6 -t nat -F",
-		says: `"family": "ipv6", "check": "app to a captured destination", .*"by_the_rules_that_stand": "passes: not captured, because no rule leads what leaves the pod to ISTIO_OUTPUT"`,
+		says: `"family": "ipv6", "check": "app to a captured destination", .*"by_the_rules_that_stand": "passes: not captured, because no rule jumps to ISTIO_OUTPUT"`,
 	},
 	{
 		name: "tproxy-mangle-flushed", flags: sidecarTProxy, spoil: "$IPT -t mangle -F",

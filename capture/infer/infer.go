@@ -10,38 +10,34 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// An Inference is what the rules of one family say: why each is there, and the
-// configuration that asks for them. It is made from the rules alone, whoever put
-// them there: this program, or Istio's of any generation.
+// An Inference is what the rules of one family say: why each is there, which is its role, and
+// the configuration that asks for them. It is made from the rules alone, whoever put them there:
+// this program, or any release of Istio's.
 type Inference struct {
-	Rules   iptables.Ruleset
-	reasons map[iptables.Place]string
-	config  capture.Config
-	reader  reader
+	Rules  iptables.Ruleset // with the roles of the rules; zero where they are unknown
+	config capture.Config
+	reader reader
 }
 
-// Reason says why a rule is there, as a clause in terms of traffic: "port 3306 is
-// excluded by -o". It is "" for a rule of which that is not known.
-func (r *Inference) Reason(at iptables.Place) string { return r.reasons[at] }
-
-// Guarded tells whether the guardrails are there with which Istio stops a pod while
-// it changes its rules, and which stay when it is killed then.
+// Guarded reports whether the guardrails are there with which Istio drops all traffic
+// while it changes its rules. They stay when it is killed then.
 func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 
-// Captures tells whether chains of a mesh are there.
+// Captures reports whether chains of Istio are there.
 func (r *Inference) Captures() bool {
 	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
 		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return capture.Owns(c.Name) })
 	})
 }
 
-// Infer reads the rules of one family.
+// Infer reads the rules of one family. It does not change them.
 func Infer(rs iptables.Ruleset) *Inference {
-	r := &Inference{Rules: rs, reasons: map[iptables.Place]string{}}
+	rs = clone(rs)
+	r := &Inference{Rules: rs}
 	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Scope[iptables.IDRange]{All: true}}
-	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesLookups(rs), istio: lookForIstio(rs)}
+	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
-	// virtual machines' only in the other chains.
+	// virtual only in the other chains.
 	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
 		r.chain(iptables.NAT, chain)
 	}
@@ -71,40 +67,33 @@ func Infer(rs iptables.Ruleset) *Inference {
 	return r
 }
 
-// capturesLookups tells whether look-ups are captured, in this family or another:
-// the table raw has rules for them in every one.
-func capturesLookups(rs iptables.Ruleset) bool {
+// clone returns a ruleset whose rules can be changed.
+func clone(rs iptables.Ruleset) iptables.Ruleset {
+	rs.Tables = slices.Clone(rs.Tables)
+	for i, t := range rs.Tables {
+		rs.Tables[i].Chains = slices.Clone(t.Chains)
+		for j, c := range t.Chains {
+			rs.Tables[i].Chains[j].Rules = slices.Clone(c.Rules)
+		}
+	}
+	return rs
+}
+
+// capturesDNS reports whether DNS queries are captured, in this family or the other:
+// the table raw has rules for them in both.
+func capturesDNS(rs iptables.Ruleset) bool {
 	raw := rs.Table(iptables.Raw)
 	return len(raw.Chain(capture.ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
 }
 
 // chain reads one chain.
-func (r *Inference) chain(table, chain string) {
-	read := (*reader).builtin
-	if capture.Owns(chain) {
-		read = forms[table+" "+listName(chain)]
-	}
-	rules := r.Rules.Table(table).Chain(chain).Rules
-	r.reader.chain, r.reader.tunnel, r.reader.left, r.reader.leaves = table+" "+chain, false, 0, 0
-	shapes := make([]string, len(rules))
-	for i, rule := range rules {
-		shapes[i] = form(rule)
-	}
-	for _, shape := range shapes {
-		if shape == "i RETURN" {
-			r.reader.leaves++
-		}
-	}
-	for i, rule := range rules {
-		if reason := read(&r.reader, shapes[i], rule); reason != "" {
-			r.reasons[iptables.Place{Table: table, Chain: chain, Index: i}] = reason
-		}
-	}
+func (r *Inference) chain(table, name string) {
+	r.reader.read(table, name, r.Rules.Table(table).Chain(name).Rules)
 }
 
-// Configuration returns the configuration that makes the rules of
-// different families. What rules do not show has its zero value, or Istio's
-// default where zero means nothing: the routing table of TPROXY.
+// Configuration returns the configuration that makes the rules of different
+// families. What rules do not show has its zero value, or Istio's default where zero
+// is not valid: the routing table of TPROXY.
 func Configuration(inferences ...*Inference) capture.Config {
 	var c capture.Config
 	first := true

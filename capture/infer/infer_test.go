@@ -2,16 +2,63 @@ package infer_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/istio"
 	"istio-init/test/size"
 )
+
+// TestRolesOfInferredRulesAreThoseOfTheRules: the roles that are inferred from the text of rules are
+// those with which the rules were made. Where two rules of a chain are the same, either role is right.
+func TestRolesOfInferredRulesAreThoseOfTheRules(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(14, 3))
+	for n := range size.Of(200, 1000, 4000) {
+		c := istio.WithoutRepeats(istio.RandomConfig(rng, n%2 == 0))
+		if c.Generation == capture.Istio1_0 {
+			c.OwnerGroups.Except = nil // which it did not have: its rules do not tell them from the proxy's
+		}
+		for _, f := range inet.Families {
+			rules := capture.Rules(c, f)
+			for i, table := range infer.Infer(withoutRoles(rules)).Rules.Tables {
+				for j, chain := range table.Chains {
+					made := rules.Tables[i].Chains[j].Rules
+					for k, rule := range chain.Rules {
+						text := rule.Text(f)
+						if !slices.ContainsFunc(made, func(r iptables.Rule) bool { return r.Text(f) == text && r.Role == rule.Role }) {
+							t.Fatalf("config %+v\n%s %s %s: the role is %s, want %s", c, table.Name, chain.Name, text,
+								capture.RoleName(rule.Role), capture.RoleName(made[k].Role))
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// withoutRoles returns rules as they are read from a kernel.
+func withoutRoles(rs iptables.Ruleset) iptables.Ruleset {
+	out := iptables.Ruleset{Family: rs.Family}
+	for _, table := range rs.Tables {
+		t := iptables.Table{Name: table.Name}
+		for _, chain := range table.Chains {
+			c := iptables.Chain{Name: chain.Name, Rules: slices.Clone(chain.Rules)}
+			for i := range c.Rules {
+				c.Rules[i].Role = capture.RoleUnknown
+			}
+			t.Chains = append(t.Chains, c)
+		}
+		out.Tables = append(out.Tables, t)
+	}
+	return out
+}
 
 // TestRulesTellTheConfigurationTheyComeFrom: the rules of a random config are read,
 // each has its reason, and what was read makes the same rules again.

@@ -10,8 +10,8 @@ import (
 // istioMarks are what has to be known of built-in chains to tell which of their
 // rules Istio itself put there.
 type istioMarks struct {
-	excluded []iptables.Interface // left alone both ways, as by -c
-	virtuals []iptables.Interface // redirected on the way in, as by -k
+	excluded []iptables.Interface // returned both ways, as by -c of Istio
+	virtuals []iptables.Interface // redirected on the way in, as by -k of Istio
 	guarded  bool                 // the filter drops all TCP and UDP, before any other rule
 }
 
@@ -23,10 +23,10 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 		if jumpsTo(r, capture.ChainInbound) {
 			break
 		}
-		switch form(r) {
-		case "i RETURN":
+		switch shapeOf(r) {
+		case hasIn | toReturn:
 			in = append(in, r.In.Val)
-		case "i " + capture.ChainRedirect, "d i " + capture.ChainRedirect:
+		case hasIn | toRedirect, hasDst | hasIn | toRedirect:
 			marks.virtuals = append(marks.virtuals, r.In.Val)
 		}
 	}
@@ -34,7 +34,7 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 		if jumpsTo(r, capture.ChainOutput) {
 			break
 		}
-		if form(r) == "o RETURN" && slices.Contains(in, r.Out.Val) {
+		if shapeOf(r) == hasOut|toReturn && slices.Contains(in, r.Out.Val) {
 			marks.excluded = append(marks.excluded, r.Out.Val)
 		}
 	}
@@ -46,60 +46,132 @@ func lookForIstio(rs iptables.Ruleset) istioMarks {
 }
 
 func isGuardrail(tcp, udp iptables.Rule) bool {
-	return form(tcp) == "tcp DROP" && form(udp) == "udp DROP"
+	return shapeOf(tcp) == hasTCP|toDrop && shapeOf(udp) == hasUDP|toDrop
 }
 
-// istios reads what Istio puts into built-in chains, where that is its alone, or
-// does what its options do, whoever put it there.
-func (r *reader) istios(form string, rule iptables.Rule) string {
-	redirect, _ := rule.Target.(iptables.Redirect)
+// builtin reads a rule of a built-in chain: a jump to ours, or what Istio itself
+// puts there.
+func (r *reader) builtin(s shape, rule iptables.Rule) iptables.Role {
+	jump, ok := rule.Target.(iptables.Jump)
+	if !ok || !capture.Owns(jump.Chain) {
+		return r.istioBuiltin(s, rule)
+	}
 	switch r.chain {
-	case "nat OUTPUT":
-		switch {
-		case redirect.Port == capture.DNSProxyPort:
-			return r.lookups(form, rule)
-		case r.dns && (form == "udp dport uid RETURN" || form == "udp dport gid RETURN"):
-			return "a look-up of the proxy is left alone"
+	case chainID{iptables.NAT, iptables.Prerouting}:
+		switch s {
+		case hasTCP | toInbound:
+			return capture.RoleInboundHook
+		case hasIn | toRedirect, hasDst | hasIn | toRedirect:
+			return r.natInbound(s, rule)
 		}
-		return r.exempt(form, rule)
-	case "nat PREROUTING":
-		return r.exempt(form, rule)
-	case "mangle PREROUTING", "mangle OUTPUT":
-		if reason := r.exempt(form, rule); reason != "" {
-			return reason
+	case chainID{iptables.NAT, iptables.Output}:
+		switch s {
+		case toOutput:
+			if !r.dns { // else the older generations have it too
+				r.c.Generation = capture.Current
+			}
+			return capture.RoleOutboundHook
+		case hasTCP | toOutput:
+			return capture.RoleOutboundHook
 		}
-		if _, verdict := rule.Target.(iptables.Verdict); !verdict || form == "o tcp mark RETURN" {
-			return r.mangleOutput(form, rule) + r.mangleInbound(form, rule)
+	case chainID{iptables.Mangle, iptables.Prerouting}:
+		switch s {
+		case hasTCP | toInbound:
+			return capture.RoleInboundHook
+		case hasState | toDropChain:
+			r.c.DropInvalid = true
+			return capture.RoleInvalid
 		}
-	case "raw PREROUTING", "raw OUTPUT":
-		return r.zones(form, rule)
-	case "filter INPUT", "filter FORWARD", "filter OUTPUT":
-		if r.istio.guarded && (form == "tcp DROP" || form == "udp DROP") {
-			return "Istio was killed and left its guardrails behind: all " + rule.Proto.String() + " is dropped"
+	case chainID{iptables.Mangle, iptables.Output}:
+		if s == hasTCP|toOutput {
+			return capture.RoleOutboundHook
+		}
+	case chainID{iptables.Raw, iptables.Prerouting}:
+		if s == toInbound {
+			return capture.RoleZonesHook
+		}
+	case chainID{iptables.Raw, iptables.Output}:
+		if s == toOutputDNS {
+			return capture.RoleZonesHook
 		}
 	}
-	return ""
+	return capture.RoleUnknown
 }
 
-// exempt reads a rule that leaves an interface alone. For -c there is one for each
-// direction; for -k one on the way in, for what is not redirected.
-func (r *reader) exempt(form string, rule iptables.Rule) string {
+// istioBuiltin reads what Istio puts into built-in chains, where nobody else would,
+// or what has the effect of its options, whoever put it there.
+func (r *reader) istioBuiltin(s shape, rule iptables.Rule) iptables.Role {
+	switch r.chain.table {
+	case iptables.NAT:
+		return r.istioNAT(s, rule)
+	case iptables.Mangle:
+		return r.istioMangle(s, rule)
+	case iptables.Raw:
+		if r.chain.name == iptables.Prerouting || r.chain.name == iptables.Output {
+			return r.zones(s, rule)
+		}
+	case iptables.Filter:
+		builtin := slices.Contains(iptables.BuiltinChains(iptables.Filter), r.chain.name)
+		if builtin && r.istio.guarded && (s == hasTCP|toDrop || s == hasUDP|toDrop) {
+			return capture.RoleGuardrail
+		}
+	}
+	return capture.RoleUnknown
+}
+
+func (r *reader) istioNAT(s shape, rule iptables.Rule) iptables.Role {
+	switch r.chain.name {
+	case iptables.Output:
+		redirect, _ := rule.Target.(iptables.Redirect)
+		switch {
+		case redirect.Port == capture.DNSProxyPort:
+			return r.dnsQueries(s, rule)
+		case r.dns && (s == hasUDP|hasDPort|hasUID|toReturn || s == hasUDP|hasDPort|hasGID|toReturn):
+			return capture.RoleProxyQuery
+		}
+		return r.exempt(s, rule)
+	case iptables.Prerouting:
+		return r.exempt(s, rule)
+	}
+	return capture.RoleUnknown
+}
+
+func (r *reader) istioMangle(s shape, rule iptables.Rule) iptables.Role {
+	if r.chain.name != iptables.Prerouting && r.chain.name != iptables.Output {
+		return capture.RoleUnknown
+	}
+	if role := r.exempt(s, rule); role != capture.RoleUnknown {
+		return role
+	}
+	if _, verdict := rule.Target.(iptables.Verdict); verdict && s != hasOut|hasTCP|hasMark|toReturn {
+		return capture.RoleUnknown
+	}
+	if role := r.mangleOutput(s, rule); role != capture.RoleUnknown {
+		return role
+	}
+	return r.mangleInbound(s, rule)
+}
+
+// exempt reads a rule that returns what goes by an interface. An excluded interface
+// has one for each direction; a virtual one has one on the way in, for what is not
+// redirected.
+func (r *reader) exempt(s shape, rule iptables.Rule) iptables.Role {
 	name := rule.In.Val
-	if form == "o RETURN" {
+	if s == hasOut|toReturn {
 		name = rule.Out.Val
 	}
 	switch c := r.c; {
-	case form != "o RETURN" && form != "i RETURN":
+	case s != hasOut|toReturn && s != hasIn|toReturn:
 	case slices.Contains(r.istio.excluded, name):
 		if !slices.Contains(c.ExcludeInterfaces, name) {
 			c.ExcludeInterfaces = append(c.ExcludeInterfaces, name)
 		}
-		if slices.Contains(r.istio.virtuals, name) { // by -k as well
-			r.leftLink(name, true)
+		if slices.Contains(r.istio.virtuals, name) { // it is both
+			r.addVirtual(name)
 		}
-		return excludedLink(name)
-	case form == "i RETURN" && (slices.Contains(r.istio.virtuals, name) || c.OutboundPrefixes.Empty()):
-		return r.leftLink(name, true)
+		return capture.RoleExcludedInterface
+	case s == hasIn|toReturn && (slices.Contains(r.istio.virtuals, name) || c.OutboundPrefixes.Empty()):
+		return r.returnedInterface(name, true)
 	}
-	return ""
+	return capture.RoleUnknown
 }

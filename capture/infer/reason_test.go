@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -31,15 +32,16 @@ type ruleValues struct {
 }
 
 const (
-	selfCall  = "the proxy calls its own pod: in by the front door"
+	selfMark  = "the proxy connects to its own pod IP: marked for the inbound port"
+	selfCall  = "the proxy connects to its own pod IP: redirected to the inbound port"
 	toApp     = "the proxy connects to the app"
-	ownPod    = "a process of the pod calls its own pod"
-	tcpIn     = "TCP that comes in is looked at"
-	tcpOut    = "TCP that leaves a socket of the pod is looked at"
-	invalid   = "what fits no connection is dropped (--drop-invalid)"
-	zones     = "look-ups get conntrack zones of their own (--redirect-dns)"
-	vmPackets = "what comes in by {link} (-k) is of a virtual machine, and not inbound"
-	vmCalls   = "the virtual machine behind {link} (-k) calls out: "
+	ownPod    = "the app connects to its own pod IP"
+	tcpIn     = "inbound TCP enters ISTIO_INBOUND"
+	tcpOut    = "outbound TCP enters ISTIO_OUTPUT"
+	invalid   = "packets in state INVALID are dropped (--drop-invalid)"
+	zones     = "DNS queries get conntrack zones of their own (--redirect-dns)"
+	vmPackets = "connections from virtual interface {link} (-k) are not inbound"
+	vmCalls   = "connections from virtual interface {link} (-k) are outbound: "
 )
 
 // The rules of nat and mangle are for the same reasons in chains of ours and, as Istio
@@ -47,7 +49,7 @@ const (
 var expectedReasons = []expectedReason{
 	// Into our chains.
 	{`nat PREROUTING, mangle PREROUTING`, `-p tcp -j ISTIO_INBOUND`, tcpIn, nil},
-	{`nat OUTPUT`, `-j ISTIO_OUTPUT`, "what leaves a socket of the pod is looked at", nil},
+	{`nat OUTPUT`, `-j ISTIO_OUTPUT`, "outbound packets enter ISTIO_OUTPUT", nil},
 	{`nat OUTPUT, mangle OUTPUT`, `-p tcp -j ISTIO_OUTPUT`, tcpOut, nil},
 	{`raw PREROUTING`, `-j ISTIO_INBOUND`, zones, captureDNS},
 	{`raw OUTPUT`, `-j ISTIO_OUTPUT_DNS`, zones, captureDNS},
@@ -61,56 +63,56 @@ var expectedReasons = []expectedReason{
 	{`nat ISTIO_INBOUND, nat PREROUTING`, `-d {net} -i {link} -j ISTIO_REDIRECT`, vmCalls + "{net} is included by -i", virtualToIncluded},
 	{`nat ISTIO_INBOUND, nat PREROUTING`, `-i {link} -j ISTIO_REDIRECT`, vmCalls + "every destination is included by -i", virtualToAll},
 	{`nat ISTIO_INBOUND, nat PREROUTING`, `-i {link} -j ISTIO_REDIRECT`, vmCalls + "{any} is included by -i", virtualToAll},
-	{`mangle ISTIO_INBOUND`, `-d {net} -i {link} -j RETURN`, vmCalls + "nat sees to it", virtualToIncluded},
-	{`mangle ISTIO_INBOUND`, `-i {link} -j RETURN`, vmCalls + "nat sees to it", virtualToAll},
+	{`mangle ISTIO_INBOUND`, `-d {net} -i {link} -j RETURN`, vmCalls + "captured in nat", virtualToIncluded},
+	{`mangle ISTIO_INBOUND`, `-i {link} -j RETURN`, vmCalls + "captured in nat", virtualToAll},
 
 	// Inbound ports.
-	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "port {port} is the proxy's own, for tunnels (-e)", tunnel},
-	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport 22 -j RETURN`, "port 22 was never captured by Istio 1.0", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
+	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "port {port} is the proxy's tunnel port (-e)", tunnel},
+	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport 22 -j RETURN`, "Istio 1.0 never captured port 22", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
 	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "{ports are} excluded by -d", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Except })},
 	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_IN_REDIRECT`, "{ports are} included by -b", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Only })},
 	{`mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_TPROXY`, "{ports are} included by -b", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Only })},
 	{`nat ISTIO_INBOUND`, `-p tcp -j ISTIO_IN_REDIRECT`, "every port is included by -b", allPorts},
 	{`mangle ISTIO_INBOUND`, `-p tcp -j ISTIO_TPROXY`, "every port is included by -b", allPorts},
-	{`mangle ISTIO_INBOUND`, `-p tcp( -m tcp)?( --dport {port})?( ! --tcp-flags FIN,SYN,RST,ACK SYN)? -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT`, "a packet of a connection that the proxy may have", nil},
+	{`mangle ISTIO_INBOUND`, `-p tcp( -m tcp)?( --dport {port})?( ! --tcp-flags FIN,SYN,RST,ACK SYN)? -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT`, "packets of established connections enter ISTIO_DIVERT", nil},
 
 	// Ports of the proxy.
 	{`nat ISTIO_IN_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's inbound port {port}", isPort(func(c capture.Config) uint16 { return c.InboundPort })},
 	{`nat ISTIO_REDIRECT`, `-p tcp -j REDIRECT --to-ports {port}`, "to the proxy's outbound port {port}", isPort(func(c capture.Config) uint16 { return c.ProxyPort })},
-	{`mangle ISTIO_TPROXY`, `! -d {net} -p tcp -j TPROXY --on-port {port} --on-ip (0\.0\.0\.0|::) --tproxy-mark \S+`, "to the proxy's inbound port {port}, as it is", isPort(func(c capture.Config) uint16 { return c.InboundPort })},
+	{`mangle ISTIO_TPROXY`, `! -d {net} -p tcp -j TPROXY --on-port {port} --on-ip (0\.0\.0\.0|::) --tproxy-mark \S+`, "to the proxy's inbound port {port}, destination unchanged", isPort(func(c capture.Config) uint16 { return c.InboundPort })},
 
 	// Marks.
-	{`mangle ISTIO_DIVERT`, `-j MARK --set-xmark \S+`, "it is marked, so that it is delivered here", nil},
-	{`mangle ISTIO_DIVERT`, `-j ACCEPT`, "it goes to the socket that has the connection", nil},
-	{`mangle ISTIO_INBOUND, mangle PREROUTING`, `-p tcp -m mark --mark \S+ -j CONNMARK --save-mark .*`, toApp + ": the answer has to find its way back", nil},
+	{`mangle ISTIO_DIVERT`, `-j MARK --set-xmark \S+`, "the mark has policy routing deliver the packet locally", nil},
+	{`mangle ISTIO_DIVERT`, `-j ACCEPT`, "the packet goes to the socket of its connection", nil},
+	{`mangle ISTIO_INBOUND, mangle PREROUTING`, `-p tcp -m mark --mark \S+ -j CONNMARK --save-mark .*`, "the proxy connects to the app: the connection gets the mark, for the answer", nil},
 	{`mangle ISTIO_INBOUND`, `-p tcp -m mark --mark \S+ -j RETURN`, toApp, nil},
 	{`mangle ISTIO_INBOUND`, `-i lo -p tcp -m mark ! --mark 0x53a -j RETURN`, ownPod, nil},
 	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `-o lo -p tcp -m mark --mark \S+ -j RETURN`, toApp, nil},
-	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `! -d {net} -o lo -p tcp -m owner --uid-owner {id} -j MARK --set-xmark 0x53a/0xffffffff`, selfCall, proxyUser},
-	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `! -d {net} -o lo -p tcp -m owner --gid-owner {id} -j MARK --set-xmark 0x53a/0xffffffff`, selfCall, proxyGroup},
-	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `-p tcp -m connmark --mark \S+ -j CONNMARK --restore-mark .*`, "the app answers the proxy: back the way it came", nil},
+	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `! -d {net} -o lo -p tcp -m owner --uid-owner {id} -j MARK --set-xmark 0x53a/0xffffffff`, selfMark, proxyUser},
+	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `! -d {net} -o lo -p tcp -m owner --gid-owner {id} -j MARK --set-xmark 0x53a/0xffffffff`, selfMark, proxyGroup},
+	{`mangle ISTIO_OUTPUT, mangle OUTPUT`, `-p tcp -m connmark --mark \S+ -j CONNMARK --restore-mark .*`, "the app answers the proxy: the packet gets the mark of the connection", nil},
 
 	// Who calls.
-	{`nat ISTIO_OUTPUT`, `-s {net} -o lo -j RETURN`, toApp + " on behalf of a peer", nil},
-	{`mangle ISTIO_INBOUND`, `-s {net} -i lo -p tcp -j RETURN`, toApp + " on behalf of a peer", nil},
+	{`nat ISTIO_OUTPUT`, `-s {net} -o lo -j RETURN`, toApp, nil},
+	{`mangle ISTIO_INBOUND`, `-s {net} -i lo -p tcp -j RETURN`, toApp, nil},
 	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo( -p tcp -m (tcp ! --dport|multiport ! --dports) \S+)? -m owner --uid-owner {id} -j ISTIO_IN_REDIRECT`, selfCall, proxyUser},
 	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo( -p tcp -m (tcp ! --dport|multiport ! --dports) \S+)? -m owner --gid-owner {id} -j ISTIO_IN_REDIRECT`, selfCall, proxyGroup},
-	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo -j ISTIO_REDIRECT`, "the pod calls itself: out by the proxy", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
+	{`nat ISTIO_OUTPUT`, `! -d {net} -o lo -j ISTIO_REDIRECT`, "the pod connects to its own IP: redirected to the outbound port", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
 	{`nat ISTIO_OUTPUT`, `-o lo( -p tcp -m tcp ! --dport 53)?( -m owner ! --[ug]id-owner \S+)* -j RETURN`, ownPod, nil},
 	{`nat ISTIO_OUTPUT`, `-m owner --uid-owner {id} -j RETURN`, "user {id} is the proxy", proxyUser},
 	{`nat ISTIO_OUTPUT`, `-m owner --gid-owner {id} -j RETURN`, "group {id} is the proxy", proxyGroup},
 	{`nat ISTIO_OUTPUT`, `-m owner --gid-owner {id} -j RETURN`, "group {id} is the proxy", excluded1_0},
 	{`nat ISTIO_OUTPUT`, `-m owner --gid-owner {id} -j RETURN`, "group {id} is excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", excludedGroup},
-	{`nat ISTIO_OUTPUT`, `(-m owner ! --gid-owner \S+ )+-j RETURN`, "the group is none of ISTIO_OUTBOUND_OWNER_GROUPS", nil},
+	{`nat ISTIO_OUTPUT`, `(-m owner ! --gid-owner \S+ )+-j RETURN`, "the group is not in ISTIO_OUTBOUND_OWNER_GROUPS", nil},
 
 	// Where to.
 	{`nat ISTIO_OUTPUT`, `-p (tcp|udp) -m (tcp|udp) --dport {port} -j RETURN`, "{ports are} excluded by -o", ports(func(c capture.Config) []iptables.PortRange { return c.OutboundExcludePorts })},
 	{`nat ISTIO_OUTPUT`, `-p tcp -m tcp --dport {port} -j ISTIO_REDIRECT`, "{ports are} included by -q", ports(func(c capture.Config) []iptables.PortRange { return c.OutboundPorts })},
-	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is the pod itself", func(_ capture.Config, v ruleValues) bool { return v.net == v.loopback.String() }},
+	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is loopback", func(_ capture.Config, v ruleValues) bool { return v.net == v.loopback.String() }},
 	{`nat ISTIO_OUTPUT`, `-d {net} -j RETURN`, "{net} is excluded by -x", nets(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Except })},
 	{`nat ISTIO_OUTPUT`, `-j RETURN`, "{any} is excluded by -x", toNowhere},
 	{`nat ISTIO_OUTPUT`, `-j RETURN`, "every destination is excluded by -x", toNowhere},
-	{`nat ISTIO_OUTPUT`, `-j RETURN`, "the destination is none of -i", func(c capture.Config, _ ruleValues) bool {
+	{`nat ISTIO_OUTPUT`, `-j RETURN`, "the destination is not included by -i", func(c capture.Config, _ ruleValues) bool {
 		return c.Generation != capture.Current && !c.OutboundPrefixes.All && len(c.OutboundPrefixes.Only) > 0
 	}},
 	{`nat ISTIO_OUTPUT`, `-d {net} -j ISTIO_REDIRECT`, "{net} is included by -i", nets(func(c capture.Config) []netip.Prefix { return c.OutboundPrefixes.Only })},
@@ -118,13 +120,13 @@ var expectedReasons = []expectedReason{
 	{`nat ISTIO_OUTPUT`, `-j ISTIO_REDIRECT`, "{any} is included by -i", toEverywhere},
 
 	// DNS.
-	{`nat ISTIO_OUTPUT`, `-j ISTIO_OUTPUT_DNS`, "look-ups are looked at (--redirect-dns)", captureDNS},
-	{`nat ISTIO_OUTPUT_DNS`, `-d {net} -p (tcp|udp) -m (tcp|udp) --dport 53 -j REDIRECT --to-ports 15053`, "look-ups of the server {addr} go to the agent (--redirect-dns)", dnsServer},
-	{`nat ISTIO_OUTPUT_DNS`, `-p (tcp|udp) -m (tcp|udp) --dport 53 -j REDIRECT --to-ports 15053`, "all look-ups go to the agent (--capture-all-dns)", allDNS},
-	{`raw ISTIO_INBOUND`, `(-s {net} )?-p udp -m udp --sport 53 -j CT --zone 1`, "an answer of a server: with the look-up of the proxy", captureDNS},
-	{`raw ISTIO_OUTPUT_DNS`, `(-d {net} )?-p udp -m udp --dport 53 -j CT --zone 2`, "a look-up of the app: apart from those of the proxy", captureDNS},
-	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --dport 53 -m owner --[ug]id-owner {id} -j CT --zone 1`, "a look-up of the proxy: apart from those of the app", captureDNS},
-	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --sport 15053 -m owner --[ug]id-owner {id} -j CT --zone 2`, "an answer of the agent: with the look-up of the app", captureDNS},
+	{`nat ISTIO_OUTPUT`, `-j ISTIO_OUTPUT_DNS`, "DNS queries are captured in ISTIO_OUTPUT_DNS (--redirect-dns)", captureDNS},
+	{`nat ISTIO_OUTPUT_DNS`, `-d {net} -p (tcp|udp) -m (tcp|udp) --dport 53 -j REDIRECT --to-ports 15053`, "DNS queries to {addr} go to the agent (--redirect-dns)", dnsServer},
+	{`nat ISTIO_OUTPUT_DNS`, `-p (tcp|udp) -m (tcp|udp) --dport 53 -j REDIRECT --to-ports 15053`, "all DNS queries go to the agent (--capture-all-dns)", allDNS},
+	{`raw ISTIO_INBOUND`, `(-s {net} )?-p udp -m udp --sport 53 -j CT --zone 1`, "answers of DNS servers are in the zone of the proxy", captureDNS},
+	{`raw ISTIO_OUTPUT_DNS`, `(-d {net} )?-p udp -m udp --dport 53 -j CT --zone 2`, "DNS queries of the app are in the zone of the app", captureDNS},
+	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --dport 53 -m owner --[ug]id-owner {id} -j CT --zone 1`, "DNS queries of the proxy are not in the zone of the app", captureDNS},
+	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --sport 15053 -m owner --[ug]id-owner {id} -j CT --zone 2`, "answers of the agent are in the zone of the app", captureDNS},
 }
 
 func captureDNS(c capture.Config, _ ruleValues) bool   { return c.DNS.Captures() }
@@ -269,8 +271,8 @@ func everyRuleHasItsReason(t *testing.T, c capture.Config, r *infer.Inference) {
 	f := r.Rules.Family
 	for _, table := range r.Rules.Tables {
 		for _, chain := range table.Chains {
-			for i, rule := range chain.Rules {
-				got := r.Reason(iptables.Place{Table: table.Name, Chain: chain.Name, Index: i})
+			for _, rule := range chain.Rules {
+				got := report.Reason(rule)
 				if want := reasonsFor(c, f, table.Name, chain.Name, rule); !slices.Contains(want, got) {
 					t.Fatalf("config %+v\n%s %s %s: the reason is %q, want %q in\n%s", c, table.Name, chain.Name, rule.Text(f), got, want, r.Rules)
 				}

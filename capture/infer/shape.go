@@ -7,64 +7,149 @@ import (
 	"istio-init/iptables"
 )
 
-// form returns which conditions a rule has and what it does, without the values:
-// "tcp dport RETURN" for "-p tcp -m tcp --dport 80 -j RETURN". A "!" stands before
-// a condition that is negated; several owners of a kind are named once.
-func form(r iptables.Rule) string {
+// A shape is which conditions a rule has and what it does, without the values. It is a set of
+// conditions and one action, as in hasTCP | hasDPort | toReturn.
+type shape uint64
+
+// The conditions. That of TCP and that of UDP are apart.
+const (
+	hasSrc shape = 1 << iota
+	hasDst
+	hasIn
+	hasOut
+	hasTCP
+	hasUDP
+	hasProto // another one
+	hasSPort
+	hasDPort
+	hasSYN
+	hasDPorts
+	hasMark
+	hasConnMark
+	hasState
+	hasUID
+	hasGID
+	foreign // conditions that are not known here; it stands alone
+)
+
+// negation is how far the bit of a negated condition is from that of the condition.
+const negation = 20
+
+// The negated conditions.
+const (
+	notDst    = hasDst << negation
+	notDPort  = hasDPort << negation
+	notSYN    = hasSYN << negation
+	notDPorts = hasDPorts << negation
+	notMark   = hasMark << negation
+	notUID    = hasUID << negation
+	notGID    = hasGID << negation
+)
+
+// The actions, from bit 40 on.
+const (
+	toReturn shape = (iota + 1) << 40
+	toAccept
+	toDrop
+	toPort   // REDIRECT
+	toSocket // TPROXY
+	toSetMark
+	toSaveMark
+	toRestoreMark
+	toZone
+	toInbound
+	toInRedirect
+	toOutput
+	toRedirect
+	toOutputDNS
+	toDivert
+	toTProxy
+	toDropChain
+	toOutputGroup
+	toOutputApp
+	toExclude
+	toInclude
+
+	byGoto shape = 1 << 48 // to a chain by goto
+)
+
+// chainActions are the actions of jumps.
+var chainActions = map[string]shape{
+	capture.ChainInbound: toInbound, capture.ChainInRedirect: toInRedirect, capture.ChainOutput: toOutput,
+	capture.ChainRedirect: toRedirect, capture.ChainOutputDNS: toOutputDNS, capture.ChainDivert: toDivert,
+	capture.ChainTProxy: toTProxy, capture.ChainDrop: toDropChain, capture.ChainOutputGroup: toOutputGroup,
+	capture.ChainOutputApp: toOutputApp, capture.ChainExclude: toExclude, capture.ChainInclude: toInclude,
+}
+
+// shapeOf returns the shape of a rule. A target that is not known here is no action.
+func shapeOf(r iptables.Rule) shape {
 	if r.Foreign != nil && len(r.Foreign.Conditions) > 0 {
-		return "foreign"
+		return foreign
 	}
-	var words []string
-	for c := range r.Conditions() {
-		name := conditionName(c)
-		if c.Neg {
-			name = "!" + name
-		}
-		if len(words) == 0 || words[len(words)-1] != name {
-			words = append(words, name)
-		}
-	}
-	return strings.Join(append(words, targetName(r.Target)), " ")
+	return conditions(r.Match) | action(r.Target)
 }
 
-// conditionName is the name of a condition in a form: mostly its flag.
-func conditionName(c iptables.Condition) string {
-	switch c.Flag {
-	case "-p":
-		return c.Value
-	case "--tcp-flags":
-		return "syn"
-	case "--mark":
-		return c.Module
+// conditions returns the part of a shape for the conditions.
+func conditions(m iptables.Match) shape {
+	s := when(hasSrc, m.Src) | when(hasDst, m.Dst) | when(hasIn, m.In) | when(hasOut, m.Out) |
+		when(hasSPort, m.SPort) | when(hasDPort, m.DPort) | when(hasSYN, m.SYN) | when(hasDPorts, m.DPorts) |
+		when(hasMark, m.Mark) | when(hasConnMark, m.ConnMark) | when(hasState, m.State)
+	for _, uid := range m.UIDs {
+		s |= when(hasUID, uid)
 	}
-	name := strings.TrimPrefix(strings.TrimLeft(c.Flag, "-"), "ct")
-	return strings.TrimSuffix(name, "-owner")
+	for _, gid := range m.GIDs {
+		s |= when(hasGID, gid)
+	}
+	switch m.Proto {
+	case 0:
+	case iptables.TCP:
+		s |= hasTCP
+	case iptables.UDP:
+		s |= hasUDP
+	default:
+		s |= hasProto
+	}
+	return s
 }
 
-// targetName is the name of a target, or of the chain that a jump goes to.
-func targetName(t iptables.Target) string {
+// when returns the bit of a condition that is set.
+func when[T any](bit shape, c iptables.Cond[T]) shape {
+	switch {
+	case !c.Set:
+		return 0
+	case c.Neg:
+		return bit << negation
+	}
+	return bit
+}
+
+// action returns the part of a shape for the target.
+func action(t iptables.Target) shape {
 	switch t := t.(type) {
 	case iptables.Jump:
-		return listName(t.Chain)
+		return chainAction(t.Chain)
 	case iptables.Goto:
-		return "goto " + listName(t.Chain)
+		return chainAction(t.Chain) | byGoto
 	case iptables.Verdict:
-		return t.String()
+		return [...]shape{iptables.Return: toReturn, iptables.Accept: toAccept, iptables.Drop: toDrop}[t]
 	case iptables.Redirect:
-		return "REDIRECT"
+		return toPort
 	case iptables.TProxy:
-		return "TPROXY"
+		return toSocket
 	case iptables.SetMark:
-		return "MARK"
+		return toSetMark
 	case iptables.SaveMark:
-		return "SAVE"
+		return toSaveMark
 	case iptables.RestoreMark:
-		return "RESTORE"
+		return toRestoreMark
 	case iptables.Zone:
-		return "CT"
+		return toZone
 	}
-	return "-"
+	return 0
 }
+
+// chainAction returns the action of a jump to a chain.
+func chainAction(chain string) shape { return chainActions[listName(chain)] }
 
 // listName is the name of a chain without the number of a branch.
 func listName(chain string) string {

@@ -1,15 +1,50 @@
 package path
 
 import (
-	"fmt"
 	"slices"
 
 	"istio-init/capture"
-	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
-// decision finds the rule that says where a hop landed.
+// A Decision is what says where a connection ends.
+type Decision struct {
+	Cause  Cause
+	At     iptables.Place // of the rule, or behind the last one for a policy
+	Rule   iptables.Rule  // for ByRule
+	Others bool           // the rule is none of Istio's
+}
+
+// A Cause is why a connection ends where it does.
+type Cause uint8
+
+// The causes. The zero value: a rule decides, by its role.
+const (
+	ByRule           Cause = iota
+	ByPolicy               // the policy of the chain is DROP
+	NoRouteTo              // there is no route to the destination
+	NoRules                // there are no rules of Istio
+	NotFirst               // nat sees only the first packet of a connection
+	NotTracked             // its state is INVALID
+	OtherUDP               // of UDP only DNS queries are captured
+	OtherProtocol          // only TCP and DNS queries are captured
+	OtherPort              // the inbound port is not captured
+	NoInbound              // no inbound connection is captured
+	OtherGroup             // the group of the process is not captured
+	NoOutbound             // no outbound connection is captured
+	OtherDestination       // neither the destination nor its port is captured
+	NoJump                 // no rule jumps to [capture.ChainOutput]
+)
+
+var causeNames = [...]string{
+	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "udp", "protocol", "inbound-port", "no-inbound",
+	"group", "no-outbound", "destination", "no-jump",
+}
+
+// String returns the name of the cause.
+func (c Cause) String() string { return causeNames[c] }
+
+// decision returns what says where a hop ended.
 func (e evaluator) decision(hop Hop) *Decision {
 	switch {
 	case hop.Outcome == Dropped || hop.Outcome == Unknown:
@@ -18,20 +53,19 @@ func (e evaluator) decision(hop Hop) *Decision {
 	case hop.Captured:
 		return e.capturedBy(hop)
 	}
-	if d := e.leftBy(hop); d != nil {
+	if d := e.returnedBy(hop); d != nil {
 		return d
 	}
-	return &Decision{Reason: e.notTaken(hop)}
+	return &Decision{Cause: e.notCaptured(hop)}
 }
 
 // decided makes a decision of a step.
 func (e evaluator) decided(s iptables.Step) *Decision {
 	at := iptables.Place{Table: s.Table, Chain: s.Chain, Index: s.Index}
-	reason := e.Reason(at)
 	if s.Index == len(e.Rules.Table(s.Table).Chain(s.Chain).Rules) {
-		reason = fmt.Sprintf("the policy of %s %s is DROP", s.Table, s.Chain)
+		return &Decision{Cause: ByPolicy, At: at}
 	}
-	return &Decision{At: at, Rule: s.Rule.Text(e.Rules.Family), Reason: reason, Others: reason == "" && !capture.Owns(s.Chain)}
+	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !capture.Owns(s.Chain)}
 }
 
 // capturedBy is the rule that sent the packet to the chain that captures, or the
@@ -56,23 +90,23 @@ func jumpsTo(r iptables.Rule, chain string) bool {
 	return ok && jump.Chain == chain
 }
 
-// leftBy is the last rule that ended the way of the packet through a table in
+// returnedBy is the last rule that ended the way of the packet through a table in
 // which it could have been captured; nil when none did.
-func (e evaluator) leftBy(hop Hop) *Decision {
+func (e evaluator) returnedBy(hop Hop) *Decision {
 	for _, trace := range slices.Backward(hop.Hooks) {
 		if trace.Hook != iptables.Output && trace.Hook != iptables.Prerouting {
 			continue
 		}
-		if s := lastLeft(trace); s != nil {
+		if s := lastReturn(trace); s != nil {
 			return e.decided(*s)
 		}
 	}
 	return nil
 }
 
-// lastLeft is the last rule of a trace that left a packet alone; one of others
-// counts only where none of a mesh did, since then that saw the packet before.
-func lastLeft(trace HookTrace) *iptables.Step {
+// lastReturn is the last rule of a hook that returned or accepted a packet. A foreign
+// one counts only where none of Istio's did, since then that saw the packet before.
+func lastReturn(trace HookTrace) *iptables.Step {
 	var others *iptables.Step
 	for i := len(trace.Steps) - 1; i >= 0; i-- {
 		s := &trace.Steps[i]
@@ -88,8 +122,8 @@ func lastLeft(trace HookTrace) *iptables.Step {
 	return others
 }
 
-// notTaken says why no rule took a packet.
-func (e evaluator) notTaken(hop Hop) string {
+// notCaptured returns why no rule took a packet.
+func (e evaluator) notCaptured(hop Hop) Cause {
 	entered := func(chain string) bool {
 		return slices.ContainsFunc(hop.Hooks, func(trace HookTrace) bool {
 			return slices.ContainsFunc(trace.Steps, func(s iptables.Step) bool { return jumpsTo(s.Rule, chain) })
@@ -97,25 +131,25 @@ func (e evaluator) notTaken(hop Hop) string {
 	}
 	switch {
 	case !e.Captures():
-		return fmt.Sprintf("no rules of a mesh are there for %s", e.Rules.Family)
+		return NoRules
 	case hop.State == iptables.Established:
-		return "nat is asked for that one alone (--state new)"
+		return NotFirst
 	case hop.State == iptables.Invalid:
-		return "it fits no connection"
+		return NotTracked
 	case hop.Proto == iptables.UDP:
-		return "UDP other than look-ups that are captured is left alone"
+		return OtherUDP
 	case hop.Proto != iptables.TCP:
-		return "only TCP and look-ups are captured"
+		return OtherProtocol
 	case hop.Owner == nil && entered(capture.ChainInbound):
-		return fmt.Sprintf("port %d is not included by -b", hop.Dst.Port())
+		return OtherPort
 	case hop.Owner == nil:
-		return "no connection that comes in is captured: -b names no port"
+		return NoInbound
 	case entered(capture.ChainOutput) && e.c.ManyOwnerGroups() && !entered(capture.ChainOutputGroup):
-		return infer.NoneOfTheGroups
+		return OtherGroup
 	case entered(capture.ChainOutput) && e.c.OutboundPrefixes.Empty() && len(e.c.OutboundPorts) == 0:
-		return "no connection to elsewhere is captured: -i and -q name nothing"
+		return NoOutbound
 	case entered(capture.ChainOutput):
-		return fmt.Sprintf("%s is not included by -i, nor port %d by -q", hop.Dst.Addr(), hop.Dst.Port())
+		return OtherDestination
 	}
-	return "no rule leads what leaves the pod to " + capture.ChainOutput
+	return NoJump
 }

@@ -74,14 +74,6 @@ type Hop struct {
 	Uncertain  bool // rules have conditions that are not known here, and could change the way
 }
 
-// A Decision is the rule that says where a connection lands, and why.
-type Decision struct {
-	At     iptables.Place
-	Rule   string // as iptables-save prints it; "" where no rule takes the packet
-	Reason string // a clause; "" where it is not known
-	Others bool   // the rule is none of a mesh
-}
-
 // maxHops bounds a path: app to proxy, proxy to its own pod, proxy to app.
 const maxHops = 4
 
@@ -153,7 +145,7 @@ func (e evaluator) hop(c Connection) Hop {
 // noRoute ends a hop that has no way to its destination.
 func (l *Hop) noRoute() {
 	l.Outcome = NoRoute
-	l.Decided = &Decision{Reason: "there is no route to " + l.Dst.Addr().String()}
+	l.Decided = &Decision{Cause: NoRouteTo}
 }
 
 // setDevice takes the interface at which the rules meet the connection first.

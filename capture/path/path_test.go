@@ -11,6 +11,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/istio"
@@ -63,7 +64,7 @@ func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
 				case (hop.Outcome == path.Dropped) != want.Dropped,
 					!want.Dropped && hop.Captured != captured,
 					captured && hop.Port != port,
-					hop.Decided == nil || hop.Decided.Reason == "",
+					hop.Decided == nil || report.Because(hop, f) == "",
 					hop.Uncertain, hop.Outcome == path.Unknown, hop.Outcome == path.Foreign:
 					t.Fatalf("config %+v\npacket %+v %+v\nthe walk ends %+v\nthe hop %+v\ndecided by %+v\n%s", c, p, p.Owner, want, hop, hop.Decided, rules)
 				}
@@ -82,8 +83,8 @@ func inText(t *testing.T, f inet.Family, text string) iptables.Ruleset {
 	return s.Ruleset()
 }
 
-// told is a journey in short: who, where it landed and why.
-func told(hops path.Path) string {
+// told is a path in short: who, where it ended and why.
+func told(hops path.Path, f inet.Family) string {
 	var b strings.Builder
 	for _, l := range hops {
 		fmt.Fprintf(&b, "%s %s", l.Who, l.Outcome)
@@ -99,7 +100,7 @@ func told(hops path.Path) string {
 			}
 		}
 		if l.Decided != nil {
-			fmt.Fprintf(&b, ": %s", cmp.Or(l.Decided.Reason, l.Decided.Rule))
+			fmt.Fprintf(&b, ": %s", cmp.Or(report.Because(l, f), l.Decided.Rule.Text(f)))
 		}
 		b.WriteString("\n")
 	}
@@ -145,38 +146,38 @@ func TestPaths(t *testing.T) {
 	}{
 		{"out", with(redirect), to("10.0.0.5:80"), "app outbound 15001: every destination is included by -i\nproxy direct: user 1337 is the proxy\n"},
 		{"in", with(redirect), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer inbound 15006: every port is included by -b\n" +
-			"proxy direct: the proxy connects to the app on behalf of a peer\n"},
+			"proxy direct: the proxy connects to the app\n"},
 		{"in-tproxy", with(tproxy), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n"},
-		{"to-itself-by-address", with(redirect), to("10.244.0.2:80"), "app direct: a process of the pod calls its own pod\n"},
+		{"to-itself-by-address", with(redirect), to("10.244.0.2:80"), "app direct: the app connects to its own pod IP\n"},
 		{
 			"proxy-to-its-own-pod", with(redirect),
 			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 1337, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
-			"proxy inbound 15006: the proxy calls its own pod: in by the front door\nproxy direct: the proxy connects to the app on behalf of a peer\n",
+			"proxy inbound 15006: the proxy connects to its own pod IP: redirected to the inbound port\nproxy direct: the proxy connects to the app\n",
 		},
 		{
 			"proxy-to-its-own-pod-tproxy", with(tproxy),
 			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 0, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
 			"proxy inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n",
 		},
-		{"lookup", with(dns), lookup, "app lookup 15053: look-ups of the server 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
-		{"vm", with(vm), from("10.245.0.1:4000", "vm0", "10.0.0.5:80"), "peer outbound 15001: the virtual machine behind vm0 (-k) calls out: every destination is included by -i\n" +
+		{"lookup", with(dns), lookup, "app lookup 15053: DNS queries to 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
+		{"vm", with(vm), from("10.245.0.1:4000", "vm0", "10.0.0.5:80"), "peer outbound 15001: connections from virtual interface vm0 (-k) are outbound: every destination is included by -i\n" +
 			"proxy direct: user 1337 is the proxy\n"},
-		{"established", with(redirect), established, "app continues: nat is asked for that one alone (--state new)\n"},
+		{"established", with(redirect), established, "app continues: nat sees only the first packet of a connection (--state new)\n"},
 		{"no-route", with(redirect), to("203.0.113.1:80"), "app no-route: there is no route to 203.0.113.1\n"},
 		{"no-route-to-go-on", "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "203.0.113.1:80"), "peer no-route: there is no route to 203.0.113.1\n"},
-		{"nothing-there", "", to("10.0.0.5:80"), "app direct: no rules of a mesh are there for ipv4\n"},
+		{"nothing-there", "", to("10.0.0.5:80"), "app direct: there are no rules of Istio for ipv4\n"},
 		{
 			"proxy-is-captured-again", with(redirect, "-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\n", "", "-A ISTIO_OUTPUT -m owner --gid-owner 1337 -j RETURN\n", ""), to("10.0.0.5:80"),
 			"app outbound 15001: every destination is included by -i\nproxy outbound 15001 loop: every destination is included by -i\n",
 		},
 		{
 			"proxy-never-reaches-the-app", with(redirect, "-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN\n", ""), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"),
-			"peer inbound 15006: every port is included by -b\nproxy inbound 15006 loop: the proxy calls its own pod: in by the front door\n",
+			"peer inbound 15006: every port is included by -b\nproxy inbound 15006 loop: the proxy connects to its own pod IP: redirected to the inbound port\n",
 		},
 		{
 			"guardrails", with(redirect) + "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n" +
 				"-A INPUT -p tcp -j DROP\n-A INPUT -p udp -j DROP\n-A FORWARD -p tcp -j DROP\n-A FORWARD -p udp -j DROP\n-A OUTPUT -p tcp -j DROP\n-A OUTPUT -p udp -j DROP\nCOMMIT\n",
-			to("10.0.0.5:80"), "app dropped: Istio was killed and left its guardrails behind: all tcp is dropped\n",
+			to("10.0.0.5:80"), "app dropped: an interrupted run of Istio left its guardrails: all tcp is dropped\n",
 		},
 		{"firewall-is-no-guardrail", "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j DROP\nCOMMIT\n", to("10.0.0.5:80"), "app dropped: -p tcp -j DROP\n"},
 		{"policy", with(redirect) + "*filter\n:INPUT DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer dropped: the policy of filter INPUT is DROP\n"},
@@ -191,7 +192,7 @@ func TestPaths(t *testing.T) {
 			"app foreign 3128: -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n",
 		},
 		{"foreign-accept-before-ours", with(redirect, hook, "-A OUTPUT -p tcp -j ACCEPT\n"+hook), to("10.0.0.5:80"), "app direct: -p tcp -j ACCEPT\n"},
-		{"foreign-accept-behind-ours", with(redirect, hook, hook+"-A OUTPUT -p tcp -j ACCEPT\n"), to("10.244.0.2:80"), "app direct: a process of the pod calls its own pod\n"},
+		{"foreign-accept-behind-ours", with(redirect, hook, hook+"-A OUTPUT -p tcp -j ACCEPT\n"), to("10.244.0.2:80"), "app direct: the app connects to its own pod IP\n"},
 		{
 			"foreign-condition", with(redirect, hook, "-A OUTPUT -m set --match-set a dst -j ACCEPT\n"+hook), to("10.0.0.5:80"),
 			"app outbound 15001 uncertain: every destination is included by -i\nproxy direct: user 1337 is the proxy\n",
@@ -201,7 +202,7 @@ func TestPaths(t *testing.T) {
 			path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
 			"app outbound 15001: every destination is included by -i\n",
 		},
-		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule leads what leaves the pod to ISTIO_OUTPUT\n"},
+		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule jumps to ISTIO_OUTPUT\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestPaths(t *testing.T) {
 			if len(c.ProxyUIDs) == 0 {
 				routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
 			}
-			if got := told(path.Follow(r, c, routes, tt.c)); got != tt.want {
+			if got := told(path.Follow(r, c, routes, tt.c), inet.IPv4); got != tt.want {
 				t.Errorf("want\n%sgot\n%s", tt.want, got)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"istio-init/capture/infer"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/netutil/inet"
 )
 
@@ -14,7 +15,7 @@ func TestWorkGrowsLikeTheRules(t *testing.T) {
 	some, all := read(t, inet.IPv4, many(500)), read(t, inet.IPv4, many(20_000))
 	for _, format := range Formats {
 		allocations := func(r *infer.Inference) float64 {
-			return testing.AllocsPerRun(1, func() { Draw(format, Terminal{}, r) })
+			return testing.AllocsPerRun(1, func() { Draw(format, Terminal{}, report.Reason, r) })
 		}
 		if few, lots := allocations(some), allocations(all); lots > 60*few {
 			t.Errorf("%s: %v allocations for 500 rules, %v for 20,000", format, few, lots)
@@ -28,7 +29,7 @@ func BenchmarkDraw(b *testing.B) {
 			r := read(b, inet.IPv4, many(n))
 			b.Run(fmt.Sprintf("%s/%d", format, n), func(b *testing.B) {
 				for b.Loop() {
-					Draw(format, Terminal{}, r)
+					Draw(format, Terminal{}, report.Reason, r)
 				}
 			})
 		}

@@ -13,6 +13,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/test/flow"
 )
@@ -63,7 +64,7 @@ func TestWrongEdgesAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := scenario(t, name)[0]
-			w := newFollower(graphs(views([]*infer.Inference{r}))[0])
+			w := newFollower(graphs(views([]*infer.Inference{r}, report.Reason))[0])
 			sendAll(w, r.Rules)
 			right := w.g.edges
 			for i, e := range right {
@@ -95,7 +96,7 @@ func everyView(t *testing.T, test func(t *testing.T, v *view, readings []*infer.
 	}
 	for _, path := range slices.Concat(scenarios, foreign) {
 		readings := archive(t, path)
-		for _, v := range views(readings) {
+		for _, v := range views(readings, report.Reason) {
 			t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar")+"/"+v.families[0].String(), func(t *testing.T) {
 				t.Parallel()
 				test(t, v, slices.DeleteFunc(slices.Clone(readings), func(r *infer.Inference) bool { return !slices.Contains(v.families, r.Rules.Family) }))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"istio-init/capture/infer"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -62,20 +63,23 @@ func (t Terminal) width() int {
 	return max(t.Width, minWidth)
 }
 
-// Draw returns the rules of readings, at most one of each family. The text ends
-// with a line break; it is "" where the format has nothing to show.
-func Draw(format Format, on Terminal, readings ...*infer.Inference) string {
+// A Reason says why a rule is there, by its role; "": unknown.
+type Reason func(iptables.Rule) string
+
+// Draw returns the rules of readings, at most one of each family, with their reasons. The
+// text ends with a line break; it is "" where the format has nothing to show.
+func Draw(format Format, on Terminal, reason Reason, readings ...*infer.Inference) string {
 	switch format {
 	case Tree:
-		return drawTree(on, views(readings))
+		return drawTree(on, views(readings, reason))
 	case Table:
-		return drawTable(on, views(readings))
+		return drawTable(on, views(readings, reason))
 	case JSON:
-		return drawJSON(readings)
+		return drawJSON(readings, reason)
 	case Dot:
-		return drawDot(views(readings))
+		return drawDot(views(readings, reason))
 	case Mermaid:
-		return drawMermaid(views(readings))
+		return drawMermaid(views(readings, reason))
 	case Save:
 	}
 	return drawSave(readings)

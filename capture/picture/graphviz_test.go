@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"istio-init/cmd/istio-init/report"
 	"istio-init/netutil/inet"
 )
 
@@ -21,13 +22,13 @@ func TestGraphvizDrawsEveryGraph(t *testing.T) {
 	case err != nil:
 		t.Skip("dot is missing: install graphviz")
 	}
-	graphs := []string{Draw(Dot, Terminal{}), Draw(Dot, Terminal{}, read(t, inet.IPv4, hostile())), Draw(Dot, Terminal{}, read(t, inet.IPv4, many(5000)))}
+	graphs := []string{Draw(Dot, Terminal{}, report.Reason), Draw(Dot, Terminal{}, report.Reason, read(t, inet.IPv4, hostile())), Draw(Dot, Terminal{}, report.Reason, read(t, inet.IPv4, many(5000)))}
 	for _, name := range []string{"redirect-default", "tproxy-dns", "dns-servers", "outbound-everything-at-once", "long-exclude-list"} {
-		graphs = append(graphs, Draw(Dot, Terminal{}, scenario(t, name)...))
+		graphs = append(graphs, Draw(Dot, Terminal{}, report.Reason, scenario(t, name)...))
 	}
 	foreign, _ := filepath.Glob("testdata/rules/*.txtar")
 	for _, path := range foreign {
-		graphs = append(graphs, Draw(Dot, Terminal{}, archive(t, path)...))
+		graphs = append(graphs, Draw(Dot, Terminal{}, report.Reason, archive(t, path)...))
 	}
 	cmd := exec.CommandContext(t.Context(), dot, "-Tsvg")
 	var said strings.Builder

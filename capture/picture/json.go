@@ -101,11 +101,11 @@ type jsonForeign struct {
 }
 
 // drawJSON returns readings for programs.
-func drawJSON(readings []*infer.Inference) string {
+func drawJSON(readings []*infer.Inference, reason Reason) string {
 	doc := jsonDoc{Families: []jsonFamily{}}
 	for _, r := range readings {
 		if r != nil {
-			doc.Families = append(doc.Families, familyJSON(r))
+			doc.Families = append(doc.Families, familyJSON(r, reason))
 		}
 	}
 	var b bytes.Buffer
@@ -118,7 +118,7 @@ func drawJSON(readings []*infer.Inference) string {
 	return b.String()
 }
 
-func familyJSON(r *infer.Inference) jsonFamily {
+func familyJSON(r *infer.Inference, reason Reason) jsonFamily {
 	f := jsonFamily{Family: r.Rules.Family.String(), Captures: r.Captures(), Rules: r.Rules.Len(), Tables: []jsonTable{}}
 	for _, t := range r.Rules.Tables {
 		table := jsonTable{Table: t.Name, Chains: []jsonChain{}}
@@ -128,8 +128,7 @@ func familyJSON(r *infer.Inference) jsonFamily {
 				chain.Policy = p
 			}
 			for i, rule := range c.Rules {
-				reason := r.Reason(iptables.Place{Table: t.Name, Chain: c.Name, Index: i})
-				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason, isForeign(c.Name, rule, reason)))
+				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason(rule), isForeign(c.Name, rule)))
 			}
 			table.Chains = append(table.Chains, chain)
 		}

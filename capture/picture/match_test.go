@@ -12,6 +12,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/picture"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -139,7 +140,7 @@ func drawn(form picture.Format, m iptables.Match) string {
 	rs := rules(iptables.NAT, capture.ChainOutput, iptables.Rule{Match: m, Target: iptables.Return})
 	enter := iptables.Rule{Target: iptables.Jump{Chain: capture.ChainOutput}}
 	rs.Tables[0].Chains = append(rs.Tables[0].Chains, iptables.Chain{Name: iptables.Output, Rules: []iptables.Rule{enter}})
-	return picture.Draw(form, picture.Terminal{}, infer.Infer(rs))
+	return picture.Draw(form, picture.Terminal{}, report.Reason, infer.Infer(rs))
 }
 
 // matchOfJSON is what JSON says of the conditions of a rule, apart from its text.

@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"istio-init/capture/infer"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -51,7 +52,7 @@ func TestFormsAreTheGoldens(t *testing.T) {
 				if form == JSON && name != "redirect-default" {
 					continue
 				}
-				a.Files = append(a.Files, txtar.File{Name: form.String(), Data: []byte(Draw(form, Terminal{}, readings...))})
+				a.Files = append(a.Files, txtar.File{Name: form.String(), Data: []byte(Draw(form, Terminal{}, report.Reason, readings...))})
 			}
 			golden(t, filepath.Join("testdata", name+".txtar"), string(txtar.Format(a)))
 		})
@@ -92,7 +93,7 @@ func TestSavedRulesAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "# " + saveTool[f] + "\n" + s.String()
-		if diff := cmp.Diff(want, Draw(Save, Terminal{}, infer.Infer(s.Ruleset()))); diff != "" {
+		if diff := cmp.Diff(want, Draw(Save, Terminal{}, report.Reason, infer.Infer(s.Ruleset()))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -102,7 +103,7 @@ func TestNothingIsDrawnOfNothing(t *testing.T) {
 	t.Parallel()
 	for _, form := range Formats {
 		for _, readings := range [][]*infer.Inference{nil, {nil}, {infer.Infer(iptables.Ruleset{})}, {infer.Infer(iptables.Ruleset{}), infer.Infer(iptables.Ruleset{Family: inet.IPv6})}} {
-			got := Draw(form, Terminal{}, readings...)
+			got := Draw(form, Terminal{}, report.Reason, readings...)
 			if got != "" && !strings.HasSuffix(got, "\n") {
 				t.Errorf("%s of %d readings ends in the middle of a line: %q", form, len(readings), got)
 			}
@@ -127,7 +128,7 @@ func TestBothFamiliesAreDrawnOnceWhereOnlyAddressesDiffer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := Draw(Tree, Terminal{}, read(t, inet.IPv6, tt.v6), read(t, inet.IPv4, v4))
+			got := Draw(Tree, Terminal{}, report.Reason, read(t, inet.IPv6, tt.v6), read(t, inet.IPv4, v4))
 			for _, want := range tt.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("want %q in\n%s", want, got)

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"istio-init/capture/infer"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -28,12 +29,12 @@ func TestEveryRuleIsShownOnce(t *testing.T) {
 	t.Parallel()
 	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		want := 0
-		for _, s := range views(readings) {
+		for _, s := range views(readings, report.Reason) {
 			want += s.count()
 		}
 		for _, form := range []Format{Tree, Table} {
 			for _, width := range []int{60, 100, 250} {
-				text := Draw(form, Terminal{Width: width}, readings...)
+				text := Draw(form, Terminal{Width: width}, report.Reason, readings...)
 				if got := len(numbered[form].FindAllString(text, -1)); got != want && width == 250 {
 					t.Errorf("%s: want %d rules, got %d\n%s", form, want, got, text)
 				}
@@ -45,7 +46,7 @@ func TestEveryRuleIsShownOnce(t *testing.T) {
 			}
 		}
 		var doc jsonDoc
-		if err := json.Unmarshal([]byte(Draw(JSON, Terminal{}, readings...)), &doc); err != nil {
+		if err := json.Unmarshal([]byte(Draw(JSON, Terminal{}, report.Reason, readings...)), &doc); err != nil {
 			t.Fatal(err)
 		}
 		texts := map[string]int{}
@@ -157,13 +158,13 @@ func TestNothingMovesATerminal(t *testing.T) {
 	t.Parallel()
 	r := read(t, inet.IPv4, hostile())
 	for _, form := range []Format{Tree, Table, Dot, Mermaid} {
-		for i, c := range Draw(form, Terminal{}, r) {
+		for i, c := range Draw(form, Terminal{}, report.Reason, r) {
 			if c != '\n' && c != '\t' && (!unicode.IsPrint(c) || c == utf8.RuneError) {
 				t.Errorf("%s: %q at %d", form, c, i)
 			}
 		}
 	}
-	if got := Draw(Tree, Terminal{Colour: true}, r); !strings.Contains(got, "\x1b[1m") || strings.Count(got, "\x1b[0m")*2 != strings.Count(got, "\x1b[") {
+	if got := Draw(Tree, Terminal{Colour: true}, report.Reason, r); !strings.Contains(got, "\x1b[1m") || strings.Count(got, "\x1b[0m")*2 != strings.Count(got, "\x1b[") {
 		t.Errorf("colours are not ended:\n%s", got)
 	}
 }
@@ -213,7 +214,7 @@ func TestDotIsWellFormed(t *testing.T) {
 	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		ports := map[string]map[string]bool{}
 		edges := 0
-		for l := range strings.Lines(Draw(Dot, Terminal{}, readings...)) {
+		for l := range strings.Lines(Draw(Dot, Terminal{}, report.Reason, readings...)) {
 			l = strings.TrimSuffix(l, "\n")
 			if m := dotNode.FindStringSubmatch(l); m != nil {
 				ports[m[1]] = labelPorts(t, m[2])
@@ -242,7 +243,7 @@ func TestDotIsWellFormed(t *testing.T) {
 // count adds up a number of each graph of readings.
 func count(readings []*infer.Inference, of func(*graph) int) int {
 	n := 0
-	for _, g := range graphs(views(readings)) {
+	for _, g := range graphs(views(readings, report.Reason)) {
 		n += of(g)
 	}
 	return n
@@ -254,7 +255,7 @@ func TestMermaidIsWellFormed(t *testing.T) {
 	t.Parallel()
 	everyReading(t, func(t *testing.T, readings []*infer.Inference) {
 		nodes, edges := map[string]bool{}, 0
-		mermaid := Draw(Mermaid, Terminal{}, readings...)
+		mermaid := Draw(Mermaid, Terminal{}, report.Reason, readings...)
 		for l := range strings.Lines(mermaid) {
 			l = strings.TrimSuffix(l, "\n")
 			if m := mermaidNode.FindStringSubmatch(l); m != nil {

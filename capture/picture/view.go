@@ -97,15 +97,15 @@ func (v *view) find(table, name string) *chain { return v.byName[chainKey{table,
 
 // views returns one view for two families that differ only in addresses, else one
 // for each reading.
-func views(readings []*infer.Inference) []*view {
+func views(readings []*infer.Inference, reason Reason) []*view {
 	readings = slices.DeleteFunc(slices.Clone(readings), func(r *infer.Inference) bool { return r == nil })
 	slices.SortStableFunc(readings, func(x, y *infer.Inference) int { return int(x.Rules.Family) - int(y.Rules.Family) })
 	if len(readings) == 2 && alike(readings[0].Rules, readings[1].Rules) {
-		return []*view{newView(readings[0], readings[1])}
+		return []*view{newView(readings[0], readings[1], reason)}
 	}
 	var all []*view
 	for _, r := range readings {
-		all = append(all, newView(r, r))
+		all = append(all, newView(r, r, reason))
 	}
 	return all
 }
@@ -135,7 +135,7 @@ func unaddressed(r iptables.Rule) string {
 
 // newView makes a view of a reading and the one of the other family, or of the same
 // reading twice.
-func newView(r, other *infer.Inference) *view {
+func newView(r, other *infer.Inference, reason Reason) *view {
 	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), byName: map[chainKey]*chain{}}
 	v.config = infer.Configuration(r, other)
 	if r != other {
@@ -143,11 +143,7 @@ func newView(r, other *infer.Inference) *view {
 	}
 	for i, t := range r.Rules.Tables {
 		for j, c := range t.Chains {
-			pair := other.Rules.Tables[i].Chains[j].Rules
-			v.add(t.Name, c, pair, func(n int) (string, string) {
-				at := iptables.Place{Table: t.Name, Chain: c.Name, Index: n}
-				return r.Reason(at), other.Reason(at)
-			})
+			v.add(t.Name, c, other.Rules.Tables[i].Chains[j].Rules, reason)
 		}
 	}
 	slices.SortStableFunc(v.chains, func(c, d *chain) int {
@@ -160,26 +156,25 @@ func newView(r, other *infer.Inference) *view {
 }
 
 // add adds a chain; pair are its rules in the other family.
-func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reasons func(int) (string, string)) {
+func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reason Reason) {
 	f := v.families[0]
 	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: capture.Owns(c.Name), drops: c.Policy == iptables.Drop}
 	for i, r := range c.Rules {
-		reason, other := reasons(i)
 		v.differ = v.differ || r.Src.Val != pair[i].Src.Val || r.Dst.Val != pair[i].Dst.Val
 		to.rules = append(to.rules, viewRule{
 			number: i + 1, rule: r, target: destination(r),
 			condition: visible(condition(f, r, pair[i])), action: visible(outcome(r)),
-			reason: visible(both(reason, other)), foreign: isForeign(c.Name, r, reason),
+			reason: visible(both(reason(r), reason(pair[i]))), foreign: isForeign(c.Name, r),
 		})
 	}
 	v.chains = append(v.chains, to)
 	v.byName[to.chainKey] = to
 }
 
-// isForeign tells whether a rule is not one of a mesh: its reason is unknown, and it
-// is neither in a chain of ours nor jumps to one.
-func isForeign(chain string, r iptables.Rule, reason string) bool {
-	return reason == "" && !capture.Owns(chain) && !capture.Owns(destination(r))
+// isForeign tells whether a rule is not one of a mesh: its role is unknown, and it is
+// neither in a chain of ours nor jumps to one.
+func isForeign(chain string, r iptables.Rule) bool {
+	return r.Role == capture.RoleUnknown && !capture.Owns(chain) && !capture.Owns(destination(r))
 }
 
 // both merges the reasons of two families: words that differ become IPV4|IPV6.

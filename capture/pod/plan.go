@@ -87,7 +87,7 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	if s.NeedsErr != nil {
 		return nil, s.NeedsErr
 	}
-	if len(want.Rules.captured()) > 0 && s.ambient() {
+	if s.ambient() {
 		return nil, infer.ErrAmbient
 	}
 	chosen, reason, err := choose(s.States, e.Force, want.Rules.captured())

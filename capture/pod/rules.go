@@ -58,7 +58,7 @@ func (s *ChangeRules) applied() []Event {
 			live, own = change.After, infer.Ownership(change.After)
 		}
 		for _, at := range iptables.Preempting(live, own) {
-			events = append(events, RuleAhead{f, at, live.At(at).Text})
+			events = append(events, RuleAhead{f, live.TextAt(at)})
 		}
 		switch {
 		case changes:

@@ -143,7 +143,7 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 // warnAhead names the rules of others that may take traffic before ours see it.
 func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot, own iptables.Ownership) {
 	for _, at := range iptables.Preempting(s, own) {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, placed(at, s.At(at).Text)))
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, s.TextAt(at)))
 	}
 }
 

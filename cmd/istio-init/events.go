@@ -37,7 +37,7 @@ func (inv *invocation) logEvent(event pod.Event) {
 func (inv *invocation) logRules(event pod.Event) {
 	switch e := event.(type) {
 	case pod.RuleAhead:
-		inv.log.Warn("a rule of others stands before ours and may take connections first", namedField("family", e.Family), stringField("rule", placed(e.At, e.Rule)))
+		inv.log.Warn("a rule of others stands before ours and may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
 	case pod.RulesApplied:
 		inv.reportTaken(e.Change)
 		inv.logScript(e.Change)
@@ -79,13 +79,10 @@ func familyTitle(f inet.Family) string {
 // reportTaken names the rules of Istio's that stood in built-in chains and went.
 func (inv *invocation) reportTaken(c iptables.Change) {
 	for _, at := range c.Taken() {
-		say, rule := inv.log.Info, placed(at, c.Before.At(at).Text)
+		say, rule := inv.log.Info, c.Before.TextAt(at)
 		if at.Table == iptables.Filter {
 			say = inv.log.Warn // a guardrail: it stopped traffic
 		}
 		say("a rule of Istio's in a built-in chain was removed", namedField("family", c.Family), stringField("rule", rule))
 	}
 }
-
-// placed is a rule with its place.
-func placed(at iptables.Place, rule string) string { return at.Table + " " + at.Chain + ": " + rule }

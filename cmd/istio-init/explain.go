@@ -35,7 +35,7 @@ func runExplain(inv *invocation) error {
 		for _, doubt := range sc.Caveats {
 			inv.log.Warn("what is shown is not all there is: " + doubt)
 		}
-		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: report.Width, Colour: inv.styler.Colour}, sc.shown()...)
+		text := picture.Draw(inv.set.Picture, picture.Terminal{Width: report.Width, Colour: inv.styler.Colour}, report.Reason, sc.shown()...)
 		if _, err := io.WriteString(inv.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

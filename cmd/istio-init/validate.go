@@ -107,7 +107,7 @@ func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe
 		legs := path.Follow(sc.Rules[p.Family], inv.set.Config, site, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
-		return report.OutcomeText(legs[0])
+		return report.OutcomeText(legs[0], p.Family)
 	}
 }
 

@@ -134,13 +134,12 @@ func document(lines []string) []byte {
 
 // lineReasons say why the rules of a state are there, by their lines.
 func lineReasons(s iptables.Snapshot) map[string]string {
-	rs := s.Ruleset()
-	reading := infer.Infer(rs)
+	rs := infer.Infer(s.Ruleset()).Rules
 	reasons := map[string]string{}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			for i, r := range c.Rules {
-				if reason := reading.Reason(iptables.Place{Table: t.Name, Chain: c.Name, Index: i}); reason != "" {
+			for _, r := range c.Rules {
+				if reason := Reason(r); reason != "" {
 					reasons[t.Name+" "+c.Name+" "+r.Text(rs.Family)] = reason
 				}
 			}

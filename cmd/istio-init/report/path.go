@@ -9,6 +9,7 @@ import (
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Path is the way of a connection through rules.
@@ -27,7 +28,7 @@ func (p Path) text(s Styler) string {
 			b.WriteString("\n")
 		}
 		b.WriteString(s.lines(bold, start+connectionText(hop), "", "  "))
-		outcome := OutcomeText(hop)
+		outcome := OutcomeText(hop, p.Rules.Rules.Family)
 		if hop.Uncertain {
 			outcome += "; not certain, see the end"
 		}
@@ -59,7 +60,7 @@ func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, s
 
 // decides reports whether a step is the one that decides the outcome.
 func decides(hop path.Hop, s iptables.Step) bool {
-	return hop.Decided != nil && hop.Decided.Rule != "" && !s.Maybe && hop.Decided.At == placeOf(s)
+	return hop.Decided != nil && hop.Decided.Cause == path.ByRule && !s.Maybe && hop.Decided.At == placeOf(s)
 }
 
 func placeOf(s iptables.Step) iptables.Place {
@@ -80,7 +81,7 @@ func ruleText(r *infer.Inference, s iptables.Step) string {
 
 // reasonOf is why a rule is there, or what is known of one that is not a mesh's.
 func reasonOf(r *infer.Inference, s iptables.Step) string {
-	reason := r.Reason(placeOf(s))
+	reason := Reason(s.Rule)
 	switch {
 	case reason != "":
 		return reason
@@ -120,11 +121,11 @@ func connectionText(hop path.Hop) string {
 }
 
 // OutcomeText says where a leg lands and why.
-func OutcomeText(hop path.Hop) string {
+func OutcomeText(hop path.Hop, f inet.Family) string {
 	if hop.Loop {
-		return "loops: what the proxy sends comes back to it, " + becauseText(hop)
+		return "loops: what the proxy sends comes back to it, " + becauseText(hop, f)
 	}
-	return endText(hop) + ", " + becauseText(hop)
+	return endText(hop) + ", " + becauseText(hop, f)
 }
 
 func endText(hop path.Hop) string {
@@ -138,7 +139,7 @@ func endText(hop path.Hop) string {
 		if !hop.Captured {
 			return fmt.Sprintf("arrives: it was sent to the agent's own port %d, and not captured", hop.Port)
 		}
-		return fmt.Sprintf("captured: look-up -> agent port %d", hop.Port)
+		return fmt.Sprintf("captured: DNS query -> agent port %d", hop.Port)
 	case path.Dropped:
 		return "dropped"
 	case path.NoRoute:
@@ -155,16 +156,16 @@ func endText(hop path.Hop) string {
 }
 
 // becauseText gives the reason of a leg's landing, or else the rule.
-func becauseText(hop path.Hop) string {
+func becauseText(hop path.Hop, f inet.Family) string {
 	switch d := hop.Decided; {
 	case d == nil:
 		return "for a reason that is not known here"
-	case d.Reason != "":
-		return "because " + d.Reason
+	case Because(hop, f) != "":
+		return "because " + Because(hop, f)
 	case d.Others:
-		return fmt.Sprintf("by a rule of others: %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+		return fmt.Sprintf("by a foreign rule: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
 	default:
-		return fmt.Sprintf("because of the rule %s %s %s", d.At.Table, d.At.Chain, d.Rule)
+		return fmt.Sprintf("because of the rule %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
 	}
 }
 

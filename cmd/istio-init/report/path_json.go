@@ -58,13 +58,13 @@ func (p Path) document() any {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,
 			State: hop.State.String(), Landing: hop.Outcome.String(), Port: hop.Port, Captured: hop.Captured, Loop: hop.Loop,
-			Outcome: OutcomeText(hop), Stages: []hookJSON{},
+			Outcome: OutcomeText(hop, p.Rules.Rules.Family), Stages: []hookJSON{},
 		}
 		if hop.Owner != nil {
 			h.UID, h.GID = &hop.Owner.UID, &hop.Owner.GID
 		}
 		if hop.Decided != nil {
-			h.Reason = hop.Decided.Reason
+			h.Reason = Because(hop, p.Rules.Rules.Family)
 		}
 		for _, hook := range hop.Hooks {
 			h.Stages = append(h.Stages, p.hookDocument(hop, hook))

@@ -60,7 +60,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !infer.Makes(src.Config, r.Rules) })
 	s.Arguments, s.Variables = args, variables
-	for _, f := range src.Config.Facts() {
+	for _, f := range Facts(src.Config) {
 		s.Facts = append(s.Facts, fact(f))
 	}
 	return s

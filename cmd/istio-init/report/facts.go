@@ -1,4 +1,4 @@
-package capture
+package report
 
 import (
 	"fmt"
@@ -6,48 +6,48 @@ import (
 	"strconv"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 )
 
-// A Fact is one thing that a configuration says, for people.
+// A Fact is one thing that a configuration says.
 type Fact struct{ Label, Text string }
 
-// Facts tells what a configuration captures, in words, in the order in which one
-// would ask.
-func (c Config) Facts() []Fact {
-	if c.Mode == None {
+// Facts says what a configuration captures, the most important first.
+func Facts(c capture.Config) []Fact {
+	if c.Mode == capture.None {
 		return []Fact{{"mode", "NONE: nothing is captured"}}
 	}
 	facts := []Fact{
 		{"mode", c.Mode.String()},
-		{"inbound", c.inboundFact()},
-		{"outbound", c.outboundFact()},
+		{"inbound", inboundFact(c)},
+		{"outbound", outboundFact(c)},
 	}
 	add := func(label, text string) {
 		if text != "" {
 			facts = append(facts, Fact{label, text})
 		}
 	}
-	add("left alone", joinFacts(
+	add("excluded", joinFacts(
 		listFact("port %s out (-o)", "ports %s out (-o)", portTexts(c.OutboundExcludePorts)),
 		listFact("destination %s (-x)", "destinations %s (-x)", texts(c.OutboundPrefixes.Except)),
 		listFact("interface %s (-c)", "interfaces %s (-c)", texts(c.ExcludeInterfaces)),
 	))
-	add("processes", c.groupsFact())
-	add("virtual", listFact("machine behind interface %s (-k)", "machines behind interfaces %s (-k)", texts(c.VirtualInterfaces)))
+	add("processes", groupsFact(c))
+	add("virtual", listFact("interface %s (-k)", "interfaces %s (-k)", texts(c.VirtualInterfaces)))
 	facts = append(facts, Fact{"proxy", fmt.Sprintf("uid %s, gid %s; ports %s out, %s in, %d tunnels",
 		known(texts(c.ProxyUIDs)), known(texts(c.ProxyGIDs)), portOrNone(c.ProxyPort), portOrNone(c.InboundPort), c.TunnelPort)})
-	facts = append(facts, Fact{"look-ups", c.lookupFact()})
+	facts = append(facts, Fact{"DNS queries", dnsFact(c)})
 	if c.DropInvalid {
-		add("dropped", "packets that come in and fit no connection (--drop-invalid)")
+		add("dropped", "packets in state INVALID (--drop-invalid)")
 	}
 	if c.LoopbackV4.IsValid() && c.LoopbackV4.Bits() < 32 {
-		add("pod itself", c.LoopbackV4.String())
+		add("loopback", c.LoopbackV4.String())
 	}
 	return facts
 }
 
-// known names what the rules show, which where a part of them is gone is not all.
+// known joins what the rules show; where some are missing that may be nothing.
 func known(list []string) string {
 	if len(list) == 0 {
 		return "not known"
@@ -62,7 +62,7 @@ func portOrNone(port uint16) string {
 	return strconv.Itoa(int(port))
 }
 
-func (c Config) inboundFact() string {
+func inboundFact(c capture.Config) string {
 	switch {
 	case c.InboundPorts.Empty():
 		return "nothing (-b names no port)"
@@ -72,7 +72,7 @@ func (c Config) inboundFact() string {
 	return joinFacts("every TCP port (-b '*')", listFact("but not %s (-d)", "but not %s (-d)", portTexts(c.InboundPorts.Except)))
 }
 
-func (c Config) outboundFact() string {
+func outboundFact(c capture.Config) string {
 	switch {
 	case c.OutboundPrefixes.All:
 		return "TCP to every destination (-i '*')"
@@ -80,10 +80,10 @@ func (c Config) outboundFact() string {
 		return "nothing (-i and -q name nothing)"
 	}
 	return joinFacts(listFact("TCP to %s (-i)", "TCP to %s (-i)", texts(c.OutboundPrefixes.Only)),
-		listFact("TCP port %s whatever the destination (-q)", "TCP ports %s whatever the destination (-q)", portTexts(c.OutboundPorts)))
+		listFact("TCP port %s to every destination (-q)", "TCP ports %s to every destination (-q)", portTexts(c.OutboundPorts)))
 }
 
-func (c Config) groupsFact() string {
+func groupsFact(c capture.Config) string {
 	switch g := c.OwnerGroups; {
 	case g.All:
 		return listFact("all but those of group %s", "all but those of groups %s", texts(g.Except))
@@ -94,18 +94,18 @@ func (c Config) groupsFact() string {
 	}
 }
 
-func (c Config) lookupFact() string {
+func dnsFact(c capture.Config) string {
 	switch {
 	case c.DNS.All:
 		return "all are captured (--capture-all-dns)"
 	case len(c.DNS.Servers) > 0:
-		return listFact("of the server %s are captured (--redirect-dns)", "of the servers %s are captured (--redirect-dns)", texts(c.DNS.Servers))
+		return listFact("to %s are captured (--redirect-dns)", "to %s are captured (--redirect-dns)", texts(c.DNS.Servers))
 	}
 	return "not captured"
 }
 
-// mostListed is how many elements of a list are named.
-const mostListed = 12
+// maxListed is how many elements of a list are named.
+const maxListed = 12
 
 // listFact names the elements of a list in a sentence for one or for many; "" for
 // none.
@@ -115,8 +115,8 @@ func listFact(one, many string, list []string) string {
 		return ""
 	case n == 1:
 		return fmt.Sprintf(one, list[0])
-	case n > mostListed:
-		return fmt.Sprintf(many, fmt.Sprintf("%s and %d more", strings.Join(list[:mostListed], ", "), n-mostListed))
+	case n > maxListed:
+		return fmt.Sprintf(many, fmt.Sprintf("%s and %d more", strings.Join(list[:maxListed], ", "), n-maxListed))
 	default:
 		return fmt.Sprintf(many, strings.Join(list, ", "))
 	}
