@@ -17,7 +17,7 @@ import (
 // does nothing, and the tools of iptables with the same text.
 type action struct {
 	name        string
-	ours, floor []step
+	ours, bound []step
 }
 
 // A life is a sequence of actions in a namespace: apply, re-run, change and clean.
@@ -88,7 +88,7 @@ func (s *bench) live(l life) {
 	for s.b.Loop() {
 		mine, its := kernel.NewNetNS(s.b), kernel.NewNetNS(s.b)
 		for i, a := range actions {
-			costs[i].add(func() cost { return s.run(mine, a.ours...) }, func() cost { return s.run(its, a.floor...) })
+			costs[i].add(func() cost { return s.run(mine, a.ours...) }, func() cost { return s.run(its, a.bound...) })
 		}
 	}
 	ns, peak := kernel.NewNetNS(s.b), 0.0

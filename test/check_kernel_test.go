@@ -153,7 +153,7 @@ func (m mutation) isNamed(t *testing.T, answer string, f inet.Family) {
 // TestRewordedRulesAreNoDrift: another iptables release may print a rule in another way.
 func TestRewordedRulesAreNoDrift(t *testing.T) {
 	t.Parallel()
-	pod := newWatched(t)
+	pod := newCountedSite(t)
 	args := append(slices.Clone(sidecar[1:]), "--ip-family", "ipv4", "--force-iptables-binary", "nft")
 	pod.run(append([]string{applyCommand}, args...)...)
 	pod.wrap("iptables-nft-save", `$real "$@" | sed -e '/^# Generated/s/ v[0-9.]*/ v1.99.0/' -e 's/-p tcp -m tcp --dport/-p 6 -m tcp --dport/'`)

@@ -170,17 +170,17 @@ func (s *bench) peak(ns *kernel.NetNS, c command) float64 {
 type sample []cost
 
 // A pair has the samples of the program and of its lower bound.
-type pair struct{ ours, floor sample }
+type pair struct{ ours, bound sample }
 
 // add measures both once more, alternating which is first: the second one has warm
 // caches.
-func (p *pair) add(ours, floor func() cost) {
+func (p *pair) add(ours, bound func() cost) {
 	if len(p.ours)%2 == 0 {
 		p.ours = append(p.ours, ours())
-		p.floor = append(p.floor, floor())
+		p.bound = append(p.bound, bound())
 		return
 	}
-	p.floor = append(p.floor, floor())
+	p.bound = append(p.bound, bound())
 	p.ours = append(p.ours, ours())
 }
 
@@ -204,9 +204,9 @@ func median(all []time.Duration) time.Duration {
 // report reports the costs of the program, and their ratio to the lower bound.
 func (p *pair) report(b *testing.B, prefix string) {
 	b.Helper()
-	o, f := p.ours.median(), p.floor.median()
+	o, f := p.ours.median(), p.bound.median()
 	b.ReportMetric(0, "ns/op") // the time of a round has no meaning
 	b.ReportMetric(o.wall.Seconds()*1000, prefix+"ms")
-	b.ReportMetric(o.wall.Seconds()/f.wall.Seconds(), prefix+"of-the-floor")
-	b.ReportMetric(o.cpu.Seconds()/f.cpu.Seconds(), prefix+"cpu-of-the-floor")
+	b.ReportMetric(o.wall.Seconds()/f.wall.Seconds(), prefix+"ratio")
+	b.ReportMetric(o.cpu.Seconds()/f.cpu.Seconds(), prefix+"cpu-ratio")
 }

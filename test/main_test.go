@@ -31,10 +31,10 @@ var istiosNames = []string{"istio-iptables", "istio-iptables-go", "istio-iptable
 
 // Its exit codes.
 const (
-	exitDone     = 0
-	exitDrifted  = 1
-	exitUnknown  = 2
-	exitUnproved = 126
+	exitDone       = 0
+	exitDrifted    = 1
+	exitUnknown    = 2
+	exitValidation = 126
 )
 
 // built is the path of the program.

@@ -31,14 +31,14 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 		loaded := scenario.Load(t, testdata, name)
 		for _, m := range (stage{loaded, loaded.Config(t)}).mutants(t) {
 			delete(unused, needlessKey{name, m.change})
-			m.untold = m.untoldByRules()
+			m.unchanged = m.unchangedByRules()
 			why := needless[needlessKey{name, m.change}]
 			switch {
-			case m.same && len(m.untold) == len(m.rules): // swapped rules with the same effect
+			case m.same && len(m.unchanged) == len(m.rules): // swapped rules with the same effect
 				continue
-			case why == "" && len(m.untold) == 0: // told in every family
+			case why == "" && len(m.unchanged) == 0: // a flow changes in every family
 				continue
-			case why != "" && len(m.untold) < len(m.rules):
+			case why != "" && len(m.unchanged) < len(m.rules):
 				t.Errorf("%s, %s: listed as needless (%s), but a flow tells by the rules", name, m.change, why)
 				continue
 			}
@@ -56,11 +56,11 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 // A mutant is a scenario whose rules have one change, the same in both families
 // where both have the rule.
 type mutant struct {
-	scenario stage
-	change   string // "drop" or "swap", the table, the chain and the rule as it is in IPv4
-	same     bool   // two rules with the same effect are swapped
-	rules    map[inet.Family]iptables.Ruleset
-	untold   []inet.Family // the families in which no flow changes
+	scenario  stage
+	change    string // "drop" or "swap", the table, the chain and the rule as it is in IPv4
+	same      bool   // two rules with the same effect are swapped
+	rules     map[inet.Family]iptables.Ruleset
+	unchanged []inet.Family // the families in which no flow changes
 }
 
 // mutants returns all changes of the scenario, in the order of the rules.
@@ -107,19 +107,19 @@ func asIPv4(r iptables.Rule) string {
 		"2001:db8:53::1/128", "10.96.0.10/32").Replace(r.Text(inet.IPv6))
 }
 
-// untoldByRules returns the families in which the changed rules change no flow.
-func (m *mutant) untoldByRules() []inet.Family {
-	var untold []inet.Family
+// unchangedByRules returns the families in which the changed rules change no flow.
+func (m *mutant) unchangedByRules() []inet.Family {
+	var unchanged []inet.Family
 	for _, family := range inet.Families {
 		rs, ok := m.rules[family]
 		if ok && !slices.ContainsFunc(m.scenario.Flows, func(fl flow.Flow) bool {
 			return slices.Contains(fl.In(m.scenario.config.Captured), family) &&
 				flow.PredictBy(m.scenario.config, rs, fl).Outcome != fl.Outcome
 		}) {
-			untold = append(untold, family)
+			unchanged = append(unchanged, family)
 		}
 	}
-	return untold
+	return unchanged
 }
 
 // onKernel makes the connections of the scenario with the changed rules.
@@ -138,7 +138,7 @@ func (m *mutant) onKernel(t *testing.T) {
 	pod.Serve(t, s.Flows)
 	why := needless[needlessKey{s.Name(), m.change}]
 	var families sync.WaitGroup
-	for _, family := range m.untold {
+	for _, family := range m.unchanged {
 		families.Go(func() {
 			switch told := m.tells(pod, family); {
 			case told == "" && why == "":

@@ -16,20 +16,20 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A watched is a site that records the names of all started programs of the packet
+// A countedSite is a site that records the names of all started programs of the packet
 // filter.
-type watched struct {
+type countedSite struct {
 	*site
 	started string // file: a line for each process
 }
 
-func newWatched(t *testing.T) *watched {
+func newCountedSite(t *testing.T) *countedSite {
 	t.Helper()
-	return &watched{newSite(t), filepath.Join(t.TempDir(), "started")}
+	return &countedSite{newSite(t), filepath.Join(t.TempDir(), "started")}
 }
 
 // count wraps all programs that could be started.
-func (w *watched) count() {
+func (w *countedSite) count() {
 	w.t.Helper()
 	programs := []string{"nft", "ip", "sh", "modprobe", "conntrack", "nsenter", "sysctl"}
 	for _, family := range []string{"iptables", "ip6tables"} {
@@ -48,7 +48,7 @@ func (w *watched) count() {
 
 // run runs the program, which has to succeed, and returns its log, and the names of
 // the processes that it started, sorted.
-func (w *watched) run(args ...string) (log string, started []string) {
+func (w *countedSite) run(args ...string) (log string, started []string) {
 	w.t.Helper()
 	if err := os.WriteFile(w.started, nil, 0o666); err != nil {
 		w.t.Fatal(err)
@@ -77,7 +77,7 @@ func TestProcessesPerRun(t *testing.T) {
 		for _, family := range []string{"ipv4", "dual"} {
 			t.Run(variant+"-"+family, func(t *testing.T) {
 				t.Parallel()
-				pod := newWatched(t)
+				pod := newCountedSite(t)
 				pod.count()
 				with := func(flags []string) []string {
 					return append(slices.Clone(flags), "--ip-family", family, "--force-iptables-binary", variant)
@@ -135,7 +135,7 @@ func TestProcessesPerRun(t *testing.T) {
 // between two runs.
 func TestCleanReadsEachFamilyOfEachVariantOnce(t *testing.T) {
 	t.Parallel()
-	pod := newWatched(t)
+	pod := newCountedSite(t)
 	pod.run(append(slices.Clone(sidecar), "--ip-family", "dual", "--force-iptables-binary", "nft")...)
 	script := "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
 	for _, f := range inet.Families {
@@ -159,7 +159,7 @@ func TestRewordedRulesAreNotRewritten(t *testing.T) {
 		t.Run(tool, func(t *testing.T) {
 			t.Parallel()
 			variant := strings.Split(tool, "-")[1]
-			pod := newWatched(t)
+			pod := newCountedSite(t)
 			flags := append(slices.Clone(sidecar), "--ip-family", "ipv4", "--force-iptables-binary", variant)
 			pod.run(flags...)
 			pod.wrap(tool, `$real "$@" | sed -e '/^# Generated/s/ v[0-9.]*/ v1.99.0/' -e 's/-p tcp -m tcp --dport/-p 6 -m tcp --dport/'`)

@@ -17,8 +17,8 @@ import (
 	"istio-init/test/flow"
 )
 
-// A sight is the state of a namespace at one moment, in parts that change atomically.
-type sight struct {
+// A liveState is the state of a namespace at one moment, in parts that change atomically.
+type liveState struct {
 	tables map[place]string
 	routes [len(inet.Families)]string
 	addrs  string
@@ -34,9 +34,9 @@ type place struct {
 func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.variant, p.table) }
 
 // see reads the state of the namespace, without empty tables.
-func (s *site) see() sight {
+func (s *site) see() liveState {
 	s.t.Helper()
-	now := sight{tables: map[place]string{}}
+	now := liveState{tables: map[place]string{}}
 	for _, v := range xtables.Variants {
 		for _, f := range inet.Families {
 			for table := range strings.SplitAfterSeq(heldText(s.Save(s.t, v, f)), "COMMIT\n") {
@@ -57,7 +57,7 @@ func (s *site) see() sight {
 var rulePriority = regexp.MustCompile(`(?m)^\d+:\t`)
 
 // String returns the whole state, for comparisons.
-func (now sight) String() string {
+func (now liveState) String() string {
 	var b strings.Builder
 	for _, p := range slices.SortedFunc(maps.Keys(now.tables), func(p, q place) int { return strings.Compare(p.String(), q.String()) }) {
 		fmt.Fprintf(&b, "== %s\n%s", p, now.tables[p])
@@ -65,9 +65,9 @@ func (now sight) String() string {
 	return b.String() + strings.Join(now.routes[:], "") + now.addrs
 }
 
-// judgedFlows are the connections that a state is evaluated with: each kind that some
+// evaluatedFlows are the connections that a state is evaluated with: each kind that some
 // configuration treats differently.
-var judgedFlows = []string{
+var evaluatedFlows = []string{
 	"app -> ext:80", "app -> ext:9000", "app -> ext:53", "app -> udp ext:53", "app -> 10.9.0.1:80", "app -> 2001:db8:9::1:80",
 	"app -> pod:8080", "app -> localhost:8080", "1337:1337 -> ext:80", "1337:1337 -> pod:8080", "root -> ext:80",
 	"peer -> pod:8080", "peer -> pod:9090", "peer -> pod:15020", "peer -> pod:15090", "peer -> stray pod:8080",
@@ -82,9 +82,9 @@ type verdict struct {
 
 // judge evaluates the flows with the rules of a state. A connection is captured if one of
 // the variants captures it.
-func (now sight) judge(t *testing.T, c flow.Config) []verdict {
+func (now liveState) judge(t *testing.T, c flow.Config) []verdict {
 	t.Helper()
-	flows, err := flow.Parse(strings.Join(judgedFlows, " = direct\n") + " = direct\n")
+	flows, err := flow.Parse(strings.Join(evaluatedFlows, " = direct\n") + " = direct\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func (now sight) judge(t *testing.T, c flow.Config) []verdict {
 }
 
 // ruleset parses the rules of a variant and family.
-func (now sight) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptables.Ruleset {
+func (now liveState) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	rs := iptables.Ruleset{Family: f}
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.NAT} {
@@ -134,7 +134,7 @@ func (now sight) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptable
 // the old or the new one, each connection has to have its old or new outcome, packets
 // marked for TPROXY need their route, and if IPv6 is captured the proxy needs its source
 // address.
-func (now sight) between(t *testing.T, before, after sight, was, will flow.Config) (wrong []string) {
+func (now liveState) between(t *testing.T, before, after liveState, was, will flow.Config) (wrong []string) {
 	t.Helper()
 	for p, text := range now.tables {
 		if text != before.tables[p] && text != after.tables[p] {
@@ -156,7 +156,7 @@ func (now sight) between(t *testing.T, before, after sight, was, will flow.Confi
 }
 
 // unbound reports rules for IPv6 while the proxy's source address ::6 is missing.
-func (now sight) unbound() (wrong []string) {
+func (now liveState) unbound() (wrong []string) {
 	for p, text := range now.tables {
 		if p.family == inet.IPv6 && strings.Contains(text, ":ISTIO_") && !strings.Contains(now.addrs, " ::6/128 ") {
 			wrong = append(wrong, fmt.Sprintf("%s captures, and ::6 is not on lo:\n%s", p, now.addrs))
@@ -168,7 +168,7 @@ func (now sight) unbound() (wrong []string) {
 var tproxyMark = regexp.MustCompile(`-j TPROXY .*--tproxy-mark (0x[0-9a-f]+)/`)
 
 // unrouted reports packets that are marked for TPROXY but have no route to the proxy.
-func (now sight) unrouted() (wrong []string) {
+func (now liveState) unrouted() (wrong []string) {
 	for p, text := range now.tables {
 		for _, m := range tproxyMark.FindAllStringSubmatch(text, -1) {
 			rule := regexp.MustCompile(`fwmark ` + m[1] + ` lookup (\d+)`).FindStringSubmatch(now.routes[p.family])

@@ -23,7 +23,7 @@ func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 		for _, change := range killedChanges[:rounds(1, 3)] {
 			t.Run(v.String()+"/"+change.name, func(t *testing.T) {
 				t.Parallel()
-				k := newKilling(t, v, change.from, change.to, false)
+				k := newKilledRun(t, v, change.from, change.to, false)
 				n, step := 1, rounds(3, 1)
 				for k.orphanedAt(n) {
 					n += step
@@ -35,7 +35,7 @@ func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 }
 
 // orphanedAt kills the program at its n-th call, and reports whether it makes that many.
-func (k *killing) orphanedAt(n int) bool {
+func (k *killedRun) orphanedAt(n int) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)
 	var next nextRun
@@ -68,7 +68,7 @@ type nextRun struct {
 }
 
 // start starts the run and returns when it has ended or waits for a lock.
-func (r *nextRun) start(k *killing) {
+func (r *nextRun) start(k *killedRun) {
 	cmd := exec.Command(built, append(k.to, "--network-namespace", k.Path())...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = k.env, &r.said, &r.said
 	r.ended = make(chan error, 1)
@@ -95,7 +95,7 @@ func (r *nextRun) start(k *killing) {
 
 // waitsForLock reports whether a process in the namespace waits for a lock
 // (proc_locks(5): a line with an arrow is a waiting process).
-func (k *killing) waitsForLock() bool {
+func (k *killedRun) waitsForLock() bool {
 	here, err := os.Stat(k.Path())
 	if err != nil {
 		return false

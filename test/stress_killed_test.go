@@ -51,7 +51,7 @@ func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 			for _, who := range []victims{everybody, childOnly, programOnly, asked} {
 				t.Run(strings.Join([]string{v.String(), change.name, strings.ReplaceAll(who.String(), " ", "-")}, "/"), func(t *testing.T) {
 					t.Parallel()
-					k := newKilling(t, v, change.from, change.to, change.moves)
+					k := newKilledRun(t, v, change.from, change.to, change.moves)
 					n, step := 1+int(who), rounds(3, 1)
 					for k.killedAt(n, who) {
 						n += step
@@ -66,16 +66,16 @@ func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 	}
 }
 
-// A killing is a run that is killed repeatedly.
-type killing struct {
+// A killedRun is a run that is killed repeatedly.
+type killedRun struct {
 	*site
 	from, to      []string
-	before, after sight
+	before, after liveState
 }
 
-func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killing {
+func newKilledRun(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killedRun {
 	t.Helper()
-	k := &killing{site: newSite(t), from: asClean, to: to}
+	k := &killedRun{site: newSite(t), from: asClean, to: to}
 	if from != nil {
 		k.from = in(v, from)
 	}
@@ -97,7 +97,7 @@ func newKilling(t *testing.T, v xtables.Variant, from, to []string, moves bool) 
 
 // killedAt kills the run at its n-th call and checks the state, then runs the same command
 // again and checks it again. It reports whether the run makes that many calls.
-func (k *killing) killedAt(n int, who victims) bool {
+func (k *killedRun) killedAt(n int, who victims) bool {
 	k.t.Helper()
 	k.exits(0, k.from...)
 	if diff := cmp.Diff(k.before.String(), k.see().String()); diff != "" {
@@ -132,7 +132,7 @@ func (k *killing) killedAt(n int, who victims) bool {
 
 // checkRollback checks that a run whose child was killed, or that got a signal, has
 // succeeded or rolled back. Clean removes what it can.
-func (k *killing) checkRollback(where string, exit int, left sight, output string) {
+func (k *killedRun) checkRollback(where string, exit int, left liveState, output string) {
 	k.t.Helper()
 	want := k.before
 	if exit == 0 {

@@ -152,10 +152,10 @@ func TestValidationDetectsBrokenRules(t *testing.T) {
 				if tt.asked == "" {
 					tt.asked = tt.flags
 				}
-				log, code := proves(t, pod, tt.asked, "--probe-timeout", "500ms")
-				if code != exitUnproved || !regexp.MustCompile(`\terror\tcheck failed\t.*`+tt.says).MatchString(log) ||
+				log, code := validateOnly(t, pod, tt.asked, "--probe-timeout", "500ms")
+				if code != exitValidation || !regexp.MustCompile(`\terror\tcheck failed\t.*`+tt.says).MatchString(log) ||
 					!regexp.MustCompile(`\terror\tvalidation failed: .*cni\.repair\.deletePods=true`).MatchString(log) {
-					t.Errorf("exit code %d, want %d and %s:\n%s", code, exitUnproved, tt.says, log)
+					t.Errorf("exit code %d, want %d and %s:\n%s", code, exitValidation, tt.says, log)
 				}
 			})
 		}
@@ -168,7 +168,7 @@ func TestValidationReportsUncheckedInboundRules(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F ISTIO_INBOUND")
-	log, code := proves(t, pod, sidecarRedirect)
+	log, code := validateOnly(t, pod, sidecarRedirect)
 	if code != exitDone || !strings.Contains(log, `"check": "inbound connection", "reason": "only a packet from another machine`) {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
@@ -183,7 +183,7 @@ func TestValidationKeepsTheProbeTimeout(t *testing.T) {
 	const most = "30" // seconds: the machine may be busy
 	for _, flag := range []string{"--probe-timeout", "--timeout"} {
 		line := slices.Concat([]string{most, built}, common(sidecarRedirect), []string{"--skip-rule-apply", "--run-validation", flag, "100ms"})
-		if log, code := ends(t, pod, "timeout", line...); code != exitUnproved {
+		if log, code := ends(t, pod, "timeout", line...); code != exitValidation {
 			t.Errorf("%s: exit code %d:\n%s", flag, code, log)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"istio-init/test/pod"
 )
 
-// unmakable is the traffic that cannot be checked in a pod, with any privilege.
-var unmakable = regexp.MustCompile(`"reason": "only a packet from (another machine|the interface of a virtual machine) meets`)
+// uncheckable is the traffic that cannot be checked in a pod, with any privilege.
+var uncheckable = regexp.MustCompile(`"reason": "only a packet from (another machine|the interface of a virtual machine) meets`)
 
 // checks counts the lines of a log with one outcome.
 func checks(log, outcome string) int { return strings.Count(log, "\t"+outcome+"\t") }
@@ -33,7 +33,7 @@ func (s stage) validates(t *testing.T, run func(...string) string) {
 		t.Errorf("validation:\n%s", log)
 	}
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, "\tnot checked\t") && !unmakable.MatchString(line) {
+		if strings.Contains(line, "\tnot checked\t") && !uncheckable.MatchString(line) {
 			t.Errorf("validation: %s", line)
 		}
 	}
@@ -53,8 +53,8 @@ func ends(t *testing.T, pod *pod.Pod, name string, args ...string) (log string, 
 	return log, code
 }
 
-// proves runs only the validation and returns its log and exit code.
-func proves(t *testing.T, pod *pod.Pod, flags string, more ...string) (log string, code int) {
+// validateOnly runs only the validation and returns its log and exit code.
+func validateOnly(t *testing.T, pod *pod.Pod, flags string, more ...string) (log string, code int) {
 	t.Helper()
 	return ends(t, pod, built, slices.Concat(common(flags), []string{"--skip-rule-apply", "--run-validation"}, more)...)
 }
@@ -66,8 +66,8 @@ var (
 	asInit  = strings.Fields("setpriv --inh-caps=-all,+net_admin --bounding-set=-all,+net_admin")
 )
 
-// provesAs is [proves] as another user.
-func provesAs(t *testing.T, pod *pod.Pod, as []string, flags string) (log string, code int) {
+// validateOnlyAs is [validateOnly] as another user.
+func validateOnlyAs(t *testing.T, pod *pod.Pod, as []string, flags string) (log string, code int) {
 	t.Helper()
 	args := slices.Concat(as[1:], []string{built}, common(flags), []string{"--skip-rule-apply", "--run-validation"})
 	return ends(t, pod, as[0], args...)
@@ -107,7 +107,7 @@ func TestValidationReportsUncheckedTraffic(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			pod := podWith(t, xtables.NFT, tt.flags, "")
-			log, code := provesAs(t, pod, tt.as, tt.flags)
+			log, code := validateOnlyAs(t, pod, tt.as, tt.flags)
 			if code != exitDone || checks(log, "check failed") > 0 {
 				t.Fatalf("exit code %d:\n%s", code, log)
 			}
@@ -130,12 +130,12 @@ func TestValidationWithoutAnyCheckFails(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	pod := podWith(t, xtables.NFT, "-i  -b 80", "")
-	log, code := provesAs(t, pod, asInit, "-i  -b 80")
-	if code != exitUnproved || !strings.Contains(log, "validation failed: no connection that the rules redirect could be checked") {
+	log, code := validateOnlyAs(t, pod, asInit, "-i  -b 80")
+	if code != exitValidation || !strings.Contains(log, "validation failed: no connection that the rules redirect could be checked") {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
 	pod = podWith(t, xtables.NFT, "-z 16006 -b *", "")
-	if log, code := provesAs(t, pod, asProxy, "-b *"); code != exitUnproved {
+	if log, code := validateOnlyAs(t, pod, asProxy, "-b *"); code != exitValidation {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
 }
@@ -167,8 +167,8 @@ func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 				go echo(pod.Pod.Listen(t, flow.Identity{}, netip.AddrPortFrom(f.Localhost(), port), false))
 			}
 		}
-		log, code := proves(t, pod, strings.TrimSuffix(sidecarRedirect, " --redirect-dns --capture-all-dns"), "--probe-timeout", "1s")
-		if code != exitUnproved || !strings.Contains(log, `"check": "app to a captured destination", "connection": "0:0 -> tcp 192.0.2.1:15002", "reason": "a port is in use that the check needs`) {
+		log, code := validateOnly(t, pod, strings.TrimSuffix(sidecarRedirect, " --redirect-dns --capture-all-dns"), "--probe-timeout", "1s")
+		if code != exitValidation || !strings.Contains(log, `"check": "app to a captured destination", "connection": "0:0 -> tcp 192.0.2.1:15002", "reason": "a port is in use that the check needs`) {
 			t.Errorf("exit code %d:\n%s", code, log)
 		}
 	})
@@ -178,8 +178,8 @@ func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 		at := netip.MustParseAddrPort("192.0.2.1:15002")
 		pod.Reach(t, at.Addr())
 		go echo(pod.Peer.Listen(t, flow.Identity{}, at, false))
-		log, code := proves(t, pod, sidecarRedirect)
-		if code != exitUnproved || !strings.Contains(log, `"saw": "somebody else answered"`) {
+		log, code := validateOnly(t, pod, sidecarRedirect)
+		if code != exitValidation || !strings.Contains(log, `"saw": "somebody else answered"`) {
 			t.Errorf("exit code %d:\n%s", code, log)
 		}
 	})
@@ -210,9 +210,9 @@ done`
 			}
 			want, timeout := exitDone, "5s"
 			if spoil != "" {
-				want, timeout = exitUnproved, "300ms"
+				want, timeout = exitValidation, "300ms"
 			}
-			if log, code := proves(t, pod, sidecarRedirect, "--probe-timeout", timeout); code != want {
+			if log, code := validateOnly(t, pod, sidecarRedirect, "--probe-timeout", timeout); code != want {
 				t.Errorf("exit code %d, want %d:\n%s", code, want, log)
 			}
 			stdout, stderr, err := pod.Run(t.Context(), "nsenter", "--net="+pod.Peer.Path(), "/bin/sh", "-ec", count)

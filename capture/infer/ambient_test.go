@@ -1,0 +1,58 @@
+package infer_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"istio-init/capture/infer"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// TestAmbientRulesAreForeign also with the chains of a sidecar beside them.
+func TestAmbientRulesAreForeign(t *testing.T) {
+	t.Parallel()
+	archive, err := txtar.ParseFile("../../testdata/ambient/rules.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark = "*mangle\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\n" +
+		"-A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff\nCOMMIT\n"
+	tests := []struct {
+		name, save string
+		ambient    bool
+		ours       []iptables.ChainName
+	}{
+		{"pod", string(archive.Files[0].Data), true, nil},
+		{"node", string(archive.Files[1].Data), false, nil},
+		{"only-the-mark", mark, true, nil},
+		{"sidecar", "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_OUTPUT"}}},
+		{
+			"sidecar-of-before", "*nat\n:PREROUTING ACCEPT [0:0]\n:ISTIO_PRERT - [0:0]\n:ISTIO_OUTPUT - [0:0]\n:ISTIO_INBOUND - [0:0]\n-A PREROUTING -p tcp -j ISTIO_INBOUND\nCOMMIT\n",
+			true,
+			[]iptables.ChainName{{Table: "nat", Chain: "ISTIO_INBOUND"}},
+		},
+		{"numbered-branch", "*nat\n:ISTIO_EXCLUDE_12 - [0:0]\n:ISTIO_EXCLUDE_ - [0:0]\n:ISTIO_EXCLUDE_1A - [0:0]\n:ISTIO_INBOUND_1 - [0:0]\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_EXCLUDE_12"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := iptables.ParseSnapshot(inet.IPv4, tt.save)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := infer.Ambient(s); got != tt.ambient {
+				t.Errorf("ambient: want %t, got %t", tt.ambient, got)
+			}
+			own := infer.Ownership(s)
+			if diff := cmp.Diff(tt.ours, own.Names()); diff != "" {
+				t.Errorf("ours (-want +got):\n%s", diff)
+			}
+			if script := iptables.Plan(s, own, iptables.Ruleset{}).Script; tt.ours == nil && script != "" {
+				t.Errorf("want nothing to do, got\n%s", script)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"istio-init/iptables/xtables"
+	"istio-init/netutil/inet"
+)
+
+// ambientAddresses converts rules of ambient mode for IPv4 to IPv6.
+var ambientAddresses = strings.NewReplacer("127.0.0.1/32", "::1/128", "169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128",
+	"169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff")
+
+// withAmbient returns a namespace with the rules of ambient mode in a variant: those of a
+// pod or those of its node.
+func withAmbient(t *testing.T, v xtables.Variant, where string) *site {
+	t.Helper()
+	archive, err := txtar.ParseFile(testdata + "/ambient/rules.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t)
+	for _, f := range archive.Files {
+		if f.Name == where {
+			s.restore(v, inet.IPv4, string(f.Data))
+			s.restore(v, inet.IPv6, ambientAddresses.Replace(string(f.Data)))
+		}
+	}
+	s.sh("ip rule add fwmark 0x111/0xfff pref 32764 lookup 100; ip route add local 0.0.0.0/0 dev lo table 100")
+	return s
+}
+
+func onBothVariants(t *testing.T, test func(t *testing.T, v xtables.Variant)) {
+	t.Helper()
+	t.Parallel()
+	needKernel(t)
+	for _, v := range xtables.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, v)
+		})
+	}
+}
+
+func TestAmbientPodIsRefused(t *testing.T) {
+	onBothVariants(t, func(t *testing.T, v xtables.Variant) {
+		s := withAmbient(t, v, "pod")
+		before := s.state()
+		for _, line := range [][]string{asRedirect, asTProxy, in(v, asRedirect), append([]string{"check"}, asRedirect[1:]...)} {
+			want := 1
+			if line[0] == "check" {
+				want = 2
+			}
+			if log := s.exits(want, line...); !strings.Contains(log, "ambient mode") {
+				t.Errorf("%s: want a refusal that says ambient, got\n%s", line, log)
+			}
+		}
+		s.exits(0, cleanCommand)
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("(-before +after):\n%s", diff)
+		}
+	})
+}
+
+// ambientLines returns the lines of a state that name ambient's chain on the node.
+func ambientLines(state string) []string {
+	return slices.DeleteFunc(strings.Split(state, "\n"), func(line string) bool { return !strings.Contains(line, "ISTIO_POSTRT") })
+}
+
+func TestAmbientNodeKeepsItsRules(t *testing.T) {
+	onBothVariants(t, func(t *testing.T, v xtables.Variant) {
+		s := withAmbient(t, v, "node")
+		before, ambient := s.state(), ambientLines(s.state())
+		if len(ambient) != 6 {
+			t.Fatalf("want three lines of each family, got %q", ambient)
+		}
+		s.exits(0, asRedirect...)
+		if diff := cmp.Diff(ambient, ambientLines(s.state())); diff != "" {
+			t.Errorf("after apply (-before +after):\n%s", diff)
+		}
+		s.exits(0, cleanCommand)
+		if diff := cmp.Diff(before, s.state()); diff != "" {
+			t.Errorf("after clean (-before +after):\n%s", diff)
+		}
+	})
+}
