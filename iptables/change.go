@@ -13,7 +13,7 @@ type Change struct {
 	Script string    // for iptables-restore --noflush
 	Before Snapshot  // the state it starts from
 	After  Snapshot  // the state it leads to
-	Own    Ownership // what is ours of Before, and the chains that are ours in After
+	Own    Ownership // the owned part of Before, and the chains that are ours in After
 }
 
 // Plan returns the change that makes ours what is wanted. Its script is "" when it is so

@@ -12,10 +12,8 @@
 //     iptables-restore --noflush input that turns one state into another, and
 //     is empty when nothing differs. Applying, checking and cleaning are the
 //     same difference, taken to different ends.
-//   - Only what is ours is touched. Ours are the chains whose name starts with
-//     [OwnPrefix], and the rules of built-in chains that only jump to one.
-//     Everybody else's rules are never rewritten, reordered, repeated or
-//     removed.
+//   - Only owned chains and rules are changed. [Ownership] says which they are; it is given
+//     to the planner. Foreign rules are never rewritten, reordered, repeated or removed.
 //
 // # Where what is
 //

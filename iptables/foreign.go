@@ -39,7 +39,7 @@ func readRule(f inet.Family, text string, isChain func(string) bool) Rule {
 	return readForeign(f, text, isChain)
 }
 
-// jumpsTo tells whether the target of a rule, if it is a jump, is a chain: the name
+// jumpsTo reports whether the target of a rule, if it is a jump, is a chain: the name
 // of a target without options looks the same.
 func jumpsTo(r Rule, isChain func(string) bool) bool {
 	chain, ok := nextChain(r.Target)
@@ -110,7 +110,7 @@ func (p *ruleParser) otherProto(option []string) bool {
 // plainModules are conditions only by their options.
 var plainModules = []string{"tcp", "udp", "multiport", "mark", "connmark", "conntrack", "state", "owner", "comment"}
 
-// isModuleOption tells whether the next option is one of a module.
+// isModuleOption reports whether the next option is one of a module.
 func isModuleOption(words []string) bool {
 	if len(words) > 0 && words[0] == "!" {
 		words = words[1:]

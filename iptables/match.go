@@ -23,7 +23,7 @@ func Is[T any](v T) Cond[T] { return Cond[T]{Val: v, Set: true} }
 // Not returns the condition that the property is not v.
 func Not[T any](v T) Cond[T] { return Cond[T]{Val: v, Neg: true, Set: true} }
 
-// holds tells whether the condition is met when is says whether the property is
+// holds reports whether the condition is met when is says whether the property is
 // Val.
 func (c Cond[T]) holds(is func(T) bool) bool { return !c.Set || is(c.Val) != c.Neg }
 
@@ -92,7 +92,7 @@ type Match struct {
 	UIDs, GIDs   []Cond[IDRange]    // -m owner, one match for each; all have to hold
 }
 
-// Matches tells whether the packet meets every condition.
+// Matches reports whether the packet meets every condition.
 func (m Match) Matches(p Packet) bool {
 	return m.Src.holds(func(v netip.Prefix) bool { return v.Contains(p.Src.Addr()) }) &&
 		m.Dst.holds(func(v netip.Prefix) bool { return v.Contains(p.Dst.Addr()) }) &&
@@ -152,7 +152,7 @@ func (m *Match) Conditions() iter.Seq[Condition] {
 	}
 }
 
-// walk yields a condition that is set, and tells whether to go on.
+// walk yields a condition that is set, and reports whether to go on.
 func walk[T any](yield func(Condition) bool, module, flag string, text func(T) string, c Cond[T]) bool {
 	return !c.Set || yield(Condition{module, flag, c.Neg, text(c.Val)})
 }

@@ -58,7 +58,7 @@ func (o Ownership) split(table string, c LiveChain) (ours, foreign []LiveRule, a
 	return ours, foreign, ahead
 }
 
-// of returns what is ours of a state.
+// of returns the owned part of a state.
 func (o Ownership) of(s Snapshot) []LiveTable {
 	var tables []LiveTable
 	for _, t := range s.Tables {

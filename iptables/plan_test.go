@@ -1,6 +1,7 @@
 package iptables_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ var inPlace = []string{
 }
 
 func with(lines []string, more ...string) []string {
-	return append(lines[:len(lines):len(lines)], more...)
+	return append(slices.Clip(lines), more...)
 }
 
 // planTests: from have, the script leads to after when the rules are wanted.

@@ -49,7 +49,7 @@ func (c Chain) policy(table string) string {
 	return Accept.String()
 }
 
-// A Table is a set of chains; their order means nothing.
+// A Table is a set of chains; their order has no effect.
 type Table struct {
 	Name   string
 	Chains []Chain

@@ -43,8 +43,8 @@ func (t LiveTable) find(chain string) int {
 // index returns where each chain is; of chains of one name, the first.
 func (t LiveTable) index() map[string]int {
 	at := make(map[string]int, len(t.Chains))
-	for i := len(t.Chains) - 1; i >= 0; i-- {
-		at[t.Chains[i].Name] = i
+	for i, c := range slices.Backward(t.Chains) {
+		at[c.Name] = i
 	}
 	return at
 }

@@ -138,7 +138,7 @@ func withoutCounters(line string) string {
 	return line
 }
 
-// A quoting tells whether a rule ends inside a quoted word, as iptables quotes: the
+// A quoting reports whether a rule ends inside a quoted word, as iptables quotes: the
 // whole word, in which a backslash takes the meaning from the character behind it.
 // The zero value has read nothing.
 type quoting struct {

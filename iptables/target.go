@@ -11,7 +11,7 @@ import (
 // A Target is what a rule does with the packets it takes. The set is closed.
 type Target interface {
 	text(w *words, f inet.Family)
-	// legalIn tells whether the kernel accepts the target in a table.
+	// legalIn reports whether the kernel accepts the target in a table.
 	legalIn(table string) bool
 	// legalAt returns the built-in chains from which it may be reached.
 	legalAt() []string

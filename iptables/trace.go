@@ -186,7 +186,7 @@ func (w *Walk) take(t Table, r *Rule) Verdict {
 }
 
 // may notes what becomes of the packet if a rule takes it that may: the walk is
-// tried with it. It tells whether that is another way, or can turn out to be one.
+// tried with it. It reports whether that is another way, or can turn out to be one.
 func (w *Walk) may(t Table, r *Rule) (matters bool) {
 	try := Walk{Packet: w.Packet, budget: w.budget, depth: w.depth}
 	verdict := try.take(t, r)

@@ -131,16 +131,16 @@ func (t Table) validateRule(f inet.Family, chain string, hooks []string, known m
 	case len(r.UIDs)+len(r.GIDs) > 0 && !only(Output, Postrouting):
 		return fmt.Errorf("-m owner is not allowed in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.In.Set && !only(Prerouting, Input, Forward):
-		return fmt.Errorf("-i means nothing in a chain reached from %s", strings.Join(hooks, ", "))
+		return fmt.Errorf("-i has no effect in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.Out.Set && !only(Output, Forward, Postrouting):
-		return fmt.Errorf("-o means nothing in a chain reached from %s", strings.Join(hooks, ", "))
+		return fmt.Errorf("-o has no effect in a chain reached from %s", strings.Join(hooks, ", "))
 	case r.long() && 2+len(strings.Fields(r.Text(f))) > maxWords: // with "-A CHAIN"
 		return fmt.Errorf("has more than %d words", maxWords)
 	}
 	return r.validate(f)
 }
 
-// long tells whether the rule may have many words: its owners repeat, all else is
+// long reports whether the rule may have many words: its owners repeat, all else is
 // there once.
 func (r *Rule) long() bool { return len(r.UIDs)+len(r.GIDs) > maxWords/8 }
 
@@ -194,7 +194,7 @@ func badPorts(c Cond[PortRange]) bool {
 	return c.Set && (c.Val.Lo > c.Val.Hi || c.Val.Lo == 0 && c.Val.Hi == 65535)
 }
 
-// fitsMultiport tells whether the ports are ranges that one match holds.
+// fitsMultiport reports whether the ports are ranges that one match holds.
 func fitsMultiport(list []PortRange) bool {
 	slots := 0
 	for _, r := range list {

@@ -14,10 +14,10 @@ type PortRange struct{ Lo, Hi uint16 }
 // Port returns the range that holds one port.
 func Port(p uint16) PortRange { return PortRange{p, p} }
 
-// Contains tells whether a port is in the range.
+// Contains reports whether a port is in the range.
 func (r PortRange) Contains(p uint16) bool { return r.Lo <= p && p <= r.Hi }
 
-// Single tells whether the range is one port.
+// Single reports whether the range is one port.
 func (r PortRange) Single() bool { return r.Lo == r.Hi }
 
 // String returns the form iptables prints: "80" or "80:90".
@@ -53,7 +53,7 @@ type IDRange struct{ Lo, Hi uint32 }
 // ID returns the range that holds one id.
 func ID(id uint32) IDRange { return IDRange{id, id} }
 
-// Contains tells whether an id is in the range.
+// Contains reports whether an id is in the range.
 func (r IDRange) Contains(id uint32) bool { return r.Lo <= id && id <= r.Hi }
 
 // String returns the form iptables prints: "1337" or "1000-2000".
@@ -85,7 +85,7 @@ type Interface string
 // IFNAMSIZ less the terminating zero).
 const MaxInterfaceLen = 15
 
-// Matches tells whether the interface name is meant.
+// Matches reports whether the interface name is meant.
 func (i Interface) Matches(name string) bool {
 	if prefix, ok := strings.CutSuffix(string(i), "+"); ok {
 		return strings.HasPrefix(name, prefix)
@@ -128,7 +128,7 @@ type Mark struct{ Value, Mask uint32 }
 // FullMark returns the mark of which all 32 bits count.
 func FullMark(v uint32) Mark { return Mark{v, 1<<32 - 1} }
 
-// Matches tells whether a mark has the bits.
+// Matches reports whether a mark has the bits.
 func (m Mark) Matches(mark uint32) bool { return mark&m.Mask == m.Value }
 
 // String returns the form of a match in iptables: the mask is left out when it

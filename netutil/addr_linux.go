@@ -154,7 +154,7 @@ type address struct {
 	flags uint32 // unix.IFA_F_DEPRECATED and others
 }
 
-// deprecated tells whether the kernel never picks the address as a source.
+// deprecated reports whether the kernel never picks the address as a source.
 func (a address) deprecated() bool { return a.flags&unix.IFA_F_DEPRECATED != 0 }
 
 // addresses lists the addresses of a family; of all with unix.AF_UNSPEC.

@@ -33,7 +33,7 @@ func RaiseCaps() error {
 	return nil
 }
 
-// HasCap tells whether the calling thread has a capability in effect
+// HasCap reports whether the calling thread has a capability in effect
 // (capabilities(7); unix.CAP_NET_ADMIN and others).
 func HasCap(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

@@ -49,7 +49,7 @@ func LooksLikeHost() (why string, err error) {
 	return "", nil
 }
 
-// holdsInit tells whether the namespace is that of the machine's init process. In
+// holdsInit reports whether the namespace is that of the machine's init process. In
 // a container process 1 is the container's own. Where process 1 may not be looked
 // at, a setting tells that exists in the first namespace alone
 // (net/core/sysctl_net_core.c, net_core_table).

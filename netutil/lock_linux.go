@@ -52,7 +52,7 @@ func LockNetNS(ctx context.Context) (*os.File, error) {
 // xtablesLock is the lock file that all users of iptables-legacy share by default.
 const xtablesLock = "/run/xtables.lock"
 
-// NeedsOwnLock tells whether iptables-legacy should lock a file that only this process
+// NeedsOwnLock reports whether iptables-legacy should lock a file that only this process
 // and its children have, since the common lock file cannot be had or should not be
 // taken. From outside a pod it should not: every pod of the node would wait for it,
 // though each has tables of its own.
@@ -66,7 +66,7 @@ func NeedsOwnLock(named string, outside bool) bool {
 	return outside || !canLock(xtablesLock)
 }
 
-// isNetNS tells whether a file is the network namespace we are in.
+// isNetNS reports whether a file is the network namespace we are in.
 func isNetNS(path string) bool {
 	named, err := os.Stat(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func isNetNS(path string) bool {
 	return err == nil && os.SameFile(named, ours)
 }
 
-// canLock tells whether iptables can open or create the lock file.
+// canLock reports whether iptables can open or create the lock file.
 func canLock(path string) bool {
 	err := unix.Access(path, unix.W_OK)
 	if errors.Is(err, unix.ENOENT) {

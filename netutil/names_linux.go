@@ -71,7 +71,7 @@ func WithoutNameServices(fn func(why error) error) error {
 	return fn(why)
 }
 
-// asksOthers tells whether an nsswitch.conf has users or groups looked up elsewhere
+// asksOthers reports whether an nsswitch.conf has users or groups looked up elsewhere
 // than in files. The service systemd does not count: it knows no name that is a
 // number, and says so without asking (src/basic/user-util.c, valid_user_group_name).
 func asksOthers(conf string) bool {

@@ -46,7 +46,7 @@ func PathTo(dst netip.Addr) (Path, error) {
 // of the namespace. One that was just added can be bound to at once; its local route
 // the kernel adds later, in a worker that the whole machine shares (addrconf_dad_work
 // in net/ipv6/addrconf.c). The error is that of the context, or says that the
-// namespace cannot be looked at.
+// namespace cannot be read.
 func AwaitLoopbackAddr(ctx context.Context, a netip.Addr) error {
 	_, found, err := findAddr(a)
 	if err != nil || !found {

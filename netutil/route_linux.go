@@ -235,7 +235,7 @@ func (t TProxyRoutes) in(f inet.Family) (bool, error) {
 	return there[f], err
 }
 
-// contains tells whether one of the items has the key.
+// contains reports whether one of the items has the key.
 func contains[T any, K comparable](items []T, key K, of func(T) K) bool {
 	for _, item := range items {
 		if of(item) == key {

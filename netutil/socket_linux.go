@@ -130,7 +130,7 @@ func (s Socket) connect(fd int, from netip.Addr, to netip.AddrPort) error {
 	return nil
 }
 
-// Connected tells whether the connection is there: the other end has answered.
+// Connected reports whether the connection is there: the other end has answered.
 func (c *Conn) Connected() bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

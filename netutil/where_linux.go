@@ -35,7 +35,7 @@ func (t TProxyRoutes) List(f inet.Family) (Routing, error) {
 	return r, nil
 }
 
-// FindLoopbackAddr tells whether the loopback interface has an IPv6 address, and
+// FindLoopbackAddr reports whether the loopback interface has an IPv6 address, and
 // whether it is as [AddLoopbackAddr] adds it.
 func FindLoopbackAddr(a netip.Addr) (found, ours bool, err error) {
 	addr, found, err := findAddr(a)

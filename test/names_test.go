@@ -117,7 +117,7 @@ func TestCNIModeDoesNotUseNameServicesOfTheNode(t *testing.T) {
 				if service != tt.asked || nscd && !tt.asked { // glibc may be built without nscd
 					t.Errorf("want asked: %t; the service was: %t, nscd was: %t\n%s", tt.asked, service, nscd, out)
 				}
-				if said := strings.Contains(out, "debug\tname services of the node may be asked"); said != (tt.asked && tt.args != nil) {
+				if said := strings.Contains(out, "debug\tNSS of the node is not bypassed"); said != (tt.asked && tt.args != nil) {
 					t.Errorf("says that they may be asked: %t\n%s", said, out)
 				}
 				if !strings.Contains(stateIn(t, netns, v), "--uid-owner 1337") {

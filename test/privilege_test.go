@@ -78,7 +78,7 @@ func TestNonRootWithCapabilities(t *testing.T) {
 				{in(v, asRedirect), "info\trules applied\t"},
 				{in(v, asRedirect), "info\trules in order, nothing written\t"},
 				{in(v, asTProxy), "info\trules applied\t"},
-				{in(v, asOther), "info\tpolicy routing of an earlier run removed\t"},
+				{in(v, asOther), "info\tstale policy routing removed\t"},
 				{[]string{cleanCommand}, "info\trules removed\t"},
 			}
 			for _, step := range steps {

@@ -90,7 +90,7 @@ func (s *site) restore(v xtables.Variant, f inet.Family, script string) {
 	}
 }
 
-var aheadOfOurs = regexp.MustCompile(`warn\ta rule of others stands before ours and may take connections first\t(.*)`)
+var aheadOfOurs = regexp.MustCompile(`warn\tforeign rule ahead of ours, may take connections first\t(.*)`)
 
 // warned returns the foreign rules in the warnings of a log, sorted.
 func warned(log string) []string {

@@ -13,7 +13,7 @@ func Ownership(s iptables.Snapshot) iptables.Ownership {
 	ambient := Ambient(s)
 	for _, t := range s.Tables {
 		for _, c := range t.Chains {
-			if capture.Owns(c.Name) && !(ambient && c.Name == capture.ChainOutput) {
+			if capture.Owns(c.Name) && (!ambient || c.Name != capture.ChainOutput) {
 				own.Chains[iptables.ChainName{Table: t.Name, Chain: c.Name}] = true
 			}
 		}

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
@@ -16,102 +17,105 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// An invocation is one run of a command.
-type invocation struct {
-	ctx    context.Context
-	set    *options.Run
-	env    func(string) (string, bool)
-	log    *logger
-	stdin  io.Reader
-	stdout io.Writer
-	styler report.Styler
+func newApply(s streams) *cobra.Command {
+	return newRuleCommand(s, &cobra.Command{
+		Use:     applyCommand,
+		Aliases: applyNames[1:],
+		Short:   "install the rules, or preview them with --dry-run",
+		Long: `Install the rules in the network namespace, in one transaction for each address
+family. Running it again changes nothing; running it with other flags replaces
+the rules. With --dry-run nothing is read or changed: the rules
+are printed as iptables-save and ip6tables-save would print them. With --plan nothing is
+changed: the steps that a run would take here and now are printed, the input of
+iptables-restore and, as comments, commands of ip and nft.`,
+		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
+  istio-init apply -i '*' -b '*' --dry-run`,
+	}, options.Apply, runApply)
 }
 
 // runApply installs the rules or previews them.
-func runApply(inv *invocation) error {
-	if err := inv.complete(); err != nil {
+func runApply(ctx context.Context, cmd *command) error {
+	if err := cmd.complete(); err != nil {
 		return err
 	}
 	switch {
-	case inv.set.SkipApply:
-		inv.log.Info("nothing installed, as --skip-rule-apply says")
-		if inv.set.DryRun || inv.set.Plan || !inv.set.RunValidation {
+	case cmd.opts.SkipApply:
+		cmd.log.Info("nothing installed: --skip-rule-apply is set")
+		if cmd.opts.DryRun || cmd.opts.Plan || !cmd.opts.RunValidation {
 			return nil
 		}
-		return inv.inNetNS(inv.validate)
-	case inv.set.DryRun && !inv.set.Plan:
-		return inv.preview()
+		return cmd.inNetNS(ctx, cmd.validate)
+	case cmd.opts.DryRun && !cmd.opts.Plan:
+		return cmd.preview()
 	}
-	return inv.locked(func(ctx context.Context, found *pod.Survey) error {
-		err := inv.apply(ctx, found)
-		if err != nil || !inv.set.RunValidation || inv.set.Plan {
+	return cmd.locked(ctx, func(ctx context.Context, found *pod.Survey) error {
+		err := cmd.apply(ctx, found)
+		if err != nil || !cmd.opts.RunValidation || cmd.opts.Plan {
 			return err
 		}
-		return inv.validate(ctx)
+		return cmd.validate(ctx)
 	})
 }
 
-// inNetNS runs an action in the network namespace that was asked for, in bounded
-// time.
-func (inv *invocation) inNetNS(action func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout)
+// inNetNS calls action in the network namespace of --network-namespace, within --timeout.
+func (cmd *command) inNetNS(ctx context.Context, action func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
-	return netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() error { return action(ctx) })
+	return netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() error { return action(ctx) })
 }
 
-// engine returns what surveys and changes the network namespace.
-func (inv *invocation) engine() pod.Engine {
-	e := pod.Engine{Options: pod.Options{NetNS: inv.set.NetNS, Outside: inv.set.CNIMode}, Report: inv.logEvent}
-	e.Path, _ = inv.env("PATH")
-	e.LockFile, _ = inv.env(xtables.LockFile)
-	e.Env, e.Now = xtables.Env(inv.env), time.Now
-	if inv.set.Force != nil {
-		e.Force = pod.Name(inv.set.Force.String())
+// engine returns the engine with its options.
+func (cmd *command) engine() pod.Engine {
+	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode}, Report: cmd.logEvent}
+	e.Path, _ = cmd.env("PATH")
+	e.LockFile, _ = cmd.env(xtables.LockFile)
+	e.Env, e.Now = xtables.Env(cmd.env), time.Now
+	if cmd.opts.Force != nil {
+		e.Force = pod.Name(cmd.opts.Force.String())
 	}
 	return e
 }
 
-// locked surveys the network namespace and calls fn, in bounded time and alone among the
-// runs of this program.
-func (inv *invocation) locked(fn func(context.Context, *pod.Survey) error) error {
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout)
+// locked surveys the network namespace under its lock and calls fn, within --timeout.
+func (cmd *command) locked(ctx context.Context, fn func(context.Context, *pod.Survey) error) error {
+	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
-	return inv.engine().Locked(ctx, fn)
+	return cmd.engine().Locked(ctx, fn)
 }
 
-// apply makes the live state the wanted one, or when a step fails, leaves it as
-// it was. With --plan it prints the steps.
-func (inv *invocation) apply(ctx context.Context, found *pod.Survey) error {
-	if err := inv.refuseHost(); err != nil {
+// apply runs the plan, or with --plan prints it. A step that fails is undone with those
+// before it.
+func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
+	if err := cmd.refuseHost(); err != nil {
 		return err
 	}
 	if found.LegacyHidden != nil {
-		inv.log.Info("rules of an earlier run may be in the legacy variant, which cannot be looked at", errorField(found.LegacyHidden))
+		cmd.log.Info("the legacy variant may have stale rules, and could not be read", errorField(found.LegacyHidden))
 	}
-	want, err := inv.wanted()
+	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
-	plan, err := inv.engine().Apply(ctx, found, want)
+	plan, err := cmd.engine().Apply(ctx, found, want)
 	if err != nil {
 		return err
 	}
-	inv.log.Info("variant of iptables chosen", stringField("variant", string(plan.Backend.Backend.Name())), stringField("reason", plan.Reason))
+	cmd.log.Info("variant of iptables chosen", stringField("variant", string(plan.Backend.Backend.Name())), stringField("reason", plan.Reason))
 	for _, u := range plan.Unidentified {
-		inv.log.Warn(unidentifiedText(u))
+		cmd.log.Warn(unidentifiedText(u))
 	}
-	if inv.set.Plan {
+	if cmd.opts.Plan {
 		if err := errors.Join(plan.Remains...); err != nil {
 			return err
 		}
-		return inv.print(plan.String())
+		return cmd.print(plan.String())
 	}
-	return report.ExplainRefusal(plan.Run(ctx, inv.logEvent))
+	return report.ExplainRefusal(plan.Run(ctx, cmd.logEvent))
 }
 
-// refuseHost refuses to redirect the traffic of a whole machine.
-func (inv *invocation) refuseHost() error {
-	if inv.set.AllowHost {
+// refuseHost refuses the network namespace of a machine.
+func (cmd *command) refuseHost() error {
+	if cmd.opts.AllowHost {
 		return nil
 	}
 	err := pod.RefuseHost()
@@ -123,7 +127,7 @@ func (inv *invocation) refuseHost() error {
 
 // unidentifiedText says why a rule counts as different though it may be the wanted one.
 func unidentifiedText(u pod.Unidentified) string {
-	return unreadableText(u.Family, u.Rule) + ": iptables was not asked, since " + u.Rule.Unasked
+	return unreadableText(u.Family, u.Rule) + ": not checked by iptables -C: " + u.Rule.Unasked
 }
 
 func unreadableText(f inet.Family, r iptables.UnreadableRule) string {

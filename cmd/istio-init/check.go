@@ -17,67 +17,82 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// runCheck compares what stands with what the flags would make, or without flags
-// tells what is captured.
-func runCheck(inv *invocation) error {
-	return inv.inNetNS(func(ctx context.Context) error {
-		if !inv.set.RulesGiven || inv.set.Rules == options.RulesPlanned {
-			sc, err := inv.scene(ctx)
+func newCheck(s streams) *cobra.Command {
+	return withExitUnknown(newRuleCommand(s, &cobra.Command{
+		Use:   "check",
+		Short: "report what is captured, or compare live rules with flags",
+		Long: `Without flags that describe rules: report what is captured in the network namespace,
+and which flags make those rules. With such flags: compare the live state with what
+"apply" would make it: rules, policy routing and the address ::6, in both families and
+both variants of iptables. Nothing is changed.
+
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read.`,
+		Example: `  istio-init check
+  istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
+  istio-init check --rules dump.txt`,
+	}, options.Check, runCheck))
+}
+
+// runCheck compares the live rules with those of the flags, or without flags reports what
+// is captured.
+func runCheck(ctx context.Context, cmd *command) error {
+	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
+			src, err := cmd.source(ctx)
 			if err != nil {
 				return err
 			}
-			args, variables := options.Arguments(sc.Config, len(sc.Captured()) == len(inet.Families))
-			return inv.show(report.NewState(sc.Source, args, variables))
+			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
+			return cmd.show(report.NewState(src.Source, args, variables))
 		}
-		found, err := inv.compare(ctx)
+		found, err := cmd.compare(ctx)
 		if err != nil {
 			return err
 		}
-		if err := inv.show(found); err != nil || found.InOrder {
+		if err := cmd.show(found); err != nil || found.InOrder {
 			return err
 		}
-		return &exitError{code: exitDrifted}
+		return &exitError{code: exitDrift}
 	})
 }
 
-// endsNotLooked makes every error of a command one with the exit code of a check
-// that could not be made, but for the answer that the rules have drifted: also wrong
-// flags tell nothing of the rules.
-func endsNotLooked(cmd *cobra.Command) *cobra.Command {
-	notLooked := func(err error) error {
+// withExitUnknown gives every error of a command but drift the exit code 2, also that of
+// invalid flags.
+func withExitUnknown(cmd *cobra.Command) *cobra.Command {
+	unknown := func(err error) error {
 		var coded *exitError
 		if err == nil || errors.As(err, &coded) {
 			return err
 		}
-		return &exitError{code: exitNotLooked, err: err}
+		return &exitError{code: exitUnknown, err: err}
 	}
 	arguments, run := cmd.Args, cmd.RunE
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return notLooked(arguments(cmd, args)) }
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return notLooked(run(cmd, args)) }
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return notLooked(err) })
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return unknown(arguments(cmd, args)) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return unknown(run(cmd, args)) }
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unknown(err) })
 	return cmd
 }
 
-// compare finds the drift of the namespace, or of a dump.
-func (inv *invocation) compare(ctx context.Context) (*report.Drift, error) {
+// compare returns the drift of the namespace, or of a dump.
+func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
-	err := inv.complete()
-	switch from := inv.set.Rules; {
+	err := cmd.complete()
+	switch from := cmd.opts.Rules; {
 	case err != nil:
 	case from == "" || from == options.RulesLive:
-		err = inv.compareLive(ctx, d)
+		err = cmd.compareLive(ctx, d)
 	default:
-		err = inv.compareDump(d, from)
+		err = cmd.compareDump(ctx, d, from)
 	}
 	return d, err
 }
 
-func (inv *invocation) compareDump(d *report.Drift, path string) error {
-	want, err := inv.wanted()
+func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path string) error {
+	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := inv.readDump(path)
+	name, snapshots, err := cmd.readDump(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -89,37 +104,37 @@ func (inv *invocation) compareDump(d *report.Drift, path string) error {
 		d.InOrder = d.InOrder && change.Script == ""
 		d.AddFamily(change, rs)
 		warnAhead(d, rs.Family, s, own)
-		d.Doubts = append(d.Doubts, unprintable(s)...)
+		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
-			d.Doubts = append(d.Doubts, unreadableText(rs.Family, r))
+			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
 	d.Dump = name
-	d.Doubts = append(d.Doubts, "a dump of rules shows neither routes nor addresses, nor the other variant of iptables")
+	d.Caveats = append(d.Caveats, "a dump has no routes, no addresses and no rules of the other variant of iptables")
 	return nil
 }
 
-// compareLive reports what is in the plan of an apply.
-func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
-	found, err := inv.engine().Survey(ctx)
+// compareLive adds what is in the plan of an apply.
+func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
+	found, err := cmd.engine().Survey(ctx)
 	if err != nil {
 		return err
 	}
-	want, err := inv.wanted()
+	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
-	if err := found.Unreadable(); err != nil { // its rules may be anything
+	if err := found.Unreadable(); err != nil { // its rules are unknown
 		return err
 	}
-	plan, err := inv.engine().Apply(ctx, found, want)
+	plan, err := cmd.engine().Apply(ctx, found, want)
 	if err != nil {
 		return err
 	}
 	live := plan.Backend
 	d.Variant = string(live.Backend.Name())
 	for _, u := range plan.Unidentified {
-		d.Doubts = append(d.Doubts, unidentifiedText(u))
+		d.Caveats = append(d.Caveats, unidentifiedText(u))
 	}
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), want.Rules[f])
@@ -128,26 +143,26 @@ func (inv *invocation) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			d.Differs("rules of a mesh stand in the variant %s: every packet meets the rules of both variants", other.Backend.Name())
+			d.Differs("the variant %s has rules of a mesh too, and every packet passes both", other.Backend.Name())
 		}
 	}
 	if len(found.Native) > 0 {
-		d.Differs("tables of Istio's native nftables stand, and capture as well: %s", strings.Join(found.Native, ", "))
+		d.Differs("tables of Istio's native nftables capture too: %s", strings.Join(found.Native, ", "))
 	}
-	d.Doubts = append(d.Doubts, unseen(found, live)...)
+	d.Caveats = append(d.Caveats, unseen(found, live)...)
 	comparePassthrough(d, plan)
 	d.InOrder = plan.Empty()
 	return nil
 }
 
-// warnAhead names the rules of others that may take traffic before ours see it.
+// warnAhead adds a warning for each foreign rule ahead of ours.
 func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot, own iptables.Ownership) {
 	for _, at := range iptables.Preempting(s, own) {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: a rule of others stands before ours and may take connections first: %s", f, s.TextAt(at)))
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", f, s.TextAt(at)))
 	}
 }
 
-// compareRouting reports the steps of the policy routing of mode TPROXY.
+// compareRouting adds what differs in the policy routing of mode TPROXY.
 func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
 	for _, step := range plan.Steps {
 		switch s := step.(type) {
@@ -163,43 +178,43 @@ func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
 	}
 }
 
-// compareStale reports policy routing of earlier runs.
+// compareStale adds stale policy routing.
 func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 	times := map[netutil.TProxyRoute]int{s.Keep: 1}
 	for _, rule := range s.Rules {
 		times[rule]++
 		switch times[rule] {
 		case 1:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is of an earlier run", s.Family, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is stale", s.Family, rule.Mark, rule.Table)
 		case 2:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is there more than once", s.Family, rule.Mark, rule.Table)
+			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is duplicated", s.Family, rule.Mark, rule.Table)
 		}
 	}
 	for _, table := range s.Tables {
-		d.Differs("%s: the route \"local default dev lo table %d\" is of an earlier run", s.Family, table)
+		d.Differs("%s: the route \"local default dev lo table %d\" is stale", s.Family, table)
 	}
 }
 
-// missingRouting says what of the wanted policy routing is missing.
+// missingRouting returns what is missing of the wanted policy routing.
 func missingRouting(s *pod.AddRouting) []string {
 	var missing []string
 	if s.NoRule {
-		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Mark, s.Route.Table))
+		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Mark, s.Route.Table))
 	}
 	if s.NoRoute {
-		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: what TPROXY marks is not delivered", s.Family, s.Route.Table))
+		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Table))
 	}
 	return missing
 }
 
-// comparePassthrough reports the steps of the source address of inbound IPv6 connections.
+// comparePassthrough adds a missing or stale source address of inbound IPv6 connections.
 func comparePassthrough(d *report.Drift, plan *pod.Plan) {
 	for _, step := range plan.Steps {
 		switch s := step.(type) {
 		case *pod.AddAddress:
 			d.Besides = append(d.Besides, noPassthrough())
 		case *pod.RemoveAddress:
-			d.Differs("%s/128 on lo is of an earlier run", s.Addr)
+			d.Differs("%s/128 on lo is stale", s.Addr)
 		}
 	}
 }

@@ -4,35 +4,53 @@ import (
 	"context"
 	"errors"
 
+	"github.com/spf13/cobra"
+
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/options"
 )
 
-// runClean removes what is ours, of both variants and families.
-func runClean(inv *invocation) error {
-	if inv.set.SkipApply {
-		inv.log.Info("nothing removed, as --skip-rule-apply says")
-		return nil
-	}
-	return inv.locked(inv.clean)
+func newClean(s streams) *cobra.Command {
+	return newRuleCommand(s, &cobra.Command{
+		Use:     cleanCommand,
+		Aliases: cleanNames[1:],
+		Short:   "remove the rules, whatever flags made them",
+		Long: `Remove the rules. No flags are needed: our chains and rules are recognised in the live
+rules, of both variants of iptables and both families. Flags that describe rules are
+accepted, since scripts pass them, and have no effect. With --dry-run or --plan
+the steps are printed and not taken: the input of iptables-restore and, as comments,
+commands of ip and nft.`,
+		Example: `  istio-init clean
+  istio-init clean --network-namespace /proc/4711/ns/net`,
+	}, options.Clean, runClean)
 }
 
-// clean removes what can be removed, or with --dry-run or --plan prints the steps.
-func (inv *invocation) clean(ctx context.Context, found *pod.Survey) error {
-	if found.LegacyHidden != nil {
-		inv.log.Warn("rules of the legacy variant may be there and are not cleaned", errorField(found.LegacyHidden))
+// runClean removes our chains and rules, of both variants and families.
+func runClean(ctx context.Context, cmd *command) error {
+	if cmd.opts.SkipApply {
+		cmd.log.Info("nothing removed: --skip-rule-apply is set")
+		return nil
 	}
-	plan, err := inv.engine().Clean(found)
-	if !inv.set.DryRun && !inv.set.Plan {
-		return errors.Join(err, plan.Run(ctx, inv.logEvent))
+	return cmd.locked(ctx, cmd.clean)
+}
+
+// clean runs the plan to nothing, or with --dry-run or --plan prints it.
+func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
+	if found.LegacyHidden != nil {
+		cmd.log.Warn("the legacy variant may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
+	}
+	plan, err := cmd.engine().Clean(found)
+	if !cmd.opts.DryRun && !cmd.opts.Plan {
+		return errors.Join(err, plan.Run(ctx, cmd.logEvent))
 	}
 	if err != nil {
 		return err
 	}
 	for _, remains := range plan.Remains {
-		inv.log.Warn("something of ours stays", errorField(remains))
+		cmd.log.Warn("not everything can be removed", errorField(remains))
 	}
-	if inv.set.Plan {
-		return inv.print(plan.String())
+	if cmd.opts.Plan {
+		return cmd.print(plan.String())
 	}
-	return inv.answer(plan.String())
+	return cmd.answer(plan.String())
 }

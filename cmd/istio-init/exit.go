@@ -7,15 +7,14 @@ import (
 
 // Exit codes. Istio's repair controller looks for the last one.
 const (
-	exitDone      = 0
-	exitFailed    = 1
-	exitDrifted   = 1   // check: the rules are not those of the flags
-	exitNotLooked = 2   // check: that could not be told
-	exitUnproved  = 126 // the validation failed, whatever the reason
+	exitDone       = 0
+	exitFailed     = 1
+	exitDrift      = 1   // check: drift
+	exitUnknown    = 2   // check: the state could not be read
+	exitValidation = 126 // the validation failed, or could not be made
 )
 
-// An exitError ends the program with a code of its own; without an error there is
-// nothing to say that has not been said.
+// An exitError sets the exit code. Its error is nil if all has been printed.
 type exitError struct {
 	code int
 	err  error
@@ -30,7 +29,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// exitCode is the exit code of a run.
+// exitCode returns the exit code of a run.
 func exitCode(err error) int {
 	var e *exitError
 	switch {

@@ -7,13 +7,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// helpWidth is the width in columns that the help of flags is wrapped at.
+// helpWidth is the width of the help of flags in columns.
 const helpWidth = 100
 
-// printUsage prints the usage of a command as cobra does, but with the help of
-// flags wrapped. It is code and not a template: a template may call any method by
-// its name, so that with one the linker has to keep every exported method there
-// is (github.com/spf13/cobra/pull/1956).
+// printUsage prints the usage of a command as cobra does, with the help of flags wrapped.
+// It is not a template: a template may call any method by name, so the linker would keep
+// every exported method (github.com/spf13/cobra/pull/1956).
 func printUsage(cmd *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:")

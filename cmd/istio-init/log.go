@@ -9,10 +9,10 @@ import (
 	"istio-init/cmd/istio-init/options"
 )
 
-// newLogger builds the logger. With reserved stdout carries the answer and no
-// log: a log that was asked to go there goes to stderr.
-func newLogger(p process, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
-	config := zapcore.EncoderConfig{ // the names are those of zap, and so of Istio's logs
+// newLogger returns the logger. If stdout is reserved for the answer, a log for stdout goes
+// to stderr.
+func newLogger(s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
+	config := zapcore.EncoderConfig{ // the names of zap, and of Istio's logs
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
 		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
 		EncodeDuration: zapcore.SecondsDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
@@ -21,11 +21,11 @@ func newLogger(p process, set options.Log, reserved bool) (log *logger, closeLog
 	if set.JSON {
 		encoder = zapcore.NewJSONEncoder(config)
 	}
-	sink, closeLog := zapcore.AddSync(p.stderr), func() {}
+	sink, closeLog := zapcore.AddSync(s.stderr), func() {}
 	switch {
 	case set.Target == "" || set.Target == "stderr" || set.Target == "stdout" && reserved:
 	case set.Target == "stdout":
-		sink = zapcore.AddSync(p.stdout)
+		sink = zapcore.AddSync(s.stdout)
 	default:
 		file, err := os.OpenFile(set.Target, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {

@@ -1,6 +1,6 @@
-// Command istio-init redirects a pod's TCP traffic through its sidecar proxy. It
-// turns Istio's flags into iptables rules, previews them, puts them into the
-// pod's network namespace in one transaction, and takes them out again.
+// Command istio-init redirects a pod's TCP traffic through its sidecar proxy. It makes
+// iptables rules from Istio's flags, previews them, installs them in the pod's network
+// namespace in one transaction, and removes them.
 package main
 
 import (
@@ -16,13 +16,13 @@ func main() {
 	os.Exit(run())
 }
 
-// run is the program but for its exit. A signal to end ends its context. Further signals
-// do nothing: what is being taken back is taken back.
+// run runs the program and returns its exit code. SIGINT and SIGTERM cancel its context;
+// further signals are ignored, so that a rollback completes.
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_ = netutil.RaiseCaps() // a capability that is missing is named where it is needed
-	return execute(ctx, process{
+	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
+	return execute(ctx, streams{
 		args:   os.Args,
 		env:    os.LookupEnv,
 		stdin:  os.Stdin,

@@ -20,7 +20,7 @@ func TestManPagesHaveEveryFlag(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	root := newRoot(process{})
+	root := newRoot(streams{})
 	header := &doc.GenManHeader{Section: "8", Source: programName + " " + release}
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		t.Fatal(err)

@@ -13,14 +13,14 @@ import (
 	"istio-init/netutil"
 )
 
-// preview prints the rules and touches nothing.
-func (inv *invocation) preview() error {
-	if inv.set.RunValidation {
-		inv.log.Info("nothing validated, as --dry-run says")
+// preview prints the rules of the flags.
+func (cmd *command) preview() error {
+	if cmd.opts.RunValidation {
+		cmd.log.Info("nothing validated: --dry-run is set")
 	}
 	var want pod.Want
-	err := netutil.InNetNS(netutil.NetNSPath(inv.set.NetNS), func() (err error) {
-		want, err = inv.wanted()
+	err := netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() (err error) {
+		want, err = cmd.wanted()
 		return err
 	})
 	if err != nil {
@@ -32,43 +32,43 @@ func (inv *invocation) preview() error {
 			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
-	return inv.answer(text.String())
+	return cmd.answer(text.String())
 }
 
-// answer prints what a dry run is for, and appends it to the file of
-// DRY_RUN_FILE_PATH.
-func (inv *invocation) answer(text string) error {
-	if err := inv.print(text); err != nil {
+// answer prints the text of a dry run, and appends it to the file of DRY_RUN_FILE_PATH.
+func (cmd *command) answer(text string) error {
+	if err := cmd.print(text); err != nil {
 		return err
 	}
-	return inv.appendDryRunFile(text)
+	return cmd.appendDryRunFile(text)
 }
 
-func (inv *invocation) print(text string) error {
-	if _, err := io.WriteString(inv.stdout, text); err != nil {
+func (cmd *command) print(text string) error {
+	if _, err := io.WriteString(cmd.stdout, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
 	return nil
 }
 
-// previewText is what iptables-save prints, and the policy routing as comments in
-// the syntax of ip(8).
+// previewText returns what iptables-save prints, and the policy routing as comments in the
+// syntax of ip(8).
 func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
-	text := rs.String()
+	var b strings.Builder
+	b.WriteString(rs.String())
 	if route != (netutil.TProxyRoute{}) {
 		for _, command := range route.Commands(rs.Family) {
-			text += "# " + command + "\n"
+			b.WriteString("# " + command + "\n")
 		}
 	}
-	return text
+	return b.String()
 }
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
-func (inv *invocation) appendDryRunFile(text string) error {
-	if inv.set.DryRunFile == "" {
+func (cmd *command) appendDryRunFile(text string) error {
+	if cmd.opts.DryRunFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(inv.set.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(cmd.opts.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
 	}

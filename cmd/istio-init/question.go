@@ -14,10 +14,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A question is one connection, as trace is asked of it.
+// A question is the connection that trace follows.
 type question options.Query
 
-// family is that of the addresses; IPv4 where there are none.
+// family returns the family of the addresses; IPv4 if none are given.
 func (q question) family() (inet.Family, error) {
 	f := inet.Of(cmp.Or(q.To.Addr, q.From.Addr))
 	for _, e := range []options.Endpoint{q.To, q.From} {
@@ -28,50 +28,49 @@ func (q question) family() (inet.Family, error) {
 	return f, nil
 }
 
-// appID is who asks where nobody is named.
+// appID is the user and group of an app by default.
 const appID = 1000
 
-// connection says what the question is to the rules: who it is that opens the
-// connection follows from what is given, as from where a connection with that
-// source can come.
-func (q question) connection(sc *scene, f inet.Family) (path.Connection, error) {
+// connection completes the connection: whether it is inbound, and who opens it, follows
+// from what is given.
+func (q question) connection(src *ruleSource, f inet.Family) (path.Connection, error) {
 	c := path.Connection{
 		Proto: q.Proto, Src: netip.AddrPortFrom(q.From.Addr, q.From.Port), Dst: netip.AddrPortFrom(q.To.Addr, q.To.Port),
 		In: q.In, Out: q.Out, Mark: q.Mark, State: q.State,
 	}
 	if !c.Dst.Addr().IsValid() {
-		c.Dst = netip.AddrPortFrom(sc.pod(f), q.To.Port)
+		c.Dst = netip.AddrPortFrom(src.pod(f), q.To.Port)
 	}
 	if q.To.Port == 0 {
-		sc.Caveats = append(sc.Caveats, "--to names no port: rules for ports do not meet the connection")
+		src.Caveats = append(src.Caveats, "--to has no port: rules for ports do not match")
 	}
-	if q.outside(sc) {
-		return q.fromOutside(sc, f, c)
+	if q.outside(src) {
+		return q.fromOutside(src, f, c)
 	}
 	if c.In != "" {
-		return c, fmt.Errorf("--in %s is for connections that come in, and --uid and --gid are for those that go out", q.In)
+		return c, fmt.Errorf("--in %s is for inbound connections, and --uid and --gid are for outbound ones", q.In)
 	}
-	sc.takeForOwn(q.From.Addr)
-	c.Owner = q.owner(sc.Config)
+	src.assumeLocal(q.From.Addr)
+	c.Owner = q.owner(src.Config)
 	return c, nil
 }
 
-// fromOutside completes a connection that comes in.
-func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path.Connection, error) {
+// fromOutside completes an inbound connection.
+func (q question) fromOutside(src *ruleSource, f inet.Family, c path.Connection) (path.Connection, error) {
 	if q.Out != "" {
-		return c, fmt.Errorf("--out %s is for connections that go out, and --in and a --from elsewhere are for those that come in", q.Out)
+		return c, fmt.Errorf("--out %s is for outbound connections, and --in and a --from outside the pod are for inbound ones", q.Out)
 	}
 	if q.In == "lo" {
-		return c, errors.New("by --in lo comes what a process of the pod sends: ask with --uid, or without --in")
+		return c, errors.New("--in lo is not inbound: lo has the connections of processes in the pod; use --uid, or omit --in")
 	}
-	if !slices.ContainsFunc(sc.Config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
-		sc.takeForOwn(c.Dst.Addr())
+	if !slices.ContainsFunc(src.Config.VirtualInterfaces, func(i iptables.Interface) bool { return i.Matches(q.In) }) {
+		src.assumeLocal(c.Dst.Addr())
 	}
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(peer[f], q.From.Port)
 	}
 	if c.In == "" {
-		c.In, _ = sc.route(c.Src.Addr())
+		c.In, _ = src.route(c.Src.Addr())
 	}
 	if c.In == "" || c.In == "lo" {
 		c.In = defaultDevice
@@ -79,17 +78,17 @@ func (q question) fromOutside(sc *scene, f inet.Family, c path.Connection) (path
 	return c, nil
 }
 
-// outside tells whether the connection comes from outside: it is said to come in
-// by an interface, or to come from an address that is not the pod's.
-func (q question) outside(sc *scene) bool {
+// outside reports whether the connection is inbound: it has --in, or a source that is not
+// an address of the pod.
+func (q question) outside(src *ruleSource) bool {
 	if q.UID != nil || q.GID != nil {
 		return false
 	}
-	return q.In != "" || q.From.Addr.IsValid() && !sc.isOwn(q.From.Addr)
+	return q.In != "" || q.From.Addr.IsValid() && !src.isOwn(q.From.Addr)
 }
 
-// owner is who opens a connection in the pod: who is named, the proxy where the
-// source is that of its connections to the app, else an app.
+// owner returns who opens a connection in the pod: the given ids, the proxy if the source
+// is that of its connections to the app, else an app.
 func (q question) owner(c capture.Config) *iptables.Owner {
 	if q.UID == nil && q.GID == nil {
 		if isPassthrough(q.From.Addr) {
@@ -112,8 +111,8 @@ func (q question) owner(c capture.Config) *iptables.Owner {
 // to the app.
 func isPassthrough(a netip.Addr) bool { return a == capture.Passthrough(inet.Of(a)) }
 
-// proxyOwner is as whom the proxy connects: in mode TPROXY it is root, as Istio
-// deploys it, and known by its group.
+// proxyOwner returns the ids of the proxy. In mode TPROXY its user is root, as Istio
+// deploys it, and rules know it by its group.
 func proxyOwner(c capture.Config) iptables.Owner {
 	var o iptables.Owner
 	if len(c.ProxyUIDs) > 0 && c.Mode != capture.TProxy {

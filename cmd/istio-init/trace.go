@@ -2,15 +2,38 @@ package main
 
 import (
 	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
 
 	"istio-init/capture/path"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
 
-// runTrace tells where a connection lands, and which rule says so.
-func runTrace(inv *invocation) error {
-	q := question(inv.set.Query)
+func newTrace(s streams) *cobra.Command {
+	return newRuleCommand(s, &cobra.Command{
+		Use:   "trace --to ENDPOINT",
+		Short: "show the path of a connection, and the rule that decides it",
+		Long: `Show where a connection goes: captured by the proxy, not captured, dropped, or redirected
+by a foreign rule; which rules match, which of them decides, and the reason of that rule.
+If the proxy captures the connection, the one that it opens is followed too. Nothing is
+sent, and nothing is changed.
+
+The rules are those of the network namespace; with flags that describe rules, those
+that "apply" would make; with --rules those of a file.`,
+		Example: `  istio-init trace --uid 1000 --to 10.0.0.5:3306
+  istio-init trace --from 10.244.1.1 --to :8080 --in eth0
+  istio-init trace --proto udp --to 10.96.0.10:53 -i '*' --redirect-dns --capture-all-dns
+  iptables-save | istio-init trace --to 10.0.0.5:443 --rules -`,
+	}, options.Trace, runTrace)
+}
+
+var errNoTarget = errors.New("--to is missing: want the destination of the connection, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")
+
+// runTrace shows the path of a connection.
+func runTrace(ctx context.Context, cmd *command) error {
+	q := question(cmd.opts.Query)
 	if q.To == (options.Endpoint{}) {
 		return errNoTarget
 	}
@@ -18,23 +41,23 @@ func runTrace(inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	inv.explainRules()
-	return inv.inNetNS(func(ctx context.Context) error {
-		sc, err := inv.scene(ctx)
+	cmd.explainRules()
+	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+		src, err := cmd.source(ctx)
 		if err != nil {
 			return err
 		}
-		c, err := q.connection(sc, f)
+		c, err := q.connection(src, f)
 		if err != nil {
 			return err
 		}
-		rules := sc.Rules[f]
-		routes := path.Routes{Route: sc.route, Proxy: proxyOwner(sc.Config)}
-		return inv.show(report.Path{Source: sc.Source, Rules: rules, Hops: path.Follow(rules, sc.Config, routes, c)})
+		rules := src.Rules[f]
+		routes := path.Routes{Route: src.route, Proxy: proxyOwner(src.Config)}
+		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, routes, c)})
 	})
 }
 
-// show writes an answer in the form that was asked for.
-func (inv *invocation) show(a report.Answer) error {
-	return report.Write(inv.stdout, inv.styler, a, inv.set.Output == options.JSON)
+// show writes an answer in the format of --output.
+func (cmd *command) show(a report.Answer) error {
+	return report.Write(cmd.stdout, cmd.styler, a, cmd.opts.Output == options.JSON)
 }

@@ -15,46 +15,46 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// repairHint is for pods whose rules a plugin of the node makes.
+// repairHint is for pods whose rules are made by a CNI plugin.
 const repairHint = "where a CNI plugin makes the rules, it may not have been ready when the pod was started: " +
-	"start the pod anew, or have Istio's repair controller delete such pods (cni.repair.deletePods=true)"
+	"restart the pod, or let Istio's repair controller delete such pods (cni.repair.deletePods=true)"
 
-// validate proves the rules by connections, in the network namespace of the calling
-// thread. Scripts look for its first words and its last.
-func (inv *invocation) validate(ctx context.Context) error {
-	if inv.set.Config.Mode == capture.None {
-		inv.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
+// validate tests the rules by connections, in the network namespace of the calling thread.
+// Scripts match the beginning of its first and last lines.
+func (cmd *command) validate(ctx context.Context) error {
+	if cmd.opts.Config.Mode == capture.None {
+		cmd.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, inv.set.ProbeTimeout)
+	probing, cancel := context.WithTimeout(ctx, cmd.opts.ProbeTimeout)
 	defer cancel()
-	plans, err := inv.plans(ctx)
+	plans, err := cmd.plans(probing)
 	if err != nil {
-		return &exitError{exitUnproved, fmt.Errorf("validate the rules: %w", err)}
+		return &exitError{exitValidation, fmt.Errorf("validate the rules: %w", err)}
 	}
-	inv.log.Info("Starting iptables validation: connections show whether the rules do what they are for",
-		namedField("timeout", inv.set.ProbeTimeout))
-	results := selftest.Run(ctx, plans...)
-	byTheRules := inv.byTheRules(results)
+	cmd.log.Info("Starting iptables validation: connections test whether the rules work",
+		namedField("timeout", cmd.opts.ProbeTimeout))
+	results := selftest.Run(probing, plans...)
+	byTheRules := cmd.byTheRules(ctx, results)
 	for _, r := range results {
-		inv.reportResult(r, byTheRules)
+		cmd.reportResult(r, byTheRules)
 	}
 	if err := selftest.Verdict(results); err != nil {
-		return &exitError{exitUnproved, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
+		return &exitError{exitValidation, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
 	}
-	inv.log.Info("Validation passed, iptables rules established", count(results, selftest.Passed), count(results, selftest.NotChecked))
+	cmd.log.Info("Validation passed, iptables rules established", count(results, selftest.Passed), count(results, selftest.NotChecked))
 	return nil
 }
 
-// plans are what is to be proved in each family that is captured.
-func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
-	families, warnings, err := inv.families()
+// plans returns the checks of each captured family.
+func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
+	families, warnings, err := cmd.families()
 	if err != nil {
 		return nil, err
 	}
-	if inv.set.SkipApply { // else they were shown before
+	if cmd.opts.SkipApply { // else they were logged before
 		for _, w := range warnings {
-			inv.log.Warn(w)
+			cmd.log.Warn(w)
 		}
 	}
 	addrs, addrsErr := netutil.Addrs(passthroughV6)
@@ -70,12 +70,12 @@ func (inv *invocation) plans(ctx context.Context) ([]selftest.Plan, error) {
 	var plans []selftest.Plan
 	for _, f := range families {
 		here := selftest.Site{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
-		plans = append(plans, selftest.Prepare(inv.set.Config, f, inv.set.ProbePort, here))
+		plans = append(plans, selftest.Prepare(cmd.opts.Config, f, cmd.opts.ProbePort, here))
 	}
 	return plans, nil
 }
 
-// podAddr is the first address of a family by which others reach the pod.
+// podAddr returns the first address of a family.
 func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 	for _, a := range addrs {
 		if f.Has(a.IP) {
@@ -85,34 +85,34 @@ func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 	return netip.Addr{}
 }
 
-// byTheRules returns what the rules that stand say of a connection, where one has
-// failed and they can be read; else it knows nothing.
-func (inv *invocation) byTheRules(results []selftest.Result) func(selftest.Probe) string {
+// byTheRules returns a function that says what the live rules do with a connection. If no
+// check failed or the rules cannot be read, it returns "".
+func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) func(selftest.Probe) string {
 	nothing := func(selftest.Probe) string { return "" }
 	if !slices.ContainsFunc(results, func(r selftest.Result) bool { return r.Outcome == selftest.Failed }) {
 		return nothing
 	}
-	ctx, cancel := context.WithTimeout(inv.ctx, inv.set.Timeout) // the validation may have used up its own time
+	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
-	sc, err := inv.liveScene(ctx)
+	src, err := cmd.liveSource(ctx)
 	if err == nil {
-		err = inv.lookAround(sc)
+		err = cmd.readNetwork(src)
 	}
 	if err != nil {
-		inv.log.Debug("the rules that stand cannot be read", errorField(err))
+		cmd.log.Debug("the live rules could not be read", errorField(err))
 		return nothing
 	}
 	return func(p selftest.Probe) string {
-		site := path.Routes{Route: sc.route, Proxy: proxyOwner(inv.set.Config)}
-		legs := path.Follow(sc.Rules[p.Family], inv.set.Config, site, path.Connection{
+		site := path.Routes{Route: src.route, Proxy: proxyOwner(cmd.opts.Config)}
+		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, site, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
 		return report.OutcomeText(legs[0], p.Family)
 	}
 }
 
-// reportResult tells of one connection, in one line.
-func (inv *invocation) reportResult(r selftest.Result, byTheRules func(selftest.Probe) string) {
+// reportResult logs the result of one check.
+func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Probe) string) {
 	fields := []field{namedField("family", r.Family), stringField("check", r.Name)}
 	if connection := r.Connection(); connection != "" {
 		fields = append(fields, stringField("connection", connection))
@@ -120,19 +120,19 @@ func (inv *invocation) reportResult(r selftest.Result, byTheRules func(selftest.
 	lands := namedField("lands", r.Lands)
 	switch r.Outcome {
 	case selftest.Passed:
-		inv.log.Info("check passed", append(fields, lands)...)
+		cmd.log.Info("check passed", append(fields, lands)...)
 	case selftest.NotChecked:
-		inv.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
+		cmd.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
 	case selftest.Failed:
 		fields = append(fields, lands, stringField("saw", r.Saw), stringField("cause", r.Why))
 		if said := byTheRules(r.Probe); said != "" {
 			fields = append(fields, stringField("by_the_rules_that_stand", said))
 		}
-		inv.log.Error("check failed", fields...)
+		cmd.log.Error("check failed", fields...)
 	}
 }
 
-// count counts the results of one outcome, for the log.
+// count returns the number of results of one outcome as a field.
 func count(results []selftest.Result, of selftest.Outcome) field {
 	n := 0
 	for _, r := range results {

@@ -13,55 +13,55 @@ import (
 // passthroughV6 is the source address of inbound IPv6 connections.
 var passthroughV6 = capture.Passthrough(inet.IPv6)
 
-// complete takes what the configuration needs of the machine besides the input.
-func (inv *invocation) complete() error {
-	warning, err := resolveDNS(inv.set, func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
+// complete adds the DNS servers of the pod to the configuration.
+func (cmd *command) complete() error {
+	warning, err := resolveDNS(cmd.opts, func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
 	if err != nil {
 		return err
 	}
 	if warning != "" {
-		inv.log.Warn(warning)
+		cmd.log.Warn(warning)
 	}
-	if err := inv.set.Config.Validate(); err != nil {
+	if err := cmd.opts.Config.Validate(); err != nil {
 		return fmt.Errorf("bug: the input was accepted but is not valid: %w", err)
 	}
 	return nil
 }
 
-// planned returns the rules that the flags make, for a question about them.
-func (inv *invocation) planned() (pod.Want, error) {
-	if err := inv.complete(); err != nil {
+// planned returns the rules of the flags, for a command that changes nothing.
+func (cmd *command) planned() (pod.Want, error) {
+	if err := cmd.complete(); err != nil {
 		return pod.Nothing(), err
 	}
-	return inv.wanted()
+	return cmd.wanted()
 }
 
-// families are those that are captured, and what to warn of.
-func (inv *invocation) families() (families []inet.Family, warnings []string, err error) {
+// families returns the families to capture, and warnings.
+func (cmd *command) families() (families []inet.Family, warnings []string, err error) {
 	addrs, err := netutil.Addrs(passthroughV6)
 	if err != nil {
 		return nil, nil, err
 	}
-	families, warnings = decideFamilies(inv.set.Families, inv.set.DualStack, addrs, netutil.IPv6Off)
+	families, warnings = decideFamilies(cmd.opts.Families, cmd.opts.DualStack, addrs, netutil.IPv6Off)
 	return families, warnings, nil
 }
 
 // wanted returns what the namespace should have.
-func (inv *invocation) wanted() (pod.Want, error) {
-	families, warnings, err := inv.families()
+func (cmd *command) wanted() (pod.Want, error) {
+	families, warnings, err := cmd.families()
 	if err != nil {
 		return pod.Nothing(), err
 	}
 	for _, w := range warnings {
-		inv.log.Warn(w)
+		cmd.log.Warn(w)
 	}
-	want := pod.Wanted(inv.set.Config, families)
+	want := pod.Wanted(cmd.opts.Config, families)
 	for _, f := range families {
 		if err := want.Rules[f].Validate(); err != nil {
 			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
 		}
-		if len(want.Rules[f].Tables) == 0 && inv.set.Config.Mode != capture.None {
-			inv.log.Warn(fmt.Sprintf("%s is not captured: the rules of Istio %s have none for it", f, inv.set.Config.Generation))
+		if len(want.Rules[f].Tables) == 0 && cmd.opts.Config.Mode != capture.None {
+			cmd.log.Warn(fmt.Sprintf("%s is not captured: Istio %s has no rules for it", f, cmd.opts.Config.Generation))
 		}
 	}
 	return want, nil

@@ -68,7 +68,7 @@ func (k *Kernel) Variant() Variant { return k.variant }
 // State returns the state of a family as [Survey] saw it.
 func (k *Kernel) State(f inet.Family) iptables.Snapshot { return k.sides[f].have }
 
-// Own returns what is ours of the state of a family.
+// Own returns the owned part of the state of a family.
 func (k *Kernel) Own(f inet.Family) iptables.Ownership { return k.sides[f].own }
 
 func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.variant.String() }

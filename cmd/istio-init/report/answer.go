@@ -12,11 +12,11 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// An Answer is what a command has found out.
+// An Answer is the result of a command.
 type Answer interface {
-	// text is the answer for people.
+	// text returns the answer for people.
 	text(Styler) string
-	// document is the answer for programs, which is written as JSON.
+	// document returns the answer for programs, which is encoded as JSON.
 	document() any
 }
 
@@ -39,15 +39,14 @@ func Write(w io.Writer, s Styler, a Answer, asJSON bool) error {
 	return nil
 }
 
-// A Source is the rules that an answer is about, and what is known of them.
+// A Source is the rules that an answer is about.
 type Source struct {
 	Name    string // what the rules are, in words
 	Variant string // of iptables, where they are live
 	Live    bool
 	Rules   []*infer.Inference // by family
-	Config  capture.Config     // that the rules are made from
-	// Caveats are why an answer may be wrong, and Problems what keeps the rules from
-	// doing what they say.
+	Config  capture.Config     // inferred from the rules, or that of the flags
+	// Caveats are why an answer may be wrong, and Problems why the rules do not work.
 	Caveats, Problems []string
 }
 
@@ -59,7 +58,7 @@ func (s *Source) title() string {
 	return s.Name
 }
 
-// Captured returns the families in which rules of a mesh are.
+// Captured returns the families that have rules of a mesh.
 func (s *Source) Captured() (families []inet.Family) {
 	for _, r := range s.Rules {
 		if r.Captures() {

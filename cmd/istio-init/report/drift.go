@@ -20,11 +20,11 @@ type Drift struct {
 	Variant  string        `json:"variant,omitempty"`
 	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
 	Families []FamilyDrift `json:"families"`
-	// Besides are differences that are no rules of the variant: routes, the
-	// address ::6, what stands in the other variant.
+	// Besides are differences other than rules of the variant: routes, the address ::6,
+	// rules in the other variant.
 	Besides  []string `json:"besides,omitempty"`
-	Warnings []string `json:"warnings,omitempty"` // what may take traffic first
-	Doubts   []string `json:"doubts,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // foreign rules ahead of ours
+	Caveats  []string `json:"doubts,omitempty"`
 }
 
 // A FamilyDrift is the drift of one family.
@@ -34,8 +34,8 @@ type FamilyDrift struct {
 	Lines  []DriftLine `json:"lines"`  // none: in order
 }
 
-// A DriftLine is a line of a unified diff: a rule, or without one the chain itself.
-// A rule that stands at another place is once unexpected and once missing.
+// A DriftLine is a line of a unified diff: a rule, or without one the chain itself. A
+// rule at another position is once unexpected and once missing.
 type DriftLine struct {
 	Op     string `json:"op"` // "missing", "unexpected" or "same"
 	Table  string `json:"table"`
@@ -43,7 +43,7 @@ type DriftLine struct {
 	Rule   string `json:"rule,omitempty"`
 	Reason string `json:"reason,omitempty"`
 
-	hunk bool // lines that are the same stand before it and are not shown
+	hunk bool // begins a hunk: equal lines before it are omitted
 }
 
 // Differs adds a difference besides those of rules.
@@ -60,8 +60,7 @@ func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
 	d.Families = append(d.Families, f)
 }
 
-// DriftLines is the difference of a change, each line with what it means for
-// traffic.
+// DriftLines returns the difference of a change, each line with the reason of its rule.
 func DriftLines(c iptables.Change) []DriftLine {
 	have, want := c.Before.Lines(c.Own), c.After.Lines(c.Own)
 	reasons := lineReasons(c.Before)
@@ -76,7 +75,7 @@ func DriftLines(c iptables.Change) []DriftLine {
 		switch {
 		case strings.HasPrefix(line, "diff "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
 			hunk = true
-			continue // what stands in a rule begins with the name of its table
+			continue // the text of a rule begins with the name of its table
 		case strings.HasPrefix(line, "-"):
 			d.Op = opUnexpected
 		case strings.HasPrefix(line, "+"):
@@ -90,7 +89,7 @@ func DriftLines(c iptables.Change) []DriftLine {
 	return withChange(lines)
 }
 
-// withChange leaves out the lines of chains of which none has changed.
+// withChange omits the lines of unchanged chains.
 func withChange(lines []DriftLine) []DriftLine {
 	var kept []DriftLine
 	for len(lines) > 0 {
@@ -166,36 +165,35 @@ func (d *Drift) text(s Styler) string {
 	for _, line := range d.Warnings {
 		b.WriteString(s.lines(yellow, "warning: "+line, "", "  "))
 	}
-	writeCaveats(&b, s, d.Doubts)
+	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
 
-// verdict is the answer in one sentence.
+// verdict returns the answer in one sentence.
 func (d *Drift) verdict() string {
 	switch {
 	case d.InOrder && len(d.Warnings) > 0:
-		return "in order, but rules of others stand in the way: see the warnings"
+		return "in order, but there are foreign rules ahead of ours: see the warnings"
 	case d.InOrder:
-		return "in order: what stands is what these flags make"
+		return "in order: the live rules are those of these flags"
 	case d.Dump != "":
-		return "drifted: the rules of " + d.Dump + " are not those that these flags make"
+		return "drift: the rules of " + d.Dump + " differ from these flags"
 	}
-	return "drifted: what stands is not what these flags make; \"apply\" with them puts it in order"
+	return "drift: the live rules differ from these flags; run \"apply\" with them to converge"
 }
 
-// write writes the difference of a family as a unified diff, with the meaning
-// below each line.
+// write writes the drift of a family as a unified diff, with the reason below each line.
 func (f FamilyDrift) write(b *strings.Builder, s Styler, of string) {
 	where := f.Family + " (" + of + ")"
 	if len(f.Lines) == 0 {
-		rules := fmt.Sprintf("%d rules, as they should be", f.Wanted)
+		rules := fmt.Sprintf("%d rules, in order", f.Wanted)
 		if f.Wanted == 0 {
-			rules = "no rules of a mesh, as it should be"
+			rules = "no rules of a mesh, in order"
 		}
 		b.WriteString(wrap(where+": "+rules, "", "  "))
 		return
 	}
-	b.WriteString(wrap("--- "+where+": what stands", "", "  ") + wrap("+++ "+where+": what these flags make", "", "  "))
+	b.WriteString(wrap("--- "+where+": live rules", "", "  ") + wrap("+++ "+where+": rules of these flags", "", "  "))
 	chain := ""
 	for _, line := range f.Lines {
 		if at := line.Table + " " + line.Chain; at != chain || line.hunk {

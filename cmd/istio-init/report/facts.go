@@ -10,7 +10,7 @@ import (
 	"istio-init/iptables"
 )
 
-// A Fact is one thing that a configuration says.
+// A Fact is one property of a configuration.
 type Fact struct{ Label, Text string }
 
 // Facts says what a configuration captures, the most important first.
@@ -47,17 +47,17 @@ func Facts(c capture.Config) []Fact {
 	return facts
 }
 
-// known joins what the rules show; where some are missing that may be nothing.
+// known joins values that were inferred from rules; none may have been.
 func known(list []string) string {
 	if len(list) == 0 {
-		return "not known"
+		return "unknown"
 	}
 	return strings.Join(list, ",")
 }
 
 func portOrNone(port uint16) string {
 	if port == 0 {
-		return "not known"
+		return "unknown"
 	}
 	return strconv.Itoa(int(port))
 }
@@ -104,11 +104,11 @@ func dnsFact(c capture.Config) string {
 	return "not captured"
 }
 
-// maxListed is how many elements of a list are named.
+// maxListed limits the elements of a list that are named.
 const maxListed = 12
 
-// listFact names the elements of a list in a sentence for one or for many; "" for
-// none.
+// listFact formats the elements of a list, with another format for one than for many; ""
+// for none.
 func listFact(one, many string, list []string) string {
 	switch n := len(list); {
 	case n == 0:
@@ -132,7 +132,7 @@ func joinFacts(facts ...string) string {
 	return strings.Join(said, "; ")
 }
 
-// portTexts writes ranges as the options take them.
+// portTexts formats port ranges as options take them.
 func portTexts(ports []iptables.PortRange) []string {
 	out := texts(ports)
 	for i := range out {
@@ -141,7 +141,7 @@ func portTexts(ports []iptables.PortRange) []string {
 	return out
 }
 
-// texts are the texts of values of one kind.
+// texts formats values.
 func texts[T iptables.PortRange | iptables.IDRange | iptables.Interface | netip.Prefix | netip.Addr](list []T) []string {
 	out := make([]string, len(list))
 	for i, v := range list {

@@ -47,8 +47,8 @@ func (p Path) text(s Styler) string {
 	return b.String()
 }
 
-// writeStep writes a rule that the packet meets: why it is there, and its text. The
-// rule that decides is marked.
+// writeStep writes a matching rule: its reason and its text. The rule that decides is
+// marked.
 func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, step iptables.Step) {
 	mark, colour := "        ", dim
 	if decides(hop, step) {
@@ -79,23 +79,23 @@ func ruleText(r *infer.Inference, s iptables.Step) string {
 	return s.Rule.Text(r.Rules.Family)
 }
 
-// reasonOf is why a rule is there, or what is known of one that is not a mesh's.
+// reasonOf returns the reason of a rule, or what is known of a foreign one.
 func reasonOf(r *infer.Inference, s iptables.Step) string {
 	reason := Reason(s.Rule)
 	switch {
 	case reason != "":
 		return reason
 	case s.Maybe:
-		return "a rule of others, with a condition that is not known here"
+		return "a foreign rule, with a condition that cannot be evaluated"
 	case isPolicy(r, s):
 		return "the policy of the chain"
 	case capture.Owns(s.Chain):
-		return "a rule of a mesh that is not known here"
+		return "an unknown rule of a mesh"
 	}
-	return "a rule of others"
+	return "a foreign rule"
 }
 
-// connectionText says which connection a leg is.
+// connectionText describes the connection of a hop.
 func connectionText(hop path.Hop) string {
 	who := hop.Who
 	if hop.Owner != nil {
@@ -107,9 +107,9 @@ func connectionText(hop path.Hop) string {
 	}
 	switch {
 	case hop.Owner == nil:
-		text += ", in by " + hop.In
+		text += ", inbound through " + hop.In
 	case hop.Out != "":
-		text += ", out by " + hop.Out
+		text += ", outbound through " + hop.Out
 	}
 	if hop.Mark != 0 {
 		text += fmt.Sprintf(", mark %#x", hop.Mark)
@@ -120,10 +120,10 @@ func connectionText(hop path.Hop) string {
 	return text
 }
 
-// OutcomeText says where a leg lands and why.
+// OutcomeText says where a hop ends and why.
 func OutcomeText(hop path.Hop, f inet.Family) string {
 	if hop.Loop {
-		return "loops: what the proxy sends comes back to it, " + becauseText(hop, f)
+		return "loops: the connection of the proxy comes back to the proxy, " + becauseText(hop, f)
 	}
 	return endText(hop) + ", " + becauseText(hop, f)
 }
@@ -132,12 +132,12 @@ func endText(hop path.Hop) string {
 	switch hop.Outcome {
 	case path.Outbound, path.Inbound:
 		if !hop.Captured {
-			return fmt.Sprintf("arrives: it was sent to the proxy's own port %d, and not captured", hop.Port)
+			return fmt.Sprintf("passes: sent to the proxy's port %d, and not captured", hop.Port)
 		}
 		return fmt.Sprintf("captured: %s -> proxy port %d", hop.Outcome, hop.Port)
 	case path.DNS:
 		if !hop.Captured {
-			return fmt.Sprintf("arrives: it was sent to the agent's own port %d, and not captured", hop.Port)
+			return fmt.Sprintf("passes: sent to the agent's port %d, and not captured", hop.Port)
 		}
 		return fmt.Sprintf("captured: DNS query -> agent port %d", hop.Port)
 	case path.Dropped:
@@ -145,21 +145,21 @@ func endText(hop path.Hop) string {
 	case path.NoRoute:
 		return "fails"
 	case path.Unknown:
-		return "sent elsewhere, to where is not known here"
+		return "redirected to an unknown destination"
 	case path.Foreign:
 		return fmt.Sprintf("redirected -> local port %d", hop.Port)
 	case path.Continues:
-		return "goes on where the first packet of its connection went"
+		return "follows the first packet of its connection"
 	case path.Direct:
 	}
 	return "passes: not captured"
 }
 
-// becauseText gives the reason of a leg's landing, or else the rule.
+// becauseText returns the reason of the outcome, or else the rule that decides.
 func becauseText(hop path.Hop, f inet.Family) string {
 	switch d := hop.Decided; {
 	case d == nil:
-		return "for a reason that is not known here"
+		return "for an unknown reason"
 	case Because(hop, f) != "":
 		return "because " + Because(hop, f)
 	case d.Others:
@@ -181,7 +181,7 @@ func outcomeColour(hop path.Hop) string {
 	return bold
 }
 
-// caveats are the reasons why the answer may be wrong.
+// caveats returns the reasons why the answer may be wrong.
 func (p Path) caveats() []string {
 	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
 	for _, hop := range p.Hops {
@@ -192,13 +192,13 @@ func (p Path) caveats() []string {
 		for _, hook := range hop.Hooks {
 			for _, s := range hook.Steps {
 				if s.Matters {
-					caveats = append(caveats, fmt.Sprintf("%s %s rule %d of others may take the %s's packet first; not known here: %s",
+					caveats = append(caveats, fmt.Sprintf("foreign rule %[3]d of %[1]s %[2]s may match the packet of the %[4]s first; cannot be evaluated: %[5]s",
 						s.Table, s.Chain, s.Index+1, hop.Who, strings.Join(s.Rule.Foreign.Conditions, ", ")))
 				}
 			}
 		}
 		if len(caveats) == known {
-			caveats = append(caveats, "the way leads through too many chains, or back to one of them")
+			caveats = append(caveats, "the path has too many chains, or a loop of chains")
 		}
 	}
 	return caveats

@@ -6,14 +6,14 @@ import (
 	"istio-init/capture/path"
 )
 
-// The form of trace --output json.
+// The document of trace --output json.
 type (
 	pathJSON struct {
 		Rules   string    `json:"rules"`             // what the rules are
 		Variant string    `json:"variant,omitempty"` // of iptables, where they are live
 		Family  string    `json:"family"`
 		Certain bool      `json:"certain"`
-		Doubts  []string  `json:"doubts,omitempty"`
+		Caveats []string  `json:"doubts,omitempty"`
 		Legs    []hopJSON `json:"legs"` // the connection, and those that the proxy opens for it
 	}
 	hopJSON struct {
@@ -47,13 +47,13 @@ type (
 		Rule    string   `json:"rule"`
 		Reason  string   `json:"reason"`
 		Decides bool     `json:"decides,omitempty"`
-		Unknown []string `json:"unknown,omitempty"` // conditions that are not known here: it may take the packet
+		Unknown []string `json:"unknown,omitempty"` // conditions that cannot be evaluated: it may match
 	}
 )
 
 func (p Path) document() any {
-	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Doubts: p.caveats()}
-	out.Certain = len(out.Doubts) == 0
+	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Caveats: p.caveats()}
+	out.Certain = len(out.Caveats) == 0
 	for _, hop := range p.Hops {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,
@@ -88,7 +88,7 @@ func (p Path) hookDocument(hop path.Hop, hook path.HookTrace) hookJSON {
 	return out
 }
 
-// addrText is an address with its port where it has one.
+// addrText returns an address, with its port if it has one.
 func addrText(a netip.AddrPort) string {
 	if !a.Addr().IsValid() {
 		return ""

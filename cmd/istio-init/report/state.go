@@ -14,7 +14,7 @@ import (
 type State struct {
 	Rules      string   `json:"rules"`             // what the rules are
 	Variant    string   `json:"variant,omitempty"` // of iptables, where they are live
-	Captures   bool     `json:"captures"`          // rules of a mesh are there
+	Captures   bool     `json:"captures"`          // there are rules of a mesh
 	Families   []string `json:"families"`
 	Generation string   `json:"generation,omitempty"` // the Istio release whose rules they are
 	// Exact says that the rules are line for line those that Arguments make.
@@ -22,8 +22,8 @@ type State struct {
 	Arguments []string `json:"arguments,omitempty"` // of an apply
 	Variables []string `json:"variables,omitempty"` // of its environment
 	Facts     []fact   `json:"facts"`
-	Problems  []string `json:"problems,omitempty"` // what keeps the rules from doing what they say
-	Doubts    []string `json:"doubts,omitempty"`
+	Problems  []string `json:"problems,omitempty"` // why the rules do not work
+	Caveats   []string `json:"doubts,omitempty"`
 
 	config capture.Config
 	title  string // of the rules
@@ -38,7 +38,7 @@ type fact struct {
 // its environment are those that make the rules.
 func NewState(src Source, args, variables []string) State {
 	s := State{
-		Rules: src.Name, Variant: src.Variant, Doubts: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
+		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
 		config: src.Config, title: src.title(),
 	}
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
@@ -48,7 +48,7 @@ func NewState(src Source, args, variables []string) State {
 	for _, r := range own {
 		s.Families = append(s.Families, r.Rules.Family.String())
 		for _, jump := range infer.LostJumps(src.Config, r.Rules) {
-			s.Problems = append(s.Problems, fmt.Sprintf("%s: no rule of %s %s leads to %s, so that its rules take nothing",
+			s.Problems = append(s.Problems, fmt.Sprintf("%s: no rule of %s %s leads to %s, so its rules match nothing",
 				r.Rules.Family, jump.Table, jump.From, jump.To))
 		}
 	}
@@ -89,33 +89,33 @@ func (s State) text(styler Styler) string {
 		line := ShellLine(slices.Concat(s.Variables, []string{"istio-init", "apply"}, s.Arguments))
 		b.WriteString(wrapCommand(line, fmt.Sprintf("%-*s", indent, label), strings.Repeat(" ", indent+2)))
 		if !s.Exact {
-			row("", "the rules are not line for line those; \"check\" with these flags shows how they differ")
+			row("", "the rules are not exactly those; \"check\" with these flags shows how they differ")
 		}
 		row("generation", s.Generation)
 	}
-	row("looked at", s.title)
-	writeCaveats(&b, styler, s.Doubts)
+	row("source", s.title)
+	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
 
-// headline is the answer in one sentence.
+// headline returns the answer in one sentence.
 func (s State) headline() string {
 	c := s.config
 	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
 	what := ""
 	switch {
 	case !s.Captures:
-		return "nothing is captured: no chain of a mesh is there"
+		return "nothing is captured: there are no rules of a mesh"
 	case in && out:
 		what = "captured: inbound and outbound"
 	case in:
-		what = "captured: inbound alone"
+		what = "captured: inbound only"
 	case out:
-		what = "captured: outbound alone"
+		what = "captured: outbound only"
 	case c.DNS.Captures():
-		what = "captured: look-ups alone"
+		what = "captured: DNS queries only"
 	default:
-		return "nothing is captured, though chains of a mesh are there"
+		return "nothing is captured, though there are chains of a mesh"
 	}
 	what += ", " + strings.Join(s.Families, " and ")
 	if len(s.Problems) > 0 {
@@ -124,7 +124,7 @@ func (s State) headline() string {
 	return what
 }
 
-// ShellLine writes words as a shell takes them.
+// ShellLine joins words to a command line for a shell.
 func ShellLine(words []string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=+@"
 	quoted := make([]string, len(words))

@@ -19,8 +19,8 @@ func TestAnInterruptEndsTheWaitForADump(t *testing.T) {
 	cancel()
 	never, writer := io.Pipe()
 	defer writer.Close()
-	inv := &invocation{ctx: ctx, stdin: never}
-	if _, _, err := inv.readDump(options.RulesStdin); !errors.Is(err, context.Canceled) {
+	cmd := &command{stdin: never}
+	if _, _, err := cmd.readDump(ctx, options.RulesStdin); !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait for a dump ends with %v", err)
 	}
 }

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
+)
+
+// Streams are the arguments, the environment and the streams of the process.
+type streams struct {
+	args           []string
+	env            func(string) (string, bool)
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// The commands, and their names in Istio's tools.
+const (
+	applyCommand = "apply"
+	cleanCommand = "clean"
+	programName  = "istio-init"
+	agentName    = "pilot-agent" // Istio's program that has the tools as commands
+)
+
+var (
+	applyNames = []string{applyCommand, "istio-iptables", "istio-iptables-go", "istio-iptables.sh"}
+	cleanNames = []string{cleanCommand, "istio-clean-iptables"}
+)
+
+// commandLine translates every way to call the program to the arguments of its commands.
+// name is argv[0].
+//
+//	istio-init [apply|istio-iptables] FLAGS     istio-init FLAGS (Istio 1.0 to 1.3)
+//	istio-init clean|istio-clean-iptables ...   istio-init [FLAGS-less] clean
+//	istio-init pilot-agent COMMAND ...          pilot-agent COMMAND ...
+//	istio-iptables FLAGS                        istio-clean-iptables FLAGS
+func commandLine(name string, args []string) []string {
+	switch name = filepath.Base(name); {
+	case slices.Contains(applyNames, name):
+		args = append([]string{applyCommand}, args...)
+	case slices.Contains(cleanNames, name):
+		args = append([]string{cleanCommand}, args...)
+	}
+	if len(args) > 0 && args[0] == agentName {
+		name, args = agentName, args[1:]
+	}
+	if name == agentName && len(args) == 0 {
+		args = []string{"--help"} // without a command it never did anything
+	}
+	ours := []string{"-h", "--help", "--version"}
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
+		args = append([]string{applyCommand}, args...)
+	}
+	if slices.Contains(applyNames, args[0]) && len(args) > 1 && args[1] == cleanCommand {
+		args = args[1:] // the 1.0 script took "clean" as its first argument
+	}
+	return args
+}
+
+// execute runs a command line and returns the exit code.
+func execute(ctx context.Context, s streams) int {
+	line := commandLine(s.args[0], s.args[1:])
+	root := newRoot(s)
+	root.SetArgs(line)
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
+	err := root.ExecuteContext(ctx)
+	if _, logged := errors.AsType[*loggedError](err); err != nil && !logged {
+		const most = 4096 // it may quote a whole argument
+		_, _ = fmt.Fprintf(s.stderr, "Error: %.*s\n", most, err)
+	}
+	return exitCode(err)
+}
+
+// A loggedError has been logged.
+type loggedError struct{ error }
+
+func (e *loggedError) Unwrap() error { return e.error }
+
+// newRoot returns the command with all its subcommands.
+func newRoot(s streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   programName,
+		Short: "redirect a pod's traffic through its sidecar proxy",
+		Long: `istio-init redirects a pod's TCP traffic through its sidecar proxy.
+
+Started with flags alone it does what "istio-init apply" does. It also answers
+to the names of Istio's tools: istio-iptables, istio-clean-iptables and
+pilot-agent, as a command or as the name of its file.`,
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+	}
+	root.SetUsageFunc(printUsage)
+	root.AddCommand(newApply(s), newClean(s), newTrace(s), newCheck(s), newExplain(s), newConfigSchema(), newVersion())
+	return root
+}
+
+// A command is one run of a command: its options, and where it reads and writes.
+type command struct {
+	opts   *options.Run
+	env    options.Env
+	log    *logger
+	stdin  io.Reader
+	stdout io.Writer
+	styler report.Styler
+}
+
+// newRuleCommand makes a command whose options come from flags, environment and a
+// configuration file, and which can print their effective values.
+func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func(context.Context, *command) error) *cobra.Command {
+	c.Args = func(c *cobra.Command, args []string) error { return options.NoArguments(c.Flags(), args) }
+	flags := takes.Define(c.Flags())
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
+		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
+		log, closeLog, err := newLogger(s, parsed.Log, reserved)
+		if err != nil {
+			problems = append(problems, err)
+			log, closeLog, _ = newLogger(s, options.Log{}, reserved)
+		}
+		defer closeLog()
+		if len(problems) > 0 {
+			return refuse(log, problems)
+		}
+		for _, w := range parsed.Warnings {
+			log.Warn(w)
+		}
+		cmd := &command{opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, styler: report.NewStyler(s.stdout, s.env)}
+		switch {
+		case parsed.Prints():
+			err = parsed.Print(s.stdout)
+		case parsed.Clean:
+			err = runClean(c.Context(), cmd)
+		default:
+			err = run(c.Context(), cmd)
+		}
+		if err == nil {
+			return nil
+		}
+		if coded, ok := errors.AsType[*exitError](err); !ok || coded.err != nil {
+			log.Error(err.Error())
+		}
+		return &loggedError{err}
+	}
+	return c
+}
+
+// refuse logs every problem of the input, one a line.
+func refuse(log *logger, problems []error) error {
+	for _, p := range problems {
+		log.Error(p.Error())
+	}
+	err := fmt.Errorf("%d invalid value(s), nothing was changed", len(problems))
+	log.Error(err.Error())
+	return &loggedError{err}
+}

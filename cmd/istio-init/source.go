@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+
+	"istio-init/capture/infer"
+	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// A ruleSource is the rules that trace, check or explain is about, and the addresses and
+// routes of the pod.
+type ruleSource struct {
+	report.Source
+	found *pod.Survey  // of live rules
+	own   []netip.Addr // addresses of the pod, without those of loopback
+	known bool         // own is complete
+	route func(netip.Addr) (device string, src netip.Addr)
+}
+
+// defaultDevice is the interface of the pod, if no namespace tells it.
+const defaultDevice = "eth0"
+
+// Addresses of the pod and of a peer, if none are known: from the ranges for
+// documentation (RFC 5737, RFC 3849).
+var (
+	somePod = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}
+	peer    = inet.PerFamily[netip.Addr]{netip.MustParseAddr("192.0.2.99"), netip.MustParseAddr("2001:db8::99")}
+)
+
+// source returns the live rules, the rules of the flags, or those of a file, as --rules
+// says.
+func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
+	var src *ruleSource
+	var err error
+	switch from := cmd.opts.RulesFrom(); from {
+	case options.RulesLive:
+		src, err = cmd.liveSource(ctx)
+	case options.RulesPlanned:
+		src, err = cmd.plannedSource()
+	default:
+		src, err = cmd.dumpSource(ctx, from)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if src.Config = infer.Configuration(src.Rules...); cmd.opts.RulesFrom() == options.RulesPlanned {
+		src.Config = cmd.opts.Config // also what cannot be inferred from rules
+	}
+	if src.Live {
+		err = src.checkNeeds()
+	}
+	// Planned rules for a given namespace apply to its connections.
+	if src.Live || cmd.opts.NetNS != "" && len(cmd.opts.PodAddrs) == 0 && cmd.opts.RulesFrom() == options.RulesPlanned {
+		return src, errors.Join(err, cmd.readNetwork(src))
+	}
+	src.own, src.known = slices.Clone(cmd.opts.PodAddrs), len(cmd.opts.PodAddrs) > 0
+	for _, f := range inet.Families {
+		if !slices.ContainsFunc(src.own, f.Has) {
+			src.own = append(src.own, somePod[f])
+		}
+	}
+	src.route = src.guess
+	return src, nil
+}
+
+// explainRules warns of options that have no effect on the rules that are used.
+func (cmd *command) explainRules() {
+	from := cmd.opts.RulesFrom()
+	if from == options.RulesLive && len(cmd.opts.PodAddrs) > 0 {
+		cmd.log.Warn("--pod-address has no effect on live rules: the addresses are those of the namespace")
+	}
+	if from != options.RulesPlanned && cmd.opts.RulesGiven {
+		cmd.log.Warn("the flags that describe rules have no effect: the rules are those of --rules")
+	}
+}
+
+// plannedSource returns the rules of the flags.
+func (cmd *command) plannedSource() (*ruleSource, error) {
+	want, err := cmd.planned()
+	if err != nil {
+		return nil, err
+	}
+	src := &ruleSource{Source: report.Source{Name: "the rules of these flags"}}
+	for _, rs := range want.Rules {
+		src.Rules = append(src.Rules, infer.Infer(rs))
+	}
+	return src, nil
+}
+
+// maxDump limits the bytes of a dump: several times the largest known one.
+const maxDump = 64 << 20
+
+// dumpSource returns the rules of a file, which has the output of iptables-save.
+func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, error) {
+	name, snapshots, err := cmd.readDump(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}}
+	for _, s := range snapshots {
+		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
+		src.Caveats = append(src.Caveats, unprintable(s)...)
+	}
+	return src, nil
+}
+
+// readDump parses the rules of both families from a file.
+func (cmd *command) readDump(ctx context.Context, path string) (name string, states dump, err error) {
+	if name = path; path == options.RulesStdin {
+		name = "standard input"
+	}
+	text, err := options.ReadUntilDone(ctx, name, func() ([]byte, error) { return cmd.dumpText(path, name) })
+	if err != nil {
+		return name, states, fmt.Errorf("--rules: %w", err)
+	}
+	states, tables, err := iptables.ParseDump(string(text))
+	if err != nil {
+		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
+	}
+	if tables == 0 {
+		return name, states, fmt.Errorf("--rules: %s has no table: want the output of iptables-save or ip6tables-save", name)
+	}
+	return name, states, nil
+}
+
+// dumpText reads a dump.
+func (cmd *command) dumpText(path, name string) ([]byte, error) {
+	in := cmd.stdin
+	if path != options.RulesStdin {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxDump+1))
+	if err == nil && len(text) > maxDump {
+		err = fmt.Errorf("longer than %d bytes", maxDump)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return text, nil
+}
+
+// A dump is the rules of both families.
+type dump = inet.PerFamily[iptables.Snapshot]
+
+// isOwn reports whether an address is the pod's.
+func (src *ruleSource) isOwn(a netip.Addr) bool {
+	return a.IsLoopback() || isPassthrough(a) || slices.Contains(src.own, a)
+}
+
+// assumeLocal treats an address as the pod's, if the addresses of the pod are unknown.
+func (src *ruleSource) assumeLocal(a netip.Addr) {
+	if a.IsValid() && !src.known && !src.isOwn(a) {
+		src.own = append(src.own, a)
+	}
+}
+
+// guess returns the route to an address without a namespace: lo for the addresses of the
+// pod, the default device for all others.
+func (src *ruleSource) guess(dst netip.Addr) (device string, from netip.Addr) {
+	f := inet.Of(dst)
+	switch {
+	case dst.IsLoopback():
+		return "lo", f.Localhost()
+	case src.isOwn(dst):
+		return "lo", dst
+	}
+	return defaultDevice, src.pod(f)
+}
+
+// pod returns the address of the pod in a family.
+func (src *ruleSource) pod(f inet.Family) netip.Addr {
+	if i := slices.IndexFunc(src.own, f.Has); i >= 0 {
+		return src.own[i]
+	}
+	return f.Localhost()
+}

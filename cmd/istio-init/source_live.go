@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"istio-init/capture/infer"
+	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/report"
+	"istio-init/iptables"
+	"istio-init/netutil"
+	"istio-init/netutil/inet"
+)
+
+// liveSource returns the live rules of one variant of iptables, as [pod.Engine.Live]
+// chooses it.
+func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
+	engine := cmd.engine()
+	found, err := engine.Survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live := engine.Live(found)
+	if err := live.Unreadable(); err != nil { // its rules are unknown
+		return nil, err
+	}
+	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
+	src.Caveats = caveats(found, live)
+	for _, f := range inet.Families {
+		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+	}
+	return src, nil
+}
+
+// caveats returns what the namespace has besides the rules of a backend.
+func caveats(found *pod.Survey, live pod.State) []string {
+	caveats := unseen(found, live)
+	for _, other := range found.States {
+		if other.Backend != live.Backend && other.Holds() {
+			caveats = append(caveats, fmt.Sprintf("the variant %s has rules of a mesh too, and every packet passes both", other.Backend.Name()))
+		}
+	}
+	if len(found.Native) > 0 {
+		caveats = append(caveats, "tables of Istio's native nftables capture too: "+strings.Join(found.Native, ", "))
+	}
+	return caveats
+}
+
+// unseen returns what the namespace may have besides what was read of a backend.
+func unseen(found *pod.Survey, live pod.State) []string {
+	var caveats []string
+	for _, other := range found.States {
+		switch err := other.Unreadable(); {
+		case other.Backend == live.Backend:
+		case err != nil:
+			caveats = append(caveats, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
+		case other.HoldsRules() && !other.Holds():
+			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
+		}
+		for _, f := range inet.Families {
+			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
+		}
+	}
+	if found.LegacyHidden != nil {
+		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
+	}
+	return caveats
+}
+
+// unprintable names the tables that iptables cannot print.
+func unprintable(s iptables.Snapshot) []string {
+	var caveats []string
+	for _, table := range s.Unreadable {
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
+	}
+	return caveats
+}
+
+// readNetwork reads the addresses of the namespace, and uses its routes.
+func (cmd *command) readNetwork(src *ruleSource) error {
+	addrs, err := netutil.Addrs(passthroughV6)
+	if err != nil {
+		return err
+	}
+	src.known = true
+	for _, a := range addrs {
+		src.own = append(src.own, a.IP)
+	}
+	src.route = func(dst netip.Addr) (string, netip.Addr) {
+		path, err := netutil.PathTo(dst)
+		if err != nil {
+			cmd.log.Debug("no route to an address", errorField(err))
+		}
+		return path.Interface, path.Src
+	}
+	return nil
+}
+
+// checkNeeds adds as problems what the rules need and the namespace lacks: policy routing
+// and ::6. It takes the number of the routing table from there, since rules do not have it.
+func (src *ruleSource) checkNeeds() error {
+	want := pod.Nothing()
+	for _, r := range src.Rules {
+		f := r.Rules.Family
+		if !r.Captures() || !src.Config.ProxiesInbound() {
+			continue
+		}
+		have := src.found.Routing[f]
+		if i := slices.IndexFunc(have.Rules, func(rule netutil.TProxyRoute) bool { return rule.Mark == src.Config.TProxyMark }); i >= 0 {
+			src.Config.TProxyTable = have.Rules[i].Table
+		}
+		want.Routes[f] = netutil.TProxyRoute{Mark: src.Config.TProxyMark, Table: src.Config.TProxyTable}
+	}
+	want.Passthrough = src.Rules[inet.IPv6].Captures()
+	if src.found.NeedsErr != nil && (want.Passthrough || src.Config.ProxiesInbound()) {
+		return src.found.NeedsErr
+	}
+	for _, step := range src.found.Missing(want) {
+		switch s := step.(type) {
+		case *pod.AddRouting:
+			src.Problems = append(src.Problems, missingRouting(s)...)
+		case *pod.AddAddress:
+			src.Problems = append(src.Problems, noPassthrough())
+		}
+	}
+	return nil
+}
+
+// noPassthrough is the problem that the source address of inbound IPv6 connections is
+// missing.
+func noPassthrough() string {
+	return passthroughV6.String() + "/128 is missing on lo: the proxy cannot connect to the app over IPv6"
+}
