@@ -37,15 +37,14 @@ func (m *Mode) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Scope says which of many are meant: all or only some, and of these not the
-// excepted. The zero Scope means none.
-type Scope[T any] struct {
+// A Selector selects all or a list, minus exclusions. The zero Selector selects none.
+type Selector[T any] struct {
 	All          bool
 	Only, Except []T
 }
 
-// Empty tells whether nothing can be meant.
-func (s Scope[T]) Empty() bool { return !s.All && len(s.Only) == 0 }
+// Empty reports whether nothing is selected.
+func (s Selector[T]) Empty() bool { return !s.All && len(s.Only) == 0 }
 
 // A Config is what to intercept, in types. The zero Config is not valid: the
 // ports and the proxy's ids have no meaningful zero.
@@ -60,16 +59,16 @@ type Config struct {
 	ProxyUIDs []iptables.IDRange // whose traffic is the proxy's own; at least one
 	ProxyGIDs []iptables.IDRange // as ProxyUIDs
 
-	InboundPorts Scope[iptables.PortRange] // which ports of the pod are captured; Except counts only with All
+	InboundPorts Selector[iptables.PortRange] // which ports of the pod are captured; Except counts only with All
 
-	OutboundPrefixes     Scope[netip.Prefix]  // which destinations are captured, of both families
-	OutboundPorts        []iptables.PortRange // captured whatever the prefix, unless that is excepted
-	OutboundExcludePorts []iptables.PortRange // never captured, TCP and UDP, whoever calls
+	OutboundPrefixes     Selector[netip.Prefix] // which destinations are captured, of both families
+	OutboundPorts        []iptables.PortRange   // captured whatever the prefix, unless that is excepted
+	OutboundExcludePorts []iptables.PortRange   // never captured, TCP and UDP, whoever calls
 
-	OwnerGroups Scope[iptables.IDRange] // groups whose processes are captured
+	OwnerGroups Selector[iptables.IDRange] // groups whose processes are captured
 
 	ExcludeInterfaces []iptables.Interface // traffic through these is left alone, both ways
-	VirtualInterfaces []iptables.Interface // what comes in by these is outbound traffic, of a virtual machine
+	VirtualInterfaces []iptables.Interface // inbound packets of these are outbound connections of virtual machines
 
 	LoopbackV4  netip.Prefix // what counts as this machine in IPv4; zero: 127.0.0.1/32
 	DropInvalid bool         // drop what conntrack calls invalid
@@ -80,13 +79,13 @@ type Config struct {
 	TProxyTable uint32 // routing table that delivers them here; likewise
 }
 
-// DNS says which name look-ups of the pod are captured. The zero value: none.
+// DNS says which DNS queries of the pod are captured. The zero value: none.
 type DNS struct {
 	All     bool         // whatever the server
 	Servers []netip.Addr // to these, of both families
 }
 
-// Captures tells whether any look-up is captured.
+// Captures reports whether any DNS query is captured.
 func (d DNS) Captures() bool { return d.All || len(d.Servers) > 0 }
 
 // Validate tells all that is wrong with a config, joined.
@@ -124,7 +123,7 @@ func (c Config) loopback(f inet.Family) netip.Prefix {
 	return host(f.Localhost())
 }
 
-// includesLoopback tells whether a destination that is to be captured lies on
+// includesLoopback reports whether a destination that is to be captured lies on
 // the loopback interface, in any family: Istio then captures calls from the app
 // to itself in both.
 func (c Config) includesLoopback() bool {
@@ -135,7 +134,7 @@ func (c Config) includesLoopback() bool {
 func ofFamily(list []netip.Prefix, f inet.Family) []netip.Prefix {
 	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }
 	if !slices.ContainsFunc(list, other) {
-		return list[:len(list):len(list)]
+		return slices.Clip(list)
 	}
 	return slices.DeleteFunc(slices.Clone(list), other)
 }

@@ -7,7 +7,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// dnsServers are the conditions on the address of the servers whose look-ups are
+// dnsServers are the conditions on the address of the servers whose queries are
 // captured: one without a condition for all, one for each of the family, or none.
 func dnsServers(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
 	if c.DNS.All {
@@ -22,8 +22,8 @@ func dnsServers(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
 	return conds
 }
 
-// lookups are the rules that redirect look-ups to the agent, TCP before UDP.
-func lookups(c Config, f inet.Family) []rule {
+// dnsQueries are the rules that redirect DNS queries to the agent, TCP before UDP.
+func dnsQueries(c Config, f inet.Family) []rule {
 	var rules []rule
 	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
 		for _, server := range dnsServers(c, f) {
@@ -34,7 +34,7 @@ func lookups(c Config, f inet.Family) []rule {
 	return rules
 }
 
-// rawTable puts look-ups over UDP into their zones. The first rule that takes a
+// rawTable puts DNS queries over UDP into their zones. The first rule that matches a
 // packet decides: the kernel does not change a zone that is set.
 func rawTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.Raw}

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	MostPrefixRules = mostPrefixRules
-	MostPortRules   = mostPortRules
-	MostBranches    = mostBranches
+	MaxPrefixRules = maxPrefixRules
+	MaxPortRules   = maxPortRules
+	MaxBranches    = maxBranches
 )
 
 func PrefixChains(c Config, f inet.Family) []iptables.Chain { return prefixChains(c, f) }

@@ -7,7 +7,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// inbound are the rules for TCP connections that come into the pod.
+// inbound are the rules for inbound TCP connections.
 func inbound(c Config, f inet.Family) []rule {
 	var rules []rule
 	// From a virtual machine: not inbound, but outbound where it is captured.

@@ -10,10 +10,10 @@ import (
 	"istio-init/test/size"
 )
 
-// TestEveryPacketLandsWhereIstioSendsIt compares our rules with Istio's, of the same
+// TestPacketsAreCapturedAsByIstio compares our rules with Istio's, of the same
 // generation, on random configs and packets: with the differences on purpose taken
 // in, always; without them, where none of them is touched.
-func TestEveryPacketLandsWhereIstioSendsIt(t *testing.T) {
+func TestPacketsAreCapturedAsByIstio(t *testing.T) {
 	t.Parallel()
 	const packets = 150
 	configs := size.Of(60, 300, 1500)

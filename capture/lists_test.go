@@ -56,20 +56,20 @@ func hasPort(list []iptables.PortRange, port uint16) bool {
 	return slices.ContainsFunc(list, func(r iptables.PortRange) bool { return r.Contains(port) })
 }
 
-// TestLongListsTakeWhatTheirElementsTake: whatever the length of the lists, a
+// TestLongListsMatchTheirElements: whatever the length of the lists, a
 // connection is captured when its destination is not excluded, and its port or its
 // destination is included.
-func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
+func TestLongListsMatchTheirElements(t *testing.T) {
 	t.Parallel()
 	const packets = 300
 	configs := size.Of(40, 100, 300)
 	rng := rand.New(rand.NewPCG(6, 20))
-	lengths := []int{0, 1, capture.MostPrefixRules, capture.MostPrefixRules + 1, 60, 300, 1000}
+	lengths := []int{0, 1, capture.MaxPrefixRules, capture.MaxPrefixRules + 1, 60, 300, 1000}
 	for range configs {
 		f := istio.OneOf(rng, inet.IPv4, inet.IPv6)
 		c := istio.RandomConfig(rng, true)
-		c.Mode, c.Generation, c.OwnerGroups, c.DNS = capture.Redirect, capture.Current, capture.Scope[iptables.IDRange]{All: true}, capture.DNS{}
-		c.OutboundPrefixes = capture.Scope[netip.Prefix]{All: rng.IntN(3) == 0}
+		c.Mode, c.Generation, c.OwnerGroups, c.DNS = capture.Redirect, capture.Current, capture.Selector[iptables.IDRange]{All: true}, capture.DNS{}
+		c.OutboundPrefixes = capture.Selector[netip.Prefix]{All: rng.IntN(3) == 0}
 		for range istio.OneOf(rng, lengths...) {
 			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
 		}
@@ -106,16 +106,16 @@ func TestLongListsTakeWhatTheirElementsTake(t *testing.T) {
 
 func randomPorts(rng *rand.Rand) []iptables.PortRange {
 	var ports []iptables.PortRange
-	for range istio.OneOf(rng, 0, 3, capture.MostPortRules, capture.MostPortRules+1, 40, 300) {
+	for range istio.OneOf(rng, 0, 3, capture.MaxPortRules, capture.MaxPortRules+1, 40, 300) {
 		lo := uint16(1 + rng.IntN(2900))
 		ports = append(ports, iptables.PortRange{Lo: lo, Hi: lo + istio.OneOf[uint16](rng, 0, 0, 0, 1, 5)})
 	}
 	return ports
 }
 
-// TestInboundPortListsTakeWhatTheirElementsTake is the same for ports of the pod,
+// TestInboundPortListsMatchTheirElements is the same for ports of the pod,
 // in both modes.
-func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
+func TestInboundPortListsMatchTheirElements(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 21))
 	const packets = 200
@@ -123,7 +123,7 @@ func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 	for range configs {
 		c := istio.RandomConfig(rng, true)
 		c.Generation, c.ExcludeInterfaces, c.VirtualInterfaces = capture.Current, nil, nil
-		c.InboundPorts = capture.Scope[iptables.PortRange]{All: rng.IntN(2) == 0, Except: randomPorts(rng)}
+		c.InboundPorts = capture.Selector[iptables.PortRange]{All: rng.IntN(2) == 0, Except: randomPorts(rng)}
 		if !c.InboundPorts.All {
 			c.InboundPorts.Only = randomPorts(rng)
 		}
@@ -146,14 +146,14 @@ func TestInboundPortListsTakeWhatTheirElementsTake(t *testing.T) {
 	}
 }
 
-// TestAPacketMeetsFewRulesWhateverTheLengthOfAList counts the rules that a
+// TestLongListsAreShallowTrees counts the rules that a
 // connection is compared with.
-func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
+func TestLongListsAreShallowTrees(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(6, 22))
 	for _, f := range inet.Families {
 		c := istio.RandomConfig(rng, true)
-		c.OutboundPrefixes = capture.Scope[netip.Prefix]{All: true}
+		c.OutboundPrefixes = capture.Selector[netip.Prefix]{All: true}
 		for range 5000 {
 			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
 		}
@@ -161,7 +161,7 @@ func TestAPacketMeetsFewRulesWhateverTheLengthOfAList(t *testing.T) {
 		for _, chain := range capture.PrefixChains(capture.Merged(c, f), f) {
 			most = max(most, len(chain.Rules))
 		}
-		if most > 2*capture.MostBranches+1 {
+		if most > 2*capture.MaxBranches+1 {
 			t.Errorf("%s: a chain has %d rules", f, most)
 		}
 		if depth := treeDepth(capture.PrefixChains(capture.Merged(c, f), f), capture.ChainExclude); depth > 6 {

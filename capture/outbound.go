@@ -34,7 +34,7 @@ func output(c Config, f inet.Family) []rule {
 func fromApp(c Config, f inet.Family) []rule {
 	var rules []rule
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
-	// Name look-ups, also those of a server on localhost.
+	// DNS queries, also those to a server on localhost.
 	if len(dnsServers(c, f)) > 0 {
 		to(match{}, jump(ChainOutputDNS), RoleDNSHook)
 	}
@@ -75,15 +75,15 @@ func included(c Config, f inet.Family) []rule {
 	return rules
 }
 
-// mostGroups is for how many groups one rule tells who is in none of them, as
+// maxGroups is for how many groups one rule matches who is in none of them, as
 // Istio's does: iptables-restore takes no more words in a line. For more, the
 // rules for apps are a chain of their own that each group jumps to.
-const mostGroups = 48
+const maxGroups = 48
 
 // ManyOwnerGroups reports whether the rules for apps are a chain of their own, see
 // [ChainOutputGroup].
 func (c Config) ManyOwnerGroups() bool {
-	return !c.OwnerGroups.All && len(c.OwnerGroups.Only) > mostGroups
+	return !c.OwnerGroups.All && len(c.OwnerGroups.Only) > maxGroups
 }
 
 // destinations are the conditions on the destination of what is captured: one
@@ -96,7 +96,7 @@ func destinations(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
 	return each(prefixes, iptables.Is[netip.Prefix])
 }
 
-// includeTree tells whether the destinations that are captured are a tree.
+// includeTree reports whether the destinations that are captured are a tree.
 func (c Config) includeTree(f inet.Family) bool {
 	_, tree := c.prefixRules(c.OutboundPrefixes.Only, f)
 	return tree && !c.OutboundPrefixes.All
@@ -150,16 +150,16 @@ func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]
 	var again, out []rule
 	for _, id := range ids {
 		// Proxy to its own pod by pod address (the app called its own
-		// service): in again by the front door, except to the tunnel, which
-		// is the door itself, and to DNS, which the agent has seen.
+		// service): redirected to the inbound port, except to the tunnel
+		// port, which is the proxy's, and to DNS, which the agent has seen.
 		self := by(iptables.Is(id))
 		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
-		again = append(again, when(notDoor(c, self), jump(ChainInRedirect), RoleSelfCall))
+		again = append(again, when(exceptTunnelAndDNS(c, self), jump(ChainInRedirect), RoleSelfCall))
 		// Proxy to anywhere else: out.
 		out = append(out, when(by(iptables.Is(id)), iptables.Return, RoleProxy))
 	}
 	// App to itself by pod address: local, unless loopback is to be captured. A
-	// look-up is not: the server may be here.
+	// DNS query is not: the server may be here.
 	local := match{}
 	if len(ids) == 1 {
 		local = by(iptables.Not(ids[0]))
@@ -177,8 +177,8 @@ func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]
 	return slices.Concat(again, out, []rule{when(local, iptables.Return, RoleLocalCall)})
 }
 
-// notDoor adds the ports of a self call that do not go in by the front door.
-func notDoor(c Config, self match) match {
+// exceptTunnelAndDNS excludes the tunnel port and DNS from a call to the own pod.
+func exceptTunnelAndDNS(c Config, self match) match {
 	switch {
 	case c.Generation == Current && c.DNS.Captures():
 		self.Proto = iptables.TCP

@@ -7,18 +7,18 @@ import (
 	"istio-init/iptables"
 )
 
-// mostPortRules is how long a list of ports may be of which each element has a
+// maxPortRules is how long a list of ports may be of which each element has a
 // rule of its own, as in Istio.
-const mostPortRules = 15
+const maxPortRules = 15
 
 // packed returns the conditions on the destination port under which a packet goes
 // to one of the ports: one for each element of a short list, in its order; for a
 // long one as few as possible. The older generations had one for each.
 func (c Config) packed(ports []iptables.PortRange) []match {
-	if len(ports) > mostPortRules && c.Generation == Current {
+	if len(ports) > maxPortRules && c.Generation == Current {
 		ports = mergePorts(ports)
 	}
-	if len(ports) <= mostPortRules || c.Generation != Current {
+	if len(ports) <= maxPortRules || c.Generation != Current {
 		return each(ports, func(p iptables.PortRange) match { return match{DPort: iptables.Is(p)} })
 	}
 	var conds []match

@@ -23,23 +23,23 @@ import (
 // from, ISTIO_OUTPUT returns from. So a destination that is excluded leaves with
 // one RETURN, and one that is not goes on in the chain behind the list.
 
-// mostPrefixRules is how long a list of prefixes may be of which each element has
+// maxPrefixRules is how long a list of prefixes may be of which each element has
 // a rule of its own, as in Istio.
-const mostPrefixRules = 32
+const maxPrefixRules = 32
 
-// mostBranches is how many rules a chain of a tree has for its branches.
-const mostBranches = 16
+// maxBranches is how many rules a chain of a tree has for its branches.
+const maxBranches = 16
 
-// mostInPlace is how many prefixes stand where their branch would: a chain for them
+// maxInPlace is how many prefixes stand where their branch would: a chain for them
 // would not save a rule.
-const mostInPlace = 2
+const maxInPlace = 2
 
 // prefixRules returns the prefixes of one family in which rules have to name them,
 // and whether that takes a tree: a short list as it is, a long one without what is
 // in it twice, see merged.
 func (c Config) prefixRules(list []netip.Prefix, f inet.Family) (prefixes []netip.Prefix, tree bool) {
 	prefixes = ofFamily(list, f)
-	return prefixes, len(prefixes) > mostPrefixRules && c.Generation == Current
+	return prefixes, len(prefixes) > maxPrefixRules && c.Generation == Current
 }
 
 // merged is the config with the long lists of prefixes of a family merged.
@@ -79,7 +79,7 @@ func mergePrefixes(list []netip.Prefix) []netip.Prefix {
 // parent is the prefix that is one bit shorter.
 func parent(p netip.Prefix) netip.Prefix { return netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked() }
 
-// siblings tells whether two prefixes are the halves of another.
+// siblings reports whether two prefixes are the halves of another.
 func siblings(a, b netip.Prefix) bool {
 	return a.Bits() == b.Bits() && a.Bits() > 0 && parent(a) == parent(b)
 }
@@ -106,11 +106,11 @@ func (t *prefixTree) grow(prefixes []netip.Prefix) (name string) {
 	parts := branches(prefixes)
 	n := 1
 	for _, branch := range parts {
-		n += min(len(branch), mostInPlace)
+		n += min(len(branch), maxInPlace)
 	}
 	rules := make([]rule, 0, n)
 	for _, branch := range parts {
-		if len(branch) <= mostInPlace {
+		if len(branch) <= maxInPlace {
 			for _, p := range branch {
 				rules = append(rules, when(match{Dst: iptables.Is(p)}, t.leaf, t.role))
 			}
@@ -129,11 +129,11 @@ func (t *prefixTree) grow(prefixes []netip.Prefix) (name string) {
 // branches cuts prefixes at their leading bits into parts of about the same length.
 // As many as a chain has rules for are each a part of their own.
 func branches(prefixes []netip.Prefix) [][]netip.Prefix {
-	if len(prefixes) <= mostBranches {
+	if len(prefixes) <= maxBranches {
 		return slices.Collect(slices.Chunk(prefixes, 1))
 	}
 	parts := [][]netip.Prefix{prefixes}
-	for len(parts) < mostBranches {
+	for len(parts) < maxBranches {
 		longest := 0
 		for i, part := range parts {
 			if len(part) > len(parts[longest]) {

@@ -38,7 +38,7 @@ const (
 	RoleExcludedGroup        // an excluded owner group
 	RoleNoGroup              // none of the captured owner groups
 	RoleVirtualCall          // an outbound connection from a virtual interface
-	RoleVirtualInterface     // a virtual interface: what comes in by it is not inbound
+	RoleVirtualInterface     // a virtual interface: its packets are not inbound
 	RoleEstablished          // a packet of a connection that a socket of the proxy may have
 	RoleDivertMark           // such a packet is marked, for policy routing
 	RoleDivertAccept         // such a packet goes to the socket

@@ -52,7 +52,7 @@ func (t *table) chain(name string, rules ...rule) {
 var tcp = match{Proto: iptables.TCP}
 
 // natTable redirects connections. Each built-in chain has one jump, so that
-// what is ours can be told from what is not.
+// our rules are distinguished from foreign ones.
 func natTable(c Config, f inet.Family) iptables.Table {
 	t := table{Name: iptables.NAT}
 	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
@@ -66,18 +66,18 @@ func natTable(c Config, f inet.Family) iptables.Table {
 		t.chain(ChainOutputGroup, fromApp(c, f)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c, f)...)
-	if dns := lookups(c, f); len(dns) > 0 {
+	if dns := dnsQueries(c, f); len(dns) > 0 {
 		t.chain(ChainOutputDNS, dns...)
 	}
 	t.chain(ChainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}, RoleToOutbound))
 	return iptables.Table(t)
 }
 
-// redirectsInbound tells whether connections into the pod are redirected; in
+// redirectsInbound reports whether connections into the pod are redirected; in
 // mode TProxy they are captured elsewhere.
 func (c Config) redirectsInbound() bool { return c.Mode == Redirect && !c.InboundPorts.Empty() }
 
-// ProxiesInbound tells whether connections into the pod are captured by TPROXY,
+// ProxiesInbound reports whether connections into the pod are captured by TPROXY,
 // which needs policy routing besides rules.
 func (c Config) ProxiesInbound() bool { return c.Mode == TProxy && !c.InboundPorts.Empty() }
 
@@ -113,7 +113,7 @@ func mangleTable(c Config, f inet.Family) iptables.Table {
 	return iptables.Table(t)
 }
 
-// drop are the rules for packets that fit no connection: the kernel would
+// drop are the rules for packets in state INVALID: the kernel would
 // answer them with a reset that kills a healthy one. In mode TProxy, as in
 // Istio, excluded interfaces are left alone in this too.
 func drop(c Config) []rule {

@@ -20,8 +20,7 @@ func marked(c Config) iptables.Cond[iptables.Mark] {
 	return iptables.Is(iptables.FullMark(c.TProxyMark))
 }
 
-// tproxyInbound are the rules for TCP packets that come into the pod, also those
-// that come by lo.
+// tproxyInbound are the rules for inbound TCP packets, also those by lo.
 func tproxyInbound(c Config, f inet.Family) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)
@@ -35,7 +34,7 @@ func tproxyInbound(c Config, f inet.Family) []rule {
 			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return, why))
 		}
 	}
-	// Proxy to app: the answer has to find its way back to the proxy. As in Istio
+	// Proxy to app: the mark is saved, so that the answer goes to the proxy. As in Istio
 	// without -i lo, which matters to a move between variants (see the package).
 	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
 	rules = append(rules, when(proxied, iptables.SaveMark{}, RoleSaveMark), when(proxied, iptables.Return, RoleProxyToApp))
@@ -85,12 +84,12 @@ func tproxyOutput(c Config, f inet.Family) []rule {
 	lo := iptables.Is(loopbackInterface)
 	// Proxy to app, on behalf of a peer: has its mark.
 	rules = append(rules, when(match{Out: lo, Proto: iptables.TCP, Mark: marked(c)}, iptables.Return, RoleProxyToApp))
-	// Proxy to its own pod: in again by the front door.
+	// Proxy to its own pod IP: marked for the inbound port.
 	for _, self := range proxyOwners(c) {
 		self.Dst, self.Out, self.Proto = iptables.Not(c.loopback(f)), lo, iptables.TCP
 		rules = append(rules, when(self, iptables.SetMark{Mark: iptables.FullMark(SelfCallMark)}, RoleSelfCall))
 	}
-	// App's answer to the proxy: back by lo, though it is to the peer's address.
+	// Answer of the app to the proxy: by lo, though its destination is the peer.
 	return append(rules, when(match{Proto: iptables.TCP, ConnMark: marked(c)}, iptables.RestoreMark{}, RoleRestoreMark))
 }
 

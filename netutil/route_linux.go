@@ -83,7 +83,7 @@ func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
 func (t TProxyRoutes) routeIsThere(f inet.Family, table uint32) error {
 	routes, err := t.routes(f)
 	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
-		err = fmt.Errorf("table %d has another default route: remove it, or use another table (--istio-inbound-tproxy-route-table)", table)
+		err = fmt.Errorf("table %d has another default route: remove it, or use another table", table)
 	}
 	return err
 }

@@ -32,7 +32,7 @@ var sabotages = []sabotage{
 	// Errors that Istio's own validation does not detect.
 	{
 		name: "outbound-redirect-emptied", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_REDIRECT",
-		says: `"family": "ipv4", "check": "app to a captured destination", .*"saw": "came to no port.* nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001"`,
+		says: `"family": "ipv4", "check": "app to a captured destination", .*"saw": "reached no port.* nat ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001"`,
 	},
 	{
 		name: "nothing-captured", flags: "-i  -b ", asked: sidecarRedirect,
@@ -44,7 +44,7 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "outbound-port-wrong", flags: "-p 15011 " + sidecarRedirect, asked: sidecarRedirect,
-		says: `"check": "app to a captured destination", .*"saw": "connection refused", "cause": "the rule is missing, or sends to another port:`,
+		says: `"check": "app to a captured destination", .*"saw": "connection refused", "cause": "the rule is missing or redirects to another port:`,
 	},
 	{
 		name: "inbound-port-wrong", flags: "-z 15016 " + sidecarRedirect, asked: sidecarRedirect,
@@ -56,7 +56,7 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "tproxy-mangle-flushed", flags: sidecarTProxy, spoil: "$IPT -t mangle -F",
-		says: `"check": "inbound connection to a captured port", .*"saw": "went past the proxy to 10.244.0.2:15002", "cause": ".* mangle ISTIO_TPROXY `,
+		says: `"check": "inbound connection to a captured port", .*"saw": "bypassed the proxy and reached 10.244.0.2:15002", "cause": ".* mangle ISTIO_TPROXY `,
 	},
 	{
 		name: "tproxy-inbound-emptied", flags: sidecarTProxy, spoil: "$IPT6 -t mangle -F ISTIO_INBOUND",
@@ -64,7 +64,7 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "tproxy-prerouting-jump-deleted", flags: sidecarTProxy, spoil: "$IPT -t mangle -D PREROUTING -p tcp -j ISTIO_INBOUND",
-		says: `"check": "proxy \(group 1337\) to its own pod", .*"saw": "went past the proxy`,
+		says: `"check": "proxy \(group 1337\) to its own pod", .*"saw": "bypassed the proxy`,
 	},
 	// Errors outside the rules.
 	{
@@ -77,16 +77,16 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "rule-of-others-first", flags: sidecarRedirect, spoil: "$IPT -t nat -I OUTPUT -j ACCEPT",
-		says: `"check": "app to a captured destination", .*a rule of others takes the connection before`,
+		says: `"check": "app to a captured destination", .*a foreign rule ahead of it matches the connection`,
 	},
 	{
 		name: "proxy-port-firewalled", flags: sidecarRedirect, spoil: "$IPT -A INPUT -p tcp --dport 15001 -j DROP",
-		says: `"check": "app to a captured destination", .*"saw": "came to no port of the proxy in time"`,
+		says: `"check": "app to a captured destination", .*"saw": "reached no port of the proxy in time"`,
 	},
 	// One rule after the other.
 	{
 		name: "output-jump-deleted", flags: sidecarRedirect, spoil: "$IPT -t nat -D OUTPUT -j ISTIO_OUTPUT",
-		says: `"check": "proxy \(user 1337\) to its own pod", .*"saw": "went past the proxy to 10.244.0.2:15002"`,
+		says: `"check": "proxy \(user 1337\) to its own pod", .*"saw": "bypassed the proxy and reached 10.244.0.2:15002"`,
 	},
 	{
 		name: "inbound-redirect-emptied", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_IN_REDIRECT",
@@ -94,27 +94,27 @@ var sabotages = []sabotage{
 	},
 	{
 		name: "dns-queries-not-redirected", flags: sidecarRedirect, spoil: "$IPT -t nat -F ISTIO_OUTPUT_DNS",
-		says: `"check": "look-up of the app over udp", .*"saw": "came to no port`,
+		says: `"check": "DNS query of the app over udp", .*"saw": "reached no port`,
 	},
 	{
 		name: "excluded-port-captured", flags: sidecarRedirect, spoil: "$IPT -t nat -D ISTIO_OUTPUT -p tcp --dport 3306 -j RETURN",
-		says: `"check": "app to an excluded port", .*"saw": "came to port 15001", "cause": "the rule that leaves it alone is missing or comes too late: .*3306.*"by_the_rules_that_stand": "captured: outbound -> proxy port 15001, because every destination is included by -i"`,
+		says: `"check": "app to an excluded port", .*"saw": "reached port 15001", "cause": "the rule that excludes it is missing or comes too late: .*3306.*"by_the_rules_that_stand": "captured: outbound -> proxy port 15001, because every destination is included by -i"`,
 	},
 	{
 		name: "excluded-destination-captured", flags: sidecarRedirect, spoil: "$IPT -t nat -D ISTIO_OUTPUT -d 10.96.0.0/16 -j RETURN",
-		says: `"check": "app to an excluded destination", .*"saw": "came to port 15001"`,
+		says: `"check": "app to an excluded destination", .*"saw": "reached port 15001"`,
 	},
 	{
 		name: "proxy-captured", flags: sidecarRedirect, spoil: "$IPT -t nat -D ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN",
-		says: `"check": "proxy \(user 1337\) to a captured destination", .*"saw": "came to port 15001"`,
+		says: `"check": "proxy \(user 1337\) to a captured destination", .*"saw": "reached port 15001"`,
 	},
 	{
 		name: "last-step-captured", flags: sidecarRedirect, spoil: "$IPT -t nat -D ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN",
-		says: `"check": "proxy to the app, the last step .*"saw": "came to port 15006"`,
+		says: `"check": "proxy to the app, the last step .*"saw": "reached port 15006"`,
 	},
 	{
 		name: "tproxy-excluded-port-captured", flags: sidecarTProxy, spoil: "$IPT -t mangle -D ISTIO_INBOUND -p tcp --dport 15090 -j RETURN",
-		says: `"check": "inbound connection to an excluded port", .*"saw": "came to port 15006"`,
+		says: `"check": "inbound connection to an excluded port", .*"saw": "reached port 15006"`,
 	},
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // uncheckable is the traffic that cannot be checked in a pod, with any privilege.
-var uncheckable = regexp.MustCompile(`"reason": "only a packet from (another machine|the interface of a virtual machine) meets`)
+var uncheckable = regexp.MustCompile(`"reason": "only a packet from (another machine|a virtual interface) matches`)
 
 // checks counts the lines of a log with one outcome.
 func checks(log, outcome string) int { return strings.Count(log, "\t"+outcome+"\t") }
@@ -84,8 +84,8 @@ func TestValidationReportsUncheckedTraffic(t *testing.T) {
 	}{
 		{
 			"proxy", asProxy, sidecarRedirect,
-			[]string{"proxy (user 1337) to its own pod", "proxy (user 1337) to a captured destination", "look-up of the proxy over udp"},
-			[]string{"app to a captured destination", "look-up of the app over udp", "proxy (group 1337) to its own pod", "inbound connection"},
+			[]string{"proxy (user 1337) to its own pod", "proxy (user 1337) to a captured destination", "DNS query of the proxy over udp"},
+			[]string{"app to a captured destination", "DNS query of the app over udp", "proxy (group 1337) to its own pod", "inbound connection"},
 		},
 		{
 			"proxy-tproxy", asProxy, sidecarTProxy,
@@ -94,8 +94,8 @@ func TestValidationReportsUncheckedTraffic(t *testing.T) {
 		},
 		{
 			"init", asInit, sidecarRedirect,
-			[]string{"app to a captured destination", "look-up of the app over udp", "look-up of the app over tcp", "app to an excluded port"},
-			[]string{"proxy (user 1337) to its own pod", "proxy (group 1337) to a captured destination", "look-up of the proxy over udp"},
+			[]string{"app to a captured destination", "DNS query of the app over udp", "DNS query of the app over tcp", "app to an excluded port"},
+			[]string{"proxy (user 1337) to its own pod", "proxy (group 1337) to a captured destination", "DNS query of the proxy over udp"},
 		},
 		{
 			"init-tproxy", asInit, sidecarTProxy,
@@ -168,7 +168,7 @@ func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 			}
 		}
 		log, code := validateOnly(t, pod, strings.TrimSuffix(sidecarRedirect, " --redirect-dns --capture-all-dns"), "--probe-timeout", "1s")
-		if code != exitValidation || !strings.Contains(log, `"check": "app to a captured destination", "connection": "0:0 -> tcp 192.0.2.1:15002", "reason": "a port is in use that the check needs`) {
+		if code != exitValidation || !strings.Contains(log, `"check": "app to a captured destination", "connection": "0:0 -> tcp 192.0.2.1:15002", "reason": "a port that the check needs is in use`) {
 			t.Errorf("exit code %d:\n%s", code, log)
 		}
 	})
@@ -179,7 +179,7 @@ func TestValidationIgnoresUnexpectedListener(t *testing.T) {
 		pod.Reach(t, at.Addr())
 		go echo(pod.Peer.Listen(t, flow.Identity{}, at, false))
 		log, code := validateOnly(t, pod, sidecarRedirect)
-		if code != exitValidation || !strings.Contains(log, `"saw": "somebody else answered"`) {
+		if code != exitValidation || !strings.Contains(log, `"saw": "another program answered"`) {
 			t.Errorf("exit code %d:\n%s", code, log)
 		}
 	})

@@ -21,8 +21,8 @@ func (r *reader) natInbound(s shape, rule iptables.Rule) iptables.Role {
 	return r.inboundPort(s, rule, toInRedirect)
 }
 
-// returnedInterface reads a rule that returns what comes in by an interface, a
-// virtual or an excluded one.
+// returnedInterface reads a rule that returns the packets of an interface, a virtual or
+// an excluded one.
 func (r *reader) returnedInterface(name iptables.Interface, virtual bool) iptables.Role {
 	if !virtual {
 		return capture.RoleExcludedInterface
@@ -77,7 +77,7 @@ func (r *reader) isTunnel(port iptables.PortRange) bool {
 	return port.Lo == cmp.Or(r.c.TunnelPort, capture.DefaultTunnelPort)
 }
 
-// mangleInbound reads the rules of mode TPROXY for packets that come in.
+// mangleInbound reads the rules of mode TPROXY for inbound packets.
 func (r *reader) mangleInbound(s shape, rule iptables.Rule) iptables.Role {
 	const established = hasTCP | hasState | toDivert
 	switch s {

@@ -34,7 +34,7 @@ func (r *Inference) Captures() bool {
 func Infer(rs iptables.Ruleset) *Inference {
 	rs = clone(rs)
 	r := &Inference{Rules: rs}
-	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Scope[iptables.IDRange]{All: true}}
+	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Selector[iptables.IDRange]{All: true}}
 	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual only in the other chains.

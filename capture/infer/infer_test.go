@@ -60,9 +60,9 @@ func withoutRoles(rs iptables.Ruleset) iptables.Ruleset {
 	return out
 }
 
-// TestRulesTellTheConfigurationTheyComeFrom: the rules of a random config are read,
+// TestConfigurationIsInferredFromItsRules: the rules of a random config are read,
 // each has its reason, and what was read makes the same rules again.
-func TestRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
+func TestConfigurationIsInferredFromItsRules(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 20))
 	configs := size.Of(200, 1000, 4000)

@@ -12,10 +12,10 @@ import (
 	"istio-init/test/size"
 )
 
-// TestIstiosRulesTellTheConfigurationTheyComeFrom: each rule of Istio's own has its
+// TestConfigurationIsInferredFromIstiosRules: each rule of Istio's own has its
 // reason, and the configuration that is read makes rules by which every packet lands
 // where Istio's send it.
-func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
+func TestConfigurationIsInferredFromIstiosRules(t *testing.T) {
 	t.Parallel()
 	const packets = 60
 	configs := size.Of(100, 400, 1500)
@@ -46,9 +46,9 @@ func TestIstiosRulesTellTheConfigurationTheyComeFrom(t *testing.T) {
 	}
 }
 
-// TestEveryRuleOfIstiosHasItsReason is about all that its rules can be, also where
+// TestEveryRuleOfIstioHasAReason is about all that its rules can be, also where
 // ours are different on purpose.
-func TestEveryRuleOfIstiosHasItsReason(t *testing.T) {
+func TestEveryRuleOfIstioHasAReason(t *testing.T) {
 	t.Parallel()
 	configs := size.Of(100, 400, 1500)
 	rng := rand.New(rand.NewPCG(20, 26))

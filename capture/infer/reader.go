@@ -16,7 +16,7 @@ type reader struct {
 
 	chain   chainID // the one that is read
 	tunnel  bool    // the rule for the tunnel was met in the chain
-	returns int     // rules of the chain that return what comes in by an interface
+	returns int     // rules of the chain that return the packets of an interface
 	seen    int     // how many of them were met
 
 	proxied  bool // nat ISTIO_OUTPUT: the rules for the proxy's own traffic were met

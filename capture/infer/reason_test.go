@@ -206,7 +206,7 @@ func nets(list func(capture.Config) []netip.Prefix) func(capture.Config, ruleVal
 	}
 }
 
-// anyNet tells whether a list has the prefix of every address of the family.
+// anyNet reports whether a list has the prefix of every address of the family.
 func anyNet(list func(capture.Config) []netip.Prefix) func(capture.Config, ruleValues) bool {
 	return func(c capture.Config, v ruleValues) bool {
 		return slices.ContainsFunc(list(c), func(p netip.Prefix) bool { return p.Bits() == 0 && p.Addr().Is4() == v.loopback.Addr().Is4() })

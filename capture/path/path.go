@@ -38,11 +38,11 @@ const (
 	Direct    Outcome = iota
 	Outbound          // at the proxy's port for outbound connections
 	Inbound           // at the proxy's port for inbound connections
-	DNS               // at the agent's port for look-ups
+	DNS               // at the agent's port for DNS queries
 	Dropped           // nowhere
-	Unknown           // where a rule of others sends it, which is not known here
+	Unknown           // where a foreign rule sends it, which is not known here
 	NoRoute           // nowhere: there is no route
-	Foreign           // at a port of the namespace, where a rule of others sends it
+	Foreign           // at a port of the namespace, where a foreign rule sends it
 	Continues         // where the first packet of its connection went
 )
 
@@ -67,7 +67,7 @@ type Hop struct {
 	Connection        // with what was filled in
 	Hooks      []HookTrace
 	Outcome    Outcome
-	Port       uint16 // of the proxy or the agent, for the outcomes there; of others, for Foreign
+	Port       uint16 // of the proxy or the agent, for the outcomes there; another one, for Foreign
 	Captured   bool   // it was to go elsewhere, and a rule sent it here
 	Loop       bool   // the proxy's own connection comes back to it for ever
 	Decided    *Decision

@@ -54,7 +54,7 @@ func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
 			inferred := infer.Infer(rules)
 			for range packets {
 				p := istio.RandomPacket(rng, f)
-				p.ConnMark = 0 // a journey begins without
+				p.ConnMark = 0 // a path begins without
 				hop := path.Follow(inferred, c, testRoutes(c), path.Connection{
 					Proto: p.Proto, Owner: p.Owner, Src: p.Src, Dst: p.Dst, In: p.In, Out: p.Out, Mark: p.Mark, State: p.State,
 				})[0]
@@ -111,9 +111,50 @@ func told(hops path.Path, f inet.Family) string {
 func sidecarConfig() capture.Config {
 	return capture.Config{
 		ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008, ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
-		InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
-		OwnerGroups: capture.Scope[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
+		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
+		OwnerGroups: capture.Selector[iptables.IDRange]{All: true}, TProxyMark: 1337, TProxyTable: 133,
 	}
+}
+
+// A pathTest is a connection through rules and its path, in short.
+type pathTest struct {
+	name  string
+	rules string
+	c     path.Connection
+	want  string
+}
+
+func (tt pathTest) run(t *testing.T) {
+	t.Parallel()
+	r := infer.Infer(inText(t, inet.IPv4, tt.rules))
+	c := infer.Configuration(r)
+	routes := testRoutes(c)
+	if c.Mode == capture.TProxy {
+		routes.Proxy.UID = 0
+	}
+	if len(c.ProxyUIDs) == 0 {
+		routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
+	}
+	if got := told(path.Follow(r, c, routes, tt.c), inet.IPv4); got != tt.want {
+		t.Errorf("want\n%sgot\n%s", tt.want, got)
+	}
+}
+
+const hook = "-A OUTPUT -j ISTIO_OUTPUT\n"
+
+var app = &iptables.Owner{UID: 1000, GID: 1000}
+
+func to(dst string) path.Connection {
+	return path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort(dst)}
+}
+
+func from(src, in, dst string) path.Connection {
+	return path.Connection{Proto: iptables.TCP, Src: netip.MustParseAddrPort(src), In: in, Dst: netip.MustParseAddrPort(dst)}
+}
+
+// with returns the rules of a configuration with some lines replaced.
+func with(c capture.Config, change ...string) string {
+	return strings.NewReplacer(change...).Replace(capture.Rules(c, inet.IPv4).String())
 }
 
 func TestPaths(t *testing.T) {
@@ -122,28 +163,11 @@ func TestPaths(t *testing.T) {
 	tproxy.Mode = capture.TProxy
 	dns.DNS = capture.DNS{Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
 	vm.VirtualInterfaces = []iptables.Interface{"vm0"}
-	app := &iptables.Owner{UID: 1000, GID: 1000}
-	to := func(dst string) path.Connection {
-		return path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort(dst)}
-	}
-	from := func(src, in, dst string) path.Connection {
-		return path.Connection{Proto: iptables.TCP, Src: netip.MustParseAddrPort(src), In: in, Dst: netip.MustParseAddrPort(dst)}
-	}
-	lookup := to("10.96.0.10:53")
-	lookup.Proto = iptables.UDP
+	query := to("10.96.0.10:53")
+	query.Proto = iptables.UDP
 	established := to("10.0.0.5:80")
 	established.State = iptables.Established
-	// with adds rules of others in front of ours, or takes lines away.
-	with := func(c capture.Config, change ...string) string {
-		return strings.NewReplacer(change...).Replace(capture.Rules(c, inet.IPv4).String())
-	}
-	const hook = "-A OUTPUT -j ISTIO_OUTPUT\n"
-	tests := []struct {
-		name  string
-		rules string
-		c     path.Connection
-		want  string
-	}{
+	for _, tt := range []pathTest{
 		{"out", with(redirect), to("10.0.0.5:80"), "app outbound 15001: every destination is included by -i\nproxy direct: user 1337 is the proxy\n"},
 		{"in", with(redirect), from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer inbound 15006: every port is included by -b\n" +
 			"proxy direct: the proxy connects to the app\n"},
@@ -159,7 +183,7 @@ func TestPaths(t *testing.T) {
 			path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 0, GID: 1337}, Dst: netip.MustParseAddrPort("10.244.0.2:80")},
 			"proxy inbound 15006: every port is included by -b\nproxy direct: the proxy connects to the app\n",
 		},
-		{"lookup", with(dns), lookup, "app lookup 15053: DNS queries to 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
+		{"dns-query", with(dns), query, "app lookup 15053: DNS queries to 10.96.0.10 go to the agent (--redirect-dns)\nproxy direct: user 1337 is the proxy\n"},
 		{"vm", with(vm), from("10.245.0.1:4000", "vm0", "10.0.0.5:80"), "peer outbound 15001: connections from virtual interface vm0 (-k) are outbound: every destination is included by -i\n" +
 			"proxy direct: user 1337 is the proxy\n"},
 		{"established", with(redirect), established, "app continues: nat sees only the first packet of a connection (--state new)\n"},
@@ -179,6 +203,15 @@ func TestPaths(t *testing.T) {
 				"-A INPUT -p tcp -j DROP\n-A INPUT -p udp -j DROP\n-A FORWARD -p tcp -j DROP\n-A FORWARD -p udp -j DROP\n-A OUTPUT -p tcp -j DROP\n-A OUTPUT -p udp -j DROP\nCOMMIT\n",
 			to("10.0.0.5:80"), "app dropped: an interrupted run of Istio left its guardrails: all tcp is dropped\n",
 		},
+	} {
+		t.Run(tt.name, tt.run)
+	}
+}
+
+func TestPathsThroughForeignRules(t *testing.T) {
+	t.Parallel()
+	redirect := sidecarConfig()
+	for _, tt := range []pathTest{
 		{"firewall-is-no-guardrail", "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j DROP\nCOMMIT\n", to("10.0.0.5:80"), "app dropped: -p tcp -j DROP\n"},
 		{"policy", with(redirect) + "*filter\n:INPUT DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer dropped: the policy of filter INPUT is DROP\n"},
 		{"forwarded-policy", "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.0.0.9:80"), "peer dropped: the policy of filter FORWARD is DROP\n"},
@@ -203,22 +236,7 @@ func TestPaths(t *testing.T) {
 			"app outbound 15001: every destination is included by -i\n",
 		},
 		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule jumps to ISTIO_OUTPUT\n"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := infer.Infer(inText(t, inet.IPv4, tt.rules))
-			c := infer.Configuration(r)
-			routes := testRoutes(c)
-			if c.Mode == capture.TProxy {
-				routes.Proxy.UID = 0
-			}
-			if len(c.ProxyUIDs) == 0 {
-				routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
-			}
-			if got := told(path.Follow(r, c, routes, tt.c), inet.IPv4); got != tt.want {
-				t.Errorf("want\n%sgot\n%s", tt.want, got)
-			}
-		})
+	} {
+		t.Run(tt.name, tt.run)
 	}
 }

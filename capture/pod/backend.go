@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -64,24 +63,25 @@ type State struct {
 
 // A FamilyState is the live rules of one family.
 type FamilyState struct {
-	Present   bool              // it has tables
-	Rules     iptables.Snapshot // empty where Err is set
-	Err       error             // why it cannot be read or changed
-	Transient error             // Err, where the next attempt may succeed: a program was killed
+	Present   bool               // it has tables
+	Rules     iptables.Snapshot  // empty where Err is set
+	Own       iptables.Ownership // what of them is ours
+	Err       error              // why it cannot be read or changed
+	Transient error              // Err, where the next attempt may succeed: a program was killed
 }
 
 // Holds reports whether the backend has rules of ours.
 func (s State) Holds() bool {
-	return s.any(func(s iptables.Snapshot) bool { return !infer.Ownership(s).Empty() })
+	return s.any(func(f FamilyState) bool { return !f.Own.Empty() })
 }
 
 // HoldsRules reports whether the backend has any rule.
 func (s State) HoldsRules() bool {
-	return s.any(func(s iptables.Snapshot) bool { return s.Rules() > 0 })
+	return s.any(func(f FamilyState) bool { return f.Rules.Rules() > 0 })
 }
 
-func (s State) any(holds func(iptables.Snapshot) bool) bool {
-	return slices.ContainsFunc(s.Families[:], func(f FamilyState) bool { return holds(f.Rules) })
+func (s State) any(holds func(FamilyState) bool) bool {
+	return slices.ContainsFunc(s.Families[:], holds)
 }
 
 // Hides reports whether a family has tables that cannot be read.

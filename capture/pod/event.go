@@ -41,7 +41,7 @@ type (
 	// RuleAhead is a foreign rule ahead of ours that may end the way of a packet.
 	RuleAhead struct {
 		Family inet.Family
-		Rule   string
+		Rule   string // as "TABLE CHAIN: RULE"
 	}
 	// RulesApplied says that the wanted rules were written.
 	RulesApplied struct {

@@ -74,8 +74,8 @@ func (p *Plan) Change(f inet.Family) iptables.Change {
 			}
 		}
 	}
-	live := p.Backend.Families[f].Rules
-	return iptables.Change{Family: f, Before: live, After: live}
+	live := p.Backend.Families[f]
+	return iptables.Change{Family: f, Before: live.Rules, After: live.Rules, Own: live.Own}
 }
 
 // Apply plans the change from what the namespace has to what is wanted. The order of the
@@ -114,11 +114,6 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	e.removeNeeds(p, s, want)
 	e.removeNative(p, s)
 	return p, nil
-}
-
-// ambient reports whether a backend has the rules of Istio's ambient mode.
-func (s *Survey) ambient() bool {
-	return slices.ContainsFunc(s.States, func(state State) bool { return state.any(infer.Ambient) })
 }
 
 // Clean plans the removal of all that is ours, of every backend and family. What cannot be

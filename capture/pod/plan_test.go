@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/capture"
-	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -38,7 +36,7 @@ func (m *memory) Plan(have State, want Rules) (Change, error) {
 	var errs []error
 	for _, rs := range want {
 		live := have.Families[rs.Family]
-		c := iptables.Plan(live.Rules, infer.Ownership(live.Rules), rs)
+		c := iptables.Plan(live.Rules, live.Own, rs)
 		switch {
 		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
 			errs = append(errs, live.Err)
@@ -79,7 +77,7 @@ func emptySurvey() (s *Survey, nft, legacy *memory) {
 
 var testConfig = capture.Config{
 	Mode: capture.TProxy, ProxyPort: 15001, InboundPort: 15006, TProxyMark: 1337, TProxyTable: 133, Generation: capture.Istio1_15,
-	InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
+	InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
 }
 
 func quiet() Engine { return Engine{Report: func(Event) {}} }
@@ -97,8 +95,8 @@ func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
 func (m *memory) holding(want Want) {
 	for _, f := range inet.Families {
 		m.families[f].Present = true
-		live := m.families[f].Rules
-		m.families[f].Rules = iptables.Plan(live, infer.Ownership(live), want.Rules[f]).After
+		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules[f])
+		m.families[f].Rules, m.families[f].Own = c.After, c.Own
 	}
 }
 
@@ -226,88 +224,5 @@ func TestNothingIsTouchedWhereSomethingOfOursWouldStay(t *testing.T) {
 	p := &Plan{Remains: []error{stays}, Steps: []Step{&mark{"a", nil, &log}}}
 	if err := p.Run(t.Context(), func(Event) {}); !errors.Is(err, stays) || len(log) > 0 {
 		t.Errorf("the error is %v, after %v", err, log)
-	}
-}
-
-func TestTheBackendWithOurRulesIsChosen(t *testing.T) {
-	t.Parallel()
-	missing := errors.New("not installed")
-	ours := Wanted(testConfig, inet.Families[:1])
-	foreign := func(m *memory) {
-		m.families[inet.IPv4].Rules, _ = iptables.ParseSnapshot(inet.IPv4, "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j RETURN\nCOMMIT\n")
-	}
-	tests := []struct {
-		name        string
-		force       Name
-		nft, legacy func(*memory)
-		want        Name
-		reason      string
-		err         error
-	}{
-		{name: "nothing-there", want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "forced", force: Legacy, want: Legacy, reason: "forced"},
-		{name: "ours", legacy: func(m *memory) { m.holding(ours) }, want: Legacy, reason: "it holds rules of ours"},
-		{name: "foreign", legacy: foreign, want: Legacy, reason: "it holds rules"},
-		{name: "nft-missing", nft: func(m *memory) { m.families[inet.IPv4].Err = missing }, want: Legacy, reason: "nft is not usable: ipv4 nft: not installed"},
-		{name: "ipv6-missing-and-not-wanted", nft: func(m *memory) { m.families[inet.IPv6].Err = missing }, want: NFT, reason: "usable, and no variant holds rules"},
-		{
-			name: "both-missing", nft: func(m *memory) { m.families[inet.IPv4].Err = missing },
-			legacy: func(m *memory) { m.families[inet.IPv4].Err = missing }, err: ErrNoBackend,
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			_, nft, legacy := emptySurvey()
-			for m, set := range map[*memory]func(*memory){nft: tt.nft, legacy: tt.legacy} {
-				if set != nil {
-					set(m)
-				}
-			}
-			got, reason, err := choose([]State{nft.Read(t.Context()), legacy.Read(t.Context())}, tt.force, []inet.Family{inet.IPv4})
-			if !errors.Is(err, tt.err) || reason != tt.reason {
-				t.Fatalf("reason %q, error %v; want %q, %v", reason, err, tt.reason, tt.err)
-			}
-			if err == nil && got.Backend.Name() != tt.want {
-				t.Errorf("chose %s, want %s", got.Backend.Name(), tt.want)
-			}
-		})
-	}
-}
-
-func TestFamiliesAreChosenAsIstioChoosesThem(t *testing.T) {
-	t.Parallel()
-	v4 := netutil.Addr{IP: netip.MustParseAddr("10.0.0.1"), Interface: "eth0"}
-	v6 := netutil.Addr{IP: netip.MustParseAddr("2001:db8::1"), Interface: "eth0"}
-	tests := []struct {
-		name   string
-		choice FamilyChoice
-		dual   bool
-		addrs  []netutil.Addr
-		off    bool
-		want   int
-		caveat FamilyCaveat
-	}{
-		{name: "ipv4", addrs: []netutil.Addr{v4}, want: 1},
-		{name: "both-addresses", addrs: []netutil.Addr{v4, v6}, want: 1, caveat: FamilyCaveat{Uncaptured: []netutil.Addr{v6}}},
-		{name: "dual-stack", dual: true, addrs: []netutil.Addr{v4, v6}, want: 2},
-		{name: "ipv6-alone", addrs: []netutil.Addr{v6}, want: 2},
-		{name: "no-address", want: 1, caveat: FamilyCaveat{NoAddress: true}},
-		{name: "no-address-dual-stack", dual: true, want: 2, caveat: FamilyCaveat{NoAddress: true}},
-		{name: "no-address-ipv6-off", dual: true, off: true, want: 1, caveat: FamilyCaveat{NoAddress: true}},
-		{name: "dual", choice: FamiliesDual, want: 2},
-		{name: "ipv4-said", choice: FamiliesIPv4, addrs: []netutil.Addr{v6}, want: 1, caveat: FamilyCaveat{Uncaptured: []netutil.Addr{v6}}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			families, caveat := ChooseFamilies(tt.choice, tt.dual, tt.addrs, func() bool { return tt.off })
-			if !slices.Equal(families, inet.Families[:tt.want]) {
-				t.Errorf("families %v, want %d", families, tt.want)
-			}
-			if caveat.NoAddress != tt.caveat.NoAddress || !slices.Equal(caveat.Uncaptured, tt.caveat.Uncaptured) {
-				t.Errorf("caveat %+v, want %+v", caveat, tt.caveat)
-			}
-		})
 	}
 }

@@ -52,12 +52,12 @@ func (s *ChangeRules) applied() []Event {
 	var events []Event
 	name := s.Have.Backend.Name()
 	for _, f := range inet.Families {
-		live := s.Have.Families[f].Rules
+		live, own := s.Have.Families[f].Rules, s.Have.Families[f].Own
 		change, changes := s.Change.of(f)
 		if changes {
-			live = change.After
+			live, own = change.After, infer.Ownership(change.After)
 		}
-		for _, at := range iptables.Preempting(live, infer.Ownership(live)) {
+		for _, at := range iptables.Preempting(live, own) {
 			events = append(events, RuleAhead{f, live.TextAt(at)})
 		}
 		switch {

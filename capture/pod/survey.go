@@ -99,6 +99,13 @@ func (s *Survey) transient() error {
 	return errors.Join(errs...)
 }
 
+// ambient reports whether Istio's ambient mode captures the pod.
+func (s *Survey) ambient() bool {
+	return slices.ContainsFunc(s.States, func(state State) bool {
+		return state.any(func(f FamilyState) bool { return infer.Ambient(f.Rules) })
+	})
+}
+
 // hides reports whether a family has rules that cannot be read in a backend.
 func (s *Survey) hides(f inet.Family) bool {
 	return slices.ContainsFunc(s.States, func(state State) bool { return state.Hides(f) })
@@ -137,9 +144,9 @@ func remaining(have State, change Change) []error {
 }
 
 func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
-	var names []string
+	var chains []string
 	for _, c := range own.Names() {
-		names = append(names, c.Table+" "+c.Chain)
+		chains = append(chains, c.Table+" "+c.Chain)
 	}
-	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(names))
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(chains))
 }

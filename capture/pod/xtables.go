@@ -70,7 +70,7 @@ func (x *variant) Read(ctx context.Context) State {
 func (x *variant) state() State {
 	s := State{Backend: x}
 	for _, f := range inet.Families {
-		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
+		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Own: x.kernel.Own(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
 	}
 	return s
 }

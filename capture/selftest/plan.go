@@ -11,12 +11,12 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// Prepare plans the proof of a valid config in one family, here. port is the one
-// that is connected to where the config demands no other. A config without rules in
-// the family has nothing to prove.
-func Prepare(c capture.Config, f inet.Family, port uint16, here Site) Plan {
-	p := &planner{c: c, f: f, here: here, rules: capture.Rules(c, f)}
-	p.plan = Plan{Family: f, Self: here.self()}
+// Prepare plans the connections that check the rules of a valid config in one family.
+// port is the destination port where the config asks for no other. A config without
+// rules in the family has no connections.
+func Prepare(c capture.Config, f inet.Family, port uint16, env Environment) Plan {
+	p := &planner{c: c, f: f, env: env, rules: capture.Rules(c, f)}
+	p.plan = Plan{Family: f, Self: env.self()}
 	if len(p.rules.Tables) == 0 {
 		return p.plan
 	}
@@ -25,25 +25,25 @@ func Prepare(c capture.Config, f inet.Family, port uint16, here Site) Plan {
 	p.proxy = p.proxies()
 	p.outbound()
 	p.inside()
-	p.lookups()
+	p.dnsQueries()
 	p.inbound()
 	p.listen()
 	return p.plan
 }
 
-// A planner is a plan in the making.
+// A planner builds a plan.
 type planner struct {
 	c     capture.Config
 	f     inet.Family
 	rules iptables.Ruleset
-	here  Site
-	port  uint16 // connected to where no other is meant
-	apps  party
-	proxy []party // never empty
+	env   Environment
+	port  uint16 // the destination port where the config asks for no other
+	apps  identity
+	proxy []identity // never empty
 	plan  Plan
 }
 
-// freePort returns the port, or another where it is one that means something else.
+// freePort returns the port, or the next one that is not used by Istio.
 func (p *planner) freePort(port uint16) uint16 {
 	taken := []uint16{p.c.ProxyPort, p.c.InboundPort, p.c.TunnelPort, capture.DNSPort, capture.DNSProxyPort}
 	for slices.Contains(taken, port) {
@@ -52,9 +52,9 @@ func (p *planner) freePort(port uint16) uint16 {
 	return port
 }
 
-// firstProxy is the proxy by the first of its ids that we can have.
-func (p *planner) firstProxy() party {
-	return p.proxy[max(0, slices.IndexFunc(p.proxy, func(x party) bool { return x.lack == "" }))]
+// firstProxy is the proxy by the first of its ids that we may use.
+func (p *planner) firstProxy() identity {
+	return p.proxy[max(0, slices.IndexFunc(p.proxy, func(x identity) bool { return x.skip == "" }))]
 }
 
 // tcp is a connection to an address and a port.
@@ -62,33 +62,33 @@ func tcp(to netip.Addr, port uint16) Probe {
 	return Probe{Proto: iptables.TCP, To: netip.AddrPortFrom(to, port)}
 }
 
-// resolve fills in where a connection of somebody lands, and why it cannot be made.
-func (p *planner) resolve(who party, probe Probe) Probe {
-	probe.Family, probe.Who, probe.Lack = p.f, who.Owner, who.lack
-	path, err := p.here.PathTo(probe.To.Addr())
+// resolve fills in where a connection must arrive, or why it cannot be made.
+func (p *planner) resolve(who identity, probe Probe) Probe {
+	probe.Family, probe.Who, probe.Skip = p.f, who.Owner, who.skip
+	path, err := p.env.PathTo(probe.To.Addr())
 	if err != nil {
-		probe.Lack = err.Error()
+		probe.Skip = err.Error()
 		return probe
 	}
 	src := path.Src
 	if probe.From.IsValid() {
 		src = probe.From
 	}
-	const anyPort = 40000 // no rule looks at it, but for answers
+	const anyPort = 40000 // no rule for new connections depends on it
 	w := p.rules.TraceSent(iptables.Packet{
 		Out: path.Interface, Proto: probe.Proto, SYN: probe.Proto == iptables.TCP, State: iptables.New, Mark: probe.Mark,
 		Src: netip.AddrPortFrom(src, anyPort), Dst: probe.To, Owner: &probe.Who,
 	})
-	probe.Lands = Landing{Port: w.Packet.RedirectedTo, Away: path.Interface != "lo" && w.Packet.RedirectedTo == 0}
+	probe.Want = Target{Port: w.Packet.RedirectedTo, Away: path.Interface != "lo" && w.Packet.RedirectedTo == 0}
 	if w.Packet.TProxiedTo != 0 {
-		probe.Lands = Landing{Port: w.Packet.TProxiedTo, TProxy: true}
+		probe.Want = Target{Port: w.Packet.TProxiedTo, TProxy: true}
 	}
 	probe.Rule = p.deciding(w.Steps)
 	return probe
 }
 
-// deciding are those of the rules that took a packet that decide where it lands:
-// the one that redirects it, or those that leave it alone.
+// deciding returns the matched rules that decide where a packet arrives: the one that
+// redirects it, or those that return or accept it.
 func (p *planner) deciding(steps []iptables.Step) string {
 	var rules []string
 	for _, s := range steps {
@@ -103,44 +103,44 @@ func (p *planner) deciding(steps []iptables.Step) string {
 	return strings.Join(rules, "; ")
 }
 
-// first returns the first of some connections of somebody that lands at a port, or
-// the first that can be made, or the first.
-func (p *planner) first(who party, port uint16, probes ...Probe) (Probe, bool) {
+// first returns the first of some connections that arrives at a port, else the first
+// that can be made, else the first.
+func (p *planner) first(who identity, port uint16, probes ...Probe) (Probe, bool) {
 	best := -1
 	for i := range probes {
 		probes[i] = p.resolve(who, probes[i])
 		switch {
-		case probes[i].Lands.Port == port:
+		case probes[i].Want.Port == port:
 			return probes[i], true
-		case best < 0 && probes[i].Lack == who.lack:
+		case best < 0 && probes[i].Skip == who.skip:
 			best = i
 		}
 	}
 	return probes[max(best, 0)], false
 }
 
-// add takes a connection of somebody into the plan, unless there is one like it.
-func (p *planner) add(who party, name string, probe Probe) {
+// add adds a connection to the plan, unless it has the same one.
+func (p *planner) add(who identity, name string, probe Probe) {
 	probe = p.resolve(who, probe)
 	probe.Name = name
 	if !slices.ContainsFunc(p.plan.Probes, func(x Probe) bool {
-		return x.Proto == probe.Proto && x.To == probe.To && x.From == probe.From && x.Mark == probe.Mark && x.Who == probe.Who && x.Lack == probe.Lack
+		return x.Proto == probe.Proto && x.To == probe.To && x.From == probe.From && x.Mark == probe.Mark && x.Who == probe.Who && x.Skip == probe.Skip
 	}) {
 		p.plan.Probes = append(p.plan.Probes, probe)
 	}
 }
 
-// cannot says of a kind of traffic that no socket here can make it.
-func (p *planner) cannot(name, lack string) {
-	p.plan.Probes = append(p.plan.Probes, Probe{Family: p.f, Name: name, Lack: lack})
+// cannot adds a kind of traffic that no socket here can make, with the reason.
+func (p *planner) cannot(name, skip string) {
+	p.plan.Probes = append(p.plan.Probes, Probe{Family: p.f, Name: name, Skip: skip})
 }
 
-// listen plans the listeners: on the ports of the proxy, and wherever a connection in
-// the pod goes, so that it is known when one goes past the proxy.
+// listen plans the listeners: at the ports of the proxy, and at each destination in
+// the pod, so that a connection that bypasses the proxy is seen.
 func (p *planner) listen() {
 	who := p.firstProxy()
-	if who.lack != "" {
-		who.Owner = p.here.self()
+	if who.skip != "" {
+		who.Owner = p.env.self()
 	}
 	add := func(l Listener) {
 		if !slices.ContainsFunc(p.plan.Listeners, func(x Listener) bool { return x.Proto == l.Proto && x.At == l.At }) {
@@ -150,7 +150,7 @@ func (p *planner) listen() {
 	for _, port := range []uint16{p.c.ProxyPort, p.c.InboundPort} {
 		add(Listener{
 			Proto: iptables.TCP, At: netip.AddrPortFrom(p.f.Any(), port), Who: who.Owner, Proxy: true,
-			Transparent: p.c.ProxiesInbound() && port == p.c.InboundPort && p.here.Powers.Raw,
+			Transparent: p.c.ProxiesInbound() && port == p.c.InboundPort && p.env.Powers.Raw,
 		})
 	}
 	if p.c.DNS.Captures() {
@@ -159,13 +159,13 @@ func (p *planner) listen() {
 		}
 	}
 	for i, probe := range p.plan.Probes {
-		if probe.Lack != "" {
+		if probe.Skip != "" {
 			continue
 		}
-		if path, err := p.here.PathTo(probe.To.Addr()); err == nil && path.Interface == "lo" {
-			add(Listener{Proto: probe.Proto, At: probe.To, Who: p.here.self()})
+		if path, err := p.env.PathTo(probe.To.Addr()); err == nil && path.Interface == "lo" {
+			add(Listener{Proto: probe.Proto, At: probe.To, Who: p.env.self()})
 		}
-		// The agent's answer is taken for one to the app by who sends it.
-		p.plan.Probes[i].OneWay = probe.Proto == iptables.UDP && probe.Lands.Port != 0 && p.firstProxy().lack != ""
+		// Without the proxy's ids the answer of the agent is not recognised as one to the app.
+		p.plan.Probes[i].OneWay = probe.Proto == iptables.UDP && probe.Want.Port != 0 && p.firstProxy().skip != ""
 	}
 }

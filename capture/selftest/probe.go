@@ -10,53 +10,53 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A Site is what has to be known of the namespace to plan for one family.
-type Site struct {
-	Addr   netip.Addr                             // by which others reach the pod; not valid: none
-	PathTo func(netip.Addr) (netutil.Path, error) // the way to an address; an error: there is none
-	Powers netutil.Powers                         // what can be done with sockets
+// An Environment is what has to be known of the namespace to plan for one family.
+type Environment struct {
+	Addr   netip.Addr                             // of the pod; not valid: none
+	PathTo func(netip.Addr) (netutil.Path, error) // the route to an address; an error: there is none
+	Powers netutil.Powers                         // the capabilities that sockets need
 }
 
-// A Probe is one connection and where it must land.
+// A Probe is one connection and where it must arrive.
 type Probe struct {
 	Family inet.Family
-	Name   string // in words: who connects to what
+	Name   string // for people: who connects to what
 	Who    iptables.Owner
 	From   netip.Addr // source; not valid: the kernel's choice
 	To     netip.AddrPort
 	Proto  iptables.Proto
 	Mark   uint32 // of its packets; zero: none
 
-	Lands  Landing
-	Rule   string // the rules that decide, each with its table and chain; "": none does
-	Hint   string // what else is likely wrong when it fails
-	OneWay bool   // its answer cannot find the way back, arriving is enough
+	Want   Target
+	Rule   string // the rules that decide, each with its table and chain; "": none
+	Hint   string // what else is probably wrong if it fails
+	OneWay bool   // no answer comes back; to arrive is enough
 
-	Lack string // why it cannot be made here; "": it can
+	Skip string // why it cannot be made here; "": it can
 }
 
-// A Landing is where a connection comes to. The zero value: it is left alone and
-// comes to its own destination in the pod.
-type Landing struct {
-	Port   uint16 // of the proxy or the agent; zero: it is left alone
+// A Target is where a connection arrives. The zero value: it is not captured and
+// arrives at its own destination in the pod.
+type Target struct {
+	Port   uint16 // of the proxy or the agent; zero: it is not captured
 	TProxy bool   // its destination is not rewritten
-	Away   bool   // it is left alone and leaves the pod
+	Away   bool   // it is not captured and leaves the pod
 }
 
-// String returns the landing in words.
-func (l Landing) String() string {
+// String returns the target for people.
+func (t Target) String() string {
 	switch {
-	case l.TProxy:
-		return fmt.Sprintf("port %d, by TPROXY", l.Port)
-	case l.Port != 0:
-		return fmt.Sprintf("port %d", l.Port)
-	case l.Away:
-		return "left alone, out of the pod"
+	case t.TProxy:
+		return fmt.Sprintf("port %d, by TPROXY", t.Port)
+	case t.Port != 0:
+		return fmt.Sprintf("port %d", t.Port)
+	case t.Away:
+		return "not captured, leaves the pod"
 	}
-	return "left alone"
+	return "not captured"
 }
 
-// Connection returns what is connected, as in "1000:1000 -> udp 192.0.2.1:53"; ""
+// Connection returns owner, addresses and protocol, as in "1000:1000 -> udp 192.0.2.1:53"; ""
 // when the probe has none.
 func (p Probe) Connection() string {
 	if !p.To.IsValid() {
@@ -74,21 +74,20 @@ func (p Probe) Connection() string {
 	return b.String()
 }
 
-// foreign tells that the source address is not the pod's.
+// foreign reports whether the source address is not the pod's.
 func (p Probe) foreign() bool { return p.From.IsValid() && p.Mark != 0 }
 
-// A Listener is where connections are taken: a port of the proxy, or the end of
-// connections in the pod that are left alone.
+// A Listener is a socket that accepts connections: at a port of the proxy, or at the
+// destination of connections in the pod that are not captured.
 type Listener struct {
 	Proto       iptables.Proto
 	At          netip.AddrPort
 	Who         iptables.Owner
 	Proxy       bool
-	Transparent bool // takes connections whatever their destination
+	Transparent bool // accepts connections to every destination (IP_TRANSPARENT)
 }
 
-// A Plan is what is connected and listened on in one family. The zero value is
-// nothing.
+// A Plan is the connections and listeners of one family. The zero value has none.
 type Plan struct {
 	Family    inet.Family
 	Self      iptables.Owner // who makes the control connections
@@ -96,7 +95,7 @@ type Plan struct {
 	Probes    []Probe
 }
 
-// An Outcome is what became of a probe.
+// An Outcome is the outcome of a probe.
 type Outcome uint8
 
 // The outcomes. The zero value claims nothing.
@@ -108,13 +107,13 @@ const (
 
 var outcomeNames = [...]string{"not checked", "passed", "failed"}
 
-// String returns the outcome in words.
+// String returns the outcome for people.
 func (o Outcome) String() string { return outcomeNames[o] }
 
-// A Result is a probe and what became of it.
+// A Result is a probe and its outcome.
 type Result struct {
 	Probe
 	Outcome Outcome
-	Saw     string // what was seen instead, when it failed
-	Why     string // the likely cause when it failed, the reason when it was not checked
+	Saw     string // what was observed instead, if it failed
+	Why     string // the probable cause if it failed, the reason if it was not checked
 }

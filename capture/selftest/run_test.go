@@ -42,7 +42,7 @@ func prove(ctx context.Context, t *testing.T, ns *kernel.NetNS, c capture.Config
 	t.Helper()
 	ns.Do(t, func() error {
 		powers, err := netutil.SocketPowers()
-		here := Site{Addr: netip.MustParseAddr("10.244.0.2"), PathTo: netutil.PathTo, Powers: powers}
+		here := Environment{Addr: netip.MustParseAddr("10.244.0.2"), PathTo: netutil.PathTo, Powers: powers}
 		results = Run(ctx, Prepare(c, inet.IPv4, 15002, here))
 		return err
 	})
@@ -60,7 +60,7 @@ func openFiles(t *testing.T) int {
 }
 
 // Not parallel: it counts what the whole process has.
-func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
+func TestRunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	c := sidecar(func(c *capture.Config) { c.DNS.All = true })
 	right, wrong := silent(t, capture.Rules(c, inet.IPv4)), silent(t)
 	_ = prove(t.Context(), t, right, c) // what the runtime opens once is open then
@@ -86,21 +86,21 @@ func TestARunLeavesNoSocketAndNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestARunEndsWithItsContext cancels one that waits for what never comes. Had it not
+// TestRunEndsWithItsContext cancels one that waits for what never comes. Had it not
 // ended by that, TCP would have given up, and not in time.
-func TestARunEndsWithItsContext(t *testing.T) {
+func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ns := silent(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	results := prove(ctx, t, ns, sidecar(nil))
-	if first := results[0]; first.Outcome != Failed || first.Saw != "came to no port of the proxy in time" {
+	if first := results[0]; first.Outcome != Failed || first.Saw != "reached no port of the proxy in time" {
 		t.Errorf("%s: %s, saw %q", first.Name, first.Outcome, first.Saw)
 	}
 }
 
-// TestARunWhoseContextHasEndedClaimsNothing has no time for any connection.
-func TestARunWhoseContextHasEndedClaimsNothing(t *testing.T) {
+// TestRunWithEndedContextChecksNothing has no time for any connection.
+func TestRunWithEndedContextChecksNothing(t *testing.T) {
 	t.Parallel()
 	c := sidecar(nil)
 	ns := silent(t, capture.Rules(c, inet.IPv4))

@@ -119,8 +119,7 @@ func (cmd *command) refuseHost() error {
 		return nil
 	}
 	err := pod.RefuseHost()
-	var host *pod.HostError
-	if errors.As(err, &host) {
+	if host, ok := errors.AsType[*pod.HostError](err); ok {
 		return fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; to allow it, pass --allow-host-network", host.Why)
 	}
 	return err

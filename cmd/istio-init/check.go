@@ -103,7 +103,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path strin
 		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Script == ""
 		d.AddFamily(change, rs)
-		warnAhead(d, rs.Family, s)
+		warnAhead(d, rs.Family, s, own)
 		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
@@ -138,7 +138,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), want.Rules[f])
-		warnAhead(d, f, live.Families[f].Rules)
+		warnAhead(d, f, live.Families[f].Rules, live.Families[f].Own)
 		compareRouting(d, f, plan)
 	}
 	for _, other := range found.States {
@@ -156,8 +156,8 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 }
 
 // warnAhead adds a warning for each foreign rule ahead of ours.
-func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot) {
-	for _, at := range iptables.Preempting(s, infer.Ownership(s)) {
+func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot, own iptables.Ownership) {
+	for _, at := range iptables.Preempting(s, own) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", f, s.TextAt(at)))
 	}
 }
@@ -183,10 +183,10 @@ func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 	times := map[netutil.TProxyRoute]int{s.Keep: 1}
 	for _, rule := range s.Rules {
 		times[rule]++
-		switch {
-		case times[rule] == 1:
+		switch times[rule] {
+		case 1:
 			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is stale", s.Family, rule.Mark, rule.Table)
-		case times[rule] == 2:
+		case 2:
 			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is duplicated", s.Family, rule.Mark, rule.Table)
 		}
 	}

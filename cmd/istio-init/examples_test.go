@@ -104,7 +104,7 @@ func TestExamplesOfPodsHaveTheRulesOfTheirScenarios(t *testing.T) {
 	}
 }
 
-// haveRulesOf tells whether a command line makes, in an environment and without a
+// haveRulesOf fails the test unless a command line makes, in an environment and without a
 // warning, the rules of a scenario, as far as it captures the same families.
 func haveRulesOf(t *testing.T, name string, args []string, env string) *parsedScenario {
 	t.Helper()

@@ -69,8 +69,8 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 	}
 	var plans []selftest.Plan
 	for _, f := range families {
-		here := selftest.Site{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
-		plans = append(plans, selftest.Prepare(cmd.opts.Config, f, cmd.opts.ProbePort, here))
+		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
+		plans = append(plans, selftest.Prepare(cmd.opts.Config, f, cmd.opts.ProbePort, env))
 	}
 	return plans, nil
 }
@@ -117,7 +117,7 @@ func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Pro
 	if connection := r.Connection(); connection != "" {
 		fields = append(fields, stringField("connection", connection))
 	}
-	lands := namedField("lands", r.Lands)
+	lands := namedField("lands", r.Want)
 	switch r.Outcome {
 	case selftest.Passed:
 		cmd.log.Info("check passed", append(fields, lands)...)

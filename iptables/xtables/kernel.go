@@ -68,42 +68,8 @@ func (k *Kernel) Variant() Variant { return k.variant }
 // State returns the state of a family as [Survey] saw it.
 func (k *Kernel) State(f inet.Family) iptables.Snapshot { return k.sides[f].have }
 
-// Unseen tells why tables that are there could not be read; nil when all could.
-func (k *Kernel) Unseen() error {
-	var errs []error
-	for _, f := range inet.Families {
-		if k.Hides(f) {
-			errs = append(errs, fmt.Errorf("%s: %w", k.name(f), k.sides[f].err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Hides reports whether a family has tables that could not be read.
-func (k *Kernel) Hides(f inet.Family) bool { return k.sides[f].present && k.sides[f].err != nil }
-
-// Lost tells why programs failed to print tables that are there; nil when none
-// did. Unlike one that is not installed, a program that was killed or ran out of
-// time says nothing of how it will be the next time.
-func (k *Kernel) Lost() error {
-	var errs []error
-	for _, s := range k.sides {
-		errs = append(errs, s.lost)
-	}
-	return joinLine(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
-}
-
-// Holds reports whether the variant holds anything of ours, in either family.
-func (k *Kernel) Holds() bool {
-	return slices.ContainsFunc(k.sides[:], func(s side) bool { return !s.own.Empty() })
-}
-
 // Own returns the owned part of the state of a family.
 func (k *Kernel) Own(f inet.Family) iptables.Ownership { return k.sides[f].own }
-
-func (k *Kernel) hasRules() bool {
-	return slices.ContainsFunc(k.sides[:], func(s side) bool { return s.have.Rules() > 0 })
-}
 
 func (k *Kernel) name(f inet.Family) string { return f.String() + " " + k.variant.String() }
 

@@ -123,19 +123,6 @@ func Survey(ctx context.Context, cfg Config) [len(Variants)]*Kernel {
 	return kernels
 }
 
-// joinLine joins errors on one line; nil for none.
-func joinLine(errs []error) error {
-	var joined error
-	for _, err := range errs {
-		if joined == nil {
-			joined = err
-		} else {
-			joined = fmt.Errorf("%w; %w", joined, err)
-		}
-	}
-	return joined
-}
-
 // newKernel says how the programs of a variant are run.
 func newKernel(v Variant, cfg Config) (*Kernel, error) {
 	k := &Kernel{variant: v, owner: cfg.Owner, now: cfg.Now, env: cfg.env(), caps: cfg.Caps}
@@ -205,49 +192,4 @@ func readSaves(f inet.Family, saves []*process) (iptables.Snapshot, error) {
 		err = fmt.Errorf("%s: %w", SaveTool(f), err)
 	}
 	return have, err
-}
-
-// ErrNoBackend says that no variant of iptables can be used.
-var ErrNoBackend = errors.New("no usable iptables")
-
-// Choose picks the variant to work with and says why: the one that holds rules
-// of ours, else the one that holds rules, else nft where usable, else legacy.
-// force overrides; nil leaves the choice to us. Both families go together; need
-// are those for which rules are wanted, the tools of the others may be missing.
-func Choose(kernels [len(Variants)]*Kernel, force *Variant, need []inet.Family) (chosen *Kernel, reason string, err error) {
-	usable := func(k *Kernel) error {
-		var errs []error
-		for _, f := range need {
-			if err := k.sides[f].err; err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", k.name(f), err))
-			}
-		}
-		return joinLine(errs)
-	}
-	pick := func(k *Kernel, why string) (*Kernel, string, error) { return k, why, usable(k) }
-	if force != nil {
-		return pick(kernels[*force], "forced")
-	}
-	for _, k := range kernels {
-		if k.Holds() {
-			return pick(k, "it holds rules of ours")
-		}
-	}
-	for _, k := range kernels {
-		if k.hasRules() && usable(k) == nil {
-			return pick(k, "it holds rules")
-		}
-	}
-	var errs []error
-	for _, k := range kernels {
-		if err := usable(k); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if len(errs) > 0 {
-			return k, fmt.Sprintf("nft is not usable: %v", joinLine(errs)), nil
-		}
-		return k, "usable, and no variant holds rules", nil
-	}
-	return nil, "", fmt.Errorf("%w: %w", ErrNoBackend, joinLine(errs))
 }

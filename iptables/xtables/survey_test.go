@@ -1,7 +1,6 @@
 package xtables
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,70 +58,6 @@ func ownISTIO(s iptables.Snapshot) iptables.Ownership {
 		}
 	}
 	return own
-}
-
-func TestChoose(t *testing.T) {
-	t.Parallel()
-	nft, legacy := NFT, Legacy
-	tests := []struct {
-		name        string
-		nft, legacy [2]string // texts of iptables-save by family
-		force       *Variant
-		need        []inet.Family
-		want        Variant
-		reason      string
-		err         error
-	}{
-		{name: "fresh", want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "empty-tables-are-no-rules", legacy: [2]string{emptySave}, want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "nft-holds-ours", nft: [2]string{oursSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules of ours"},
-		{name: "legacy-holds-ours", nft: [2]string{foreignSave}, legacy: [2]string{oursSave}, want: Legacy, reason: "it holds rules of ours"},
-		{name: "legacy-holds-ours-in-ipv6-only", nft: [2]string{foreignSave}, legacy: [2]string{"", oursSave}, want: Legacy, reason: "it holds rules of ours"},
-		{name: "both-hold-ours", nft: [2]string{oursSave}, legacy: [2]string{oursSave}, want: NFT, reason: "it holds rules of ours"},
-		{name: "ours-decide-though-unusable", legacy: [2]string{oursSave, "missing"}, want: Legacy, reason: "it holds rules of ours", err: exec.ErrNotFound},
-		{name: "nft-holds-rules", nft: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
-		{name: "legacy-holds-rules", legacy: [2]string{foreignSave}, want: Legacy, reason: "it holds rules"},
-		{name: "both-hold-rules", nft: [2]string{foreignSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
-		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no variant holds rules"},
-		{
-			name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
-			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
-		},
-		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
-		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "forced-legacy", nft: [2]string{oursSave}, force: &legacy, want: Legacy, reason: "forced"},
-		{name: "forced-nft", legacy: [2]string{oursSave}, force: &nft, want: NFT, reason: "forced"},
-		{name: "forced-but-unusable", nft: [2]string{"missing", "missing"}, force: &nft, want: NFT, reason: "forced", err: exec.ErrNotFound},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			kernels := [...]*Kernel{seen(t, NFT, tt.nft[0], tt.nft[1]), seen(t, Legacy, tt.legacy[0], tt.legacy[1])}
-			need := tt.need
-			if need == nil {
-				need = inet.Families[:]
-			}
-			k, reason, err := Choose(kernels, tt.force, need)
-			if !errors.Is(err, tt.err) {
-				t.Errorf("error: want %v, got %v", tt.err, err)
-			}
-			if k == nil || k.Variant() != tt.want {
-				t.Fatalf("want %s, got %v", tt.want, k)
-			}
-			if diff := cmp.Diff(tt.reason, reason); diff != "" {
-				t.Errorf("reason (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestChooseFindsNothingUsable(t *testing.T) {
-	t.Parallel()
-	kernels := [...]*Kernel{seen(t, NFT, "missing", "missing"), seen(t, Legacy, "missing", "")}
-	k, _, err := Choose(kernels, nil, inet.Families[:])
-	if k != nil || !errors.Is(err, ErrNoBackend) || !errors.Is(err, exec.ErrNotFound) {
-		t.Errorf("want no kernel, ErrNoBackend and its cause, got %v, %v", k, err)
-	}
 }
 
 func TestVariantText(t *testing.T) {
@@ -223,17 +158,6 @@ func TestChildrenGetAnEnvironmentOfTheirOwn(t *testing.T) {
 	want := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "XTABLES_LIBDIR=/lib/x", "XTABLES_LOCKFILE=/tmp/lock"}
 	if diff := cmp.Diff(want, cfg.env()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestKernelHoldsOursInEitherFamily(t *testing.T) {
-	t.Parallel()
-	var got []bool
-	for _, saves := range [][2]string{{}, {foreignSave, foreignSave}, {oursSave}, {"", oursSave}} {
-		got = append(got, seen(t, NFT, saves[0], saves[1]).Holds())
-	}
-	if want := []bool{false, false, true, true}; !slices.Equal(want, got) {
-		t.Errorf("want %t, got %t", want, got)
 	}
 }
 

@@ -45,10 +45,10 @@ func RandomConfig(rng *rand.Rand, plain bool) capture.Config {
 	c := capture.Config{
 		Mode: OneOf(rng, capture.Redirect, capture.TProxy), Generation: OneOf(rng, capture.Current, capture.Current, capture.Istio1_15, capture.Istio1_0), ProxyPort: 15001, InboundPort: OneOf[uint16](rng, 15006, 15001), TunnelPort: OneOf[uint16](rng, 15008, 8080),
 		ProxyUIDs: ids(), ProxyGIDs: ids(), TProxyMark: OneOf[uint32](rng, 1337, 7), TProxyTable: 133,
-		InboundPorts:     capture.Scope[iptables.PortRange]{All: rng.IntN(2) == 0, Only: Some(rng, 3, testPorts...), Except: Some(rng, 3, testPorts...)},
-		OutboundPrefixes: capture.Scope[netip.Prefix]{All: rng.IntN(2) == 0, Only: Some(rng, 3, testNets...), Except: Some(rng, 2, testNets...)},
+		InboundPorts:     capture.Selector[iptables.PortRange]{All: rng.IntN(2) == 0, Only: Some(rng, 3, testPorts...), Except: Some(rng, 3, testPorts...)},
+		OutboundPrefixes: capture.Selector[netip.Prefix]{All: rng.IntN(2) == 0, Only: Some(rng, 3, testNets...), Except: Some(rng, 2, testNets...)},
 		OutboundPorts:    Some(rng, 2, testPorts...), OutboundExcludePorts: Some(rng, 2, testPorts...),
-		OwnerGroups:       capture.Scope[iptables.IDRange]{All: rng.IntN(3) > 0, Only: []iptables.IDRange{iptables.ID(uint32(rng.IntN(3))), iptables.ID(5)}, Except: Some(rng, 2, iptables.ID(2), iptables.ID(5))},
+		OwnerGroups:       capture.Selector[iptables.IDRange]{All: rng.IntN(3) > 0, Only: []iptables.IDRange{iptables.ID(uint32(rng.IntN(3))), iptables.ID(5)}, Except: Some(rng, 2, iptables.ID(2), iptables.ID(5))},
 		ExcludeInterfaces: Some(rng, 1, testLinks...), VirtualInterfaces: Some(rng, 2, testLinks...),
 		DropInvalid: rng.IntN(4) == 0,
 	}
@@ -120,8 +120,8 @@ func LongConfig(n int) capture.Config {
 	c := capture.Config{
 		Mode: capture.Redirect, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,
 		ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
-		InboundPorts: capture.Scope[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Scope[netip.Prefix]{All: true},
-		OwnerGroups: capture.Scope[iptables.IDRange]{All: true},
+		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
+		OwnerGroups: capture.Selector[iptables.IDRange]{All: true},
 	}
 	for i := range n {
 		addr := netip.AddrFrom4([4]byte{10, byte(i / 128), byte(i % 128 * 2)})

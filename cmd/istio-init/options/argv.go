@@ -94,7 +94,7 @@ func environment(c capture.Config) []string {
 	return vars
 }
 
-func scopeText[T iptables.PortRange | netip.Prefix](s capture.Scope[T]) string {
+func scopeText[T iptables.PortRange | netip.Prefix](s capture.Selector[T]) string {
 	if s.All {
 		return "*"
 	}

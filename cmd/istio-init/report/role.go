@@ -48,14 +48,14 @@ var fixedReasons = map[iptables.Role]string{
 // reasons write the reasons that name values of the rule.
 var reasons = map[iptables.Role]func(iptables.Rule) string{
 	capture.RoleOutboundHook:         outboundHookReason,
-	capture.RoleInboundPort:          func(r iptables.Rule) string { return portsReason(r, "every port is", "included by -b") },
-	capture.RoleOutboundPort:         func(r iptables.Rule) string { return portsReason(r, "every port is", "included by -q") },
+	capture.RoleInboundPort:          func(r iptables.Rule) string { return portsReason(r, "included by -b") },
+	capture.RoleOutboundPort:         func(r iptables.Rule) string { return portsReason(r, "included by -q") },
 	capture.RoleDestination:          func(r iptables.Rule) string { return destination(r) + " is included by -i" },
 	capture.RoleToInbound:            toInboundReason,
 	capture.RoleToOutbound:           func(r iptables.Rule) string { return fmt.Sprintf("to the proxy's outbound port %d", redirectPort(r)) },
 	capture.RoleExcludedInterface:    func(r iptables.Rule) string { return fmt.Sprintf("interface %s is excluded by -c", interfaceOf(r)) },
-	capture.RoleExcludedInboundPort:  func(r iptables.Rule) string { return portsReason(r, "every port is", "excluded by -d") },
-	capture.RoleExcludedOutboundPort: func(r iptables.Rule) string { return portsReason(r, "every port is", "excluded by -o") },
+	capture.RoleExcludedInboundPort:  func(r iptables.Rule) string { return portsReason(r, "excluded by -d") },
+	capture.RoleExcludedOutboundPort: func(r iptables.Rule) string { return portsReason(r, "excluded by -o") },
 	capture.RoleExcludedDestination:  func(r iptables.Rule) string { return destination(r) + " is excluded by -x" },
 	capture.RoleExcludeTree:          func(r iptables.Rule) string { return treeReason(r, "excluded by -x", capture.ChainExclude) },
 	capture.RoleIncludeTree:          func(r iptables.Rule) string { return treeReason(r, "included by -i", capture.ChainInclude) },
@@ -125,7 +125,7 @@ func owner(r iptables.Rule) string {
 }
 
 // portsReason says something of the destination ports of a rule, or of all.
-func portsReason(r iptables.Rule, all, what string) string {
+func portsReason(r iptables.Rule, what string) string {
 	ports := r.DPorts.Val
 	if r.DPort.Set {
 		ports = []iptables.PortRange{r.DPort.Val}
@@ -133,7 +133,7 @@ func portsReason(r iptables.Rule, all, what string) string {
 	const maxNamed = 4
 	switch {
 	case len(ports) == 0:
-		return all + " " + what
+		return "every port is " + what
 	case len(ports) > maxNamed:
 		return "these ports are " + what
 	case len(ports) == 1 && ports[0].Single():

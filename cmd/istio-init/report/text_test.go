@@ -111,6 +111,6 @@ func TestAnswersFitTheirWidth(t *testing.T) {
 		}
 	}
 	if lines < 200 {
-		t.Errorf("only %d lines were looked at", lines)
+		t.Errorf("only %d lines were checked", lines)
 	}
 }

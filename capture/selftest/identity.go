@@ -10,49 +10,51 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A party is somebody who connects.
-type party struct {
+// An identity is a user and a group that connect.
+type identity struct {
 	name string
 	iptables.Owner
-	lack string // why a socket of theirs cannot be made here
+	skip string // why no socket can have this identity here
 }
 
-// self is who makes sockets without being asked to be another.
-func (s Site) self() iptables.Owner { return iptables.Owner{UID: s.Powers.UID, GID: s.Powers.GID} }
+// self is the identity of the calling process.
+func (e Environment) self() iptables.Owner {
+	return iptables.Owner{UID: e.Powers.UID, GID: e.Powers.GID}
+}
 
-// party returns somebody by their ids.
-func (s Site) party(name string, uid, gid uint32) party {
+// identity returns an identity by its ids.
+func (e Environment) identity(name string, uid, gid uint32) identity {
 	var needs []string
-	if uid != s.Powers.UID && !s.Powers.SetUID {
+	if uid != e.Powers.UID && !e.Powers.SetUID {
 		needs = append(needs, fmt.Sprintf("CAP_SETUID or to run as user %d", uid))
 	}
-	if gid != s.Powers.GID && !s.Powers.SetGID {
+	if gid != e.Powers.GID && !e.Powers.SetGID {
 		needs = append(needs, fmt.Sprintf("CAP_SETGID or to run as group %d", gid))
 	}
-	p := party{name: name, Owner: iptables.Owner{UID: uid, GID: gid}}
+	p := identity{name: name, Owner: iptables.Owner{UID: uid, GID: gid}}
 	if len(needs) > 0 {
-		p.lack = "needs " + strings.Join(needs, ", and ")
+		p.skip = "needs " + strings.Join(needs, ", and ")
 	}
 	return p
 }
 
-// app returns somebody who is not the proxy and in a group that is captured: we
-// ourselves, where that is so.
-func (p *planner) app() party {
+// app returns an identity that is not the proxy and in a captured group: our own if
+// it is one.
+func (p *planner) app() identity {
 	uid, anyUID := p.appUID()
 	gid, anyGID := p.appGID()
-	app := p.here.party("app", uid, gid)
+	app := p.env.identity("app", uid, gid)
 	switch {
 	case !anyUID || !anyGID:
-		app.lack = "every user or group is the proxy's or not captured"
-	case app.lack != "":
-		app.lack = "needs CAP_SETUID and CAP_SETGID, or to run as an app and not as the proxy"
+		app.skip = "every user or group is the proxy's or not captured"
+	case app.skip != "":
+		app.skip = "needs CAP_SETUID and CAP_SETGID, or to run as an app and not as the proxy"
 	}
 	return app
 }
 
 func (p *planner) appUID() (uint32, bool) {
-	return pick(p.here.Powers.UID, nil, func(id uint32) bool { return !has(p.c.ProxyUIDs, id) }, p.c.ProxyUIDs)
+	return pick(p.env.Powers.UID, nil, func(id uint32) bool { return !has(p.c.ProxyUIDs, id) }, p.c.ProxyUIDs)
 }
 
 func (p *planner) appGID() (uint32, bool) {
@@ -60,20 +62,20 @@ func (p *planner) appGID() (uint32, bool) {
 	captured := func(id uint32) bool {
 		return !has(p.c.ProxyGIDs, id) && (groups.All && !has(groups.Except, id) || !groups.All && has(groups.Only, id))
 	}
-	return pick(p.here.Powers.GID, groups.Only, captured, p.c.ProxyGIDs, groups.Except)
+	return pick(p.env.Powers.GID, groups.Only, captured, p.c.ProxyGIDs, groups.Except)
 }
 
-// stranger is an app in a group that is not captured, if there can be one.
-func (p *planner) stranger() (party, bool) {
+// other is an app in a group that is not captured, if there can be one.
+func (p *planner) uncaptured() (identity, bool) {
 	groups := p.c.OwnerGroups
-	gid, found := pick(p.here.Powers.GID, groups.Except, func(id uint32) bool {
+	gid, found := pick(p.env.Powers.GID, groups.Except, func(id uint32) bool {
 		return !has(p.c.ProxyGIDs, id) && (groups.All && has(groups.Except, id) || !groups.All && !has(groups.Only, id))
 	}, groups.Only, p.c.ProxyGIDs)
-	return p.here.party("app of a group that is left alone", p.apps.UID, gid), found
+	return p.env.identity("app of a group that is not captured", p.apps.UID, gid), found
 }
 
 // pick returns an id that fits: our own, else a common one, else one of some ranges
-// or next to one of others.
+// or next to others.
 func pick(own uint32, in []iptables.IDRange, fits func(uint32) bool, beside ...[]iptables.IDRange) (uint32, bool) {
 	const common = 1000
 	ids := []uint32{own, common}
@@ -94,11 +96,11 @@ func has(ranges []iptables.IDRange, id uint32) bool {
 	return slices.ContainsFunc(ranges, func(r iptables.IDRange) bool { return r.Contains(id) })
 }
 
-// proxies are the proxy by each of its users and by each of its groups, the other id
-// being an app's. Where only our own ids are to be had, they are ours.
-func (p *planner) proxies() []party {
-	var all []party
-	own := p.here.Powers
+// proxies are the proxy by each of its users and by each of its groups; the other id is
+// that of an app, or our own if no other may be used.
+func (p *planner) proxies() []identity {
+	var all []identity
+	own := p.env.Powers
 	for _, r := range p.c.ProxyUIDs {
 		uid, gid := r.Lo, p.apps.GID
 		if r.Contains(own.UID) {
@@ -107,7 +109,7 @@ func (p *planner) proxies() []party {
 		if !own.SetGID {
 			gid = own.GID
 		}
-		all = append(all, p.here.party("proxy (user "+r.String()+")", uid, gid))
+		all = append(all, p.env.identity("proxy (user "+r.String()+")", uid, gid))
 	}
 	for _, r := range p.c.ProxyGIDs {
 		uid, gid := p.apps.UID, r.Lo
@@ -117,24 +119,24 @@ func (p *planner) proxies() []party {
 		if !own.SetUID {
 			uid = own.UID
 		}
-		group := p.here.party("proxy (group "+r.String()+")", uid, gid)
-		if has(p.c.ProxyUIDs, uid) && group.lack == "" {
-			group.lack = fmt.Sprintf("needs CAP_SETUID: user %d is the proxy's whatever the group", uid)
+		group := p.env.identity("proxy (group "+r.String()+")", uid, gid)
+		if has(p.c.ProxyUIDs, uid) && group.skip == "" {
+			group.skip = fmt.Sprintf("needs CAP_SETUID: user %d is the proxy's whatever the group", uid)
 		}
 		all = append(all, group)
 	}
 	return all
 }
 
-// documentation are addresses that nobody has (RFC 5737, RFC 3849, RFC 9637), in
+// documentation are addresses that are not in use (RFC 5737, RFC 3849, RFC 9637), in
 // each family.
 var documentation = inet.PerFamily[[]netip.Addr]{
 	inet.IPv4: {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")},
 	inet.IPv6: {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("3fff::1")},
 }
 
-// within returns addresses of a prefix to connect to, those that hardly anybody has
-// first.
+// within returns addresses of a prefix to connect to, those that are least probably in
+// use first.
 func within(prefix netip.Prefix) []netip.Addr {
 	prefix = prefix.Masked()
 	var addrs []netip.Addr

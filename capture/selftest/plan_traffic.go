@@ -10,9 +10,9 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// mostPrefixes is how many destinations of a list are looked at to find one that is
+// maxPrefixes is how many destinations of a list are tried to find one that is
 // captured.
-const mostPrefixes = 16
+const maxPrefixes = 16
 
 // candidates are destinations of the kind that is captured, on ports of which at
 // least one is not excluded in a sane config.
@@ -22,7 +22,7 @@ func (p *planner) candidates() []Probe {
 		addrs = documentation[p.f]
 	}
 	listed := p.listed(p.c.OutboundPrefixes.Only)
-	for _, prefix := range listed[:min(len(listed), mostPrefixes)] {
+	for _, prefix := range listed[:min(len(listed), maxPrefixes)] {
 		addrs = append(slices.Clip(addrs), within(prefix)...)
 	}
 	var probes []Probe
@@ -51,11 +51,11 @@ func (p *planner) outbound() {
 		p.add(proxy, proxy.name+" to "+destination, tcp(target.To.Addr(), target.To.Port()))
 	}
 	p.excluded(target.To, captured)
-	if stranger, found := p.stranger(); found && captured {
-		p.add(stranger, stranger.name+" to "+destination, tcp(target.To.Addr(), target.To.Port()))
+	if other, found := p.uncaptured(); found && captured {
+		p.add(other, other.name+" to "+destination, tcp(target.To.Addr(), target.To.Port()))
 	}
 	if len(p.c.VirtualInterfaces) > 0 {
-		p.cannot("virtual machine to "+destination, "only a packet from the interface of a virtual machine meets these rules")
+		p.cannot("virtual interface to "+destination, "only a packet from a virtual interface matches these rules")
 	}
 }
 
@@ -78,20 +78,20 @@ func (p *planner) excluded(target netip.AddrPort, captured bool) {
 	}
 }
 
-// toItself is a connection to the pod by an address that is not localhost. Where it
-// has none it is Istio's own probe, between two addresses of lo.
+// toItself is a connection to the pod by an address that is not localhost. Without
+// such an address it is Istio's own probe, between two addresses of lo.
 func (p *planner) toItself(port uint16) Probe {
-	if p.here.Addr.IsValid() {
-		return tcp(p.here.Addr, port)
+	if p.env.Addr.IsValid() {
+		return tcp(p.env.Addr, port)
 	}
 	probe := tcp(capture.Passthrough(p.f), port)
 	probe.From = p.f.Localhost()
 	return probe
 }
 
-// inboundPort is a port of the pod at which a connection of somebody is captured as
-// inbound, if there is one.
-func (p *planner) inboundPort(who party, like Probe) uint16 {
+// inboundPort is a port of the pod at which a connection is captured as inbound, if
+// there is one.
+func (p *planner) inboundPort(who identity, like Probe) uint16 {
 	probes := []Probe{like}
 	for _, r := range p.c.InboundPorts.Only {
 		like.To = netip.AddrPortFrom(like.To.Addr(), r.Lo)
@@ -121,8 +121,8 @@ func (p *planner) inside() {
 	p.add(p.apps, "app to localhost", localhost)
 }
 
-// lookups plans those of a server that is captured.
-func (p *planner) lookups() {
+// dnsQueries plans DNS queries to a captured server.
+func (p *planner) dnsQueries() {
 	server := documentation[p.f][0]
 	if !p.c.DNS.All {
 		i := slices.IndexFunc(p.c.DNS.Servers, p.f.Has)
@@ -133,22 +133,22 @@ func (p *planner) lookups() {
 	}
 	for _, proto := range []iptables.Proto{iptables.UDP, iptables.TCP} {
 		probe := Probe{Proto: proto, To: netip.AddrPortFrom(server, capture.DNSPort)}
-		p.add(p.apps, fmt.Sprintf("look-up of the app over %s", proto), probe)
-		p.add(p.firstProxy(), fmt.Sprintf("look-up of the proxy over %s", proto), probe)
+		p.add(p.apps, fmt.Sprintf("DNS query of the app over %s", proto), probe)
+		p.add(p.firstProxy(), fmt.Sprintf("DNS query of the proxy over %s", proto), probe)
 	}
 }
 
-// inbound plans connections that come in. In mode TPROXY the mark of the proxy's
-// calls to its own pod leads through the chain for them.
+// inbound plans inbound connections. In mode TPROXY the mark of the proxy's
+// connections to its own pod leads through the chain for them.
 func (p *planner) inbound() {
 	const name = "inbound connection"
 	switch {
 	case p.c.InboundPorts.Empty():
 		return
 	case !p.c.ProxiesInbound():
-		p.cannot(name, "only a packet from another machine meets the rules of PREROUTING")
+		p.cannot(name, "only a packet from another machine matches the rules of PREROUTING")
 		return
-	case !p.here.Powers.Raw:
+	case !p.env.Powers.Raw:
 		p.cannot(name, "needs CAP_NET_ADMIN or CAP_NET_RAW, for marks and transparent sockets")
 		return
 	}
@@ -165,7 +165,7 @@ func (p *planner) inbound() {
 
 	onBehalf := p.toItself(p.port)
 	onBehalf.From, onBehalf.Mark = documentation[p.f][0], p.c.TProxyMark
-	onBehalf.Hint = fmt.Sprintf("the app's answer did not find its way back: the mark of the connection is not restored, "+
+	onBehalf.Hint = fmt.Sprintf("the answer of the app did not reach the proxy: the mark of the connection is not restored, "+
 		"or the policy rule for mark %#x and table %d is missing", p.c.TProxyMark, p.c.TProxyTable)
 	p.add(p.apps, "proxy to the app, with the address of the peer", onBehalf)
 }
