@@ -158,7 +158,7 @@ func TestHostNetworkDetection(t *testing.T) {
 				return
 			}
 			log := s.exits(1, args...)
-			says := "this seems to be the network namespace of a machine and not of a pod: " + why + "; --allow-host-network says that it is meant"
+			says := "this seems to be the network namespace of a machine and not of a pod: " + why + "; to allow it, pass --allow-host-network"
 			if !strings.Contains(log, says) {
 				t.Errorf("the log does not say %q:\n%s", says, log)
 			}
