@@ -110,7 +110,7 @@ func views(readings []*infer.Inference, reason Reason) []*view {
 	return all
 }
 
-// alike tells whether the rules of two families differ only in addresses.
+// alike reports whether the rules of two families differ only in addresses.
 func alike(a, b iptables.Ruleset) bool {
 	return a.Family != b.Family && slices.EqualFunc(a.Tables, b.Tables, func(s, t iptables.Table) bool {
 		return s.Name == t.Name && slices.EqualFunc(s.Chains, t.Chains, func(c, d iptables.Chain) bool {
@@ -171,7 +171,7 @@ func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reason 
 	v.byName[to.chainKey] = to
 }
 
-// isForeign tells whether a rule is not one of a mesh: its role is unknown, and it is
+// isForeign reports whether a rule is not one of a mesh: its role is unknown, and it is
 // neither in a chain of ours nor jumps to one.
 func isForeign(chain string, r iptables.Rule) bool {
 	return r.Role == capture.RoleUnknown && !capture.Owns(chain) && !capture.Owns(destination(r))
