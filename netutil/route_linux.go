@@ -83,9 +83,17 @@ func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
 func (t TProxyRoutes) routeIsThere(f inet.Family, table uint32) error {
 	routes, err := t.routes(f)
 	if err == nil && !contains(routes, table, func(x netlink.Route) uint32 { return uint32(x.Table) }) {
-		err = fmt.Errorf("table %d has another default route: remove it, or use another table", table)
+		err = &ForeignRouteError{table}
 	}
 	return err
+}
+
+// A ForeignRouteError says that a routing table has a foreign default route in the place
+// of ours.
+type ForeignRouteError struct{ Table uint32 }
+
+func (e *ForeignRouteError) Error() string {
+	return fmt.Sprintf("table %d has another default route", e.Table)
 }
 
 // Remove removes our policy rules and routes of one family, except one to keep (zero: none).

@@ -96,12 +96,12 @@ var failures = []struct {
 	{
 		name: "table-of-ipv4-taken-by-another-route", to: asOther,
 		fail: func(s *site, _ xtables.Variant) { s.sh("ip route add blackhole default table 200") },
-		log:  `error\tpolicy routing \(ipv4\), for mode TPROXY: .*table 200`,
+		log:  `error\tpolicy routing \(ipv4\), for mode TPROXY: table 200 has another default route; remove that route, or use another table \(--istio-inbound-tproxy-route-table\)`,
 	},
 	{
 		name: "table-of-ipv6-taken-by-another-route", to: asOther,
 		fail: func(s *site, _ xtables.Variant) { s.sh("ip -6 route add blackhole default metric 1024 table 200") },
-		log:  `error\tpolicy routing \(ipv6\), for mode TPROXY: .*table 200`,
+		log:  `error\tpolicy routing \(ipv6\), for mode TPROXY: table 200 has another default route; .* taken back; remove that route, or use another table \(--istio-inbound-tproxy-route-table\)`,
 	},
 	{
 		name: "ipv6-switched-off-for-the-ipv6-address", to: flags("-m REDIRECT -i 10.0.0.0/8 -b 80"),

@@ -10,7 +10,6 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
-	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -110,7 +109,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		}
 		return cmd.print(plan.String())
 	}
-	return report.ExplainRefusal(plan.Run(ctx, cmd.logEvent))
+	return plan.Run(ctx, cmd.logEvent)
 }
 
 // refuseHost refuses the network namespace of a machine.

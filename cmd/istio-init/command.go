@@ -149,7 +149,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 			return nil
 		}
 		if coded, ok := errors.AsType[*exitError](err); !ok || coded.err != nil {
-			log.Error(err.Error())
+			log.Error(report.Explain(err).Error())
 		}
 		return &loggedError{err}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 )
 
 // moduleOptions are the options that need a kernel module.
@@ -20,15 +21,24 @@ var moduleOptions = map[string]string{
 	"xt_TPROXY":    "-m TPROXY",
 }
 
-// ExplainRefusal adds to the error of a refused line which options need the kernel
-// modules that it is about.
-func ExplainRefusal(err error) error {
-	var refused *xtables.RestoreError
-	if !errors.As(err, &refused) {
-		return err
+// Explain adds to an error what the user can do: which options need the kernel modules
+// of a refused line, or which option avoids the conflict.
+func Explain(err error) error {
+	if refused, ok := errors.AsType[*xtables.RestoreError](err); ok {
+		return explainModules(err, refused.Needs)
 	}
+	if _, ok := errors.AsType[*xtables.NFTRulesError](err); ok {
+		return fmt.Errorf("%w: remove them, or use the other variant (--force-iptables-binary)", err)
+	}
+	if _, ok := errors.AsType[*netutil.ForeignRouteError](err); ok {
+		return fmt.Errorf("%w; remove that route, or use another table (--istio-inbound-tproxy-route-table)", err)
+	}
+	return err
+}
+
+func explainModules(err error, modules []string) error {
 	var uses []string
-	for _, module := range refused.Needs {
+	for _, module := range modules {
 		if use := moduleOptions[module]; use != "" {
 			uses = append(uses, module+" for "+use)
 		}
