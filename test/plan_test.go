@@ -11,7 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
+	"istio-init/netutil/inet"
 )
 
 // takeSteps is a shell script that takes the steps which a plan prints.
@@ -34,9 +37,11 @@ flush
 // everything is what the namespace has, to the byte: the rules of both variants, nf_tables,
 // policy routing and addresses. The legacy variant keeps tables that have nothing in them;
 // they are left out. Tables of nf_tables are in the order of their names: of two families,
-// which are changed at the same time, either may be first.
+// which are changed at the same time, either may be first. The kernel adds the local route of
+// a new address some time after the address.
 func (s *site) everything() string {
 	s.t.Helper()
+	s.Do(s.t, func() error { return netutil.AwaitLoopbackAddr(s.t.Context(), capture.Passthrough(inet.IPv6)) })
 	return s.rules() + s.sh(`nft list tables | sort | while read table; do nft list $table; done; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; ip addr`)
 }
 
