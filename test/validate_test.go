@@ -235,3 +235,15 @@ func TestValidationOfAnotherNamespace(t *testing.T) {
 		}
 	}
 }
+
+// TestValidationReadsRulesAfterItsTimeout lets the checks use up --timeout: the failed ones
+// are explained all the same.
+func TestValidationReadsRulesAfterItsTimeout(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	pod := podWith(t, xtables.NFT, sidecarRedirect, "$IPT -t nat -F; $IPT6 -t nat -F")
+	log, code := validateOnly(t, pod, sidecarRedirect, "--timeout", "2s", "--probe-timeout", "1m")
+	if code != exitValidation || !strings.Contains(log, `"by_the_rules_that_stand": "passes: not captured`) {
+		t.Errorf("exit code %d:\n%s", code, log)
+	}
+}

@@ -43,16 +43,16 @@ func runApply(ctx context.Context, cmd *command) error {
 		if cmd.opts.DryRun || cmd.opts.Plan || !cmd.opts.RunValidation {
 			return nil
 		}
-		return cmd.inNetNS(ctx, cmd.validate)
+		return cmd.inNetNS(ctx, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
 	case cmd.opts.DryRun && !cmd.opts.Plan:
 		return cmd.preview()
 	}
-	return cmd.locked(ctx, func(ctx context.Context, found *pod.Survey) error {
-		err := cmd.apply(ctx, found)
+	return cmd.locked(ctx, func(bounded context.Context, found *pod.Survey) error {
+		err := cmd.apply(bounded, found)
 		if err != nil || !cmd.opts.RunValidation || cmd.opts.Plan {
 			return err
 		}
-		return cmd.validate(ctx)
+		return cmd.validate(bounded, ctx)
 	})
 }
 

@@ -20,8 +20,9 @@ const repairHint = "where a CNI plugin makes the rules, it may not have been rea
 	"restart the pod, or let Istio's repair controller delete such pods (cni.repair.deletePods=true)"
 
 // validate tests the rules by connections, in the network namespace of the calling thread.
-// Scripts match the beginning of its first and last lines.
-func (cmd *command) validate(ctx context.Context) error {
+// Scripts match the beginning of its first and last lines. ctx ends with --timeout, run only
+// by a signal.
+func (cmd *command) validate(ctx, run context.Context) error {
 	if cmd.opts.Config.Mode == capture.None {
 		cmd.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
 		return nil
@@ -35,7 +36,7 @@ func (cmd *command) validate(ctx context.Context) error {
 	cmd.log.Info("Starting iptables validation: connections test whether the rules work",
 		namedField("timeout", cmd.opts.ProbeTimeout))
 	results := selftest.Run(probing, plans...)
-	byTheRules := cmd.byTheRules(ctx, results)
+	byTheRules := cmd.byTheRules(run, results)
 	for _, r := range results {
 		cmd.reportResult(r, byTheRules)
 	}
@@ -86,7 +87,8 @@ func podAddr(addrs []netutil.Addr, f inet.Family) netip.Addr {
 }
 
 // byTheRules returns a function that says what the live rules do with a connection. If no
-// check failed or the rules cannot be read, it returns "".
+// check failed or the rules cannot be read, it returns "". The checks may have used up
+// --timeout, so it begins anew.
 func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) func(selftest.Probe) string {
 	nothing := func(selftest.Probe) string { return "" }
 	if !slices.ContainsFunc(results, func(r selftest.Result) bool { return r.Outcome == selftest.Failed }) {
