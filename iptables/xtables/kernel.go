@@ -148,7 +148,7 @@ func (k *Kernel) Revert(ctx context.Context, changes []iptables.Change) error {
 		if err != nil {
 			return fmt.Errorf("put the rules back: %w", err)
 		}
-		if undo := iptables.Rollback(now, k.owns(now), c); undo.Script != "" {
+		if undo := iptables.Rollback(now, k.owns(now), c); !undo.Empty() {
 			back = append(back, undo)
 		}
 	}
@@ -162,7 +162,7 @@ func (k *Kernel) Revert(ctx context.Context, changes []iptables.Change) error {
 // where that is safe: with nft, deleting chains of both families at once makes
 // one of the two start over and lose.
 func (k *Kernel) commitFamilies(ctx context.Context, changes []iptables.Change) error {
-	if k.variant == Legacy || !slices.ContainsFunc(changes, func(c iptables.Change) bool { return deletesChains(c.Script) }) {
+	if k.variant == Legacy || !slices.ContainsFunc(changes, iptables.Change.RemovesChains) {
 		return k.commit(ctx, changes)
 	}
 	for _, c := range changes {
@@ -181,7 +181,7 @@ func (k *Kernel) commit(ctx context.Context, changes []iptables.Change) error {
 			args = append(args, fmt.Sprintf("--wait=%d", k.lockWaitIn(ctx)))
 		}
 		p := k.newProcess(k.sides[c.Family].restore, args...)
-		p.stdin, p.mute = c.Script, true
+		p.stdin, p.mute = Script(c), true
 		processes = append(processes, p)
 	}
 	runAll(ctx, processes)
@@ -199,5 +199,3 @@ func (k *Kernel) newProcess(path string, args ...string) *process {
 	words := slices.Concat(k.prefix, []string{path}, args)
 	return &process{path: words[0], args: words[1:], env: k.env, caps: k.caps, files: k.files}
 }
-
-func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }
