@@ -123,13 +123,6 @@ func (c Config) loopback(f inet.Family) netip.Prefix {
 	return host(f.Localhost())
 }
 
-// includesLoopback reports whether a destination that is to be captured lies on
-// the loopback interface, in any family: Istio then captures calls from the app
-// to itself in both.
-func (c Config) includesLoopback() bool {
-	return slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
-}
-
 // ofFamily returns the prefixes of one family, in their order.
 func ofFamily(list []netip.Prefix, f inet.Family) []netip.Prefix {
 	other := func(p netip.Prefix) bool { return !f.Has(p.Addr()) }

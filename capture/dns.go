@@ -1,32 +1,12 @@
 package capture
 
-import (
-	"net/netip"
-
-	"istio-init/iptables"
-	"istio-init/netutil/inet"
-)
-
-// dnsServers are the conditions on the address of the servers whose queries are
-// captured: one without a condition for all, one for each of the family, or none.
-func dnsServers(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
-	if c.DNS.All {
-		return []iptables.Cond[netip.Prefix]{{}}
-	}
-	var conds []iptables.Cond[netip.Prefix]
-	for _, server := range c.DNS.Servers {
-		if f.Has(server) {
-			conds = append(conds, iptables.Is(host(server)))
-		}
-	}
-	return conds
-}
+import "istio-init/iptables"
 
 // dnsQueries are the rules that redirect DNS queries to the agent, TCP before UDP.
-func dnsQueries(c Config, f inet.Family) []rule {
+func dnsQueries(c familyConfig) []rule {
 	var rules []rule
 	for _, proto := range []iptables.Proto{iptables.TCP, iptables.UDP} {
-		for _, server := range dnsServers(c, f) {
+		for _, server := range c.servers {
 			rules = append(rules, when(match{Dst: server, Proto: proto, DPort: iptables.Is(iptables.Port(DNSPort))},
 				iptables.Redirect{Port: DNSProxyPort}, RoleDNSQuery))
 		}
@@ -36,7 +16,7 @@ func dnsQueries(c Config, f inet.Family) []rule {
 
 // rawTable puts DNS queries over UDP into their zones. The first rule that matches a
 // packet decides: the kernel does not change a zone that is set.
-func rawTable(c Config, f inet.Family) iptables.Table {
+func rawTable(c familyConfig) iptables.Table {
 	t := table{Name: iptables.Raw}
 	if !c.DNS.Captures() {
 		return iptables.Table(t)
@@ -52,7 +32,7 @@ func rawTable(c Config, f inet.Family) iptables.Table {
 		question.DPort, answer.SPort = port(DNSPort), port(DNSProxyPort)
 		out = append(out, zone(question, upstreamZone, RoleZoneProxyQuery), zone(answer, appZone, RoleZoneAgent))
 	}
-	for _, server := range dnsServers(c, f) {
+	for _, server := range c.servers {
 		out = append(out, zone(match{Dst: server, DPort: port(DNSPort)}, appZone, RoleZoneAppQuery))
 		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone, RoleZoneServer))
 	}

@@ -4,15 +4,14 @@ import (
 	"net/netip"
 
 	"istio-init/iptables"
-	"istio-init/netutil/inet"
 )
 
 // inbound are the rules for inbound TCP connections.
-func inbound(c Config, f inet.Family) []rule {
+func inbound(c familyConfig) []rule {
 	var rules []rule
 	// From a virtual machine: not inbound, but outbound where it is captured.
-	to, captured := destinations(c, f), jump(ChainRedirect)
-	if c.includeTree(f) {
+	to, captured := destinations(c), jump(ChainRedirect)
+	if c.include.tree {
 		to, captured = []iptables.Cond[netip.Prefix]{{}}, jump(ChainInclude)
 	}
 	for _, dst := range to {
@@ -36,7 +35,7 @@ func inbound(c Config, f inet.Family) []rule {
 		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
 		rules = append(rules, when(tcp, jump(ChainInRedirect), RoleInboundPort))
 	default:
-		for _, ports := range c.packed(c.InboundPorts.Only) {
+		for _, ports := range c.portMatches(c.InboundPorts.Only) {
 			rules = append(rules, when(ofProto(iptables.TCP, ports), jump(ChainInRedirect), RoleInboundPort))
 		}
 	}
@@ -55,6 +54,10 @@ func ofProto(p iptables.Proto, m match) match {
 }
 
 // leavePorts are the rules that leave TCP to some ports alone.
-func leavePorts(c Config, ports []iptables.PortRange) []rule {
-	return each(c.packed(ports), func(m match) rule { return when(ofProto(iptables.TCP, m), iptables.Return, RoleExcludedInboundPort) })
+func leavePorts(c familyConfig, ports []iptables.PortRange) []rule {
+	var rules []rule
+	for _, m := range c.portMatches(ports) {
+		rules = append(rules, when(ofProto(iptables.TCP, m), iptables.Return, RoleExcludedInboundPort))
+	}
+	return rules
 }

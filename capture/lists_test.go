@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,7 +63,7 @@ func TestLongListsMatchTheirElements(t *testing.T) {
 	const packets = 300
 	configs := size.Of(40, 100, 300)
 	rng := rand.New(rand.NewPCG(6, 20))
-	lengths := []int{0, 1, capture.MaxPrefixRules, capture.MaxPrefixRules + 1, 60, 300, 1000}
+	lengths := []int{0, 1, iptables.MaxPrefixRules, iptables.MaxPrefixRules + 1, 60, 300, 1000}
 	for range configs {
 		f := istio.OneOf(rng, inet.IPv4, inet.IPv6)
 		c := istio.RandomConfig(rng, true)
@@ -106,7 +105,7 @@ func TestLongListsMatchTheirElements(t *testing.T) {
 
 func randomPorts(rng *rand.Rand) []iptables.PortRange {
 	var ports []iptables.PortRange
-	for range istio.OneOf(rng, 0, 3, capture.MaxPortRules, capture.MaxPortRules+1, 40, 300) {
+	for range istio.OneOf(rng, 0, 3, iptables.MaxPortRules, iptables.MaxPortRules+1, 40, 300) {
 		lo := uint16(1 + rng.IntN(2900))
 		ports = append(ports, iptables.PortRange{Lo: lo, Hi: lo + istio.OneOf[uint16](rng, 0, 0, 0, 1, 5)})
 	}
@@ -158,13 +157,13 @@ func TestLongListsAreShallowTrees(t *testing.T) {
 			c.OutboundPrefixes.Except = append(c.OutboundPrefixes.Except, randomPrefix(rng, f))
 		}
 		most := 0
-		for _, chain := range capture.PrefixChains(capture.Merged(c, f), f) {
+		for _, chain := range capture.PrefixChains(c, f) {
 			most = max(most, len(chain.Rules))
 		}
-		if most > 2*capture.MaxBranches+1 {
+		if most > 2*iptables.MaxBranches+1 {
 			t.Errorf("%s: a chain has %d rules", f, most)
 		}
-		if depth := treeDepth(capture.PrefixChains(capture.Merged(c, f), f), capture.ChainExclude); depth > 6 {
+		if depth := treeDepth(capture.PrefixChains(c, f), capture.ChainExclude); depth > 6 {
 			t.Errorf("%s: the tree is %d chains deep", f, depth)
 		}
 	}
@@ -180,33 +179,4 @@ func treeDepth(chains []iptables.Chain, name string) int {
 		}
 	}
 	return deepest + 1
-}
-
-func TestPrefixesAreMerged(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ name, list, want string }{
-		{"none", "", ""},
-		{"halves", "10.0.0.0/9,10.128.0.0/9", "10.0.0.0/8"},
-		{"quarters-in-disorder", "10.192.0.0/10,10.0.0.0/10,10.128.0.0/10,10.64.0.0/10", "10.0.0.0/8"},
-		{"neighbours-of-different-parents", "10.64.0.0/10,10.128.0.0/10", "10.64.0.0/10,10.128.0.0/10"},
-		{"contained", "10.1.2.3/32,10.0.0.0/8,10.0.0.0/9", "10.0.0.0/8"},
-		{"host-bits", "10.1.2.3/16,10.0.9.9/16", "10.0.0.0/15"},
-		{"everything", "0.0.0.0/1,128.0.0.0/1", "0.0.0.0/0"},
-		{"twice", "::1/128,::1/128", "::1/128"},
-		{"ipv6", "2001:db8::/33,2001:db8:8000::/33", "2001:db8::/32"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			parse := func(text string) (list []netip.Prefix) {
-				for _, p := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' }) {
-					list = append(list, netip.MustParsePrefix(p))
-				}
-				return list
-			}
-			if got, want := capture.MergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
-				t.Errorf("want %v, got %v", want, got)
-			}
-		})
-	}
 }

@@ -5,21 +5,20 @@ import (
 	"slices"
 
 	"istio-init/iptables"
-	"istio-init/netutil/inet"
 )
 
 // output are the rules for connections that begin in the pod.
-func output(c Config, f inet.Family) []rule {
+func output(c familyConfig) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveOut(c.ExcludeInterfaces)
 	// To an excluded port: whoever calls, the proxy too.
-	for _, ports := range c.packed(c.OutboundExcludePorts) {
+	for _, ports := range c.portMatches(c.OutboundExcludePorts) {
 		rules = append(rules, when(ofProto(iptables.TCP, ports), iptables.Return, RoleExcludedOutboundPort))
 		if c.Generation == Current { // UDP matters for DNS only
 			rules = append(rules, when(ofProto(iptables.UDP, ports), iptables.Return, RoleExcludedOutboundPort))
 		}
 	}
-	rules = append(rules, fromProxy(c, f)...)
+	rules = append(rules, fromProxy(c)...)
 	if c.ManyOwnerGroups() {
 		for _, gid := range c.OwnerGroups.Only {
 			rules = append(rules, when(byGID(iptables.Is(gid)), jump(ChainOutputGroup), RoleGroup))
@@ -27,49 +26,48 @@ func output(c Config, f inet.Family) []rule {
 		return rules
 	}
 	rules = append(rules, ownerGroups(c)...)
-	return append(rules, fromApp(c, f)...)
+	return append(rules, fromApp(c)...)
 }
 
 // fromApp are the rules for connections of processes that are captured.
-func fromApp(c Config, f inet.Family) []rule {
+func fromApp(c familyConfig) []rule {
 	var rules []rule
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// DNS queries, also those to a server on localhost.
-	if len(dnsServers(c, f)) > 0 {
+	if len(c.servers) > 0 {
 		to(match{}, jump(ChainOutputDNS), RoleDNSHook)
 	}
 	// App to itself by localhost: local.
-	to(match{Dst: iptables.Is(c.loopback(f))}, iptables.Return, RoleLoopback)
+	to(match{Dst: iptables.Is(c.loopback())}, iptables.Return, RoleLoopback)
 	// To an excluded destination, before any inclusion.
-	excluded, tree := c.prefixRules(c.OutboundPrefixes.Except, f)
-	if tree {
+	if c.exclude.tree {
 		to(match{}, iptables.Goto{Chain: ChainExclude}, RoleExcludeTree)
 		return rules
 	}
-	for _, dst := range excluded {
+	for _, dst := range c.exclude.prefixes {
 		to(match{Dst: iptables.Is(dst)}, iptables.Return, RoleExcludedDestination)
 	}
-	return append(rules, included(c, f)...)
+	return append(rules, included(c)...)
 }
 
 // included are the rules that capture: what is left of the way of a connection
 // that nothing excludes.
-func included(c Config, f inet.Family) []rule {
+func included(c familyConfig) []rule {
 	var rules []rule
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// To an included port, wherever it is.
-	for _, ports := range c.packed(c.OutboundPorts) {
+	for _, ports := range c.portMatches(c.OutboundPorts) {
 		to(ofProto(iptables.TCP, ports), jump(ChainRedirect), RoleOutboundPort)
 	}
-	if c.includeTree(f) {
+	if c.include.tree {
 		to(match{}, iptables.Goto{Chain: ChainInclude}, RoleIncludeTree)
 		return rules
 	}
 	// To an included destination.
-	for _, dst := range destinations(c, f) {
+	for _, dst := range destinations(c) {
 		to(match{Dst: dst}, jump(ChainRedirect), RoleDestination)
 	}
-	if c.Generation != Current && len(ofFamily(c.OutboundPrefixes.Only, f)) > 0 {
+	if c.Generation != Current && len(c.include.prefixes) > 0 {
 		to(match{}, iptables.Return, RoleNotIncluded)
 	}
 	return rules
@@ -88,47 +86,44 @@ func (c Config) ManyOwnerGroups() bool {
 
 // destinations are the conditions on the destination of what is captured: one
 // without a condition for all, one for each prefix of the family, or none.
-func destinations(c Config, f inet.Family) []iptables.Cond[netip.Prefix] {
+func destinations(c familyConfig) []iptables.Cond[netip.Prefix] {
 	if c.OutboundPrefixes.All {
 		return []iptables.Cond[netip.Prefix]{{}}
 	}
-	prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
-	return each(prefixes, iptables.Is[netip.Prefix])
-}
-
-// includeTree reports whether the destinations that are captured are a tree.
-func (c Config) includeTree(f inet.Family) bool {
-	_, tree := c.prefixRules(c.OutboundPrefixes.Only, f)
-	return tree && !c.OutboundPrefixes.All
+	var conds []iptables.Cond[netip.Prefix]
+	for _, p := range c.include.prefixes {
+		conds = append(conds, iptables.Is(p))
+	}
+	return conds
 }
 
 // prefixChains are the chains of lists of destinations that are trees.
-func prefixChains(c Config, f inet.Family) []iptables.Chain {
+func prefixChains(c familyConfig) []iptables.Chain {
 	var chains []iptables.Chain
-	if prefixes, tree := c.prefixRules(c.OutboundPrefixes.Except, f); tree {
-		t := prefixTree{root: ChainExclude, leaf: iptables.Return, role: RoleExcludedDestination, branch: RoleExcludeTree, rest: iptables.Goto{Chain: ChainOutputApp}}
-		t.grow(prefixes)
-		chains = append(t.chains, iptables.Chain{Name: ChainOutputApp, Rules: included(c, f)})
+	if c.exclude.tree {
+		t := iptables.PrefixTree{
+			Root: ChainExclude, Leaf: when(match{}, iptables.Return, RoleExcludedDestination), Branch: RoleExcludeTree,
+			Rest: when(match{}, iptables.Goto{Chain: ChainOutputApp}, RoleNotExcluded),
+		}
+		chains = append(t.Chains(c.exclude.prefixes), iptables.Chain{Name: ChainOutputApp, Rules: included(c)})
 	}
-	if c.includeTree(f) {
-		prefixes, _ := c.prefixRules(c.OutboundPrefixes.Only, f)
-		t := prefixTree{root: ChainInclude, leaf: jump(ChainRedirect), role: RoleDestination, branch: RoleIncludeTree}
-		t.grow(prefixes)
-		chains = append(chains, t.chains...)
+	if c.include.tree {
+		t := iptables.PrefixTree{Root: ChainInclude, Leaf: when(match{}, jump(ChainRedirect), RoleDestination), Branch: RoleIncludeTree}
+		chains = append(chains, t.Chains(c.include.prefixes)...)
 	}
 	return chains
 }
 
 // fromProxy are the rules that keep the proxy's own traffic out of the proxy,
 // and calls from the pod to itself on the right side of it.
-func fromProxy(c Config, f inet.Family) []rule {
+func fromProxy(c familyConfig) []rule {
 	if c.Generation == Istio1_0 {
-		return fromProxy1_0(c, f)
+		return fromProxy1_0(c)
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
-	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(f))), Out: iptables.Is(loopbackInterface)}, iptables.Return, RoleProxyToApp)}
-	rules = append(rules, fromOwners(c, f, byUID, c.ProxyUIDs)...)
-	return append(rules, fromOwners(c, f, byGID, c.ProxyGIDs)...)
+	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(c.family))), Out: iptables.Is(loopbackInterface)}, iptables.Return, RoleProxyToApp)}
+	rules = append(rules, fromOwners(c, byUID, c.ProxyUIDs)...)
+	return append(rules, fromOwners(c, byGID, c.ProxyGIDs)...)
 }
 
 const loopbackInterface = iptables.Interface("lo")
@@ -146,14 +141,14 @@ func byGID(is iptables.Cond[iptables.IDRange]) match {
 // one id they are Istio's, in its order. For several, what is not the proxy's can
 // be told only once all of them have been: Istio tells it after the first, so that
 // calls of the others to their own pod never reach the inbound port.
-func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]) match, ids []iptables.IDRange) []rule {
+func fromOwners(c familyConfig, by func(iptables.Cond[iptables.IDRange]) match, ids []iptables.IDRange) []rule {
 	var again, out []rule
 	for _, id := range ids {
 		// Proxy to its own pod by pod address (the app called its own
 		// service): redirected to the inbound port, except to the tunnel
 		// port, which is the proxy's, and to DNS, which the agent has seen.
 		self := by(iptables.Is(id))
-		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback(f))
+		self.Out, self.Dst = iptables.Is(loopbackInterface), iptables.Not(c.loopback())
 		again = append(again, when(exceptTunnelAndDNS(c, self), jump(ChainInRedirect), RoleSelfCall))
 		// Proxy to anywhere else: out.
 		out = append(out, when(by(iptables.Is(id)), iptables.Return, RoleProxy))
@@ -178,7 +173,7 @@ func fromOwners(c Config, f inet.Family, by func(iptables.Cond[iptables.IDRange]
 }
 
 // exceptTunnelAndDNS excludes the tunnel port and DNS from a call to the own pod.
-func exceptTunnelAndDNS(c Config, self match) match {
+func exceptTunnelAndDNS(c familyConfig, self match) match {
 	switch {
 	case c.Generation == Current && c.DNS.Captures():
 		self.Proto = iptables.TCP
@@ -193,8 +188,8 @@ func exceptTunnelAndDNS(c Config, self match) match {
 
 // fromProxy1_0 are the rules of the generation 1.0: a call of the pod to itself
 // by pod address goes out by the proxy, whoever calls.
-func fromProxy1_0(c Config, f inet.Family) []rule {
-	rules := []rule{when(match{Dst: iptables.Not(c.loopback(f)), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect), RoleSelfCall1_0)}
+func fromProxy1_0(c familyConfig) []rule {
+	rules := []rule{when(match{Dst: iptables.Not(c.loopback()), Out: iptables.Is(loopbackInterface)}, jump(ChainRedirect), RoleSelfCall1_0)}
 	for _, uid := range c.ProxyUIDs {
 		rules = append(rules, when(byUID(iptables.Is(uid)), iptables.Return, RoleProxy))
 	}
@@ -205,7 +200,7 @@ func fromProxy1_0(c Config, f inet.Family) []rule {
 }
 
 // ownerGroups are the rules that leave processes of other groups alone.
-func ownerGroups(c Config) []rule {
+func ownerGroups(c familyConfig) []rule {
 	var rules []rule
 	if c.OwnerGroups.All {
 		for _, gid := range c.OwnerGroups.Except {

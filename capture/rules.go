@@ -30,8 +30,8 @@ func Rules(c Config, f inet.Family) iptables.Ruleset {
 	if c.Mode == None || c.Generation == Istio1_0 && f == inet.IPv6 {
 		return rs
 	}
-	c = c.merged(f)
-	for _, t := range []iptables.Table{rawTable(c, f), mangleTable(c, f), natTable(c, f)} {
+	fc := c.of(f)
+	for _, t := range []iptables.Table{rawTable(fc), mangleTable(fc), natTable(fc)} {
 		if len(t.Chains) > 0 {
 			rs.Tables = append(rs.Tables, t)
 		}
@@ -53,20 +53,20 @@ var tcp = match{Proto: iptables.TCP}
 
 // natTable redirects connections. Each built-in chain has one jump, so that
 // our rules are distinguished from foreign ones.
-func natTable(c Config, f inet.Family) iptables.Table {
+func natTable(c familyConfig) iptables.Table {
 	t := table{Name: iptables.NAT}
 	if c.redirectsInbound() || len(c.VirtualInterfaces) > 0 {
 		t.chain(iptables.Prerouting, when(tcp, jump(ChainInbound), RoleInboundHook))
 	}
 	t.chain(iptables.Output, when(outputHook(c), jump(ChainOutput), RoleOutboundHook))
-	t.chain(ChainInbound, inbound(c, f)...)
+	t.chain(ChainInbound, inbound(c)...)
 	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}, RoleToInbound))
-	t.chain(ChainOutput, output(c, f)...)
+	t.chain(ChainOutput, output(c)...)
 	if c.ManyOwnerGroups() {
-		t.chain(ChainOutputGroup, fromApp(c, f)...)
+		t.chain(ChainOutputGroup, fromApp(c)...)
 	}
-	t.Chains = append(t.Chains, prefixChains(c, f)...)
-	if dns := dnsQueries(c, f); len(dns) > 0 {
+	t.Chains = append(t.Chains, prefixChains(c)...)
+	if dns := dnsQueries(c); len(dns) > 0 {
 		t.chain(ChainOutputDNS, dns...)
 	}
 	t.chain(ChainRedirect, when(tcp, iptables.Redirect{Port: c.ProxyPort}, RoleToOutbound))
@@ -83,7 +83,7 @@ func (c Config) ProxiesInbound() bool { return c.Mode == TProxy && !c.InboundPor
 
 // outputHook is what enters ISTIO_OUTPUT: everything, since DNS over UDP shares
 // the chain; TCP alone in the older generations.
-func outputHook(c Config) match {
+func outputHook(c familyConfig) match {
 	if c.Generation == Current || c.DNS.Captures() {
 		return match{}
 	}
@@ -91,7 +91,7 @@ func outputHook(c Config) match {
 }
 
 // mangleTable marks: what TPROXY captures, and what conntrack calls invalid.
-func mangleTable(c Config, f inet.Family) iptables.Table {
+func mangleTable(c familyConfig) iptables.Table {
 	t := table{Name: iptables.Mangle}
 	var prerouting []rule
 	if c.DropInvalid {
@@ -102,10 +102,10 @@ func mangleTable(c Config, f inet.Family) iptables.Table {
 	} else {
 		t.chain(iptables.Prerouting, append(prerouting, when(tcp, jump(ChainInbound), RoleInboundHook))...)
 		t.chain(iptables.Output, when(tcp, jump(ChainOutput), RoleOutboundHook))
-		t.chain(ChainInbound, tproxyInbound(c, f)...)
+		t.chain(ChainInbound, tproxyInbound(c)...)
 		t.chain(ChainDivert, divert(c)...)
-		t.chain(ChainTProxy, tproxy(c, f)...)
-		t.chain(ChainOutput, tproxyOutput(c, f)...)
+		t.chain(ChainTProxy, tproxy(c)...)
+		t.chain(ChainOutput, tproxyOutput(c)...)
 	}
 	if c.DropInvalid {
 		t.chain(ChainDrop, drop(c)...)
@@ -116,7 +116,7 @@ func mangleTable(c Config, f inet.Family) iptables.Table {
 // drop are the rules for packets in state INVALID: the kernel would
 // answer them with a reset that kills a healthy one. In mode TProxy, as in
 // Istio, excluded interfaces are left alone in this too.
-func drop(c Config) []rule {
+func drop(c familyConfig) []rule {
 	var rules []rule
 	if c.Mode == TProxy {
 		rules = leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)

@@ -1,9 +1,6 @@
 package capture
 
-import (
-	"istio-init/iptables"
-	"istio-init/netutil/inet"
-)
+import "istio-init/iptables"
 
 // In mode TProxy an inbound packet keeps its destination and is given to the
 // proxy's socket. It carries a mark, by which policy routing delivers it here
@@ -16,16 +13,16 @@ import (
 //	app's answer ─▶ OUTPUT: the mark is restored ─▶ lo ─▶ proxy
 //	proxy to its own pod ─▶ OUTPUT: SelfCallMark ─▶ lo ─▶ PREROUTING ─▶ ISTIO_TPROXY
 
-func marked(c Config) iptables.Cond[iptables.Mark] {
+func marked(c familyConfig) iptables.Cond[iptables.Mark] {
 	return iptables.Is(iptables.FullMark(c.TProxyMark))
 }
 
 // tproxyInbound are the rules for inbound TCP packets, also those by lo.
-func tproxyInbound(c Config, f inet.Family) []rule {
+func tproxyInbound(c familyConfig) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)
 	// From a virtual machine to what is captured: outbound, which nat sees to.
-	for _, dst := range destinations(c, f) {
+	for _, dst := range destinations(c) {
 		why := RoleVirtualCall
 		if !dst.Set {
 			why = RoleVirtualInterface
@@ -40,7 +37,7 @@ func tproxyInbound(c Config, f inet.Family) []rule {
 	rules = append(rules, when(proxied, iptables.SaveMark{}, RoleSaveMark), when(proxied, iptables.Return, RoleProxyToApp))
 	lo := iptables.Is(loopbackInterface)
 	rules = append(rules,
-		when(match{Src: iptables.Is(host(Passthrough(f))), In: lo, Proto: iptables.TCP}, iptables.Return, RoleProxyToApp),
+		when(match{Src: iptables.Is(host(Passthrough(c.family))), In: lo, Proto: iptables.TCP}, iptables.Return, RoleProxyToApp),
 		// App to itself: local. The proxy to its own pod goes on, by its mark.
 		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return, RoleLocalCall),
 		// HBONE ends in the proxy by itself.
@@ -49,7 +46,7 @@ func tproxyInbound(c Config, f inet.Family) []rule {
 		rules = append(rules, leavePorts(c, c.InboundPorts.Except)...)
 		return append(rules, toProxy(tcp)...)
 	}
-	for _, ports := range c.packed(c.InboundPorts.Only) {
+	for _, ports := range c.portMatches(c.InboundPorts.Only) {
 		rules = append(rules, toProxy(ofProto(iptables.TCP, ports))...)
 	}
 	return rules
@@ -65,7 +62,7 @@ func toProxy(m match) []rule {
 }
 
 // divert are the rules for packets of a connection that the proxy has.
-func divert(c Config) []rule {
+func divert(c familyConfig) []rule {
 	return []rule{
 		when(match{}, iptables.SetMark{Mark: iptables.FullMark(c.TProxyMark)}, RoleDivertMark),
 		when(match{}, iptables.Accept, RoleDivertAccept),
@@ -73,20 +70,20 @@ func divert(c Config) []rule {
 }
 
 // tproxy are the rules for packets that begin a connection.
-func tproxy(c Config, f inet.Family) []rule {
-	return []rule{when(match{Dst: iptables.Not(c.loopback(f)), Proto: iptables.TCP},
+func tproxy(c familyConfig) []rule {
+	return []rule{when(match{Dst: iptables.Not(c.loopback()), Proto: iptables.TCP},
 		iptables.TProxy{Port: c.InboundPort, Mark: iptables.FullMark(c.TProxyMark)}, RoleToInbound)}
 }
 
 // tproxyOutput are the rules for TCP packets that leave a socket of the pod.
-func tproxyOutput(c Config, f inet.Family) []rule {
+func tproxyOutput(c familyConfig) []rule {
 	rules := leaveOut(c.ExcludeInterfaces)
 	lo := iptables.Is(loopbackInterface)
 	// Proxy to app, on behalf of a peer: has its mark.
 	rules = append(rules, when(match{Out: lo, Proto: iptables.TCP, Mark: marked(c)}, iptables.Return, RoleProxyToApp))
 	// Proxy to its own pod IP: marked for the inbound port.
 	for _, self := range proxyOwners(c) {
-		self.Dst, self.Out, self.Proto = iptables.Not(c.loopback(f)), lo, iptables.TCP
+		self.Dst, self.Out, self.Proto = iptables.Not(c.loopback()), lo, iptables.TCP
 		rules = append(rules, when(self, iptables.SetMark{Mark: iptables.FullMark(SelfCallMark)}, RoleSelfCall))
 	}
 	// Answer of the app to the proxy: by lo, though its destination is the peer.
@@ -94,7 +91,7 @@ func tproxyOutput(c Config, f inet.Family) []rule {
 }
 
 // proxyOwners are the conditions on who is the proxy, one for each id.
-func proxyOwners(c Config) []match {
+func proxyOwners(c familyConfig) []match {
 	var owners []match
 	for _, uid := range c.ProxyUIDs {
 		owners = append(owners, byUID(iptables.Is(uid)))

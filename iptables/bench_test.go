@@ -27,6 +27,7 @@ func manyRules(n int) (Ruleset, Packet) {
 }
 
 func benchmark(b *testing.B, run func(b *testing.B, rs Ruleset, p Packet)) {
+	b.Helper()
 	for _, n := range []int{10, 5000} {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
 			rs, p := manyRules(n)

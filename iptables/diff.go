@@ -60,7 +60,7 @@ func keysOf(lines []DiffLine) []lineKey {
 // A linePair is a line of two states, by its index in each.
 type linePair struct{ before, after int }
 
-// diffLines is an anchored ("patience") diff, in n log n steps: lines that are once in each
+// diffLines is an anchored diff, in n log n steps: lines that are once in each
 // state are matched, and then their equal neighbours.
 func diffLines(before, after []DiffLine) []DiffLine {
 	x, y := keysOf(before), keysOf(after)

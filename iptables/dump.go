@@ -79,8 +79,8 @@ func saves(parts []dumpPart) iter.Seq[[]dumpPart] {
 
 var (
 	tableHead = regexp.MustCompile(`^\*\s*[a-z]+$`)
-	// pieceOfTable is what stands inside a table alone: one whose beginning is
-	// missing, or what iptables -S prints, which names no tables.
+	// pieceOfTable matches a line that is only in a table: the table's first line is
+	// missing, or the text is that of iptables -S, which names no tables.
 	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[APNI] \S|COMMIT$)`)
 	// saveProgram is a program that prints rules, as a comment or a prompt names it.
 	saveProgram = regexp.MustCompile(`\b(ip6?tables)(?:-nft|-legacy)?-save\b`)

@@ -54,8 +54,8 @@ func TestDumpsOfBothVariantsAreRead(t *testing.T) {
 	}
 }
 
-// TestRulesOfOursAreReadFromDumps reads each rule of our chains as typed.
-func TestRulesOfOursAreReadFromDumps(t *testing.T) {
+// TestOurRulesAreReadFromDumps reads each rule of our chains as typed.
+func TestOurRulesAreReadFromDumps(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"testdata/nft-ipv4.save", "testdata/legacy-ipv4.save", "testdata/nft-ipv6.save", "testdata/legacy-ipv6.save"} {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".save"), func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestRulesOfOursAreReadFromDumps(t *testing.T) {
 	}
 }
 
-func TestWhatIsOursIsFoundInDumps(t *testing.T) {
+func TestOwnershipOfDumps(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/nft-ipv4.save")
 	if err != nil {
@@ -93,7 +93,7 @@ func TestWhatIsOursIsFoundInDumps(t *testing.T) {
 	}
 }
 
-func TestTableOfNFTItselfIsFoundInADump(t *testing.T) {
+func TestDumpNamesUnreadableTables(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/nft-incompatible.save")
 	if err != nil {

@@ -20,7 +20,7 @@ func stateOf(t testing.TB, f inet.Family, text string) Snapshot {
 	return s
 }
 
-func TestRulesOfOthersAreReadAsFarAsTheyAreKnown(t *testing.T) {
+func TestParseForeignRules(t *testing.T) {
 	t.Parallel()
 	isChain := func(name string) bool { return name == "DOCKER" }
 	tests := []struct {
@@ -88,7 +88,7 @@ func endOf(w Walk) string {
 	return strings.Join(words, " ")
 }
 
-func TestTraceOfOthersRulesSaysWhatIsCertain(t *testing.T) {
+func TestTraceOfForeignRulesKnowsWhatIsCertain(t *testing.T) {
 	t.Parallel()
 	const redirect = "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -p tcp -j REDIRECT --to-ports 15001\n"
 	tests := []struct{ name, rules, want string }{
@@ -176,7 +176,7 @@ func checkBrokenOff(t *testing.T, rs Ruleset) {
 	}
 }
 
-func TestRulesOfOthersAreNotOursToMake(t *testing.T) {
+func TestValidateRefusesForeignRules(t *testing.T) {
 	t.Parallel()
 	rs := Ruleset{Tables: []Table{{Name: NAT, Chains: []Chain{{Name: "ISTIO_A", Rules: []Rule{{Foreign: &Foreign{Text: "-j X"}}}}}}}}
 	if err := rs.Validate(); err == nil || !strings.Contains(err.Error(), "is not ours to make") {

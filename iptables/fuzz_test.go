@@ -12,6 +12,7 @@ import (
 
 // addDumps seeds a fuzz target with what the real programs printed.
 func addDumps(f *testing.F, add func(text string)) {
+	f.Helper()
 	paths, err := filepath.Glob("testdata/*.save")
 	if err != nil || len(paths) == 0 {
 		f.Fatalf("no dumps in testdata (%v)", err)

@@ -241,9 +241,9 @@ func (g generator) ids() iptables.IDRange {
 	return iptables.IDRange{Lo: min(a, b), Hi: max(a, b)}
 }
 
-// state makes what a namespace may hold before us, in the form of iptables-save:
-// rules of others, rules of ours of another time, whole or in pieces, and both
-// mixed. What the fake refuses is left out.
+// state returns a random state of a namespace in the form of iptables-save: foreign rules,
+// stale rules of ours, complete or in part, and both mixed. It has nothing that the fake
+// refuses.
 func (g generator) state(t testing.TB) string {
 	t.Helper()
 	k, err := fake.Load("")

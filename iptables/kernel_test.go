@@ -82,8 +82,8 @@ func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [
 	}
 }
 
-// TestTheKernelPrintsWhatWePrint is the law that our text is the kernel's.
-func TestTheKernelPrintsWhatWePrint(t *testing.T) {
+// TestKernelPrintsOurText is the law that our text is the kernel's.
+func TestKernelPrintsOurText(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for i := range freshCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -101,9 +101,9 @@ func TestTheKernelPrintsWhatWePrint(t *testing.T) {
 	})
 }
 
-// TestTheKernelConvergesFromAnyState loads a random state, applies other rules and
+// TestKernelConvergesFromAnyState loads a random state, applies other rules and
 // cleans: what is not ours stays the same all the way.
-func TestTheKernelConvergesFromAnyState(t *testing.T) {
+func TestKernelConvergesFromAnyState(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for i := range changeCases() {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -138,9 +138,9 @@ func TestTheKernelConvergesFromAnyState(t *testing.T) {
 	})
 }
 
-// TestARefusedCommitLeavesTheRulesAsTheyWere has good rules for IPv4 and some for
+// TestRefusedCommitRestoresTheRules has good rules for IPv4 and some for
 // IPv6 that the kernel refuses: neither family may keep any.
-func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
+func TestRefusedCommitRestoresTheRules(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		ns := kernel.NewNetNS(t)
 		before := state(t, ":KUBE - [0:0]", ":ISTIO_OUTPUT - [0:0]", "-A OUTPUT -p udp -j ISTIO_OUTPUT", "-A OUTPUT -j KUBE", "-A ISTIO_OUTPUT -p tcp -j RETURN")
@@ -180,8 +180,8 @@ func TestARefusedCommitLeavesTheRulesAsTheyWere(t *testing.T) {
 	})
 }
 
-// TestLookingChangesNothing surveys a namespace that no packet filter was used in.
-func TestLookingChangesNothing(t *testing.T) {
+// TestSurveyIsReadOnly surveys a namespace that no packet filter was used in.
+func TestSurveyIsReadOnly(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		ns := kernel.NewNetNS(t)
 		checkNothingToDo(t, ns, v, [2]iptables.Ruleset{{Family: inet.IPv4}, {Family: inet.IPv6}})

@@ -101,8 +101,8 @@ func TestCleanLeavesTheStateBeforeApply(t *testing.T) {
 	})
 }
 
-// oursOf is what is ours in a state that has the rules, in an order that does not
-// depend on how the state is made. It does not use the text of the ruleset.
+// oursOf returns the lines of the rules in a state, sorted. It does not use the text of the
+// ruleset.
 func oursOf(rs iptables.Ruleset) []string {
 	var lines []string
 	for _, table := range rs.Tables {
@@ -116,8 +116,8 @@ func oursOf(rs iptables.Ruleset) []string {
 	return lines
 }
 
-// ours is the same of a text of iptables-save: the rules that are ours, with their
-// place among those of their chain.
+// ours returns the same lines of our rules in a text of iptables-save, with their index
+// among those of their chain.
 func ours(save string) []string {
 	var lines []string
 	place := map[string]int{}

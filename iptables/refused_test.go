@@ -82,7 +82,7 @@ var impossible = []struct {
 	{"table-twice", iptables.Ruleset{Tables: append(inChain("nat", "OUTPUT").Tables, tableOf("nat", iptables.Chain{Name: "ISTIO_B"}).Tables...)}},
 }
 
-func TestValidateIsThePreflight(t *testing.T) {
+func TestValidateRefusesInvalidRules(t *testing.T) {
 	t.Parallel()
 	for _, tt := range impossible {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,8 +97,8 @@ func TestValidateIsThePreflight(t *testing.T) {
 	}
 }
 
-// TestTheKernelRefusesWhatValidateHasToRefuse shows that the list is true.
-func TestTheKernelRefusesWhatValidateHasToRefuse(t *testing.T) {
+// TestKernelRefusesWhatValidateRefuses shows that the list is true.
+func TestKernelRefusesWhatValidateRefuses(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		for _, tt := range impossible {
 			t.Run(tt.name, func(t *testing.T) {

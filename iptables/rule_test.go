@@ -176,7 +176,7 @@ COMMIT
 	}
 }
 
-func TestAPolicyIsPrintedAsItIs(t *testing.T) {
+func TestRulesetPrintsPolicies(t *testing.T) {
 	t.Parallel()
 	text := "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT DROP [0:0]\n:DROPPED - [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
 	if diff := cmp.Diff(text, parse(t, text).Ruleset().String()); diff != "" {
@@ -184,7 +184,7 @@ func TestAPolicyIsPrintedAsItIs(t *testing.T) {
 	}
 }
 
-func TestNoRulesPrintNothing(t *testing.T) {
+func TestEmptyRulesetPrintsNothing(t *testing.T) {
 	t.Parallel()
 	if got := (Ruleset{Family: inet.IPv6}).String(); got != "" {
 		t.Errorf("want nothing, got %q", got)

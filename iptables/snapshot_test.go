@@ -143,9 +143,9 @@ func TestSnapshotNamesTheTablesThatIptablesCannotPrint(t *testing.T) {
 	}
 }
 
-// TestRulesThatOnlyMentionAChainOfOursAreNotOurs is about words in quotes: what
+// TestRulesThatMentionOurChainsAreForeign is about words in quotes: what
 // is taken for ours is removed.
-func TestRulesThatOnlyMentionAChainOfOursAreNotOurs(t *testing.T) {
+func TestRulesThatMentionOurChainsAreForeign(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, rule string

@@ -58,93 +58,94 @@ var (
 	}
 )
 
+var traceTests = []struct {
+	name   string
+	rules  []string
+	packet func(*Packet) // changes outbound
+	want   string
+}{
+	{"no-rules", nil, nil, "ACCEPT"},
+	{
+		"first-match-wins",
+		[]string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -p udp -j RETURN", "nat ISTIO_A -p tcp -j ACCEPT", "nat ISTIO_A -j ACCEPT"},
+		nil,
+		"nat OUTPUT 0, nat ISTIO_A 1, ACCEPT",
+	},
+	{"other-hook-is-not-walked", []string{"nat PREROUTING -j ISTIO_A", "nat ISTIO_A -j ACCEPT"}, nil, "ACCEPT"},
+	{
+		"return-goes-on-after-the-jump",
+		[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_B", "nat ISTIO_A -j RETURN", "nat ISTIO_A -j ACCEPT", "nat ISTIO_B -j ACCEPT"},
+		nil,
+		"nat OUTPUT 0, nat ISTIO_A 0, nat OUTPUT 1, nat ISTIO_B 0, ACCEPT",
+	},
+	{
+		"end-of-a-chain-goes-on-after-the-jump",
+		[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_B", "nat ISTIO_A", "nat ISTIO_B -j ACCEPT"},
+		nil,
+		"nat OUTPUT 0, nat OUTPUT 1, nat ISTIO_B 0, ACCEPT",
+	},
+	{
+		"nested-jumps",
+		[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_C", "nat ISTIO_A -j ISTIO_B", "nat ISTIO_A -j RETURN", "nat ISTIO_B -j RETURN", "nat ISTIO_C -j ACCEPT"},
+		nil,
+		"nat OUTPUT 0, nat ISTIO_A 0, nat ISTIO_B 0, nat ISTIO_A 1, nat OUTPUT 1, nat ISTIO_C 0, ACCEPT",
+	},
+	{
+		"accept-deep-down-ends-the-table",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle OUTPUT -j ISTIO_B", "mangle ISTIO_A -j ISTIO_B", "mangle ISTIO_B -j ACCEPT"},
+		nil,
+		"mangle OUTPUT 0, mangle ISTIO_A 0, mangle ISTIO_B 0, ACCEPT",
+	},
+	{
+		"accept-does-not-end-the-hook",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j ACCEPT", "nat OUTPUT -j ISTIO_B", "nat ISTIO_B -j RETURN"},
+		nil,
+		"mangle OUTPUT 0, mangle ISTIO_A 0, nat OUTPUT 0, nat ISTIO_B 0, ACCEPT",
+	},
+	{
+		"drop-ends-the-hook",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j DROP", "nat OUTPUT -j ISTIO_B", "nat ISTIO_B -j RETURN"},
+		nil,
+		"mangle OUTPUT 0, mangle ISTIO_A 0, DROP",
+	},
+	{
+		"tables-in-the-order-of-the-kernel",
+		[]string{"filter OUTPUT -j ISTIO_A", "filter ISTIO_A", "nat OUTPUT -j ISTIO_A", "nat ISTIO_A", "mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A", "raw OUTPUT -j ISTIO_A", "raw ISTIO_A"},
+		nil,
+		"raw OUTPUT 0, mangle OUTPUT 0, nat OUTPUT 0, filter OUTPUT 0, ACCEPT",
+	},
+	{"nat-is-for-new-connections", []string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -j ACCEPT"}, func(p *Packet) { p.State = Established }, "ACCEPT"},
+	{
+		"other-tables-are-for-all",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j ACCEPT"},
+		func(p *Packet) { p.State = Established },
+		"mangle OUTPUT 0, mangle ISTIO_A 0, ACCEPT",
+	},
+	// Measured: the packet is routed anew behind the hook, and within it the
+	// interface stays (net/netfilter/nf_nat_proto.c, nf_nat_ipv4_local_fn).
+	{
+		"redirect-is-routed-behind-the-hook",
+		[]string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -p tcp -j REDIRECT --to-ports 15001", "filter OUTPUT -o lo -j ISTIO_B", "filter OUTPUT -o eth0 -j ISTIO_B", "filter ISTIO_B"},
+		nil,
+		"nat OUTPUT 0, nat ISTIO_A 0, filter OUTPUT 1, ACCEPT",
+	},
+	{
+		"mark-does-not-end-the-chain",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j MARK --set-xmark 0x539/0xffffffff", "mangle ISTIO_A -m mark --mark 0x539 -j RETURN"},
+		nil,
+		"mangle OUTPUT 0, mangle ISTIO_A 0, mangle ISTIO_A 1, ACCEPT",
+	},
+	{
+		"mark-is-seen-by-the-next-table",
+		[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j MARK --set-xmark 0x539/0xffffffff", "nat OUTPUT -m mark --mark 0x539 -j ISTIO_A", "nat ISTIO_A"},
+		nil,
+		"mangle OUTPUT 0, mangle ISTIO_A 0, nat OUTPUT 0, ACCEPT",
+	},
+}
+
 func TestTraceFollowsTheRules(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name   string
-		rules  []string
-		packet func(*Packet) // changes outbound
-		want   string
-	}{
-		{"no-rules", nil, nil, "ACCEPT"},
-		{
-			"first-match-wins",
-			[]string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -p udp -j RETURN", "nat ISTIO_A -p tcp -j ACCEPT", "nat ISTIO_A -j ACCEPT"},
-			nil,
-			"nat OUTPUT 0, nat ISTIO_A 1, ACCEPT",
-		},
-		{"other-hook-is-not-walked", []string{"nat PREROUTING -j ISTIO_A", "nat ISTIO_A -j ACCEPT"}, nil, "ACCEPT"},
-		{
-			"return-goes-on-after-the-jump",
-			[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_B", "nat ISTIO_A -j RETURN", "nat ISTIO_A -j ACCEPT", "nat ISTIO_B -j ACCEPT"},
-			nil,
-			"nat OUTPUT 0, nat ISTIO_A 0, nat OUTPUT 1, nat ISTIO_B 0, ACCEPT",
-		},
-		{
-			"end-of-a-chain-goes-on-after-the-jump",
-			[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_B", "nat ISTIO_A", "nat ISTIO_B -j ACCEPT"},
-			nil,
-			"nat OUTPUT 0, nat OUTPUT 1, nat ISTIO_B 0, ACCEPT",
-		},
-		{
-			"nested-jumps",
-			[]string{"nat OUTPUT -j ISTIO_A", "nat OUTPUT -j ISTIO_C", "nat ISTIO_A -j ISTIO_B", "nat ISTIO_A -j RETURN", "nat ISTIO_B -j RETURN", "nat ISTIO_C -j ACCEPT"},
-			nil,
-			"nat OUTPUT 0, nat ISTIO_A 0, nat ISTIO_B 0, nat ISTIO_A 1, nat OUTPUT 1, nat ISTIO_C 0, ACCEPT",
-		},
-		{
-			"accept-deep-down-ends-the-table",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle OUTPUT -j ISTIO_B", "mangle ISTIO_A -j ISTIO_B", "mangle ISTIO_B -j ACCEPT"},
-			nil,
-			"mangle OUTPUT 0, mangle ISTIO_A 0, mangle ISTIO_B 0, ACCEPT",
-		},
-		{
-			"accept-does-not-end-the-hook",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j ACCEPT", "nat OUTPUT -j ISTIO_B", "nat ISTIO_B -j RETURN"},
-			nil,
-			"mangle OUTPUT 0, mangle ISTIO_A 0, nat OUTPUT 0, nat ISTIO_B 0, ACCEPT",
-		},
-		{
-			"drop-ends-the-hook",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j DROP", "nat OUTPUT -j ISTIO_B", "nat ISTIO_B -j RETURN"},
-			nil,
-			"mangle OUTPUT 0, mangle ISTIO_A 0, DROP",
-		},
-		{
-			"tables-in-the-order-of-the-kernel",
-			[]string{"filter OUTPUT -j ISTIO_A", "filter ISTIO_A", "nat OUTPUT -j ISTIO_A", "nat ISTIO_A", "mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A", "raw OUTPUT -j ISTIO_A", "raw ISTIO_A"},
-			nil,
-			"raw OUTPUT 0, mangle OUTPUT 0, nat OUTPUT 0, filter OUTPUT 0, ACCEPT",
-		},
-		{"nat-is-for-new-connections", []string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -j ACCEPT"}, func(p *Packet) { p.State = Established }, "ACCEPT"},
-		{
-			"other-tables-are-for-all",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j ACCEPT"},
-			func(p *Packet) { p.State = Established },
-			"mangle OUTPUT 0, mangle ISTIO_A 0, ACCEPT",
-		},
-		// Measured: the packet is routed anew behind the hook, and within it the
-		// interface stays (net/netfilter/nf_nat_proto.c, nf_nat_ipv4_local_fn).
-		{
-			"redirect-is-routed-behind-the-hook",
-			[]string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -p tcp -j REDIRECT --to-ports 15001", "filter OUTPUT -o lo -j ISTIO_B", "filter OUTPUT -o eth0 -j ISTIO_B", "filter ISTIO_B"},
-			nil,
-			"nat OUTPUT 0, nat ISTIO_A 0, filter OUTPUT 1, ACCEPT",
-		},
-		{
-			"mark-does-not-end-the-chain",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j MARK --set-xmark 0x539/0xffffffff", "mangle ISTIO_A -m mark --mark 0x539 -j RETURN"},
-			nil,
-			"mangle OUTPUT 0, mangle ISTIO_A 0, mangle ISTIO_A 1, ACCEPT",
-		},
-		{
-			"mark-is-seen-by-the-next-table",
-			[]string{"mangle OUTPUT -j ISTIO_A", "mangle ISTIO_A -j MARK --set-xmark 0x539/0xffffffff", "nat OUTPUT -m mark --mark 0x539 -j ISTIO_A", "nat ISTIO_A"},
-			nil,
-			"mangle OUTPUT 0, mangle ISTIO_A 0, nat OUTPUT 0, ACCEPT",
-		},
-	}
-	for _, tt := range tests {
+	for _, tt := range traceTests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := outbound

@@ -9,9 +9,9 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// TestAnUnreadableRuleMayBeTheWantedOneInItsPlace has live chains beside the chains of
+// TestUnreadableRulesMayBeWanted has live chains beside the chains of
 // mangleSave, which are wanted.
-func TestAnUnreadableRuleMayBeTheWantedOneInItsPlace(t *testing.T) {
+func TestUnreadableRulesMayBeWanted(t *testing.T) {
 	t.Parallel()
 	const (
 		jump = "-A ISTIO_A -p tcp -j ISTIO_B\n"

@@ -13,8 +13,8 @@ type textType[T any] interface {
 	encoding.TextUnmarshaler
 }
 
-// textTest is one text and what it has to become; print "" stands for the text
-// itself, refusal "" for acceptance.
+// A textTest is one text and its value. An empty print means the text itself; an empty
+// refusal means that the text is accepted.
 type textTest[T comparable] struct {
 	name, text string
 	want       T
@@ -26,6 +26,7 @@ func testTexts[T interface {
 	comparable
 	encoding.TextMarshaler
 }, P textType[T]](t *testing.T, tests []textTest[T]) {
+	t.Helper()
 	t.Parallel()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,9 +26,9 @@ const mangleSave = `*mangle
 COMMIT
 `
 
-// TestRulesInOtherWordsAreNoDifference has what iptables might print for equal rules,
+// TestPlanIgnoresTheWordingOfRules has what iptables might print for equal rules,
 // and what looks much the same and is not.
-func TestRulesInOtherWordsAreNoDifference(t *testing.T) {
+func TestPlanIgnoresTheWordingOfRules(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, old, printed string
@@ -87,8 +87,8 @@ func ours(s Snapshot) Ruleset {
 	return rs
 }
 
-// TestAChangeNamesOnlyWhatDiffers though iptables prints other rules in other words.
-func TestAChangeNamesOnlyWhatDiffers(t *testing.T) {
+// TestPlanChangesOnlyDifferences though iptables prints other rules in other words.
+func TestPlanChangesOnlyDifferences(t *testing.T) {
 	t.Parallel()
 	have := parse(t, strings.NewReplacer("-p tcp -j ISTIO_B", "-p 6 -j ISTIO_B", "--dport 80", "--dport 81").Replace(mangleSave))
 	after := PlanISTIO(have, ours(parse(t, mangleSave))).After

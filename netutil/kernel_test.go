@@ -24,7 +24,7 @@ func in(t *testing.T, ns *kernel.NetNS, fn func() error) {
 	}
 }
 
-func TestInNetNSLeavesTheCallerWhereItWas(t *testing.T) {
+func TestInNetNSRestoresTheCaller(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	here := func() string {
@@ -67,7 +67,7 @@ var (
 	routes      = netutil.TProxyRoutes{Known: netutil.TProxyRoute{Mark: 1337, Table: 133}}
 )
 
-func TestAddrsAreThoseThatOthersReach(t *testing.T) {
+func TestAddrsAreReachable(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	for _, args := range []string{
@@ -91,7 +91,7 @@ func TestAddrsAreThoseThatOthersReach(t *testing.T) {
 	})
 }
 
-func TestPassthroughComesAndGoesAndStaysWhenItIsAnothers(t *testing.T) {
+func TestPassthroughAddAndRemove(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
@@ -130,7 +130,7 @@ func undoAll(undo netutil.Undo) error {
 	return nil
 }
 
-func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
+func TestTProxyRouteAddAndRemove(t *testing.T) {
 	kernel.Need(t, "ip")
 	for _, f := range inet.Families {
 		ns := kernel.NewNetNS(t)
@@ -164,7 +164,7 @@ func TestTProxyRouteIsThereOnceAndGoes(t *testing.T) {
 	}
 }
 
-func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
+func TestTProxyRoutesOfIstio(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	ns.Run(t, "", "ip", "link", "set", "lo", "up")
@@ -195,7 +195,7 @@ func TestTProxyRoutesOfIstioAreKnownAndOthersAreNot(t *testing.T) {
 	}
 }
 
-func TestLookingCreatesNothing(t *testing.T) {
+func TestListingIsReadOnly(t *testing.T) {
 	kernel.Need(t, "nft")
 	ns := kernel.NewNetNS(t)
 	var seen netutil.Netfilter
@@ -223,7 +223,7 @@ func TestLookingCreatesNothing(t *testing.T) {
 	}
 }
 
-func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
+func TestLockIsExclusiveInANamespace(t *testing.T) {
 	kernel.Need(t)
 	ns, other := kernel.NewNetNS(t), kernel.NewNetNS(t)
 	in(t, ns, func() error {
@@ -246,7 +246,7 @@ func TestOneRunInANamespaceWaitsForTheOther(t *testing.T) {
 	})
 }
 
-func TestOwnNamespaceIsNeitherForeignNorAMachine(t *testing.T) {
+func TestOwnNamespaceIsNeitherForeignNorHost(t *testing.T) {
 	kernel.Need(t)
 	ns := kernel.NewNetNS(t)
 	in(t, ns, func() error {

@@ -41,7 +41,7 @@ func LockNetNS(ctx context.Context) (*os.File, error) {
 		}
 		return file, nil
 	case <-ctx.Done():
-		go func() { // let go of what comes too late
+		go func() { // release a lock that comes after the deadline
 			<-locked //nolint:errcheck // had or not, the file is closed
 			_ = file.Close()
 		}()

@@ -2,7 +2,7 @@ package netutil
 
 import "testing"
 
-func TestWhoIsAskedForUsersAndGroups(t *testing.T) {
+func TestNameServices(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, conf string

@@ -13,7 +13,7 @@ import (
 	"istio-init/test/kernel"
 )
 
-func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
+func TestRemoveEmptyNFTTables(t *testing.T) {
 	kernel.Need(t, "nft")
 	kernel.NeedVariant(t, xtables.NFT)
 	const base = "add chain ip %s OUTPUT { type filter hook output priority 0; policy accept; }\n"
@@ -47,9 +47,9 @@ func TestOnlyEmptyTablesAreRemoved(t *testing.T) {
 	}
 }
 
-// TestTablesGoAsAWholeOnlyAsTheyWereSeen removes what iptables-nft made for both
+// TestRemoveNFTTablesRefusesAnotherGeneration removes what iptables-nft made for both
 // families, after something happened in between.
-func TestTablesGoAsAWholeOnlyAsTheyWereSeen(t *testing.T) {
+func TestRemoveNFTTablesRefusesAnotherGeneration(t *testing.T) {
 	kernel.Need(t, "nft")
 	kernel.NeedVariant(t, xtables.NFT)
 	const rules = "*nat\n:ISTIO_A - [0:0]\n:ISTIO_B - [0:0]\n-A OUTPUT -j ISTIO_A\n-A ISTIO_A -p tcp -j ISTIO_B\n-A ISTIO_B -p tcp -j RETURN\nCOMMIT\n"

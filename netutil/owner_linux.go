@@ -25,8 +25,8 @@ type Powers struct {
 const overflowID = 65534
 
 // SocketPowers returns those of the calling thread in its network namespace. One
-// that belongs to another user namespace counts its ids by that, where ours are
-// strangers and no thread of ours can own a socket as one of its users.
+// that belongs to another user namespace maps ids by that namespace, so that no thread of
+// ours can own a socket as one of its users.
 func SocketPowers() (Powers, error) {
 	owner, err := OwnerUserNS()
 	if err != nil {

@@ -88,9 +88,8 @@ func (t TProxyRoutes) routeIsThere(f inet.Family, table uint32) error {
 	return err
 }
 
-// Remove removes what is ours in one family but for one route that is to stay
-// (zero: none). Of the one that stays, copies go: Istio adds a policy
-// rule with every run.
+// Remove removes our policy rules and routes of one family, except one to keep (zero: none).
+// It removes the copies of that one: Istio adds a policy rule with every run.
 func (t TProxyRoutes) Remove(f inet.Family, keep TProxyRoute) (Undo, error) {
 	if there, err := t.in(f); err != nil || !there {
 		return nil, err

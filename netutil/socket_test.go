@@ -22,7 +22,7 @@ func withLoopback(t *testing.T) *kernel.NetNS {
 	return ns
 }
 
-func TestSocketsOfAnotherOwnerAreTheirsAlone(t *testing.T) {
+func TestSocketOwner(t *testing.T) {
 	t.Parallel()
 	kernel.Need(t)
 	ids := func() [2]uint32 {
@@ -46,7 +46,7 @@ func TestSocketsOfAnotherOwnerAreTheirsAlone(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatWasBegunIsThereWhenItIsAnswered(t *testing.T) {
+func TestConnectionIsEstablishedAfterAccept(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		withLoopback(t).Do(t, func() error {
@@ -82,7 +82,7 @@ func TestAConnectionThatWasBegunIsThereWhenItIsAnswered(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatNobodyTakesEndsInAnError(t *testing.T) {
+func TestRefusedConnectionReturnsItsError(t *testing.T) {
 	t.Parallel()
 	withLoopback(t).Do(t, func() error {
 		conn, err := netutil.Socket{}.Connect("tcp", netip.Addr{}, netip.MustParseAddrPort("127.0.0.1:9"))
@@ -98,7 +98,7 @@ func TestAConnectionThatNobodyTakesEndsInAnError(t *testing.T) {
 	})
 }
 
-func TestTheWayToAnAddressIsTheKernels(t *testing.T) {
+func TestSocketRouteIsTheKernelsRoute(t *testing.T) {
 	t.Parallel()
 	ns := withLoopback(t)
 	ns.Run(t, "", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")

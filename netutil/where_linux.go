@@ -12,7 +12,8 @@ type Routing struct {
 	Tables []uint32      // tables with a local default route
 }
 
-// List returns what is ours in one family. A family that is not there has none.
+// List returns our policy rules and routes of one family: none where the kernel has no such
+// family.
 func (t TProxyRoutes) List(f inet.Family) (Routing, error) {
 	var r Routing
 	if there, err := t.in(f); err != nil || !there {

@@ -32,7 +32,7 @@ func routeTo(dst string) (string, error) {
 	return path.Interface + " " + path.Src.String(), nil
 }
 
-func TestRouteToIsTheWayOfTheKernel(t *testing.T) {
+func TestRouteToIsTheKernelsRoute(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up", "link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up",
@@ -68,7 +68,7 @@ func TestRouteToIsTheWayOfTheKernel(t *testing.T) {
 	})
 }
 
-func TestWhereNothingIsSetUpThereIsNoRoute(t *testing.T) {
+func TestRouteToWithoutRoutes(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t) // lo is down
 	in(t, ns, func() error {
@@ -81,7 +81,7 @@ func TestWhereNothingIsSetUpThereIsNoRoute(t *testing.T) {
 	})
 }
 
-func TestRouteToWhereIPv6IsOff(t *testing.T) {
+func TestRouteToWithoutIPv6(t *testing.T) {
 	kernel.Need(t, "ip", "sysctl")
 	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up")
@@ -103,7 +103,7 @@ func TestRouteToWhereIPv6IsOff(t *testing.T) {
 	})
 }
 
-func TestRoutingOfTProxyIsSeen(t *testing.T) {
+func TestTProxyRoutesList(t *testing.T) {
 	kernel.Need(t, "ip")
 	for _, f := range inet.Families {
 		family := map[inet.Family]string{inet.IPv4: "-4 ", inet.IPv6: "-6 "}[f]
@@ -134,7 +134,7 @@ func TestRoutingOfTProxyIsSeen(t *testing.T) {
 	}
 }
 
-func TestPassthroughIsSeenAndWhoseItIs(t *testing.T) {
+func TestPassthroughOwner(t *testing.T) {
 	kernel.Need(t, "ip")
 	ns := kernel.NewNetNS(t)
 	ip(t, ns, "link set lo up")

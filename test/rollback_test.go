@@ -127,7 +127,7 @@ var failures = []struct {
 				s.t.Fatal(err)
 			}
 		},
-		log: `error\t.*rules of others jump to them: nat ISTIO_REDIRECT`,
+		log: `error\t.*foreign rules jump to them: nat ISTIO_REDIRECT`,
 	},
 }
 

@@ -105,7 +105,7 @@ var takeovers = []struct {
 	}},
 }
 
-func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
+func TestCleanRemovesLeftoversOfIstio(t *testing.T) {
 	t.Parallel()
 	for _, tt := range takeovers {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestCleanRemovesWhatIsIstiosAndNothingElse(t *testing.T) {
 	}
 }
 
-// cleanScript returns the script that removes what is ours of a state.
+// cleanScript returns the script that removes our chains and rules from a state.
 func cleanScript(t *testing.T, save string) string {
 	t.Helper()
 	s, err := iptables.ParseSnapshot(inet.IPv4, save)

@@ -147,24 +147,24 @@ func supposed(rs iptables.Ruleset) iptables.Ruleset {
 
 // sendAll adds what packets need of every rule.
 func sendAll(w *follower, rules iptables.Ruleset) {
-	const patience = 2000
-	sendRandom(w, rules, patience)
+	const maxUseless = 2000
+	sendRandom(w, rules, maxUseless)
 	if known := supposed(rules); !reflect.DeepEqual(known, rules) {
-		sendRandom(w, known, patience)
+		sendRandom(w, known, maxUseless)
 	}
 	sendShadowed(w, rules)
 }
 
 // sendRandom follows random packets through every pass, until some number of them need
 // no edges that earlier ones did not.
-func sendRandom(w *follower, rules iptables.Ruleset, patience int) {
+func sendRandom(w *follower, rules iptables.Ruleset, maxUseless int) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	values := newPool(rules)
 	for _, p := range passes {
 		if !slices.ContainsFunc(p.tables(), func(table string) bool { return len(rules.Table(table).Chain(p.hook).Rules) > 0 }) && !p.captures() {
 			continue
 		}
-		for sent, last := 0, 0; sent-last < patience; sent++ {
+		for sent, last := 0, 0; sent-last < maxUseless; sent++ {
 			before := len(w.needs) + len(w.leave)
 			if w.follow(rules, p, values.packet(rng, p.hook)); len(w.needs)+len(w.leave) > before {
 				last = sent

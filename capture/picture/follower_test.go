@@ -172,7 +172,7 @@ func (f *follower) chain(c *chain, lo bool) (_ result, exit port, exitLo bool) {
 	return returned, exit, exitLo
 }
 
-// take tells whether a rule takes the packet.
+// take reports whether a rule takes the packet.
 func (f *follower) take(c *chain, i int) bool {
 	if len(f.steps) == 0 {
 		return false
@@ -275,7 +275,7 @@ func (f *follower) port(c *chain, number uint16) (port, way) {
 	return at, inbound
 }
 
-// asksForLo tells whether a rule takes only packets that go or come by lo.
+// asksForLo reports whether a rule takes only packets that go or come by lo.
 func (f *follower) asksForLo(r iptables.Rule) bool {
 	lo := func(c iptables.Cond[iptables.Interface]) bool { return c.Set && !c.Neg && c.Val == "lo" }
 	return lo(r.In) || lo(r.Out) || f.pass.hook == iptables.Output && r.Dst.Set && !r.Dst.Neg && r.Dst.Val.Addr().IsLoopback()

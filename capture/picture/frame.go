@@ -59,12 +59,12 @@ type frame struct {
 	next    port // the next table of the pass; zero: none
 }
 
-// captures tells whether rules redirect in the pass.
+// captures reports whether rules redirect in the pass.
 func (p *pass) captures() bool {
 	return (p.hook == iptables.Prerouting || p.hook == iptables.Output) && !p.afterNAT
 }
 
-// never tells whether a rule matches an interface that packets do not have at the hook.
+// never reports whether a rule matches an interface that packets do not have at the hook.
 func (p *pass) never(m iptables.Match) bool {
 	switch p.hook {
 	case iptables.Output, postrouting:

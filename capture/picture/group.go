@@ -175,7 +175,7 @@ func (g ruleGroup) condition() string {
 	return strings.Join(words, " ")
 }
 
-// catchesAll tells whether a rule takes every packet of a protocol; zero: of any.
+// catchesAll reports whether a rule takes every packet of a protocol; zero: of any.
 func catchesAll(r viewRule, proto iptables.Proto) bool {
 	m := r.rule.Match
 	if m.Proto == proto {
@@ -185,7 +185,7 @@ func catchesAll(r viewRule, proto iptables.Proto) bool {
 	return known && len(terms(m, m)) == 0 && ends(r)
 }
 
-// ends tells whether a packet that a rule takes does not meet the next rule, unless
+// ends reports whether a packet that a rule takes does not meet the next rule, unless
 // it comes back from a chain.
 func ends(r viewRule) bool {
 	if r.rule.Target == nil {

@@ -100,7 +100,7 @@ func (g *graph) rows(n *node) []row {
 	return rows
 }
 
-// branches tells whether a rule goes to another chain of the same node.
+// branches reports whether a rule goes to another chain of the same node.
 func (n *node) branches(r viewRule) bool {
 	return len(n.chains) > 1 && listRoot(r.target) == n.chains[0].name
 }
@@ -122,7 +122,7 @@ func newRow(n *node, group ruleGroup) row {
 	return r
 }
 
-// open tells whether packets of a frame reach the end of a chain.
+// open reports whether packets of a frame reach the end of a chain.
 func (n *node) open(f frame) bool {
 	for _, c := range n.chains {
 		if k := len(c.rules); k == 0 || !catchesAll(c.rules[k-1], f.proto) {

@@ -155,7 +155,7 @@ func words(text string) []string {
 	return all[:n]
 }
 
-// sticks tells whether a word stays with those before it.
+// sticks reports whether a word stays with those before it.
 func sticks(before, w string) bool {
 	last := before[strings.LastIndexByte(before, ' ')+1:]
 	if last == "!" || last == "→" {

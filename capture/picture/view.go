@@ -115,7 +115,7 @@ func views(readings []*infer.Inference, reason Reason) []*view {
 	return all
 }
 
-// alike tells whether the rules of two families differ only in addresses.
+// alike reports whether the rules of two families differ only in addresses.
 func alike(a, b iptables.Ruleset) bool {
 	return a.Family != b.Family && slices.EqualFunc(a.Tables, b.Tables, func(s, t iptables.Table) bool {
 		return s.Name == t.Name && slices.EqualFunc(s.Chains, t.Chains, func(c, d iptables.Chain) bool {

@@ -30,7 +30,7 @@ type (
 		Family inet.Family
 		Route  netutil.TProxyRoute
 	}
-	// RoutingRemoved says that policy routing of an earlier run was removed.
+	// RoutingRemoved says that stale policy routing was removed.
 	RoutingRemoved struct{ Family inet.Family }
 	// AddressAdded says that the passthrough address was added to lo.
 	AddressAdded struct{ Addr netip.Addr }

@@ -146,5 +146,5 @@ func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
 	for _, c := range own.Names() {
 		chains = append(chains, c.Table+" "+c.Chain)
 	}
-	return fmt.Errorf("%s %s: chains of ours stay, empty, since rules of others jump to them: %s", f, name, listed(chains))
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, listed(chains))
 }

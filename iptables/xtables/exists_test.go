@@ -25,12 +25,12 @@ func withIptables(t *testing.T, save, answer string) (k *Kernel, asked string) {
 	dir := t.TempDir()
 	asked = filepath.Join(dir, "asked")
 	program(t, dir, "iptables", `case $1 in --version) echo "iptables v1.99.0 (nf_tables)"; exit;; esac; echo "$@" >>`+asked+"\n"+answer)
-	k = seen(t, NFT, save, "")
+	k = seen(t, save, "")
 	k.sides[inet.IPv4].restore = filepath.Join(dir, "iptables-restore")
 	return k, asked
 }
 
-func TestIptablesSaysWhetherAnUnreadableRuleIsTheWantedOne(t *testing.T) {
+func TestIdentifyComparesUnreadableRulesByCheckCommand(t *testing.T) {
 	t.Parallel()
 	const question = "-t nat -C ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN --wait 20\n"
 	tests := []struct {
@@ -64,8 +64,8 @@ func TestIptablesSaysWhetherAnUnreadableRuleIsTheWantedOne(t *testing.T) {
 	}
 }
 
-// TestTheEndOfTheContextEndsAQuestion although go-iptables knows nothing of it.
-func TestTheEndOfTheContextEndsAQuestion(t *testing.T) {
+// TestIdentifyEndsWithItsContext although go-iptables knows nothing of it.
+func TestIdentifyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -75,8 +75,8 @@ func TestTheEndOfTheContextEndsAQuestion(t *testing.T) {
 	}
 }
 
-// TestIptablesIsNotAskedWhereItCannotBe: the rule counts as different then.
-func TestIptablesIsNotAskedWhereItCannotBe(t *testing.T) {
+// TestIdentifyWithoutUsableIptables: the rule counts as different then.
+func TestIdentifyWithoutUsableIptables(t *testing.T) {
 	t.Parallel()
 	file, err := os.Open(os.DevNull)
 	if err != nil {

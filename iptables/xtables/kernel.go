@@ -130,8 +130,8 @@ func (k *Kernel) Commit(ctx context.Context, changes []iptables.Change) error {
 // revertTime bounds Revert, which has to have time when the run has none left.
 const revertTime = 10 * time.Second
 
-// Revert puts back what is ours of the families of the changes, to the state from
-// which they started. What others did meanwhile stays.
+// Revert restores our chains and rules to the state before the changes. Foreign rules stay
+// as they are now.
 func (k *Kernel) Revert(ctx context.Context, changes []iptables.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-func TestARefusedLineNamesTheModulesItNeeds(t *testing.T) {
+func TestRestoreErrorNamesModules(t *testing.T) {
 	t.Parallel()
 	const script = `*mangle
 :ISTIO_A - [0:0]

@@ -17,7 +17,7 @@ func shell(script string) *process {
 	return &process{path: "/bin/sh", args: []string{"-c", script}, env: []string{"ONLY=this"}}
 }
 
-func TestRunAllGivesInputAndTakesOutput(t *testing.T) {
+func TestRunAllPassesInputAndOutput(t *testing.T) {
 	t.Parallel()
 	talks, fails, missing := shell(`cat; echo to stderr >&2`), shell("exit 3"), &process{path: "/no/such/program"}
 	talks.stdin = "from stdin"
@@ -37,9 +37,9 @@ func TestRunAllGivesInputAndTakesOutput(t *testing.T) {
 	}
 }
 
-// TestRunAllWaitsForNobodyToRead has more input and output than a pipe holds, and a
+// TestRunAllWithUnreadInput has more input and output than a pipe holds, and a
 // program that reads nothing.
-func TestRunAllWaitsForNobodyToRead(t *testing.T) {
+func TestRunAllWithUnreadInput(t *testing.T) {
 	t.Parallel()
 	much := strings.Repeat("0123456789abcde\n", 1<<15)
 	echoes, deaf := shell("tee /dev/stderr"), shell("exit 0")
@@ -60,7 +60,7 @@ func TestRunAllWaitsForNobodyToRead(t *testing.T) {
 	}
 }
 
-func TestRunAllRunsAtTheSameTime(t *testing.T) {
+func TestRunAllIsParallel(t *testing.T) {
 	t.Parallel()
 	// Each waits for the other through a pipe in the file system: one after
 	// the other they would never end.
@@ -94,8 +94,8 @@ func TestRunAllEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestTheEndOfTheContextEndsWhatAProgramHasStarted has a program that waits for another.
-func TestTheEndOfTheContextEndsWhatAProgramHasStarted(t *testing.T) {
+// TestRunAllKillsTheProcessGroup has a program that waits for another.
+func TestRunAllKillsTheProcessGroup(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -127,10 +127,10 @@ func TestTheEndOfTheContextEndsWhatAProgramHasStarted(t *testing.T) {
 	}
 }
 
-// TestAGroupIsNotKilledOnceItsLeaderIsReaped has a program that leaves a child behind, and
-// a context that ends after it has: what is left in the group stands for a stranger that
-// has got the number.
-func TestAGroupIsNotKilledOnceItsLeaderIsReaped(t *testing.T) {
+// TestRunAllKillsNoGroupOfAReapedLeader runs a program that leaves a child in its process
+// group, and ends the context after the program has exited. The child represents an unrelated
+// process: the kernel may give the number to another group.
+func TestRunAllKillsNoGroupOfAReapedLeader(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	ask, answer := fifo(t), fifo(t)
@@ -167,8 +167,8 @@ func fifo(t *testing.T) *os.File {
 	return file
 }
 
-// TestAProgramGetsTheFilesThatItIsGiven and no other.
-func TestAProgramGetsTheFilesThatItIsGiven(t *testing.T) {
+// TestProcessInheritsFiles and no other.
+func TestProcessInheritsFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var files [2]*os.File

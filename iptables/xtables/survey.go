@@ -50,10 +50,9 @@ func (v *Variant) UnmarshalText(text []byte) error {
 // root, finds them in /usr/sbin and /sbin, and knows of no tables.
 type Config struct {
 	Tables [len(Variants)]inet.PerFamily[[]string] // tables that exist, by variant and family
-	No     [len(Variants)]error                    // why a variant cannot be used; nil when nothing stands against it
-	// LegacyByName are the tables of the legacy variant to be looked at one by
-	// one, by a user who may not list them; looking makes those that are not
-	// there. None: they can be listed.
+	No     [len(Variants)]error                    // why a variant cannot be used; nil: it can
+	// LegacyByName are the tables of the legacy variant to read one by one, for a
+	// user who may not list them. Reading a table creates it. None: they can be listed.
 	LegacyByName []string
 	// Held is the lock under which all this is done. Programs get it, so that it
 	// is held for as long as they run, also when we are killed; nil: none.

@@ -20,11 +20,11 @@ const (
 	emptySave   = "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 )
 
-// seen returns the state of a variant from the texts of iptables-save; "missing"
+// seen returns the state of the nft variant from the texts of iptables-save; "missing"
 // stands for a family whose programs are not installed.
-func seen(t *testing.T, v Variant, ipv4, ipv6 string) *Kernel {
+func seen(t *testing.T, ipv4, ipv6 string) *Kernel {
 	t.Helper()
-	k := &Kernel{variant: v, owner: ownISTIO}
+	k := &Kernel{variant: NFT, owner: ownISTIO}
 	for f, save := range []string{ipv4, ipv6} {
 		s := side{save: "/save", restore: "/restore", have: iptables.Snapshot{Family: inet.Family(f)}}
 		if save == "missing" {
@@ -86,8 +86,8 @@ func program(t *testing.T, dir, name, script string) string {
 	return path
 }
 
-// TestVariantOfAPlainProgram has the version lines of iptables 1.8.9 and 1.6.1.
-func TestVariantOfAPlainProgram(t *testing.T) {
+// TestVariantOfProgram has the version lines of iptables 1.8.9 and 1.6.1.
+func TestVariantOfProgram(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, installed, version string
@@ -114,7 +114,7 @@ func TestVariantOfAPlainProgram(t *testing.T) {
 	}
 }
 
-func TestVariantOfABrokenProgram(t *testing.T) {
+func TestVariantOfBrokenProgram(t *testing.T) {
 	t.Parallel()
 	path := program(t, t.TempDir(), "iptables-restore", "echo no such library >&2; exit 127")
 	_, err := Config{}.variantOf(t.Context(), path)
@@ -148,7 +148,7 @@ func TestLookPathTakesExecutableFilesOfAbsoluteDirectories(t *testing.T) {
 	}
 }
 
-func TestChildrenGetAnEnvironmentOfTheirOwn(t *testing.T) {
+func TestChildEnvironment(t *testing.T) {
 	t.Parallel()
 	of := map[string]string{"XTABLES_LOCKFILE": "/tmp/lock", "XTABLES_LIBDIR": "/lib/x", "LD_PRELOAD": ""}
 	cfg := Config{Env: Env(func(name string) (string, bool) {
@@ -161,9 +161,9 @@ func TestChildrenGetAnEnvironmentOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestALockOfOurOwnIsTheOnlyOne: of a variable that is there twice, C programs take
+// TestOwnLockReplacesTheLockFile: of a variable that is there twice, C programs take
 // the first.
-func TestALockOfOurOwnIsTheOnlyOne(t *testing.T) {
+func TestOwnLockReplacesTheLockFile(t *testing.T) {
 	t.Parallel()
 	theirs := []string{"XTABLES_LOCKFILE=/theirs"}
 	tests := []struct {

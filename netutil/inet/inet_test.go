@@ -31,7 +31,7 @@ func TestFamilyOfAddresses(t *testing.T) {
 	}
 }
 
-func TestFamilyOfTheZeroAddress(t *testing.T) {
+func TestFamilyOfZeroAddress(t *testing.T) {
 	if got := inet.Of(netip.Addr{}); got != inet.IPv4 {
 		t.Errorf("want ipv4, got %s", got)
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,11 @@ type State struct {
 type fact struct {
 	Label string `json:"label"`
 	Text  string `json:"text"`
+	title string // the label for people
 }
+
+// jsonLabels are the labels of JSON that differ from those for people: programs know them.
+var jsonLabels = map[string]string{"excluded": "left alone", "DNS queries": "look-ups", "loopback": "pod itself"}
 
 // NewState returns what rules capture. The arguments, of an apply, and the variables of
 // its environment are those that make the rules.
@@ -64,7 +69,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables = args, variables
 	for _, f := range Facts(src.Config) {
-		s.Facts = append(s.Facts, fact(f))
+		s.Facts = append(s.Facts, fact{cmp.Or(jsonLabels[f.Label], f.Label), f.Text, f.Label})
 	}
 	return s
 }
@@ -98,7 +103,7 @@ func (s State) text(styler Styler) string {
 		b.WriteString(styler.lines(red, "problem: "+problem, "", "  "))
 	}
 	for _, f := range s.Facts {
-		row(f.Label, f.Text)
+		row(f.title, f.Text)
 	}
 	if s.Captures {
 		label := "made by"
