@@ -35,27 +35,28 @@ func onKernels(t *testing.T, test func(t *testing.T, v xtables.Variant)) {
 	}
 }
 
-// survey looks at a variant in a namespace, whatever is there.
-func survey(t *testing.T, ns *kernel.NetNS, v xtables.Variant) (k *xtables.Kernel) {
+// read reads a variant in a namespace, whatever it has.
+func read(t *testing.T, ns *kernel.NetNS, v xtables.Variant) (b *xtables.Backend, have inet.PerFamily[xtables.FamilyState]) {
 	t.Helper()
-	look := xtables.Config{Owner: iptables.OwnISTIO}
+	config := xtables.Config{Owner: iptables.OwnISTIO}
 	for _, f := range inet.Families {
-		look.Tables[v][f] = []string{"to be read"}
+		config.Tables[f] = []string{"to be read"}
 	}
 	ns.Do(t, func() error {
-		k = xtables.Survey(t.Context(), look)[v]
+		b = xtables.New(t.Context(), v, config)
+		have = b.Read(t.Context())
 		return nil
 	})
-	return k
+	return b, have
 }
 
 // apply plans both families and commits them together.
 func apply(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.Ruleset) []iptables.Change {
 	t.Helper()
-	k := survey(t, ns, v)
+	b, have := read(t, ns, v)
 	var changes []iptables.Change
 	for _, want := range wants {
-		change, err := k.Plan(want)
+		change, err := xtables.Plan(v, have[want.Family], want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,16 +64,16 @@ func apply(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.
 			changes = append(changes, change)
 		}
 	}
-	ns.Do(t, func() error { return k.Commit(t.Context(), changes) })
+	ns.Do(t, func() error { return b.Commit(t.Context(), changes) })
 	return changes
 }
 
-// checkNothingToDo surveys again and plans the same.
+// checkNothingToDo reads again and plans the same.
 func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.Ruleset) {
 	t.Helper()
-	k := survey(t, ns, v)
+	_, have := read(t, ns, v)
 	for _, want := range wants {
-		change, err := k.Plan(want)
+		change, err := xtables.Plan(v, have[want.Family], want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,17 +150,17 @@ func TestRefusedCommitRestoresTheRules(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k := survey(t, ns, v)
-		good, err := k.Plan(iptables.RulesOf(t, inet.IPv4, sidecar...))
+		b, have := read(t, ns, v)
+		good, err := xtables.Plan(v, have[inet.IPv4], iptables.RulesOf(t, inet.IPv4, sidecar...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		bad := iptables.Change{Family: inet.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
-		bad.Before, bad.After, bad.Own = k.State(inet.IPv6), k.State(inet.IPv6), k.Own(inet.IPv6)
+		bad.Before, bad.After, bad.Own = have[inet.IPv6].Rules, have[inet.IPv6].Rules, have[inet.IPv6].Own
 
 		var refusal error
 		ns.Do(t, func() error {
-			refusal = k.Commit(t.Context(), []iptables.Change{good, bad})
+			refusal = b.Commit(t.Context(), []iptables.Change{good, bad})
 			return nil
 		})
 		var e *xtables.RestoreError
@@ -180,7 +181,7 @@ func TestRefusedCommitRestoresTheRules(t *testing.T) {
 	})
 }
 
-// TestSurveyIsReadOnly surveys a namespace that no packet filter was used in.
+// TestSurveyIsReadOnly reads a namespace that no packet filter was used in.
 func TestSurveyIsReadOnly(t *testing.T) {
 	onKernels(t, func(t *testing.T, v xtables.Variant) {
 		ns := kernel.NewNetNS(t)

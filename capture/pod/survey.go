@@ -43,7 +43,7 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		return nil, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
 	}
-	backends, noLegacy, err := e.xtables(seen, lock)
+	backends, noLegacy, err := e.xtables(ctx, seen, lock)
 	if err != nil {
 		return nil, err
 	}

@@ -15,87 +15,73 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A variant is one variant of iptables.
+// A variant is one variant of iptables as a [Backend].
 type variant struct {
+	*xtables.Backend
 	variant    xtables.Variant
-	config     xtables.Config
 	generation uint32 // of nf_tables, before it was read; zero: not known
 	report     func(Event)
-
-	kernel *xtables.Kernel // what Read has read
 }
 
 // xtables returns both variants of iptables, and why the legacy one cannot be read though
 // it may have rules.
-func (e Engine) xtables(seen netutil.Netfilter, lock *os.File) (backends []Backend, noLegacy, err error) {
+func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.File) (backends []Backend, noLegacy, err error) {
 	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now, Owner: infer.Ownership}
 	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
 	}
 	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, e.Outside || config.UserNS != nil)
-	tables := [...]inet.PerFamily[[]string]{xtables.NFT: seen.NFT, xtables.Legacy: seen.Legacy}
-	no := [...]error{xtables.NFT: seen.NoNFT, xtables.Legacy: seen.NoLegacy}
+	nft, legacy := config, config
+	nft.Tables, nft.No = seen.NFT, seen.NoNFT
+	legacy.Tables, legacy.No = seen.Legacy, seen.NoLegacy
 	if seen.LegacyHidden {
 		noLegacy = seen.NoLegacy
 		if noLegacy == nil {
-			config.LegacyByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
-			for f := range tables[xtables.Legacy] {
-				tables[xtables.Legacy][f] = config.LegacyByName
-			}
+			legacy.ByName = []string{iptables.Raw, iptables.Mangle, iptables.NAT}
+			legacy.Tables = inet.PerFamily[[]string]{legacy.ByName, legacy.ByName}
 		}
 	}
-	for _, v := range xtables.Variants {
-		x := &variant{variant: v, config: config, generation: seen.Generation, report: e.Report}
-		for other := range xtables.Variants {
-			x.config.No[other] = errNotThis
-		}
-		x.config.Tables[v], x.config.No[v] = tables[v], no[v]
-		backends = append(backends, x)
+	for v, config := range [...]xtables.Config{xtables.NFT: nft, xtables.Legacy: legacy} {
+		v := xtables.Variant(v)
+		backends = append(backends, &variant{xtables.New(ctx, v, config), v, seen.Generation, e.Report})
 	}
 	return backends, noLegacy, nil
 }
-
-// errNotThis keeps a variant from looking for the programs of the other.
-var errNotThis = errors.New("the other variant")
 
 // Name returns "nft" or "legacy".
 func (x *variant) Name() Name { return Name(x.variant.String()) }
 
 // Read starts a program for each family that has tables.
 func (x *variant) Read(ctx context.Context) State {
-	x.kernel = xtables.Survey(ctx, x.config)[x.variant]
-	return x.state()
-}
-
-func (x *variant) state() State {
 	s := State{Backend: x}
-	for _, f := range inet.Families {
-		s.Families[f] = FamilyState{Present: x.kernel.Present(f), Rules: x.kernel.State(f), Own: x.kernel.Own(f), Err: x.kernel.Err(f), Transient: x.kernel.Transient(f)}
+	for f, live := range x.Backend.Read(ctx) {
+		s.Families[f] = FamilyState(live)
 	}
 	return s
 }
 
 // Identify asks iptables, by its check command.
-func (x *variant) Identify(ctx context.Context, _ State, want Rules) (State, []Unidentified, error) {
+func (x *variant) Identify(ctx context.Context, have State, want Rules) (State, []Unidentified, error) {
 	var unidentified []Unidentified
-	for _, rs := range want {
-		unasked, err := x.kernel.Identify(ctx, rs)
+	for f, rs := range want {
+		live, unasked, err := x.Backend.Identify(ctx, xtables.FamilyState(have.Families[f]), rs)
 		if err != nil {
 			return State{}, nil, err
 		}
+		have.Families[f] = FamilyState(live)
 		for _, r := range unasked {
 			unidentified = append(unidentified, Unidentified{rs.Family, r})
 		}
 	}
-	return x.state(), unidentified, nil
+	return have, unidentified, nil
 }
 
 // Plan plans each family by itself.
-func (x *variant) Plan(_ State, want Rules) (Change, error) {
+func (x *variant) Plan(have State, want Rules) (Change, error) {
 	var change Change
 	var errs []error
-	for _, rs := range want {
-		c, err := x.kernel.Plan(rs)
+	for f, rs := range want {
+		c, err := xtables.Plan(x.variant, xtables.FamilyState(have.Families[f]), rs)
 		if err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0) {
 			errs = append(errs, err)
 		}
@@ -133,7 +119,7 @@ func (x *variant) Commit(ctx context.Context, c Change) error {
 	if x.deleteWhole(c) == nil {
 		return nil
 	}
-	if err := x.kernel.Commit(ctx, c.Families); err != nil { // also says what is wrong
+	if err := x.Backend.Commit(ctx, c.Families); err != nil { // also says what is wrong
 		x.deleteEmpty(c, iptables.Change.Made)
 		return err
 	}
@@ -143,7 +129,7 @@ func (x *variant) Commit(ctx context.Context, c Change) error {
 
 // Revert runs the restore programs for what is different from before.
 func (x *variant) Revert(ctx context.Context, c Change) error {
-	err := x.kernel.Revert(ctx, c.Families)
+	err := x.Backend.Revert(ctx, c.Families)
 	x.deleteEmpty(c, iptables.Change.Made)
 	return err
 }

@@ -4,10 +4,11 @@
 //
 // # Guarantees
 //
-//   - Reading changes nothing. [Survey] runs iptables-save where there are tables,
-//     [Kernel.Identify] runs iptables -C where a rule cannot be read. Neither runs a program
-//     that writes.
-//   - A change is an [iptables.Change], whose script can be printed. [Kernel.Commit] makes
+//   - Reading changes nothing. [Backend.Read] runs iptables-save where there are tables,
+//     [Backend.Identify] runs iptables -C where a rule cannot be read. Neither runs a
+//     program that writes.
+//   - [Plan] is pure: it takes the live state as a value and returns the change.
+//   - A change is an [iptables.Change], whose script can be printed. [Backend.Commit] makes
 //     all changes or none.
 //   - Programs inherit nothing: their environment, files and capabilities are those of
 //     [Config].

@@ -17,10 +17,9 @@ var wantOurs = iptables.Ruleset{Tables: []iptables.Table{{Name: iptables.NAT, Ch
 	{Name: "ISTIO_OUTPUT", Rules: []iptables.Rule{{Match: iptables.Match{UIDs: []iptables.Cond[iptables.IDRange]{iptables.Is(iptables.ID(1337))}}, Target: iptables.Return}}},
 }}}}
 
-func TestKernelPlanHasBothStates(t *testing.T) {
+func TestPlanHasBothStates(t *testing.T) {
 	t.Parallel()
-	k := seen(t, oursSave, "")
-	change, err := k.Plan(wantOurs)
+	change, err := Plan(NFT, live(t, inet.IPv4, oursSave), wantOurs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := seen(t, "", tt.save).Plan(tt.want)
+			_, err := Plan(NFT, live(t, inet.IPv6, tt.save), tt.want)
 			if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("want %q, got %v", tt.err, err)
 			}
@@ -61,10 +60,10 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	}
 }
 
-func TestKernelPlanRefusesInvalidRules(t *testing.T) {
+func TestPlanRefusesInvalidRules(t *testing.T) {
 	t.Parallel()
 	bad := iptables.Ruleset{Family: inet.IPv6, Tables: []iptables.Table{wantOurs.Tables[0], {Name: "no such table"}}}
-	change, err := seen(t, "", "").Plan(bad)
+	change, err := Plan(NFT, live(t, inet.IPv6, ""), bad)
 	if err == nil || err.Error() != bad.Validate().Error() {
 		t.Errorf("want the error of Validate, got %v", err)
 	}
@@ -75,9 +74,9 @@ func TestKernelPlanRefusesInvalidRules(t *testing.T) {
 
 func TestPlanRefusesAStateThatCouldNotBeRead(t *testing.T) {
 	t.Parallel()
-	k := seen(t, "missing", "")
-	k.sides[inet.IPv4].present = true
-	if _, err := k.Plan(iptables.Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
+	have := live(t, inet.IPv4, "missing")
+	have.Present = true
+	if _, err := Plan(NFT, have, iptables.Ruleset{}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("want that it cannot be cleaned, got %v", err)
 	}
 }
@@ -98,7 +97,7 @@ func TestChangeNamesTheTablesItEmptied(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			change, err := seen(t, tt.save, "").Plan(iptables.Ruleset{})
+			change, err := Plan(NFT, live(t, inet.IPv4, tt.save), iptables.Ruleset{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,38 +13,37 @@ import (
 )
 
 // Identify asks iptables whether the [iptables.Snapshot.UnreadableRules] of a family are the
-// wanted ones, and keeps the answers in the state, for [Kernel.Plan]. It changes nothing,
-// and mostly there is nothing to ask. It returns the rules that it cannot ask about;
-// they count as different from the wanted ones.
-func (k *Kernel) Identify(ctx context.Context, want iptables.Ruleset) (unasked []iptables.UnreadableRule, err error) {
-	s := &k.sides[want.Family]
-	rules := s.have.UnreadableRules(s.own, want)
+// wanted ones, and returns the state with the answers, for [Plan]. It changes nothing, and
+// mostly there is nothing to ask. It also returns the rules that it cannot ask about; they
+// count as different from the wanted ones.
+func (b *Backend) Identify(ctx context.Context, have FamilyState, want iptables.Ruleset) (FamilyState, []iptables.UnreadableRule, error) {
+	rules := have.Rules.UnreadableRules(have.Own, want)
 	if len(rules) == 0 {
-		return nil, nil
+		return have, nil, nil
 	}
-	program := strings.TrimSuffix(s.restore, "-restore")
-	if why := k.cannotAsk(want.Family, program); why != "" {
+	program := strings.TrimSuffix(b.families[want.Family].restore, "-restore")
+	if why := b.cannotAsk(want.Family, program); why != "" {
 		for i := range rules {
 			rules[i].Unasked = why
 		}
-		return rules, nil
+		return have, rules, nil
 	}
-	same, err := existing(ctx, k.lockWaitIn(ctx), want.Family, program, rules)
+	same, err := existing(ctx, b.lockWaitIn(ctx), want.Family, program, rules)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s about unreadable rules: %w", program, err)
+		return have, nil, fmt.Errorf("ask %s about unreadable rules: %w", program, err)
 	}
-	s.have = s.have.Identified(same)
-	return nil, nil
+	have.Rules = have.Rules.Identified(same)
+	return have, nil, nil
 }
 
 // cannotAsk is why the check command is of no use; "": it is of use.
-func (k *Kernel) cannotAsk(f inet.Family, program string) string {
-	if k.unaskable != "" {
-		return k.unaskable
+func (b *Backend) cannotAsk(f inet.Family, program string) string {
+	if b.unaskable != "" {
+		return b.unaskable
 	}
 	// In 1.8.8 and 1.8.9 it compares no value of a match or a target ("ip6tables: Fix
 	// checking existence of rule", 1.8.10).
-	if k.variant == Legacy && f == inet.IPv6 {
+	if b.variant == Legacy && f == inet.IPv6 {
 		return "ip6tables-legacy may take a rule with other values for the same"
 	}
 	if _, err := os.Stat(program); err != nil {

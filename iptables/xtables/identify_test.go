@@ -18,16 +18,16 @@ import (
 const unreadableSave = "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n" +
 	":ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -m owner --owner-user 1337 -j RETURN\nCOMMIT\n"
 
-// withIptables returns the state with a program that answers as iptables does when it
+// withIptables returns a backend with a program that answers as iptables does when it
 // is asked, and the file in which it leaves what it was asked.
-func withIptables(t *testing.T, save, answer string) (k *Kernel, asked string) {
+func withIptables(t *testing.T, answer string) (b *Backend, asked string) {
 	t.Helper()
 	dir := t.TempDir()
 	asked = filepath.Join(dir, "asked")
 	program(t, dir, "iptables", `case $1 in --version) echo "iptables v1.99.0 (nf_tables)"; exit;; esac; echo "$@" >>`+asked+"\n"+answer)
-	k = seen(t, save, "")
-	k.sides[inet.IPv4].restore = filepath.Join(dir, "iptables-restore")
-	return k, asked
+	b = &Backend{variant: NFT}
+	b.families[inet.IPv4].restore = filepath.Join(dir, "iptables-restore")
+	return b, asked
 }
 
 func TestIdentifyComparesUnreadableRulesByCheckCommand(t *testing.T) {
@@ -47,8 +47,8 @@ func TestIdentifyComparesUnreadableRulesByCheckCommand(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			k, asked := withIptables(t, tt.save, tt.answer)
-			unasked, err := k.Identify(t.Context(), wantOurs)
+			b, asked := withIptables(t, tt.answer)
+			have, unasked, err := b.Identify(t.Context(), live(t, inet.IPv4, tt.save), wantOurs)
 			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) || unasked != nil {
 				t.Errorf("want the error %q, got %v, and unasked %v", tt.err, err, unasked)
 			}
@@ -56,7 +56,7 @@ func TestIdentifyComparesUnreadableRulesByCheckCommand(t *testing.T) {
 			if diff := cmp.Diff(tt.asked, string(questions)); diff != "" {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
-			change, err := k.Plan(wantOurs)
+			change, err := Plan(NFT, have, wantOurs)
 			if err != nil || (change.Script == "") != tt.nothing {
 				t.Errorf("nothing to do: want %t, got %q, %v", tt.nothing, change.Script, err)
 			}
@@ -69,8 +69,8 @@ func TestIdentifyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	k, _ := withIptables(t, unreadableSave, "exit 0")
-	if _, err := k.Identify(ctx, wantOurs); !errors.Is(err, context.Canceled) {
+	b, _ := withIptables(t, "exit 0")
+	if _, _, err := b.Identify(ctx, live(t, inet.IPv4, unreadableSave), wantOurs); !errors.Is(err, context.Canceled) {
 		t.Errorf("want that the run was cancelled, got %v", err)
 	}
 }
@@ -103,20 +103,19 @@ func TestIdentifyWithoutUsableIptables(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			k, asked := withIptables(t, unreadableSave, "exit 0")
+			b, asked := withIptables(t, "exit 0")
 			if tt.missing {
-				if err := os.Remove(strings.TrimSuffix(k.sides[inet.IPv4].restore, "-restore")); err != nil {
+				if err := os.Remove(strings.TrimSuffix(b.families[inet.IPv4].restore, "-restore")); err != nil {
 					t.Fatal(err)
 				}
 			}
-			as, err := newKernel(tt.variant, tt.cfg)
+			as, err := newBackend(tt.variant, tt.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			as.sides[tt.family] = k.sides[inet.IPv4]
-			as.sides[tt.family].have.Family = tt.family
+			as.families[tt.family] = b.families[inet.IPv4]
 			want := iptables.Ruleset{Family: tt.family, Tables: wantOurs.Tables}
-			unasked, err := as.Identify(t.Context(), want)
+			have, unasked, err := as.Identify(t.Context(), live(t, tt.family, unreadableSave), want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +131,7 @@ func TestIdentifyWithoutUsableIptables(t *testing.T) {
 			if _, err := os.Stat(asked); err == nil {
 				t.Error("iptables was asked")
 			}
-			if change, err := as.Plan(want); err != nil || change.Script == "" {
+			if change, err := Plan(tt.variant, have, want); err != nil || change.Script == "" {
 				t.Errorf("want a change, got %q, %v", change.Script, err)
 			}
 		})

@@ -20,22 +20,15 @@ const (
 	emptySave   = "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 )
 
-// seen returns the state of the nft variant from the texts of iptables-save; "missing"
-// stands for a family whose programs are not installed.
-func seen(t *testing.T, ipv4, ipv6 string) *Kernel {
+// live returns the state of a family from the text of iptables-save; "missing" stands for
+// one whose programs are not installed.
+func live(t *testing.T, f inet.Family, save string) FamilyState {
 	t.Helper()
-	k := &Kernel{variant: NFT, owner: ownISTIO}
-	for f, save := range []string{ipv4, ipv6} {
-		s := side{save: "/save", restore: "/restore", have: iptables.Snapshot{Family: inet.Family(f)}}
-		if save == "missing" {
-			s.err = exec.ErrNotFound
-		} else {
-			s.have, s.present = parse(t, inet.Family(f), save), save != ""
-			s.own = ownISTIO(s.have)
-		}
-		k.sides[f] = s
+	if save == "missing" {
+		return FamilyState{Rules: iptables.Snapshot{Family: f}, Err: exec.ErrNotFound}
 	}
-	return k
+	rules := parse(t, f, save)
+	return FamilyState{Present: save != "", Rules: rules, Own: ownISTIO(rules)}
 }
 
 func parse(t *testing.T, f inet.Family, text string) iptables.Snapshot {
@@ -176,13 +169,13 @@ func TestOwnLockReplacesTheLockFile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			k, err := newKernel(Legacy, tt.cfg)
+			b, err := newBackend(Legacy, tt.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer closeAll(k.files...)
+			defer closeAll(b.files...)
 			p := shell("set")
-			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, k.env, k.files
+			p.path, p.args, p.env, p.files = "/usr/bin/env", nil, b.env, b.files
 			runAll(t.Context(), []*process{p})
 			got := slices.DeleteFunc(strings.Split(string(p.stdout), "\n"), func(s string) bool { return !strings.HasPrefix(s, "XTABLES_LOCKFILE") })
 			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {

@@ -1,0 +1,60 @@
+package xtables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// Plan returns the change of one family that makes our rules the wanted ones. It is pure.
+// To want nothing of a family that has no tables is no error.
+func Plan(v Variant, have FamilyState, want iptables.Ruleset) (iptables.Change, error) {
+	nothing := iptables.Change{Family: want.Family, Before: have.Rules, After: have.Rules, Own: have.Own}
+	if err := want.Validate(); err != nil {
+		return nothing, err
+	}
+	if len(want.Tables) == 0 && !have.Present {
+		return nothing, nil
+	}
+	if have.Err != nil {
+		return nothing, fmt.Errorf("%s: %w", v.of(want.Family), have.Err)
+	}
+	for _, t := range want.Tables {
+		if slices.Contains(have.Rules.Unreadable, t.Name) {
+			return nothing, &NFTRulesError{v, want.Family, t.Name}
+		}
+	}
+	if foreign := have.foreign(want); len(foreign) > 0 {
+		return nothing, fmt.Errorf("%s: chains of these names are there and are not ours: %s", v.of(want.Family), strings.Join(foreign, ", "))
+	}
+	return iptables.Plan(have.Rules, have.Own, want), nil
+}
+
+// foreign returns the wanted chains that exist and are not ours, as "TABLE CHAIN".
+func (s FamilyState) foreign(want iptables.Ruleset) []string {
+	var names []string
+	for _, t := range want.Tables {
+		for _, live := range s.Rules.Table(t.Name).Chains {
+			wanted := slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return c.Name == live.Name })
+			if wanted && live.Policy == "-" && !s.Own.Has(t.Name, live.Name) {
+				names = append(names, t.Name+" "+live.Name)
+			}
+		}
+	}
+	return names
+}
+
+// An NFTRulesError says that a wanted table has rules of nft, so that iptables cannot be
+// used for it.
+type NFTRulesError struct {
+	Variant Variant
+	Family  inet.Family
+	Table   string
+}
+
+func (e *NFTRulesError) Error() string {
+	return fmt.Sprintf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to", e.Variant.of(e.Family), e.Table)
+}
