@@ -60,11 +60,26 @@ func TestAmbientPodIsRefused(t *testing.T) {
 				t.Errorf("%s: want a refusal that says ambient, got\n%s", line, log)
 			}
 		}
+		checkSaysAmbient(t, s)
 		s.exits(0, cleanCommand)
 		if diff := cmp.Diff(before, s.state()); diff != "" {
 			t.Errorf("(-before +after):\n%s", diff)
 		}
 	})
+}
+
+// checkSaysAmbient checks that check without flags names the ambient mode, and no
+// configuration of a sidecar.
+func checkSaysAmbient(t *testing.T, s *site) {
+	t.Helper()
+	const headline = "the pod is in Istio's ambient mode, ipv4 and ipv6: its rules are not ours\n"
+	answer := s.exits(0, "check")
+	if !strings.Contains(answer, headline) || strings.Contains(answer, "istio-init apply") || strings.Contains(answer, "captured") {
+		t.Errorf("want only %q, got\n%s", headline, answer)
+	}
+	if answer := s.exits(0, "trace", "--to", "192.0.2.9:80"); strings.Contains(answer, "loops") {
+		t.Errorf("want no loop of a proxy, got\n%s", answer)
+	}
 }
 
 // ambientLines returns the lines of a state that name ambient's chain on the node.

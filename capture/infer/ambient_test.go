@@ -6,8 +6,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -34,7 +36,7 @@ func TestAmbientRulesAreForeign(t *testing.T) {
 			true,
 			[]iptables.ChainName{{Table: "nat", Chain: "ISTIO_INBOUND"}},
 		},
-		{"numbered-branch", "*nat\n:ISTIO_EXCLUDE_12 - [0:0]\n:ISTIO_EXCLUDE_ - [0:0]\n:ISTIO_EXCLUDE_1A - [0:0]\n:ISTIO_INBOUND_1 - [0:0]\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_EXCLUDE_12"}}},
+		{"numbered-branch", "*nat\n:ISTIO_EXCLUDE_12 - [0:0]\n:ISTIO_EXCLUDE_ - [0:0]\n:ISTIO_EXCLUDE_1A - [0:0]\n:ISTIO_EXCLUDE_X - [0:0]\n:ISTIO_INBOUND_1 - [0:0]\nCOMMIT\n", false, []iptables.ChainName{{Table: "nat", Chain: "ISTIO_EXCLUDE_12"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -46,13 +48,35 @@ func TestAmbientRulesAreForeign(t *testing.T) {
 			if got := infer.Ambient(s); got != tt.ambient {
 				t.Errorf("ambient: want %t, got %t", tt.ambient, got)
 			}
+			checkInference(t, infer.Infer(s.Ruleset()), tt.ambient, tt.ours)
 			own := infer.Ownership(s)
 			if diff := cmp.Diff(tt.ours, own.Names()); diff != "" {
 				t.Errorf("ours (-want +got):\n%s", diff)
 			}
-			if script := iptables.Plan(s, own, iptables.Ruleset{}).Script; tt.ours == nil && script != "" {
+			if script := xtables.Script(iptables.Plan(s, own, iptables.Ruleset{})); tt.ours == nil && script != "" {
 				t.Errorf("want nothing to do, got\n%s", script)
 			}
 		})
+	}
+}
+
+// checkInference checks what is inferred of a state: whose it is, and that no rule has a role
+// where nothing is ours.
+func checkInference(t *testing.T, r *infer.Inference, ambient bool, ours []iptables.ChainName) {
+	t.Helper()
+	if r.Ambient != ambient || r.Captures() != (ours != nil) {
+		t.Errorf("inferred: want ambient %t, captures %t, got %t, %t", ambient, ours != nil, r.Ambient, r.Captures())
+	}
+	if diff := cmp.Diff(ours, r.Own.Names()); diff != "" {
+		t.Errorf("ours, inferred (-want +got):\n%s", diff)
+	}
+	for _, table := range r.Rules.Tables {
+		for _, c := range table.Chains {
+			for i, rule := range c.Rules {
+				if ours == nil && rule.Role != capture.RoleUnknown {
+					t.Errorf("%s %s, rule %d: want no role, got %v", table.Name, c.Name, i+1, rule.Role)
+				}
+			}
+		}
 	}
 }

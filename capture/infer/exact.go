@@ -8,29 +8,24 @@ import (
 	"istio-init/iptables"
 )
 
-// A Jump is the rule of a built-in chain that leads to a chain of a mesh.
+// A Jump is the rule of a built-in chain that leads to a chain of ours.
 type Jump struct{ Table, From, To string }
 
-// LostJumps returns the jumps that rules lack: they have the chain, the configuration
+// LostJumps returns the jumps that the rules lack: they have the chain, the configuration
 // has a jump to it, and no rule of that built-in chain leads there.
-func LostJumps(c capture.Config, rs iptables.Ruleset) []Jump {
+func (r *Inference) LostJumps(c capture.Config) []Jump {
 	var lost []Jump
-	leadsTo := func(from iptables.Chain, chain string) bool {
-		return slices.ContainsFunc(from.Rules, func(r iptables.Rule) bool {
-			jump, ok := r.Target.(iptables.Jump)
-			return ok && jump.Chain == chain
-		})
-	}
-	for _, t := range capture.Rules(c, rs.Family).Tables {
-		have := rs.Table(t.Name)
+	made := Infer(capture.Rules(c, r.Rules.Family))
+	for _, t := range made.Rules.Tables {
+		have := r.Rules.Table(t.Name)
 		for _, hook := range t.Chains {
-			if capture.Owns(hook.Name) {
+			if made.Own.Has(t.Name, hook.Name) {
 				continue
 			}
-			for _, r := range hook.Rules {
-				chain := r.Target.(iptables.Jump).Chain // all that there is in built-in chains
-				isThere := slices.ContainsFunc(have.Chains, func(c iptables.Chain) bool { return c.Name == chain })
-				if isThere && !leadsTo(have.Chain(hook.Name), chain) {
+			for _, rule := range hook.Rules {
+				chain := rule.Target.(iptables.Jump).Chain // all that there is in built-in chains
+				leadsTo := func(have iptables.Rule) bool { return jumpsTo(have, chain) }
+				if r.Own.Has(t.Name, chain) && !slices.ContainsFunc(have.Chain(hook.Name).Rules, leadsTo) {
 					lost = append(lost, Jump{t.Name, hook.Name, chain})
 				}
 			}
@@ -39,25 +34,25 @@ func LostJumps(c capture.Config, rs iptables.Ruleset) []Jump {
 	return lost
 }
 
-// Makes reports whether a configuration makes the rules of a mesh that are among
-// these, line for line.
-func Makes(c capture.Config, rs iptables.Ruleset) bool {
-	return maps.EqualFunc(meshRules(rs), meshRules(capture.Rules(c, rs.Family)), slices.Equal[[]string])
+// MadeBy reports whether a configuration makes those of the rules that are ours, line for
+// line.
+func (r *Inference) MadeBy(c capture.Config) bool {
+	return maps.EqualFunc(r.ours(), Infer(capture.Rules(c, r.Rules.Family)).ours(), slices.Equal[[]string])
 }
 
-// meshRules are the rules of a mesh by "table chain": those of its chains, and the
-// jumps to them.
-func meshRules(rs iptables.Ruleset) map[string][]string {
-	rules := map[string][]string{}
-	for _, t := range rs.Tables {
+// ours returns our rules by chain: those of our chains, and the jumps to them.
+func (r *Inference) ours() map[chainID][]string {
+	rules := map[chainID][]string{}
+	for _, t := range r.Rules.Tables {
 		for _, c := range t.Chains {
-			at := t.Name + " " + c.Name
-			if capture.Owns(c.Name) {
+			at := chainID{t.Name, c.Name}
+			own := r.Own.Has(t.Name, c.Name)
+			if own {
 				rules[at] = []string{} // also one without rules
 			}
-			for _, r := range c.Rules {
-				if jump, ok := r.Target.(iptables.Jump); capture.Owns(c.Name) || ok && capture.Owns(jump.Chain) {
-					rules[at] = append(rules[at], r.Text(rs.Family))
+			for _, rule := range c.Rules {
+				if jump, ok := rule.Target.(iptables.Jump); own || ok && r.Own.Has(t.Name, jump.Chain) {
+					rules[at] = append(rules[at], rule.Text(r.Rules.Family))
 				}
 			}
 		}

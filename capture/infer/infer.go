@@ -14,28 +14,27 @@ import (
 // the configuration that asks for them. It is made from the rules alone, whoever put them there:
 // this program, or any release of Istio's.
 type Inference struct {
-	Rules  iptables.Ruleset // with the roles of the rules; zero where they are unknown
-	config capture.Config
-	reader reader
+	Rules   iptables.Ruleset   // with the roles of the rules; zero where they are unknown
+	Own     iptables.Ownership // what of them is ours
+	Ambient bool               // Istio's ambient mode is there, see [Ambient]
+	config  capture.Config
+	reader  reader
 }
 
 // Guarded reports whether the guardrails are there with which Istio drops all traffic
 // while it changes its rules. They stay when it is killed then.
 func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 
-// Captures reports whether chains of Istio are there.
-func (r *Inference) Captures() bool {
-	return slices.ContainsFunc(r.Rules.Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return capture.Owns(c.Name) })
-	})
-}
+// Captures reports whether chains of ours are there. Those of Istio's ambient mode are not.
+func (r *Inference) Captures() bool { return len(r.Own.Chains) > 0 }
 
 // Infer reads the rules of one family. It does not change them.
 func Infer(rs iptables.Ruleset) *Inference {
 	rs = clone(rs)
-	r := &Inference{Rules: rs}
+	live := state(rs)
+	r := &Inference{Rules: rs, Own: Ownership(live), Ambient: Ambient(live)}
 	r.config = capture.Config{Generation: capture.Istio1_15, TProxyTable: capture.DefaultTProxyTable, OwnerGroups: capture.Selector[iptables.IDRange]{All: true}}
-	r.reader = reader{family: rs.Family, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
+	r.reader = reader{family: rs.Family, own: r.Own, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual only in the other chains.
 	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
@@ -59,7 +58,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			if !capture.Owns(c.Name) {
+			if !r.Own.Has(t.Name, c.Name) {
 				r.chain(t.Name, c.Name)
 			}
 		}

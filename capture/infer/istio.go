@@ -53,7 +53,7 @@ func isGuardrail(tcp, udp iptables.Rule) bool {
 // puts there.
 func (r *reader) builtin(s shape, rule iptables.Rule) iptables.Role {
 	jump, ok := rule.Target.(iptables.Jump)
-	if !ok || !capture.Owns(jump.Chain) {
+	if !ok || !r.own.Has(r.chain.table, jump.Chain) {
 		return r.istioBuiltin(s, rule)
 	}
 	switch r.chain {

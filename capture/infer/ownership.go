@@ -21,3 +21,20 @@ func Ownership(s iptables.Snapshot) iptables.Ownership {
 	own.Rules = leftovers(s, own)
 	return own
 }
+
+// state returns rules as a live state, without their texts: nothing here needs them.
+func state(rs iptables.Ruleset) iptables.Snapshot {
+	s := iptables.Snapshot{Family: rs.Family}
+	for _, t := range rs.Tables {
+		live := iptables.LiveTable{Name: t.Name}
+		for _, c := range t.Chains {
+			rules := make([]iptables.LiveRule, len(c.Rules))
+			for i := range c.Rules {
+				rules[i].Rule = c.Rules[i]
+			}
+			live.Chains = append(live.Chains, iptables.LiveChain{Name: c.Name, Rules: rules})
+		}
+		s.Tables = append(s.Tables, live)
+	}
+	return s
+}

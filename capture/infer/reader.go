@@ -10,6 +10,7 @@ import (
 // they come from.
 type reader struct {
 	family inet.Family
+	own    iptables.Ownership
 	c      *capture.Config
 	dns    bool // DNS queries are captured
 	istio  istioMarks
@@ -57,7 +58,7 @@ var chains = map[chainID]func(*reader, shape, iptables.Rule) iptables.Role{
 // read sets the roles of the rules of a chain.
 func (r *reader) read(table, name string, rules []iptables.Rule) {
 	read := (*reader).builtin
-	if capture.Owns(name) {
+	if r.own.Has(table, name) {
 		read = chains[chainID{table, listName(name)}]
 	}
 	r.chain, r.tunnel, r.seen, r.returns = chainID{table, name}, false, 0, 0

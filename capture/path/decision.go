@@ -12,7 +12,7 @@ type Decision struct {
 	Cause  Cause
 	At     iptables.Place // of the rule, or behind the last one for a policy
 	Rule   iptables.Rule  // for ByRule
-	Others bool           // the rule is none of Istio's
+	Others bool           // the rule is foreign
 }
 
 // A Cause is why a connection ends where it does.
@@ -34,11 +34,12 @@ const (
 	NoOutbound             // no outbound connection is captured
 	OtherDestination       // neither the destination nor its port is captured
 	NoJump                 // no rule jumps to [capture.ChainOutput]
+	NotByAmbient           // no rule of Istio's ambient mode takes it
 )
 
 var causeNames = [...]string{
 	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "udp", "protocol", "inbound-port", "no-inbound",
-	"group", "no-outbound", "destination", "no-jump",
+	"group", "no-outbound", "destination", "no-jump", "ambient",
 }
 
 // String returns the name of the cause.
@@ -65,7 +66,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 	if s.Index == len(e.Rules.Table(s.Table).Chain(s.Chain).Rules) {
 		return &Decision{Cause: ByPolicy, At: at}
 	}
-	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !capture.Owns(s.Chain)}
+	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !e.Own.Has(s.Table, s.Chain)}
 }
 
 // capturedBy is the rule that sent the packet to the chain that captures, or the
@@ -75,7 +76,7 @@ func (e evaluator) capturedBy(hop Hop) *Decision {
 		for i, s := range slices.Backward(trace.Steps) {
 			switch s.Rule.Target.(type) {
 			case iptables.Redirect, iptables.TProxy:
-				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && capture.Owns(s.Chain) && s.Chain != capture.ChainOutputDNS {
+				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && e.Own.Has(s.Table, s.Chain) && s.Chain != capture.ChainOutputDNS {
 					return e.decided(trace.Steps[i-1])
 				}
 				return e.decided(s)
@@ -97,7 +98,7 @@ func (e evaluator) returnedBy(hop Hop) *Decision {
 		if trace.Hook != iptables.Output && trace.Hook != iptables.Prerouting {
 			continue
 		}
-		if s := lastReturn(trace); s != nil {
+		if s := e.lastReturn(trace); s != nil {
 			return e.decided(*s)
 		}
 	}
@@ -106,14 +107,14 @@ func (e evaluator) returnedBy(hop Hop) *Decision {
 
 // lastReturn is the last rule of a hook that returned or accepted a packet. A foreign
 // one counts only where none of Istio's did, since then that saw the packet before.
-func lastReturn(trace HookTrace) *iptables.Step {
+func (e evaluator) lastReturn(trace HookTrace) *iptables.Step {
 	var others *iptables.Step
 	for i := len(trace.Steps) - 1; i >= 0; i-- {
 		s := &trace.Steps[i]
 		ends := s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
 		switch {
 		case s.Maybe || !ends || s.Table != iptables.NAT && s.Table != iptables.Mangle:
-		case capture.Owns(s.Chain):
+		case e.Own.Has(s.Table, s.Chain):
 			return s
 		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == trace.Hook):
 			others = s
@@ -130,12 +131,14 @@ func (e evaluator) notCaptured(hop Hop) Cause {
 		})
 	}
 	switch {
-	case !e.Captures():
+	case !e.Captures() && !e.Ambient:
 		return NoRules
 	case hop.State == iptables.Established:
 		return NotFirst
 	case hop.State == iptables.Invalid:
 		return NotTracked
+	case !e.Captures():
+		return NotByAmbient
 	case hop.Proto == iptables.UDP:
 		return OtherUDP
 	case hop.Proto != iptables.TCP:

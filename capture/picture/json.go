@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -23,7 +22,7 @@ type jsonDoc struct {
 
 type jsonFamily struct {
 	Family   string      `json:"family"`   // "ipv4" or "ipv6"
-	Captures bool        `json:"captures"` // chains of a mesh are there
+	Captures bool        `json:"captures"` // chains of ours are there
 	Rules    int         `json:"rules"`    // how many there are
 	Tables   []jsonTable `json:"tables"`   // in the order in which hooks ask them
 }
@@ -35,7 +34,7 @@ type jsonTable struct {
 
 type jsonChain struct {
 	Chain  string     `json:"chain"`
-	Own    bool       `json:"own"`              // of a mesh, by its name
+	Own    bool       `json:"own"`              // it is ours
 	Policy string     `json:"policy,omitempty"` // of a built-in chain: "ACCEPT" or "DROP"
 	Rules  []jsonRule `json:"rules"`
 }
@@ -46,7 +45,7 @@ type jsonRule struct {
 	Match  jsonMatch  `json:"match"`  // what is known of its conditions
 	Target jsonTarget `json:"target"`
 	Reason string     `json:"reason,omitempty"` // not there where it is not known
-	Others bool       `json:"others"`           // none of a mesh
+	Others bool       `json:"others"`           // it is foreign
 	// Foreign is there when match and target do not say all.
 	Foreign *jsonForeign `json:"foreign,omitempty"`
 }
@@ -123,12 +122,12 @@ func familyJSON(r *infer.Inference, reason Reason) jsonFamily {
 	for _, t := range r.Rules.Tables {
 		table := jsonTable{Table: t.Name, Chains: []jsonChain{}}
 		for _, c := range t.Chains {
-			chain := jsonChain{Chain: c.Name, Own: capture.Owns(c.Name), Rules: []jsonRule{}}
+			chain := jsonChain{Chain: c.Name, Own: r.Own.Has(t.Name, c.Name), Rules: []jsonRule{}}
 			if p := policy(t.Name, c); p != "-" {
 				chain.Policy = p
 			}
 			for i, rule := range c.Rules {
-				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason(rule), isForeign(c.Name, rule)))
+				chain.Rules = append(chain.Rules, ruleJSON(r.Rules.Family, rule, i+1, reason(rule), isForeign(r.Own, chainKey{t.Name, c.Name}, rule)))
 			}
 			table.Chains = append(table.Chains, chain)
 		}

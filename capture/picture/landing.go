@@ -44,7 +44,7 @@ func (v *view) redirect(c *chain, port uint16) path.Outcome {
 		return path.Inbound
 	case c.name == capture.ChainRedirect:
 		return path.Outbound
-	case port == capture.DNSProxyPort:
+	case port == capture.DNSProxyPort && !v.ambient:
 		return path.DNS
 	case v.captures && port == v.config.ProxyPort:
 		return path.Outbound

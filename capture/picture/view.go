@@ -18,7 +18,9 @@ type view struct {
 	families []inet.Family
 	differ   bool // some addresses are shown as IPV4|IPV6
 	config   capture.Config
-	captures bool     // there are chains of a mesh
+	captures bool // there are chains of ours
+	ambient  bool // Istio's ambient mode is there
+	ours     iptables.Ownership
 	chains   []*chain // sorted by table and name
 	byName   map[chainKey]*chain
 }
@@ -70,7 +72,10 @@ func (v *view) title() string {
 // heading names the mode, the families and the number of rules.
 func (v *view) heading() string {
 	mode := "no rules of a mesh"
-	if v.captures {
+	switch {
+	case v.ambient:
+		mode = "Istio's ambient mode"
+	case v.captures:
 		mode = "mode " + v.config.Mode.String()
 	}
 	families, rules := v.families[0].String(), v.count()*len(v.families)
@@ -136,7 +141,7 @@ func unaddressed(r iptables.Rule) string {
 // newView makes a view of a reading and the one of the other family, or of the same
 // reading twice.
 func newView(r, other *infer.Inference, reason Reason) *view {
-	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), byName: map[chainKey]*chain{}}
+	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), ambient: r.Ambient, ours: r.Own, byName: map[chainKey]*chain{}}
 	v.config = infer.Configuration(r, other)
 	if r != other {
 		v.families = append(v.families, other.Rules.Family)
@@ -158,23 +163,23 @@ func newView(r, other *infer.Inference, reason Reason) *view {
 // add adds a chain; pair are its rules in the other family.
 func (v *view) add(table string, c iptables.Chain, pair []iptables.Rule, reason Reason) {
 	f := v.families[0]
-	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: capture.Owns(c.Name), drops: c.Policy == iptables.Drop}
+	to := &chain{chainKey: chainKey{table, c.Name}, builtin: builtin(table, c.Name) >= 0, own: v.ours.Has(table, c.Name), drops: c.Policy == iptables.Drop}
 	for i, r := range c.Rules {
 		v.differ = v.differ || r.Src.Val != pair[i].Src.Val || r.Dst.Val != pair[i].Dst.Val
 		to.rules = append(to.rules, viewRule{
 			number: i + 1, rule: r, target: destination(r),
 			condition: visible(condition(f, r, pair[i])), action: visible(outcome(r)),
-			reason: visible(both(reason(r), reason(pair[i]))), foreign: isForeign(c.Name, r),
+			reason: visible(both(reason(r), reason(pair[i]))), foreign: isForeign(v.ours, to.chainKey, r),
 		})
 	}
 	v.chains = append(v.chains, to)
 	v.byName[to.chainKey] = to
 }
 
-// isForeign reports whether a rule is not one of a mesh: its role is unknown, and it is
+// isForeign reports whether a rule of a chain is foreign: its role is unknown, and it is
 // neither in a chain of ours nor jumps to one.
-func isForeign(chain string, r iptables.Rule) bool {
-	return r.Role == capture.RoleUnknown && !capture.Owns(chain) && !capture.Owns(destination(r))
+func isForeign(own iptables.Ownership, at chainKey, r iptables.Rule) bool {
+	return r.Role == capture.RoleUnknown && !own.Has(at.table, at.name) && !own.Has(at.table, destination(r))
 }
 
 // both merges the reasons of two families: words that differ become IPV4|IPV6.

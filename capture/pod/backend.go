@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -73,6 +74,11 @@ type FamilyState struct {
 // Holds reports whether the backend has rules of ours.
 func (s State) Holds() bool {
 	return s.any(func(f FamilyState) bool { return !f.Own.Empty() })
+}
+
+// Ambient reports whether the backend has rules of Istio's ambient mode.
+func (s State) Ambient() bool {
+	return s.any(func(f FamilyState) bool { return infer.Ambient(f.Rules) })
 }
 
 // HoldsRules reports whether the backend has any rule.

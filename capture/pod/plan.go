@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -251,7 +250,7 @@ func unprintable(have State) []error {
 	for _, f := range inet.Families {
 		for _, table := range have.Families[f].Rules.Unreadable {
 			chains, err := netutil.NFTChains(f, table)
-			ours := slices.DeleteFunc(chains, func(name string) bool { return !capture.Owns(name) })
+			ours := ownChains(have.Families[f].Rules, table, chains)
 			if err == nil && len(ours) > 0 {
 				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
 					f, table, listed(ours))
@@ -262,6 +261,18 @@ func unprintable(have State) []error {
 		}
 	}
 	return errs
+}
+
+// ownChains returns those chains of a table that are ours. The rest of the state has what
+// else says whose they are.
+func ownChains(s iptables.Snapshot, table string, chains []string) []string {
+	live := iptables.LiveTable{Name: table}
+	for _, name := range chains {
+		live.Chains = append(live.Chains, iptables.LiveChain{Name: name, Policy: "-"})
+	}
+	s.Tables = append(slices.Clip(s.Tables), live)
+	own := infer.Ownership(s)
+	return slices.DeleteFunc(chains, func(name string) bool { return !own.Has(table, name) })
 }
 
 func listed(names []string) string { return strings.Join(names, ", ") }

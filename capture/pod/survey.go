@@ -101,9 +101,7 @@ func (s *Survey) transient() error {
 
 // ambient reports whether Istio's ambient mode captures the pod.
 func (s *Survey) ambient() bool {
-	return slices.ContainsFunc(s.States, func(state State) bool {
-		return state.any(func(f FamilyState) bool { return infer.Ambient(f.Rules) })
-	})
+	return slices.ContainsFunc(s.States, State.Ambient)
 }
 
 // hides reports whether a family has rules that cannot be read in a backend.

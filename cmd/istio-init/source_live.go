@@ -57,6 +57,8 @@ func unseen(found *pod.Survey, live pod.State) []string {
 		case other.Backend == live.Backend:
 		case err != nil:
 			caveats = append(caveats, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
+		case other.Ambient():
+			caveats = append(caveats, fmt.Sprintf("the variant %s has the rules of Istio's ambient mode, and every packet passes both", other.Backend.Name()))
 		case other.HoldsRules() && !other.Holds():
 			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
@@ -89,7 +88,7 @@ func reasonOf(r *infer.Inference, s iptables.Step) string {
 		return "a foreign rule, with a condition that cannot be evaluated"
 	case isPolicy(r, s):
 		return "the policy of the chain"
-	case capture.Owns(s.Chain):
+	case r.Own.Has(s.Table, s.Chain):
 		return "an unknown rule of a mesh"
 	}
 	return "a foreign rule"

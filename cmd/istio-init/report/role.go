@@ -213,6 +213,8 @@ func Because(hop path.Hop, f inet.Family) string {
 		return fmt.Sprintf("%s is not included by -i, nor port %d by -q", hop.Dst.Addr(), hop.Dst.Port())
 	case path.NoJump:
 		return "no rule jumps to " + capture.ChainOutput
+	case path.NotByAmbient:
+		return "no rule of Istio's ambient mode redirects it"
 	}
 	return ""
 }

@@ -15,7 +15,8 @@ import (
 type State struct {
 	Rules      string   `json:"rules"`             // what the rules are
 	Variant    string   `json:"variant,omitempty"` // of iptables, where they are live
-	Captures   bool     `json:"captures"`          // there are rules of a mesh
+	Captures   bool     `json:"captures"`          // there are rules of ours
+	Ambient    bool     `json:"ambient,omitempty"` // there are rules of Istio's ambient mode
 	Families   []string `json:"families"`
 	Generation string   `json:"generation,omitempty"` // the Istio release whose rules they are
 	// Exact says that the rules are line for line those that Arguments make.
@@ -28,6 +29,7 @@ type State struct {
 
 	config capture.Config
 	title  string // of the rules
+	where  string // the families with rules of ambient mode
 }
 
 type fact struct {
@@ -46,13 +48,14 @@ func NewState(src Source, args, variables []string) State {
 		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
 		config: src.Config, title: src.title(),
 	}
+	s.addAmbient(src)
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
 	if len(own) == 0 {
 		return s
 	}
 	for _, r := range own {
 		s.Families = append(s.Families, r.Rules.Family.String())
-		for _, jump := range infer.LostJumps(src.Config, r.Rules) {
+		for _, jump := range r.LostJumps(src.Config) {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: no rule of %s %s leads to %s, so its rules match nothing",
 				r.Rules.Family, jump.Table, jump.From, jump.To))
 		}
@@ -63,12 +66,28 @@ func NewState(src Source, args, variables []string) State {
 		}
 	}
 	s.Captures, s.Generation = true, src.Config.Generation.String()
-	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !infer.Makes(src.Config, r.Rules) })
+	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables = args, variables
 	for _, f := range Facts(src.Config) {
 		s.Facts = append(s.Facts, fact{cmp.Or(jsonLabels[f.Label], f.Label), f.Text, f.Label})
 	}
 	return s
+}
+
+// addAmbient adds where the rules of Istio's ambient mode are, and as a problem that ours
+// are there too.
+func (s *State) addAmbient(src Source) {
+	var families []string
+	for _, r := range src.Rules {
+		if !r.Ambient {
+			continue
+		}
+		families = append(families, r.Rules.Family.String())
+		if r.Captures() {
+			s.Problems = append(s.Problems, fmt.Sprintf("%s: the pod is in Istio's ambient mode: the rules of a sidecar break its traffic", r.Rules.Family))
+		}
+	}
+	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
 }
 
 func (s State) document() any { return s }
@@ -109,6 +128,8 @@ func (s State) headline() string {
 	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
 	what := ""
 	switch {
+	case s.Ambient && !s.Captures:
+		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
 	case !s.Captures:
 		return "nothing is captured: there are no rules of a mesh"
 	case in && out:
