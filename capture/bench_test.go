@@ -61,8 +61,8 @@ func BenchmarkPlan(b *testing.B) {
 					rs = iptables.Ruleset{}
 				}
 				for b.Loop() {
-					if script := iptables.Plan(have, infer.Ownership(have), rs).Script; (script == "") != (name == "same") {
-						b.Fatal(script)
+					if change := iptables.Plan(have, infer.Ownership(have), rs); change.Empty() != (name == "same") {
+						b.Fatalf("%s: %+v", name, change.Edits)
 					}
 				}
 			})

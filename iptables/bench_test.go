@@ -59,7 +59,7 @@ func BenchmarkValidate(b *testing.B) {
 func BenchmarkPlanFresh(b *testing.B) {
 	benchmark(b, func(b *testing.B, rs Ruleset, _ Packet) {
 		for b.Loop() {
-			_ = PlanISTIO(Snapshot{}, rs).Script
+			_ = PlanISTIO(Snapshot{}, rs)
 		}
 	})
 }
@@ -69,7 +69,7 @@ func BenchmarkPlanNothing(b *testing.B) {
 	benchmark(b, func(b *testing.B, rs Ruleset, _ Packet) {
 		have := parse(b, rs.String())
 		for b.Loop() {
-			if PlanISTIO(have, rs).Script != "" {
+			if !PlanISTIO(have, rs).Empty() {
 				b.Fatal("want nothing to do")
 			}
 		}

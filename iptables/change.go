@@ -2,29 +2,26 @@ package iptables
 
 import (
 	"slices"
-	"strings"
 
 	"istio-init/netutil/inet"
 )
 
-// A Change is what has to be done for one family; nothing when Script is empty.
+// A Change is what has to be done for one family.
 type Change struct {
 	Family inet.Family
-	Script string    // for iptables-restore --noflush
-	Before Snapshot  // the state it starts from
-	After  Snapshot  // the state it leads to
-	Own    Ownership // the owned part of Before, and the chains that are ours in After
+	Edits  []TableEdit // in their order
+	Before Snapshot    // the state it starts from
+	After  Snapshot    // the state it leads to
+	Own    Ownership   // the owned part of Before, and the chains that are ours in After
 }
 
-// Plan returns the change that makes ours what is wanted. Its script is "" when it is so
+// Plan returns the change that makes ours what is wanted; an empty one when it is so
 // already. Each table is one transaction of the kernel, so a packet meets the old rules or
 // the new ones. A wanted chain must not be foreign in have.
 //
-// Chains that stay are declared (":CHAIN - [0:0]"), which creates or empties them; chains
-// that go are emptied and deleted last. No script deletes and creates the same chain:
-// iptables-nft loses it when another transaction comes in between. Jumps are deleted by
-// their text and added at their place, so a rule that somebody else added meanwhile is not
-// hit.
+// Chains that stay are declared; chains that go are emptied and deleted last. Jumps are
+// deleted by their text and added at their place, so a rule that another program added
+// meanwhile is not hit.
 //
 // Tables from which a jump goes come after those that only gain: when capture moves from
 // one table to another, and the program dies in between, both have it.
@@ -40,7 +37,15 @@ func Rollback(now Snapshot, own Ownership, undo Change) Change {
 
 func change(before Snapshot, own Ownership, want []LiveTable) Change {
 	after := before.withOurs(own, want)
-	return Change{Family: before.Family, Script: difference(before, after, own), Before: before, After: after, Own: own.with(want)}
+	return Change{Family: before.Family, Edits: edits(before, after, own), Before: before, After: after, Own: own.with(want)}
+}
+
+// Empty reports whether there is nothing to do.
+func (c Change) Empty() bool { return len(c.Edits) == 0 }
+
+// RemovesChains reports whether the change deletes chains.
+func (c Change) RemovesChains() bool {
+	return slices.ContainsFunc(c.Edits, func(e TableEdit) bool { return len(e.Remove) > 0 })
 }
 
 // Taken returns the rules of built-in chains that Istio itself had put there and that are
@@ -88,5 +93,5 @@ func (c Change) Emptied() []string {
 // EmptiesAllTables reports whether every table that the change is about is empty after it.
 // Then the tables can be deleted whole.
 func (c Change) EmptiesAllTables() bool {
-	return strings.Count("\n"+c.Script, "\n*") == len(c.Emptied())
+	return len(c.Edits) == len(c.Emptied())
 }

@@ -8,10 +8,9 @@
 //   - The text is the kernel's text. What [Ruleset.String] prints is, line for
 //     line, what iptables-save (ip6tables-save) prints once the rules are
 //     applied to an empty namespace, on the nft and on the legacy variant.
-//   - A change is a script that could be printed. [Plan] is the
-//     iptables-restore --noflush input that turns one state into another, and
-//     is empty when nothing differs. Applying, checking and cleaning are the
-//     same difference, taken to different ends.
+//   - A change is a value. [Plan] returns the edits that turn one state into another, none
+//     when nothing differs. Apply, check and clean use the same change; xtables makes the
+//     input of iptables-restore --noflush of it.
 //   - Only owned chains and rules are changed. [Ownership] says which they are; it is given
 //     to the planner. Foreign rules are never rewritten, reordered, repeated or removed.
 //

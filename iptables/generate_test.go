@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
@@ -254,7 +255,7 @@ func (g generator) state(t testing.TB) string {
 		_ = k.Restore("*" + table + "\n" + fmt.Sprintf(format, args...) + "\nCOMMIT\n")
 	}
 	if g.chance(60) {
-		_ = k.Restore(iptables.PlanISTIO(iptables.Snapshot{Family: g.family}, g.ruleset()).Script)
+		_ = k.Restore(xtables.Script(iptables.PlanISTIO(iptables.Snapshot{Family: g.family}, g.ruleset())))
 	}
 	for _, w := range ways {
 		if g.chance(30) {

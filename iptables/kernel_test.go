@@ -60,7 +60,7 @@ func apply(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.
 		if err != nil {
 			t.Fatal(err)
 		}
-		if change.Script != "" {
+		if !change.Empty() {
 			changes = append(changes, change)
 		}
 	}
@@ -77,8 +77,8 @@ func checkNothingToDo(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [
 		if err != nil {
 			t.Fatal(err)
 		}
-		if change.Script != "" {
-			t.Errorf("%s: a second plan is not empty:\n%s", want.Family, change.Script)
+		if !change.Empty() {
+			t.Errorf("%s: a second plan is not empty:\n%s", want.Family, xtables.Script(change))
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestKernelConvergesFromAnyState(t *testing.T) {
 				for _, step := range [][2]iptables.Ruleset{wants, none} {
 					for _, change := range apply(t, ns, v, step) {
 						if diff := cmp.Diff(change.After.String(), ns.Save(t, v, change.Family)); diff != "" {
-							t.Errorf("%s: after\n%s\n(-want +got):\n%s", change.Family, change.Script, diff)
+							t.Errorf("%s: after\n%s\n(-want +got):\n%s", change.Family, xtables.Script(change), diff)
 						}
 					}
 					for _, f := range inet.Families {
@@ -155,7 +155,10 @@ func TestRefusedCommitRestoresTheRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bad := iptables.Change{Family: inet.IPv6, Script: "*nat\n:ISTIO_NEW - [0:0]\n-A OUTPUT -j ISTIO_NEW\n-A OUTPUT --no-such-option\nCOMMIT\n"}
+		bad := iptables.Change{Family: inet.IPv6, Edits: []iptables.TableEdit{{Table: "nat", Declare: []string{"ISTIO_NEW"}, Add: []iptables.RuleEdit{
+			{Chain: "OUTPUT", Rule: iptables.LiveRule{Text: "-j ISTIO_NEW"}},
+			{Chain: "OUTPUT", Rule: iptables.LiveRule{Text: "--no-such-option"}},
+		}}}}
 		bad.Before, bad.After, bad.Own = have[inet.IPv6].Rules, have[inet.IPv6].Rules, have[inet.IPv6].Own
 
 		var refusal error

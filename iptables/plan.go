@@ -1,10 +1,6 @@
 package iptables
 
-import (
-	"slices"
-	"strconv"
-	"strings"
-)
+import "slices"
 
 // withOurs returns the state after everything of ours in it was replaced by what is wanted:
 // our chains, and built-in chains with our jumps. Foreign rules stay as and where they are.
@@ -95,86 +91,4 @@ func sameText(x, y LiveRule) bool { return x.Text == y.Text }
 // containsText reports whether one of the rules has the text of a rule.
 func containsText(rules []LiveRule, r LiveRule) bool {
 	return slices.ContainsFunc(rules, func(other LiveRule) bool { return other.Text == r.Text })
-}
-
-// difference returns the script that turns one state into another.
-func difference(have, next Snapshot, own Ownership) string {
-	var gaining, losing strings.Builder
-	for _, name := range Tables {
-		before, after := have.Table(name), next.Table(name)
-		if own.losesJump(before, after) {
-			own.tableDifference(&losing, before, after)
-		} else {
-			own.tableDifference(&gaining, before, after)
-		}
-	}
-	return gaining.String() + losing.String()
-}
-
-// losesJump reports whether a packet that enters our chains by a built-in chain of have no
-// longer does so in next.
-func (o Ownership) losesJump(have, next LiveTable) bool {
-	return slices.ContainsFunc(have.Chains, func(c LiveChain) bool {
-		return c.Policy != "-" && slices.ContainsFunc(c.Rules, func(r LiveRule) bool {
-			return o.Jumps(have.Name, r) && !containsText(next.Chain(c.Name).Rules, r)
-		})
-	})
-}
-
-func (o Ownership) tableDifference(b *strings.Builder, have, next LiveTable) {
-	var declare, deletes, adds, drops strings.Builder
-	before, after := have.index(), next.index()
-	for _, c := range next.Chains {
-		var old []LiveRule
-		i, there := before[c.Name]
-		if there {
-			old = have.Chains[i].Rules
-		}
-		switch known := c.Policy != "-" || there; {
-		case known && slices.EqualFunc(old, c.Rules, sameText):
-		case c.Policy == "-":
-			writeLine(&declare, ":", c.Name, " - [0:0]")
-			for _, r := range c.Rules {
-				writeRule(&adds, c.Name, r.Text)
-			}
-		default:
-			ours, foreign, _ := o.split(have.Name, LiveChain{Name: c.Name, Rules: old})
-			for _, r := range ours {
-				writeLine(&deletes, "-D ", c.Name, " ", r.Text)
-			}
-			insertions(&adds, c, foreign)
-		}
-	}
-	for _, c := range have.Chains {
-		if _, stays := after[c.Name]; !stays {
-			writeLine(&declare, "-F ", c.Name)
-			writeLine(&drops, "-X ", c.Name)
-		}
-	}
-	if declare.Len()+deletes.Len()+adds.Len()+drops.Len() == 0 {
-		return
-	}
-	writeLine(b, "*", next.Name, "\n", declare.String(), deletes.String(), adds.String(), drops.String(), "COMMIT")
-}
-
-// insertions writes the lines that make a built-in chain what it should be when it holds
-// the foreign rules: at the end where none of those follows, else at its place.
-func insertions(b *strings.Builder, c LiveChain, foreign []LiveRule) {
-	for i, r := range c.Rules {
-		switch {
-		case len(foreign) > 0 && r.Text == foreign[0].Text:
-			foreign = foreign[1:]
-		case len(foreign) == 0:
-			writeRule(b, c.Name, r.Text)
-		default:
-			writeLine(b, "-I ", c.Name, " ", strconv.Itoa(i+1), " ", r.Text)
-		}
-	}
-}
-
-func writeLine(b *strings.Builder, words ...string) {
-	for _, w := range words {
-		b.WriteString(w)
-	}
-	b.WriteByte('\n')
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
@@ -182,7 +183,7 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			have, want := state(t, tt.have...), iptables.RulesOf(t, inet.IPv4, tt.want...)
-			script := iptables.PlanISTIO(snapshot(t, inet.IPv4, have), want).Script
+			script := xtables.Script(iptables.PlanISTIO(snapshot(t, inet.IPv4, have), want))
 			lines := ""
 			if len(tt.script) > 0 {
 				lines = strings.Join(tt.script, "\n") + "\n"
@@ -200,7 +201,7 @@ func TestPlan(t *testing.T) {
 func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	t.Helper()
 	before := snapshot(t, want.Family, have)
-	script := iptables.PlanISTIO(before, want).Script
+	script := xtables.Script(iptables.PlanISTIO(before, want))
 	k, err := fake.Load(have)
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +219,7 @@ func checkPlan(t testing.TB, have string, want iptables.Ruleset, after string) {
 	if diff := cmp.Diff(fake.Foreign(have), fake.Foreign(got)); diff != "" {
 		t.Errorf("what is not ours changed, by\n%s\n(-before +after):\n%s", script, diff)
 	}
-	if again := iptables.PlanISTIO(snapshot(t, want.Family, got), want).Script; again != "" {
+	if again := xtables.Script(iptables.PlanISTIO(snapshot(t, want.Family, got), want)); again != "" {
 		t.Errorf("a second plan is not empty:\n%s", again)
 	}
 }

@@ -103,7 +103,7 @@ func TestKernelRefusesWhatValidateRefuses(t *testing.T) {
 		for _, tt := range impossible {
 			t.Run(tt.name, func(t *testing.T) {
 				ns := kernel.NewNetNS(t)
-				err := ns.Restore(t, v, inet.IPv4, iptables.PlanISTIO(iptables.Snapshot{}, tt.rs).Script)
+				err := ns.Restore(t, v, inet.IPv4, xtables.Script(iptables.PlanISTIO(iptables.Snapshot{}, tt.rs)))
 				switch got := ns.Save(t, v, inet.IPv4); {
 				case err == nil && got == tt.rs.String():
 					t.Errorf("the kernel takes it, and prints what we print:\n%s", got)
@@ -113,7 +113,7 @@ func TestKernelRefusesWhatValidateRefuses(t *testing.T) {
 			})
 		}
 		ns := kernel.NewNetNS(t)
-		if err := ns.Restore(t, v, inet.IPv4, iptables.PlanISTIO(iptables.Snapshot{}, mostWords).Script); err != nil {
+		if err := ns.Restore(t, v, inet.IPv4, xtables.Script(iptables.PlanISTIO(iptables.Snapshot{}, mostWords))); err != nil {
 			t.Errorf("as many words as a rule may have: %v", err)
 		}
 	})

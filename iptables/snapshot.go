@@ -183,3 +183,10 @@ func (s Snapshot) Ruleset() Ruleset {
 	}
 	return rs
 }
+
+func writeLine(b *strings.Builder, words ...string) {
+	for _, w := range words {
+		b.WriteString(w)
+	}
+	b.WriteByte('\n')
+}

@@ -64,9 +64,9 @@ func TestPlanIgnoresTheWordingOfRules(t *testing.T) {
 			if text == mangleSave && tt.old != tt.printed {
 				t.Fatalf("no %q in the rules", tt.old)
 			}
-			script := PlanISTIO(parse(t, text), want).Script
-			if (script == "") != tt.same {
-				t.Errorf("the same: want %t, got the change\n%s", tt.same, script)
+			change := PlanISTIO(parse(t, text), want)
+			if change.Empty() != tt.same {
+				t.Errorf("the same: want %t, got the change\n%+v", tt.same, change.Edits)
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestPlanChangesOnlyDifferences(t *testing.T) {
 	if diff := cmp.Diff(strings.Replace(have.String(), "--dport 81", "--dport 80", 1), after.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if script := PlanISTIO(after, ours(parse(t, mangleSave))).Script; script != "" {
-		t.Errorf("what the change leads to is not what is wanted:\n%s", script)
+	if again := PlanISTIO(after, ours(parse(t, mangleSave))); !again.Empty() {
+		t.Errorf("what the change leads to is not what is wanted:\n%+v", again.Edits)
 	}
 }

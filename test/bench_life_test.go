@@ -54,7 +54,7 @@ func (s *bench) restores(l life, have, want []iptables.Ruleset) (at step) {
 		if want != nil {
 			next = want[i]
 		}
-		at = append(at, command{tool(l.variant, f), args, s.file(iptables.Plan(state, infer.Ownership(state), next).Script)})
+		at = append(at, command{tool(l.variant, f), args, s.file(xtables.Script(iptables.Plan(state, infer.Ownership(state), next)))})
 	}
 	return at
 }

@@ -9,6 +9,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -52,7 +53,7 @@ func TestAmbientRulesAreForeign(t *testing.T) {
 			if diff := cmp.Diff(tt.ours, own.Names()); diff != "" {
 				t.Errorf("ours (-want +got):\n%s", diff)
 			}
-			if script := iptables.Plan(s, own, iptables.Ruleset{}).Script; tt.ours == nil && script != "" {
+			if script := xtables.Script(iptables.Plan(s, own, iptables.Ruleset{})); tt.ours == nil && script != "" {
 				t.Errorf("want nothing to do, got\n%s", script)
 			}
 		})

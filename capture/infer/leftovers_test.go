@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 	"istio-init/test/fake"
 )
@@ -144,7 +145,7 @@ func cleanScript(t *testing.T, save string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return iptables.Plan(s, infer.Ownership(s), iptables.Ruleset{}).Script
+	return xtables.Script(iptables.Plan(s, infer.Ownership(s), iptables.Ruleset{}))
 }
 
 // state returns the state with some tables, chains and rules, as iptables-save prints it.

@@ -40,7 +40,7 @@ func (m *memory) Plan(have State, want Rules) (Change, error) {
 		switch {
 		case live.Err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0 && live.Present):
 			errs = append(errs, live.Err)
-		case live.Err == nil && c.Script != "":
+		case live.Err == nil && !c.Empty():
 			change.Families = append(change.Families, c)
 			change.Text += fmt.Sprintf("# %s %s\n", m.name, rs.Family)
 		}

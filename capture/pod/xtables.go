@@ -85,7 +85,7 @@ func (x *variant) Plan(have State, want Rules) (Change, error) {
 		if err != nil && (len(rs.Tables) > 0 || len(want.captured()) == 0) {
 			errs = append(errs, err)
 		}
-		if c.Script != "" {
+		if !c.Empty() {
 			change.Families = append(change.Families, c)
 			change.Text += x.text(c)
 		}
@@ -99,7 +99,7 @@ func (x *variant) Plan(have State, want Rules) (Change, error) {
 // text returns the input of the restore program, and the tables that are removed after it.
 func (x *variant) text(c iptables.Change) string {
 	program := strings.Replace(xtables.SaveTool(c.Family), "-save", "-restore", 1)
-	text := fmt.Sprintf("# input for %s --noflush, variant %s\n%s", program, x.variant, c.Script)
+	text := fmt.Sprintf("# input for %s --noflush, variant %s\n%s", program, x.variant, xtables.Script(c))
 	if x.variant != xtables.NFT {
 		return text
 	}

@@ -32,8 +32,8 @@ func TestPlanUsesTheGivenStateAlone(t *testing.T) {
 				t.Errorf("planned twice, %v (-first +second):\n%s", err, cmp.Diff(change.Text, again.Text))
 			}
 			for i, f := range inet.Families {
-				if got := change.Families[i]; got.Family != f || got.Script != iptables.Plan(have.Families[f].Rules, have.Families[f].Own, want.Rules[f]).Script {
-					t.Errorf("%s: planned\n%s", f, got.Script)
+				if got := change.Families[i]; got.Family != f || xtables.Script(got) != xtables.Script(iptables.Plan(have.Families[f].Rules, have.Families[f].Own, want.Rules[f])) {
+					t.Errorf("%s: planned\n%s", f, xtables.Script(got))
 				}
 			}
 			have = after(x, change)

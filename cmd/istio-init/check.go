@@ -101,7 +101,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path strin
 		s := snapshots[rs.Family]
 		own := infer.Ownership(s)
 		change := iptables.Plan(s, own, rs)
-		d.InOrder = d.InOrder && change.Script == ""
+		d.InOrder = d.InOrder && change.Empty()
 		d.AddFamily(change, rs)
 		warnAhead(d, rs.Family, s, own)
 		d.Caveats = append(d.Caveats, unprintable(s)...)

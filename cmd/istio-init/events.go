@@ -59,7 +59,7 @@ func (cmd *command) logRules(event pod.Event) {
 }
 
 func (cmd *command) logScript(c iptables.Change) {
-	cmd.log.DebugText("script for "+xtables.SaveTool(c.Family), func() string { return c.Script })
+	cmd.log.DebugText("script for "+xtables.SaveTool(c.Family), func() string { return xtables.Script(c) })
 }
 
 func rulesFields(name pod.Name, want iptables.Ruleset) []field {

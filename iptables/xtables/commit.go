@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"istio-init/iptables"
@@ -47,7 +46,7 @@ func (b *Backend) Revert(ctx context.Context, changes []iptables.Change) error {
 		if err != nil {
 			return fmt.Errorf("put the rules back: %w", err)
 		}
-		if undo := iptables.Rollback(now, b.owns(now), c); undo.Script != "" {
+		if undo := iptables.Rollback(now, b.owns(now), c); !undo.Empty() {
 			back = append(back, undo)
 		}
 	}
@@ -61,7 +60,7 @@ func (b *Backend) Revert(ctx context.Context, changes []iptables.Change) error {
 // where that is safe: with nft, deleting chains of both families at once makes
 // one of the two start over and lose.
 func (b *Backend) commitFamilies(ctx context.Context, changes []iptables.Change) error {
-	if b.variant == Legacy || !slices.ContainsFunc(changes, func(c iptables.Change) bool { return deletesChains(c.Script) }) {
+	if b.variant == Legacy || !slices.ContainsFunc(changes, iptables.Change.RemovesChains) {
 		return b.commit(ctx, changes)
 	}
 	for _, c := range changes {
@@ -80,7 +79,7 @@ func (b *Backend) commit(ctx context.Context, changes []iptables.Change) error {
 			args = append(args, fmt.Sprintf("--wait=%d", b.lockWaitIn(ctx)))
 		}
 		p := b.newProcess(b.families[c.Family].restore, args...)
-		p.stdin, p.mute = c.Script, true
+		p.stdin, p.mute = Script(c), true
 		processes = append(processes, p)
 	}
 	runAll(ctx, processes)
@@ -92,5 +91,3 @@ func (b *Backend) commit(ctx context.Context, changes []iptables.Change) error {
 	}
 	return errors.Join(errs...)
 }
-
-func deletesChains(script string) bool { return strings.Contains(script, "\n-X ") }

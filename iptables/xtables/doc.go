@@ -8,7 +8,8 @@
 //     [Backend.Identify] runs iptables -C where a rule cannot be read. Neither runs a
 //     program that writes.
 //   - [Plan] is pure: it takes the live state as a value and returns the change.
-//   - A change is an [iptables.Change], whose script can be printed. [Backend.Commit] makes
+//   - A change is an [iptables.Change], for which [Script] is
+//     the input of iptables-restore. [Backend.Commit] makes
 //     all changes or none.
 //   - Programs inherit nothing: their environment, files and capabilities are those of
 //     [Config].

@@ -57,8 +57,8 @@ func TestIdentifyComparesUnreadableRulesByCheckCommand(t *testing.T) {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
 			change, err := Plan(NFT, have, wantOurs)
-			if err != nil || (change.Script == "") != tt.nothing {
-				t.Errorf("nothing to do: want %t, got %q, %v", tt.nothing, change.Script, err)
+			if err != nil || change.Empty() != tt.nothing {
+				t.Errorf("nothing to do: want %t, got %q, %v", tt.nothing, Script(change), err)
 			}
 		})
 	}
@@ -131,8 +131,8 @@ func TestIdentifyWithoutUsableIptables(t *testing.T) {
 			if _, err := os.Stat(asked); err == nil {
 				t.Error("iptables was asked")
 			}
-			if change, err := Plan(tt.variant, have, want); err != nil || change.Script == "" {
-				t.Errorf("want a change, got %q, %v", change.Script, err)
+			if change, err := Plan(tt.variant, have, want); err != nil || change.Empty() {
+				t.Errorf("want a change, got %q, %v", Script(change), err)
 			}
 		})
 	}

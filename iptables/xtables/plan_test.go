@@ -23,7 +23,7 @@ func TestPlanHasBothStates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("*nat\n:ISTIO_OUTPUT - [0:0]\n-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\nCOMMIT\n", change.Script); diff != "" {
+	if diff := cmp.Diff("*nat\n:ISTIO_OUTPUT - [0:0]\n-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\nCOMMIT\n", Script(change)); diff != "" {
 		t.Errorf("script (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(oursSave, change.Before.String()); diff != "" {
@@ -67,7 +67,7 @@ func TestPlanRefusesInvalidRules(t *testing.T) {
 	if err == nil || err.Error() != bad.Validate().Error() {
 		t.Errorf("want the error of Validate, got %v", err)
 	}
-	if change.Script != "" || change.Family != inet.IPv6 {
+	if !change.Empty() || change.Family != inet.IPv6 {
 		t.Errorf("want no change of IPv6, got %+v", change)
 	}
 }

@@ -49,7 +49,7 @@ func (d *Drift) Differs(format string, args ...any) {
 // AddFamily adds how the rules of a family differ from the wanted ones.
 func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
 	f := FamilyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []DriftLine{}}
-	if c.Script != "" {
+	if !c.Empty() {
 		f.Lines = driftLines(c)
 	}
 	d.Families = append(d.Families, f)
