@@ -96,6 +96,9 @@ func (e *ForeignRouteError) Error() string {
 	return fmt.Sprintf("table %d has another default route", e.Table)
 }
 
+// ForeignRoute returns the routing table.
+func (e *ForeignRouteError) ForeignRoute() (table uint32) { return e.Table }
+
 // Remove removes our policy rules and routes of one family, except one to keep (zero: none).
 // It removes the copies of that one: Istio adds a policy rule with every run.
 func (t TProxyRoutes) Remove(f inet.Family, keep TProxyRoute) (Undo, error) {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"istio-init/iptables/xtables"
-	"istio-init/netutil"
 )
 
 // moduleOptions are the options that need a kernel module.
@@ -21,6 +20,12 @@ var moduleOptions = map[string]string{
 	"xt_TPROXY":    "-m TPROXY",
 }
 
+// A foreignRoute is the error of netutil that a routing table has a foreign default route.
+type foreignRoute interface {
+	error
+	ForeignRoute() (table uint32)
+}
+
 // Explain adds to an error what the user can do: which options need the kernel modules
 // of a refused line, or which option avoids the conflict.
 func Explain(err error) error {
@@ -30,7 +35,7 @@ func Explain(err error) error {
 	if _, ok := errors.AsType[*xtables.NFTRulesError](err); ok {
 		return fmt.Errorf("%w: remove them, or use the other variant (--force-iptables-binary)", err)
 	}
-	if _, ok := errors.AsType[*netutil.ForeignRouteError](err); ok {
+	if _, ok := errors.AsType[foreignRoute](err); ok {
 		return fmt.Errorf("%w; remove that route, or use another table (--istio-inbound-tproxy-route-table)", err)
 	}
 	return err
