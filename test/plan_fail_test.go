@@ -99,6 +99,7 @@ func (p planned) run(plans planner, fail func([]pod.Step)) (plan *pod.Plan) {
 		if err != nil {
 			return err
 		}
+		defer found.Close()
 		if plan, err = plans(p.t.Context(), p.Engine, found); err != nil {
 			return err
 		}

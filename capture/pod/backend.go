@@ -49,11 +49,14 @@ type Backend interface {
 	// Plan returns the change that makes our rules the wanted ones. It is pure. A family
 	// that cannot be changed is an error where rules are wanted for it, or for none.
 	Plan(have State, want Rules) (Change, error)
-	// Commit makes a change, or leaves the rules as they were.
+	// Commit makes a change, or leaves the rules as they were. An [xtables.RevertError] says
+	// that it has done neither.
 	Commit(ctx context.Context, c Change) error
 	// Revert restores the own rules from before a change, also after ctx has ended. It
 	// reads again: what others have changed meanwhile stays.
 	Revert(ctx context.Context, c Change) error
+	// Close closes the files of the backend, which can start no program after that.
+	Close()
 }
 
 // A State is the live rules of a backend.

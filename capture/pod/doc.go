@@ -69,4 +69,5 @@
 //
 // The same command run again finds the state that is there and takes the steps
 // that are left. A step that fails takes back those before it, the last one first.
+// Where rules cannot be put back, what was added for them stays.
 package pod

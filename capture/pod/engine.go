@@ -44,6 +44,7 @@ func (e Engine) Locked(ctx context.Context, fn func(context.Context, *Survey) er
 			if err != nil {
 				return err
 			}
+			defer found.Close()
 			return fn(ctx, found)
 		})
 	})

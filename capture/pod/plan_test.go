@@ -21,6 +21,8 @@ type memory struct {
 	name     Name
 	families inet.PerFamily[FamilyState]
 	asked    []string // which of its methods changed something
+	noCommit error    // what Commit fails with, after its change
+	noRevert error    // what Revert fails with
 }
 
 func (m *memory) Name() Name { return m.name }
@@ -53,11 +55,16 @@ func (m *memory) Commit(_ context.Context, c Change) error {
 	for _, c := range c.Families {
 		m.families[c.Family].Rules = c.After
 	}
-	return nil
+	return m.noCommit
 }
+
+func (m *memory) Close() {}
 
 func (m *memory) Revert(_ context.Context, c Change) error {
 	m.asked = append(m.asked, "revert")
+	if m.noRevert != nil {
+		return m.noRevert
+	}
 	for _, c := range c.Families {
 		m.families[c.Family].Rules = c.Before
 	}

@@ -2,9 +2,11 @@ package pod
 
 import (
 	"context"
+	"errors"
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -15,8 +17,8 @@ type ChangeRules struct {
 	Change Change
 	Remove bool // all of ours goes
 
-	report func(Event)
-	done   bool
+	report  func(Event)
+	changed bool // Undo has to put our rules back
 }
 
 // String returns the change in the language of the backend's program.
@@ -24,10 +26,12 @@ func (s *ChangeRules) String() string { return s.Change.Text }
 
 // Do commits the change.
 func (s *ChangeRules) Do(ctx context.Context) error {
-	if err := s.Have.Backend.Commit(ctx, s.Change); err != nil {
+	err := s.Have.Backend.Commit(ctx, s.Change)
+	var stays *xtables.RevertError
+	s.changed = err == nil || errors.As(err, &stays)
+	if err != nil {
 		return err
 	}
-	s.done = true
 	events := s.applied
 	if s.Remove {
 		events = s.removed
@@ -38,12 +42,13 @@ func (s *ChangeRules) Do(ctx context.Context) error {
 	return nil
 }
 
-// Undo puts our rules back.
+// Undo puts our rules back, also where a failed commit could not. After an error rules of
+// the change may stay.
 func (s *ChangeRules) Undo(ctx context.Context) error {
-	if !s.done {
+	if !s.changed {
 		return nil
 	}
-	s.done = false
+	s.changed = false
 	return s.Have.Backend.Revert(ctx, s.Change)
 }
 

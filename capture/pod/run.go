@@ -25,13 +25,26 @@ func (p *Plan) Run(ctx context.Context, report func(Event)) error {
 	return nil
 }
 
-// undo takes back the steps up to the one that failed.
+var errKept = errors.New("policy routing and addresses that were added stay: rules may still need them")
+
+// undo takes back the steps up to the one that failed. Rules that may stay keep the routes
+// and the passthrough address that were added for them.
 func (p *Plan) undo(ctx context.Context, failed int, cause error) error {
 	var errs []error
+	rulesStay, kept := false, false
 	for i := failed; i >= 0; i-- {
-		if err := p.Steps[i].Undo(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("undo: %w", err))
+		s := p.Steps[i]
+		if rulesStay && addedForRules(s) {
+			kept = true
+			continue
 		}
+		if err := s.Undo(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("undo: %w", err))
+			rulesStay = rulesStay || changesRules(s)
+		}
+	}
+	if kept {
+		errs = append(errs, errKept)
 	}
 	switch {
 	case len(errs) > 0:
@@ -54,14 +67,29 @@ func (p *Plan) runPartial(ctx context.Context, report func(Event)) error {
 		}
 		if err := s.Do(ctx); err != nil {
 			errs = append(errs, err)
-			_, rules := s.(*ChangeRules)
-			rulesStay = rulesStay || rules
+			rulesStay = rulesStay || changesRules(s)
 		}
 	}
-	if !rulesStay {
-		p.reportNotes(len(p.Steps), report)
-	}
+	p.reportNotes(len(p.Steps), func(event Event) {
+		if _, address := event.(AddressStays); !address || !rulesStay {
+			report(event)
+		}
+	})
 	return errors.Join(append(errs, p.Remains...)...)
+}
+
+func changesRules(s Step) bool {
+	_, rules := s.(*ChangeRules)
+	return rules
+}
+
+// addedForRules reports whether a step adds what rules need.
+func addedForRules(s Step) bool {
+	switch s.(type) {
+	case *AddRouting, *AddAddress:
+		return true
+	}
+	return false
 }
 
 // neededByRules reports whether a step removes what rules need.

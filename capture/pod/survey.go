@@ -35,7 +35,8 @@ type Address struct {
 }
 
 // Survey reads what the current network namespace has. It changes nothing. What cannot be
-// read is reported, and is an error only of a plan that has to know it.
+// read is reported, and is an error only of a plan that has to know it. The caller closes
+// the survey.
 func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(ctx, nil) }
 
 func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
@@ -57,6 +58,14 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	}
 	s.NeedsErr = s.needs()
 	return s, nil
+}
+
+// Close closes the files of the backends. It is called when no plan of the survey is to be
+// made or run any more.
+func (s *Survey) Close() {
+	for _, state := range s.States {
+		state.Backend.Close()
+	}
 }
 
 // needs reads what rules need besides themselves.

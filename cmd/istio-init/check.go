@@ -120,6 +120,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	if err != nil {
 		return err
 	}
+	defer found.Close()
 	want, err := cmd.wanted()
 	if err != nil {
 		return err

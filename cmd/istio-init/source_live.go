@@ -23,6 +23,7 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer found.Close()
 	live := engine.Live(found)
 	if err := live.Unreadable(); err != nil { // its rules are unknown
 		return nil, err

@@ -28,7 +28,7 @@ type Config struct {
 	OwnLock bool
 	// UserNS is the user namespace that owns the network namespace, where it is not
 	// the current one. Programs are run inside it by nsenter(1): Go cannot enter one,
-	// since its programs have several threads.
+	// since its programs have several threads. [Backend.Close] closes it.
 	UserNS *os.File
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
@@ -59,6 +59,7 @@ type Backend struct {
 	unaskable string
 	prefix    []string   // program and arguments that run the variant's programs
 	files     []*os.File // that they get
+	owned     []*os.File // those of them that Close closes
 	families  inet.PerFamily[programs]
 }
 
@@ -111,6 +112,7 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 		pass(cfg.Held)
 	}
 	if cfg.UserNS != nil {
+		b.owned = append(b.owned, cfg.UserNS)
 		nsenter := cfg.lookPath("nsenter")
 		if nsenter == "" {
 			return b, fmt.Errorf("the network namespace belongs to another user namespace, which nsenter (package util-linux) enters: %w", exec.ErrNotFound)
@@ -122,10 +124,15 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 		if err != nil {
 			return b, err
 		}
+		b.owned = append(b.owned, lock)
 		b.env = append(b.env, LockFile+"="+pass(lock)) // of two values os/exec takes the last
 	}
 	return b, nil
 }
+
+// Close closes the files that only the backend's programs use: [Config].UserNS, which
+// another backend may have closed, and a lock of its own.
+func (b *Backend) Close() { closeAll(b.owned...) }
 
 // newProcess prepares a run of one of the variant's programs.
 func (b *Backend) newProcess(path string, args ...string) *process {

@@ -13,7 +13,8 @@ import (
 
 // Commit makes the changes or none of them. Each table changes as a whole or not
 // at all; when one is refused, what was changed before it is put back. The errors
-// are [RestoreError] and name the refused line.
+// are [RestoreError] and name the refused line; a [RevertError] says that something
+// could not be put back.
 func (b *Backend) Commit(ctx context.Context, changes []iptables.Change) error {
 	err := b.commitFamilies(ctx, changes)
 	if err == nil {
@@ -29,7 +30,7 @@ func (b *Backend) Commit(ctx context.Context, changes []iptables.Change) error {
 const revertTime = 10 * time.Second
 
 // Revert restores our chains and rules to the state before the changes. Foreign rules stay
-// as they are now.
+// as they are now. The error is a [RevertError].
 func (b *Backend) Revert(ctx context.Context, changes []iptables.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revertTime)
 	defer cancel()
@@ -44,14 +45,14 @@ func (b *Backend) Revert(ctx context.Context, changes []iptables.Change) error {
 	for _, c := range changes {
 		now, err := readSaves(c.Family, saves[c.Family])
 		if err != nil {
-			return fmt.Errorf("put the rules back: %w", err)
+			return &RevertError{err}
 		}
 		if undo := iptables.Rollback(now, b.owns(now), c); !undo.Empty() {
 			back = append(back, undo)
 		}
 	}
 	if err := b.commitFamilies(ctx, back); err != nil {
-		return fmt.Errorf("put the rules back: %w", err)
+		return &RevertError{err}
 	}
 	return nil
 }

@@ -41,6 +41,15 @@ func (e *RestoreError) Error() string {
 // Unwrap returns how the program ended.
 func (e *RestoreError) Unwrap() error { return e.Err }
 
+// A RevertError says why changed rules could not be put back. All or some of the change
+// stays.
+type RevertError struct{ Err error }
+
+func (e *RevertError) Error() string { return "put the rules back: " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *RevertError) Unwrap() error { return e.Err }
+
 // refusedLine finds the number in what iptables-restore says of a line. Seen of
 // 1.8.9: "iptables-restore: line 12 failed", "Error occurred at line: 8", and
 // of the nft variant "line 4: RULE_APPEND failed (No such file or directory)".
