@@ -82,6 +82,32 @@ func checkSaysAmbient(t *testing.T, s *site) {
 	}
 }
 
+// TestCleanRemovesSidecarBesideAmbient where a chain of ambient came after the sidecar: the
+// sidecar is removed whole, and ambient's chain and the jump to it stay.
+func TestCleanRemovesSidecarBesideAmbient(t *testing.T) {
+	onBothVariants(t, func(t *testing.T, v xtables.Variant) {
+		for _, table := range []string{"mangle", "nat"} {
+			const ambient = ":PREROUTING ACCEPT [0:0]\n:ISTIO_PRERT - [0:0]\n-A PREROUTING -j ISTIO_PRERT\n-A ISTIO_PRERT -s 169.254.7.127/32 -p tcp -j ACCEPT\nCOMMIT\n"
+			alone, s := newSite(t), newSite(t)
+			s.exits(0, in(v, asTProxy)...)
+			for _, site := range []*site{alone, s} {
+				site.Run(t, "*"+table+"\n"+ambient, tool(v, inet.IPv4), "--noflush")
+			}
+			before := s.state()
+			if log := s.exits(1, in(v, asTProxy)...); !strings.Contains(log, "ambient mode") {
+				t.Errorf("%s: want a refusal that says ambient, got\n%s", table, log)
+			}
+			if diff := cmp.Diff(before, s.state()); diff != "" {
+				t.Errorf("%s: after the refused apply (-before +after):\n%s", table, diff)
+			}
+			s.exits(0, cleanCommand)
+			if diff := cmp.Diff(alone.state(), s.state()); diff != "" {
+				t.Errorf("%s: after clean (-ambient alone +got):\n%s", table, diff)
+			}
+		}
+	})
+}
+
 // ambientLines returns the lines of a state that name ambient's chain on the node.
 func ambientLines(state string) []string {
 	return slices.DeleteFunc(strings.Split(state, "\n"), func(line string) bool { return !strings.Contains(line, "ISTIO_POSTRT") })

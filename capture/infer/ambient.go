@@ -32,6 +32,41 @@ func Ambient(s iptables.Snapshot) bool {
 	})
 }
 
+// ownsOutput reports whether a table's chain ISTIO_OUTPUT is ambient's: ambient's inbound
+// chain is beside it, or it has ambient's marks. A chain with the rules of a sidecar is not,
+// whatever else is in the namespace.
+func ownsOutput(t iptables.LiveTable) bool {
+	rules := t.Chain(capture.ChainOutput).Rules
+	if slices.ContainsFunc(rules, jumpsToOurs) {
+		return false
+	}
+	if slices.ContainsFunc(rules, hasAmbientMark) {
+		return true
+	}
+	beside := slices.ContainsFunc(t.Chains, func(c iptables.LiveChain) bool { return c.Name == chainAmbientInbound })
+	return beside && !slices.ContainsFunc(rules, isSidecars)
+}
+
+// jumpsToOurs reports whether a rule of ISTIO_OUTPUT continues in another chain of ours.
+func jumpsToOurs(r iptables.LiveRule) bool {
+	switch t := r.Rule.Target.(type) {
+	case iptables.Jump:
+		return t.Chain != capture.ChainOutput && capture.Owns(t.Chain)
+	case iptables.Goto:
+		return t.Chain != capture.ChainOutput && capture.Owns(t.Chain)
+	}
+	return false
+}
+
+// isSidecars reports whether a rule of ISTIO_OUTPUT is one of a sidecar: it matches the
+// owner of a packet, or it matches or sets a whole mark. Ambient masks its marks.
+func isSidecars(r iptables.LiveRule) bool {
+	const whole = 0xffffffff
+	set, sets := r.Rule.Target.(iptables.SetMark)
+	return len(r.Rule.UIDs)+len(r.Rule.GIDs) > 0 || sets && set.Mark.Mask == whole ||
+		r.Rule.Mark.Set && r.Rule.Mark.Val.Mask == whole || r.Rule.ConnMark.Set && r.Rule.ConnMark.Val.Mask == whole
+}
+
 // hasAmbientMark reports whether a rule matches or sets a mark of ambient.
 func hasAmbientMark(live iptables.LiveRule) bool {
 	r := live.Rule

@@ -80,3 +80,57 @@ func checkInference(t *testing.T, r *infer.Inference, ambient bool, ours []iptab
 		}
 	}
 }
+
+// TestOutputChainOfAmbientOrSidecar checks for each table by itself whose the chain
+// ISTIO_OUTPUT is.
+func TestOutputChainOfAmbientOrSidecar(t *testing.T) {
+	t.Parallel()
+	const (
+		inbound  = ":ISTIO_PRERT - [0:0]\n"
+		redirect = ":ISTIO_REDIRECT - [0:0]\n"
+		toOurs   = "-A ISTIO_OUTPUT -j ISTIO_REDIRECT\n"
+		owner    = "-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\n"
+		accept   = "-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -j ACCEPT\n"
+		masked   = "-A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT\n"
+		whole    = "-A ISTIO_OUTPUT -o lo -p tcp -m mark --mark 0x539 -j RETURN\n"
+		restore  = "-A ISTIO_OUTPUT -p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff\n"
+		sets     = "-A ISTIO_OUTPUT -o lo -p tcp -j MARK --set-xmark 0x53a/0xffffffff\n"
+	)
+	tests := []struct {
+		name        string
+		nat, mangle string // the other chains, and the rules of ISTIO_OUTPUT
+		ours        []string
+	}{
+		{"sidecar", redirect + toOurs, whole, []string{"mangle", "nat"}},
+		{"sidecar-beside-ambient-in-mangle", redirect + toOurs, inbound + whole, []string{"mangle", "nat"}},
+		{"sidecar-beside-ambient-in-nat", inbound + redirect + toOurs, whole, []string{"mangle", "nat"}},
+		{"sidecar-beside-ambient-in-both", inbound + redirect + toOurs, inbound + restore, []string{"mangle", "nat"}},
+		{"sidecar-sets-marks", inbound + masked, inbound + sets, []string{"mangle"}},
+		{"sidecar-captures-nothing", inbound + owner, inbound + masked, []string{"nat"}},
+		{"sidecar-in-nat", redirect + toOurs, inbound + masked, []string{"nat"}},
+		{"sidecar-in-mangle", inbound + accept, whole, []string{"mangle"}},
+		{"rules-of-both", inbound + redirect + masked + toOurs, inbound + accept, []string{"nat"}},
+		{"marks-of-both", accept, whole + masked, []string{"nat"}},
+		{"ambient", inbound + accept, inbound + masked, nil},
+		{"ambient-by-its-marks", masked, masked, nil},
+		{"ambient-empty", inbound, inbound, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := iptables.ParseSnapshot(inet.IPv4, "*mangle\n:ISTIO_OUTPUT - [0:0]\n"+tt.mangle+"COMMIT\n*nat\n:ISTIO_OUTPUT - [0:0]\n"+tt.nat+"COMMIT\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ours []string
+			for _, name := range infer.Ownership(s).Names() {
+				if name.Chain == capture.ChainOutput {
+					ours = append(ours, name.Table)
+				}
+			}
+			if diff := cmp.Diff(tt.ours, ours); diff != "" {
+				t.Errorf("tables whose ISTIO_OUTPUT is ours (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -7,11 +7,12 @@ import (
 
 // Ownership returns what of a live state is ours: the chains of the closed list in capture,
 // the jumps to them, and what Istio itself left in built-in chains. The chains of ambient
-// mode are foreign, also the one that has the name of a sidecar's.
+// mode are foreign, also ISTIO_OUTPUT where it is ambient's: each table is decided by itself,
+// since a sidecar's rules may be in the others.
 func Ownership(s iptables.Snapshot) iptables.Ownership {
 	own := iptables.Ownership{Chains: map[iptables.ChainName]bool{}}
-	ambient := Ambient(s)
 	for _, t := range s.Tables {
+		ambient := ownsOutput(t)
 		for _, c := range t.Chains {
 			if capture.Owns(c.Name) && (!ambient || c.Name != capture.ChainOutput) {
 				own.Chains[iptables.ChainName{Table: t.Name, Chain: c.Name}] = true

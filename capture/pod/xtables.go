@@ -106,7 +106,7 @@ func (x *variant) text(c iptables.Change) string {
 	family := inet.PerFamily[string]{"ip", "ip6"}[c.Family]
 	var lines []string
 	for _, table := range c.Emptied() {
-		lines = append(lines, "nft delete table "+family+" "+table)
+		lines = append(lines, "nft delete table "+family+" "+table+" # if nothing else is in it")
 	}
 	return text + comments(lines...)
 }

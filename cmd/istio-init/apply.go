@@ -45,9 +45,12 @@ func runApply(ctx context.Context, cmd *command) error {
 		}
 		return cmd.inNetNS(ctx, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
 	case cmd.opts.DryRun && !cmd.opts.Plan:
-		return cmd.preview()
+		return cmd.preview(ctx)
 	}
 	return cmd.locked(ctx, func(bounded context.Context, found *pod.Survey) error {
+		if cmd.opts.Plan && cmd.opts.RunValidation {
+			cmd.log.Info("nothing validated: --plan is set")
+		}
 		err := cmd.apply(bounded, found)
 		if err != nil || !cmd.opts.RunValidation || cmd.opts.Plan {
 			return err

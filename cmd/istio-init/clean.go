@@ -52,5 +52,5 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	if cmd.opts.Plan {
 		return cmd.print(plan.String())
 	}
-	return cmd.answer(plan.String())
+	return cmd.answer(ctx, plan.String())
 }

@@ -124,10 +124,10 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
 		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
-		log, closeLog, err := newLogger(s, parsed.Log, reserved)
+		log, closeLog, err := newLogger(c.Context(), s, parsed.Log, reserved)
 		if err != nil {
 			problems = append(problems, err)
-			log, closeLog, _ = newLogger(s, options.Log{}, reserved)
+			log, closeLog, _ = newLogger(c.Context(), s, options.Log{}, reserved)
 		}
 		defer closeLog()
 		if len(problems) > 0 {

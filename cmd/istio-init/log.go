@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"os"
 
 	"go.uber.org/zap/zapcore"
 
@@ -11,7 +11,7 @@ import (
 
 // newLogger returns the logger. If stdout is reserved for the answer, a log for stdout goes
 // to stderr.
-func newLogger(s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
+func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
 	config := zapcore.EncoderConfig{ // the names of zap, and of Istio's logs
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
 		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
@@ -27,7 +27,7 @@ func newLogger(s streams, set options.Log, reserved bool) (log *logger, closeLog
 	case set.Target == "stdout":
 		sink = zapcore.AddSync(s.stdout)
 	default:
-		file, err := os.OpenFile(set.Target, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		file, err := openToAppend(ctx, set.Target)
 		if err != nil {
 			return nil, closeLog, fmt.Errorf("--log_target: %w", err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,13 +9,14 @@ import (
 	"strings"
 
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 )
 
 // preview prints the rules of the flags.
-func (cmd *command) preview() error {
+func (cmd *command) preview(ctx context.Context) error {
 	if cmd.opts.RunValidation {
 		cmd.log.Info("nothing validated: --dry-run is set")
 	}
@@ -32,15 +34,15 @@ func (cmd *command) preview() error {
 			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
-	return cmd.answer(text.String())
+	return cmd.answer(ctx, text.String())
 }
 
 // answer prints the text of a dry run, and appends it to the file of DRY_RUN_FILE_PATH.
-func (cmd *command) answer(text string) error {
+func (cmd *command) answer(ctx context.Context, text string) error {
 	if err := cmd.print(text); err != nil {
 		return err
 	}
-	return cmd.appendDryRunFile(text)
+	return cmd.appendDryRunFile(ctx, text)
 }
 
 func (cmd *command) print(text string) error {
@@ -64,14 +66,22 @@ func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
 }
 
 // appendDryRunFile appends to the file of DRY_RUN_FILE_PATH.
-func (cmd *command) appendDryRunFile(text string) error {
+func (cmd *command) appendDryRunFile(ctx context.Context, text string) error {
 	if cmd.opts.DryRunFile == "" {
 		return nil
 	}
-	file, err := os.OpenFile(cmd.opts.DryRunFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	file, err := openToAppend(ctx, cmd.opts.DryRunFile)
 	if err != nil {
 		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
 	}
 	_, err = file.WriteString(text)
 	return errors.Join(err, file.Close())
+}
+
+// openToAppend opens a file for writing at its end. To open a FIFO that nobody reads blocks,
+// until ctx ends.
+func openToAppend(ctx context.Context, path string) (*os.File, error) {
+	return options.UntilDone(ctx, "open "+path, func() (*os.File, error) {
+		return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	})
 }

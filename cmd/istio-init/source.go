@@ -119,7 +119,7 @@ func (cmd *command) readDump(ctx context.Context, path string) (name string, sta
 	if name = path; path == options.RulesStdin {
 		name = "standard input"
 	}
-	text, err := options.ReadUntilDone(ctx, name, func() ([]byte, error) { return cmd.dumpText(path, name) })
+	text, err := options.UntilDone(ctx, "read "+name, func() ([]byte, error) { return cmd.dumpText(path, name) })
 	if err != nil {
 		return name, states, fmt.Errorf("--rules: %w", err)
 	}

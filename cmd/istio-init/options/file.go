@@ -48,25 +48,27 @@ func readConfig(ctx context.Context, values []*flagValue, env Env, stdin io.Read
 
 // readFile reads a file, which may be a pipe or endless.
 func readFile(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
-	return ReadUntilDone(ctx, placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
+	return UntilDone(ctx, "read "+placeName(path), func() ([]byte, error) { return readBounded(path, stdin) })
 }
 
-// ReadUntilDone calls read, which may block for ever, and waits until ctx ends.
-func ReadUntilDone(ctx context.Context, name string, read func() ([]byte, error)) ([]byte, error) {
+// UntilDone calls fn, which may block for ever, and waits until it returns or ctx ends. The
+// error of the second names what was being done.
+func UntilDone[T any](ctx context.Context, what string, fn func() (T, error)) (T, error) {
 	type result struct {
-		text []byte
-		err  error
+		value T
+		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		text, err := read()
-		done <- result{text, err}
+		value, err := fn()
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
-		return r.text, r.err
+		return r.value, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
+		var none T
+		return none, fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
 }
 
