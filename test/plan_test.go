@@ -129,7 +129,7 @@ func TestCleanLeavesTheNamespaceAsItWas(t *testing.T) {
 				"# ip -6 address del ::6/128 dev lo", "# nft delete table inet istio-proxy-nat", "# nft delete table inet istio-proxy-mangle",
 			}
 			if v == xtables.NFT {
-				names = append(names, "# nft delete table ip nat", "# nft delete table ip6 mangle")
+				names = append(names, "# nft delete table ip nat # if nothing else is in it", "# nft delete table ip6 mangle # if nothing else is in it")
 			}
 			for _, line := range names {
 				if !regexp.MustCompile("(?m)^" + regexp.QuoteMeta(line) + "$").MatchString(preview) {
