@@ -71,12 +71,14 @@ func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 }
 
 // askUDP sends a packet as a user of a node, optionally from an address and a port, and
-// returns the answer, which has to come from the destination of the packet.
+// returns the answer, which has to come from the destination of the packet. Without a port
+// it takes one that no packet of the node had: conntrack sends a packet where the last one
+// of the same addresses and ports went, whatever the rules say of it.
 func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string) (answer string, err error) {
 	err = node.As(who, func() error {
-		var local *net.UDPAddr
-		if from != (netip.AddrPort{}) {
-			local = net.UDPAddrFromAddrPort(from)
+		local := net.UDPAddrFromAddrPort(from)
+		if local.Port == 0 {
+			local.Port = node.newPort()
 		}
 		var conn *net.UDPConn
 		if err := whileInUse(func() (err error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -22,6 +23,7 @@ import (
 type Node struct {
 	name   string
 	handle netns.NsHandle
+	ports  atomic.Int32 // how many newPort returned
 }
 
 // newNode makes a namespace with its loopback interface up.
@@ -53,6 +55,9 @@ func newNode(t TB, name string) *Node {
 	})
 	return n
 }
+
+// newPort returns another port each time, below those that the kernel picks.
+func (n *Node) newPort() int { return 20000 + int(n.ports.Add(1)) }
 
 // Path returns a file of the namespace, for this process and its children.
 func (n *Node) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.handle)) }
