@@ -67,7 +67,7 @@ type Config struct {
 
 	OwnerGroups Selector[iptables.IDRange] // groups whose processes are captured
 
-	ExcludeInterfaces []iptables.Interface // traffic through these is left alone, both ways
+	ExcludeInterfaces []iptables.Interface // traffic through these is not captured, in either direction
 	VirtualInterfaces []iptables.Interface // inbound packets of these are outbound connections of virtual machines
 
 	LoopbackV4  netip.Prefix // what counts as this machine in IPv4; zero: 127.0.0.1/32

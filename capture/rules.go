@@ -115,7 +115,7 @@ func mangleTable(c familyConfig) iptables.Table {
 
 // drop are the rules for packets in state INVALID: the kernel would
 // answer them with a reset that kills a healthy one. In mode TProxy, as in
-// Istio, excluded interfaces are left alone in this too.
+// Istio, packets through excluded interfaces are not dropped.
 func drop(c familyConfig) []rule {
 	var rules []rule
 	if c.Mode == TProxy {

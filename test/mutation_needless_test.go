@@ -91,7 +91,7 @@ var needlessChanges = []struct {
 	{tproxy, "a packet with that mark comes by lo, where a rule below leaves every mark but the one of self calls alone", []string{
 		"drop mangle ISTIO_INBOUND: -p tcp -m mark --mark 0x539 -j RETURN",
 	}},
-	{tproxy, "later packets of a connection that is left alone reach its socket with or without the mark", []string{
+	{tproxy, "later packets of a connection that is not captured reach its socket with or without the mark", []string{
 		"swap mangle ISTIO_INBOUND: -p tcp -m tcp --dport 15020 -j RETURN | " + divertRule,
 	}},
 	{tproxy, "who marks its connections is root; a proxy that runs as that user is redirected by nat first", []string{

@@ -25,7 +25,7 @@ func BenchmarkFollow(b *testing.B) {
 			to := path.Connection{Owner: &iptables.Owner{UID: 1000, GID: 1000}, Dst: netip.AddrPortFrom(last, 80)}
 			for b.Loop() {
 				if hops := path.Follow(rules, c, routes, to); hops[0].Outcome != path.Direct {
-					b.Fatal("want it to be left alone")
+					b.Fatal("want it not to be captured")
 				}
 			}
 		})

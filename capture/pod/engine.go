@@ -11,7 +11,7 @@ import (
 // Options say how the engine works. The zero Options are for a run inside the pod.
 type Options struct {
 	NetNS   string // file or name of the network namespace; "": the current one
-	Outside bool   // the run is on the node, whose lock file and name services are left alone
+	Outside bool   // the run is on the node, whose lock file and name services are not used
 	Force   Name   // the backend to use; "": the one that fits
 	Programs
 }
