@@ -288,6 +288,5 @@ func (e evaluator) next(hop Hop) *Connection {
 // toItself reports whether a captured connection is to the pod. Proxies of Istio 1.0 to 1.3 connect
 // to the app at the address of localhost, later ones at that of the pod.
 func (e evaluator) toItself(hop Hop) bool {
-	device, _ := e.routes.Route(hop.Dst.Addr())
-	return hop.Outcome == Inbound || hop.Outcome == Outbound && device == "lo"
+	return hop.Outcome == Inbound || hop.Outcome == Outbound && e.isLocal(hop.Dst)
 }
