@@ -106,8 +106,8 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		return nothing
 	}
 	return func(p selftest.Probe) string {
-		site := path.Routes{Route: src.route, Proxy: proxyOwner(cmd.opts.Config)}
-		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, site, path.Connection{
+		src.network.Proxy = proxyOwner(cmd.opts.Config)
+		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, src.network, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
 		return report.OutcomeText(legs[0], p.Family)
