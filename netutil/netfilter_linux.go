@@ -27,6 +27,10 @@ type Netfilter struct {
 	NoNFT, NoLegacy error
 	// Native are the tables of the family inet that were asked for.
 	Native []string
+	// Foreign are the base chains that iptables does not print and that may decide on
+	// packets, those of Native too; ForeignErr is why they are not known.
+	Foreign    []BaseChain
+	ForeignErr error
 	// Generation is the state of nf_tables that was seen, whose number rises with
 	// every change; zero where there are no tables.
 	Generation uint32
@@ -58,6 +62,7 @@ func LookAtNetfilter(native string) Netfilter {
 	}
 	if len(tables) > 0 {
 		n.Generation = nftGeneration()
+		n.Foreign, n.ForeignErr = foreignBaseChains(tables)
 	}
 	for _, t := range tables {
 		name := t.text(unix.NFTA_TABLE_NAME)

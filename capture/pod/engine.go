@@ -18,7 +18,7 @@ type Options struct {
 
 // Programs say how the programs of iptables are run.
 type Programs struct {
-	Path     string           // where they are looked for besides /usr/sbin and /sbin, as PATH has it
+	Path     string           // where they are looked for before the system's directories, as PATH has it
 	Env      []string         // variables they get besides those that are always the same
 	LockFile string           // the lock of iptables-legacy, where Env names one
 	Now      func() time.Time // the clock, by which the wait for that lock is bounded; nil: 20 seconds

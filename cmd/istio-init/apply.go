@@ -66,12 +66,16 @@ func (cmd *command) inNetNS(ctx context.Context, action func(context.Context) er
 	return netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() error { return action(ctx) })
 }
 
-// engine returns the engine with its options.
+// engine returns the engine with its options. A caller who lends his environment to a
+// process with more rights than his own does not choose its programs or what these load.
 func (cmd *command) engine() pod.Engine {
 	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode}, Report: cmd.logEvent}
-	e.Path, _ = cmd.env("PATH")
-	e.LockFile, _ = cmd.env(xtables.LockFile)
-	e.Env, e.Now = xtables.Env(cmd.env), time.Now
+	if !netutil.HasMoreRights() {
+		e.Path, _ = cmd.env("PATH")
+		e.LockFile, _ = cmd.env(xtables.LockFile)
+		e.Env = xtables.Env(cmd.env)
+	}
+	e.Now = time.Now
 	if cmd.opts.Force != nil {
 		e.Force = pod.Name(cmd.opts.Force.String())
 	}

@@ -52,8 +52,8 @@ func runTrace(ctx context.Context, cmd *command) error {
 			return err
 		}
 		rules := src.Rules[f]
-		routes := path.Routes{Route: src.route, Proxy: proxyOwner(src.Config)}
-		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, routes, c)})
+		src.network.Proxy = proxyOwner(src.Config)
+		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)})
 	})
 }
 

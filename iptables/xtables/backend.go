@@ -13,7 +13,7 @@ import (
 )
 
 // A Config says which tables a variant has, and how its programs are run. The zero Config
-// runs them as root, finds them in /usr/sbin and /sbin, and has no tables.
+// runs them as root, finds them in the directories of the system, and has no tables.
 type Config struct {
 	Tables inet.PerFamily[[]string] // tables that exist
 	No     error                    // why the variant cannot be used; nil: it can
@@ -33,7 +33,8 @@ type Config struct {
 	// Caps are the capabilities that programs have to be given when they are
 	// started; none for root.
 	Caps []uintptr
-	// Path is where programs are searched, as PATH has it; "": only in /usr/sbin and /sbin.
+	// Path is where programs are searched first, as PATH has it; "": only in the
+	// directories of the system.
 	Path string
 	// Env is added to the environment of programs, which inherit nothing; [Env] makes it.
 	Env []string

@@ -190,7 +190,7 @@ func Because(hop path.Hop, f inet.Family) string {
 	case path.ByPolicy:
 		return fmt.Sprintf("the policy of %s %s is DROP", d.At.Table, d.At.Chain)
 	case path.NoRouteTo:
-		return fmt.Sprintf("there is no route to %s", hop.Dst.Addr())
+		return routeReason(hop)
 	case path.NoRules:
 		return fmt.Sprintf("there are no rules of Istio for %s", f)
 	case path.NotFirst:
@@ -217,4 +217,20 @@ func Because(hop path.Hop, f inet.Family) string {
 		return "no rule of Istio's ambient mode redirects it"
 	}
 	return ""
+}
+
+// routeReason says why there is no route.
+func routeReason(hop path.Hop) string {
+	switch dst := hop.Dst.Addr(); hop.Decided.Route {
+	case path.Unreachable:
+		return fmt.Sprintf("the route to %s is unreachable", dst)
+	case path.Blackhole:
+		return fmt.Sprintf("the route to %s is a blackhole", dst)
+	case path.Prohibited:
+		return fmt.Sprintf("the route to %s is prohibited", dst)
+	case path.Rejected:
+		return fmt.Sprintf("the source address %s is not valid on %s (rp_filter)", hop.Src.Addr(), hop.In)
+	default:
+		return fmt.Sprintf("there is no route to %s", dst)
+	}
 }
