@@ -14,6 +14,7 @@ type familyConfig struct {
 	family           inet.Family
 	include, exclude prefixList                    // of OutboundPrefixes
 	servers          []iptables.Cond[netip.Prefix] // of DNS: one without a condition for all servers
+	istios           bool                          // see IstioRules
 }
 
 // A prefixList is a list of destinations, and whether its rules are a tree of chains.
