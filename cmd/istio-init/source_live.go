@@ -34,7 +34,8 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
 	src.Caveats = caveats(found, live)
 	for _, f := range inet.Families {
-		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+		src.states[f] = live.Families[f].Rules
+		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
 	}
 	return src, nil
 }
