@@ -9,6 +9,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
 
@@ -74,7 +75,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables = args, variables
-	for _, f := range Facts(src.Config) {
+	for _, f := range Facts(withoutTunnel(src)) {
 		s.Facts = append(s.Facts, fact{cmp.Or(jsonLabels[f.Label], f.Label), f.Text, f.Label})
 	}
 	return s
@@ -94,6 +95,20 @@ func (s *State) addAmbient(src Source) {
 		}
 	}
 	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
+}
+
+// withoutTunnel returns the configuration of rules: without a tunnel port where none is known. That
+// of the arguments is then the first port of -d, which has the same rule.
+func withoutTunnel(src Source) capture.Config {
+	c := src.Config
+	if slices.ContainsFunc(src.Rules, (*infer.Inference).KnowsTunnel) {
+		return c
+	}
+	if c.TunnelPort != capture.DefaultTunnelPort {
+		c.InboundPorts.Except = append([]iptables.PortRange{iptables.Port(c.TunnelPort)}, c.InboundPorts.Except...)
+	}
+	c.TunnelPort = 0
+	return c
 }
 
 func (s State) document() any { return s }
