@@ -24,7 +24,8 @@ func newCheck(s streams) *cobra.Command {
 		Long: `Without flags that describe rules: report what is captured in the network namespace,
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
-both variants of iptables. Nothing is changed.
+both variants of iptables. Nothing is changed. Base chains of nftables that may decide
+about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
 Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read.`,
 		Example: `  istio-init check
@@ -41,6 +42,9 @@ func runCheck(ctx context.Context, cmd *command) error {
 			src, err := cmd.source(ctx)
 			if err != nil {
 				return err
+			}
+			if src.Live {
+				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			return cmd.show(report.NewState(src.Source, args, variables))
@@ -150,7 +154,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	if len(found.Native) > 0 {
 		d.Differs("tables of Istio's native nftables capture too: %s", strings.Join(found.Native, ", "))
 	}
-	d.Caveats = append(d.Caveats, unseen(found, live)...)
+	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
 	d.InOrder = plan.Empty()
 	return nil

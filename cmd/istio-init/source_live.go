@@ -33,6 +33,9 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	}
 	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
 	src.Caveats = caveats(found, live)
+	for _, c := range found.Chains {
+		src.network.BaseChains = append(src.network.BaseChains, path.BaseChain(c))
+	}
 	for _, f := range inet.Families {
 		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
 	}
@@ -72,6 +75,19 @@ func unseen(found *pod.Survey, live pod.State) []string {
 	}
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
+	}
+	if found.ChainsErr != nil {
+		caveats = append(caveats, "the chains of nftables are not known: "+found.ChainsErr.Error())
+	}
+	return caveats
+}
+
+// foreignChains returns the base chains of others, which may decide about connections. Trace
+// has those alone that a connection enters.
+func foreignChains(found *pod.Survey) []string {
+	var caveats []string
+	for _, c := range found.Chains {
+		caveats = append(caveats, report.ChainText(path.BaseChain(c), "connections"))
 	}
 	return caveats
 }
