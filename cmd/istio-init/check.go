@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
@@ -84,7 +86,11 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 func (src *ruleSource) follow() {
 	src.network.Proxy = proxyOwner(src.Config)
 	for _, r := range src.Rules {
-		src.Warnings = append(src.Warnings, ahead(src.states[r.Rules.Family], r.Own)...)
+		known := func(at iptables.Place) bool { // what the configuration says already
+			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
+			return rules[at.Index].Role != capture.RoleUnknown
+		}
+		src.Warnings = append(src.Warnings, ahead(src.states[r.Rules.Family], r.Own, known)...)
 		if r.Captures() {
 			src.Samples = append(src.Samples, path.Samples(r, src.Config, src.network)...)
 		}
@@ -123,7 +129,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Empty()
 		d.AddFamily(change, rs)
-		d.Warnings = append(append(d.Warnings, ahead(s, own)...), cmd.lost(s, rs, src.network)...)
+		d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, rs, src.network)...)
 		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
@@ -160,7 +166,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), want.Rules[f])
 		have := live.Families[f]
-		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
+		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
 	for _, other := range found.States {
@@ -187,13 +193,15 @@ func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network 
 	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network))
 }
 
-// ahead returns a warning for each foreign rule ahead of ours.
-func ahead(s iptables.Snapshot, own iptables.Ownership) (warnings []string) {
-	for _, at := range iptables.Preempting(s, own) {
+// ahead returns a warning for each foreign rule ahead of ours, without those that are known.
+func ahead(s iptables.Snapshot, own iptables.Ownership, known func(iptables.Place) bool) (warnings []string) {
+	for _, at := range slices.DeleteFunc(iptables.Preempting(s, own), known) {
 		warnings = append(warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", s.Family, s.TextAt(at)))
 	}
 	return warnings
 }
+
+func nothing(iptables.Place) bool { return false }
 
 // compareRouting adds what differs in the policy routing of mode TPROXY.
 func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {

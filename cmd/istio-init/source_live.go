@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -123,7 +124,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 		return path.Route{Device: got.Interface, Src: got.Src}
 	}
 	if q.In != "" && errors.Is(err, unix.ENODEV) { // it may come later
-		q.In = ""
+		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
 	cmd.log.Debug("no route to an address", errorField(err))
