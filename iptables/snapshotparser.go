@@ -17,7 +17,7 @@ func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	p := snapshotParser{Snapshot: Snapshot{Family: f}}
 	for n, line := range logicalLines(text) {
 		if err := p.line(line); err != nil && !p.goesOn(line) {
-			return p.Snapshot, fmt.Errorf("line %d %q: %w", n, line, err)
+			return p.Snapshot, lineError(n, line, err)
 		}
 	}
 	if p.open {
@@ -27,6 +27,12 @@ func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 		t.readRules(f)
 	}
 	return p.Snapshot, nil
+}
+
+// lineError quotes the line of an error, which may be as long as the text.
+func lineError(number int, line string, err error) error {
+	const most = 300
+	return fmt.Errorf("line %d %.*q: %w", number, most, line, err)
 }
 
 // logicalLines are the lines of a save with their numbers, from 1, without the

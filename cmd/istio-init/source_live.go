@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -37,7 +38,8 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 		src.network.BaseChains = append(src.network.BaseChains, path.BaseChain(c))
 	}
 	for _, f := range inet.Families {
-		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+		src.states[f] = live.Families[f].Rules
+		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
 	}
 	return src, nil
 }
@@ -135,7 +137,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 		return path.Route{Device: got.Interface, Src: got.Src}
 	}
 	if q.In != "" && errors.Is(err, unix.ENODEV) { // it may come later
-		q.In = ""
+		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
 	cmd.log.Debug("no route to an address", errorField(err))
