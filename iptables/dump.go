@@ -43,6 +43,7 @@ func ParseDump(text string) (states inet.PerFamily[Snapshot], tables int, err er
 				tables++
 			}
 			have.Unreadable = append(have.Unreadable, p.Unreadable...)
+			have.Incomplete = append(have.Incomplete, p.Incomplete...)
 		}
 	}
 	return states, tables, nil
@@ -105,7 +106,7 @@ func dumpParts(text string) ([]dumpPart, error) {
 			if !part.open && pieceOfTable.MatchString(line) {
 				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
 			}
-			return nil, fmt.Errorf("line %d %q: %w", n, line, err)
+			return nil, lineError(n, line, err)
 		}
 		if line == "COMMIT" {
 			parts, part = append(parts, part), dumpPart{}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,9 +19,11 @@ type BaseChain struct {
 	Type     string // filter, nat or route
 	Hook     string
 	Priority int
-	Devices  []string // whose packets enter it; none: those of all
-	Drops    bool     // its policy is drop
-	Rules    bool     // it has rules
+	Drops    bool // its policy is drop
+	HasRules bool
+	// Devices are the interfaces whose packets enter a chain at ingress or egress, or of the
+	// family bridge: those of the hook, bridges, and what is stacked on them.
+	Devices []string
 }
 
 var nftFamilyNames = map[uint8]string{
@@ -43,8 +46,9 @@ const (
 )
 
 // foreignBaseChains lists the base chains that are not built-in ones of iptables-nft and
-// may decide on packets: those with rules or with policy drop. The tables are a dump's.
-func foreignBaseChains(tables []nftObject) ([]BaseChain, error) {
+// may decide about packets: those with rules or with policy drop. The tables are a dump's;
+// in those of the family inet whose names start with native, chains are not listed.
+func foreignBaseChains(tables []nftObject, native string) ([]BaseChain, error) {
 	found, err := nftDump(unix.NFT_MSG_GETCHAIN, unix.NFPROTO_UNSPEC)
 	if err != nil {
 		return nil, fmt.Errorf("list nf_tables chains: %w", err)
@@ -58,11 +62,51 @@ func foreignBaseChains(tables []nftObject) ([]BaseChain, error) {
 		isTable := func(t nftObject) bool {
 			return t.family == o.family && t.text(unix.NFTA_TABLE_NAME) == c.Table && t.number(unix.NFTA_TABLE_FLAGS)&unix.NFT_TABLE_F_DORMANT == 0
 		}
-		if (c.Rules || c.Drops) && !c.ofIptables() && slices.ContainsFunc(tables, isTable) { // a dormant table has no hooks
+		isNative := c.Family == "inet" && strings.HasPrefix(c.Table, native)
+		if (c.HasRules || c.Drops) && !c.ofIptables() && !isNative && slices.ContainsFunc(tables, isTable) { // a dormant table has no hooks
 			chains = append(chains, c)
 		}
 	}
-	return chains, nil
+	return chains, stack(chains)
+}
+
+// stack adds to the interfaces of chains those that get their packets: bridges, bonds and
+// VLANs.
+func stack(chains []BaseChain) error {
+	if !slices.ContainsFunc(chains, func(c BaseChain) bool { return c.Family == "bridge" || len(c.Devices) > 0 }) {
+		return nil
+	}
+	links, err := complete(netlink.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	for i := range chains {
+		c := &chains[i]
+		for _, l := range links {
+			if c.Family == "bridge" && l.Type() == "bridge" {
+				c.Devices = append(c.Devices, l.Attrs().Name)
+			}
+		}
+		for n := 0; n < len(c.Devices); n++ { // also what is stacked on those that are added
+			for _, l := range links {
+				upper := ""
+				switch attrs := l.Attrs(); {
+				case attrs.Name == c.Devices[n]:
+					upper = names[attrs.MasterIndex]
+				case names[attrs.ParentIndex] == c.Devices[n] && l.Type() != "veth": // of which it is the peer
+					upper = attrs.Name
+				}
+				if upper != "" && !slices.Contains(c.Devices, upper) {
+					c.Devices = append(c.Devices, upper)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // baseChain reads a chain that has a hook.
@@ -74,7 +118,7 @@ func (o nftObject) baseChain() BaseChain {
 		Drops: o.attr(unix.NFTA_CHAIN_POLICY) != nil && o.number(unix.NFTA_CHAIN_POLICY) == nfDrop,
 		// It counts what uses the chain: of a base chain its rules alone, since nothing may
 		// jump to one (net/netfilter/nf_tables_api.c, nf_tables_newrule and nft_verdict_init).
-		Rules: o.number(unix.NFTA_CHAIN_USE) > 0,
+		HasRules: o.number(unix.NFTA_CHAIN_USE) > 0,
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package netutil_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,6 +29,7 @@ table inet firewalld {
 table netdev guard { chain in { type filter hook ingress devices = { lo, eth0 } priority -500; drop; }; }
 table bridge filter { chain FORWARD { type filter hook forward priority -200; drop; }; }
 table arp filter { chain OUTPUT { type filter hook output priority 0; policy drop; }; }
+table inet istio-proxy-nat { chain output { type nat hook output priority -100; return; }; }
 table inet asleep { flags dormant; chain input { type filter hook input priority 0; drop; }; }
 `
 
@@ -36,17 +38,19 @@ table inet asleep { flags dormant; chain input { type filter hook input priority
 func TestBaseChainsOfOthersAreListed(t *testing.T) {
 	kernel.Need(t, "nft", "ip", "iptables-nft")
 	ns := kernel.NewNetNS(t)
-	ns.Run(t, "", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+	for _, args := range []string{"add eth0 type veth peer name eth1", "add br0 type bridge", "set eth0 master br0"} {
+		ns.Run(t, "", "ip", append([]string{"link"}, strings.Fields(args)...)...)
+	}
 	for _, table := range []string{"raw", "mangle", "nat", "filter", "security"} {
 		ns.Run(t, "", "iptables-nft", "-t", table, "-A", "OUTPUT", "-j", "RETURN")
 		ns.Run(t, "", "iptables-nft", "-t", table, "-N", "ISTIO_OUTPUT")
 	}
 	ns.Run(t, foreignTables, "nft", "-f", "-")
 	in(t, ns, func() error {
-		seen := netutil.LookAtNetfilter("")
+		seen := netutil.LookAtNetfilter("istio-proxy-")
 		var got []string
 		for _, c := range seen.Foreign {
-			got = append(got, fmt.Sprintf("%s %s %s: %s %s %d %v drops=%t rules=%t", c.Family, c.Table, c.Name, c.Type, c.Hook, c.Priority, c.Devices, c.Drops, c.Rules))
+			got = append(got, fmt.Sprintf("%s %s %s: %s %s %d %v drops=%t rules=%t", c.Family, c.Table, c.Name, c.Type, c.Hook, c.Priority, c.Devices, c.Drops, c.HasRules))
 		}
 		want := []string{
 			"ip nat kubevirt: nat output -100 [] drops=false rules=true",
@@ -56,8 +60,8 @@ func TestBaseChainsOfOthersAreListed(t *testing.T) {
 			"inet firewalld filter_INPUT: filter input 10 [] drops=false rules=true",
 			"inet firewalld filter_FORWARD: filter forward 10 [] drops=true rules=false",
 			"inet firewalld ingress: filter ingress 0 [lo] drops=false rules=true",
-			"netdev guard in: filter ingress -500 [eth0 lo] drops=false rules=true",
-			"bridge filter FORWARD: filter forward -200 [] drops=false rules=true",
+			"netdev guard in: filter ingress -500 [eth0 lo br0] drops=false rules=true",
+			"bridge filter FORWARD: filter forward -200 [br0] drops=false rules=true",
 			"arp filter OUTPUT: filter output 0 [] drops=true rules=false",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

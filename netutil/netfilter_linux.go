@@ -27,8 +27,8 @@ type Netfilter struct {
 	NoNFT, NoLegacy error
 	// Native are the tables of the family inet that were asked for.
 	Native []string
-	// Foreign are the base chains that iptables does not print and that may decide on
-	// packets, those of Native too; ForeignErr is why they are not known.
+	// Foreign are the base chains that iptables does not print and that may decide about
+	// packets, without those of Native; ForeignErr is why they are not known.
 	Foreign    []BaseChain
 	ForeignErr error
 	// Generation is the state of nf_tables that was seen, whose number rises with
@@ -62,7 +62,7 @@ func LookAtNetfilter(native string) Netfilter {
 	}
 	if len(tables) > 0 {
 		n.Generation = nftGeneration()
-		n.Foreign, n.ForeignErr = foreignBaseChains(tables)
+		n.Foreign, n.ForeignErr = foreignBaseChains(tables, native)
 	}
 	for _, t := range tables {
 		name := t.text(unix.NFTA_TABLE_NAME)
@@ -119,9 +119,12 @@ type nftObject struct {
 	attrs  []byte
 }
 
-// nftDump lists the objects that a GET message names.
-func nftDump(message int, family uint8) ([]nftObject, error) {
+// nftDump lists the objects that a GET message names, and its attributes select.
+func nftDump(message int, family uint8, selects ...*nl.RtAttr) ([]nftObject, error) {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, message, family, unix.NLM_F_DUMP)
+	for _, attr := range selects {
+		req.AddData(attr)
+	}
 	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
 	if err != nil {
 		return nil, err

@@ -167,7 +167,7 @@ func (r *reader) selfCall(rule iptables.Rule) {
 	}
 	switch ports := destinationPorts(rule.Match); {
 	case r.dns && len(ports) > 1, !r.dns && len(ports) > 0:
-		r.c.Generation = capture.Current
+		r.c.Generation, r.c.TunnelPort = capture.Current, ports[len(ports)-1].Lo // behind that of DNS
 	}
 }
 

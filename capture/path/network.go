@@ -54,7 +54,7 @@ const (
 
 // A BaseChain is a chain of nftables that a hook calls.
 type BaseChain struct {
-	Family   string // of its table: ip, ip6, inet, netdev or bridge
+	Family   string // of its table: ip, ip6, inet, arp, bridge or netdev
 	Table    string
 	Name     string
 	Type     string // filter, nat or route
@@ -62,7 +62,9 @@ type BaseChain struct {
 	Priority int
 	Drops    bool // its policy is drop
 	HasRules bool
-	Devices  []string // those of a chain at ingress or egress; the bridges, for the family bridge
+	// Devices are those whose packets pass a chain at ingress or egress; the bridges, for the
+	// family bridge.
+	Devices []string
 }
 
 // String names the chain as nft does.
@@ -91,6 +93,8 @@ func (c BaseChain) mayDecide(p iptables.Packet, f inet.Family) bool {
 		return edge && slices.Contains(c.Devices, device)
 	case "bridge":
 		return c.Hook == at && slices.Contains(c.Devices, device)
+	case "arp": // without the address of its neighbour no packet leaves
+		return f == inet.IPv4 && device != "lo" && (p.Hook == iptables.Prerouting || p.Hook == iptables.Postrouting)
 	}
 	return false
 }

@@ -261,6 +261,10 @@ func (e evaluator) next(hop Hop) *Connection {
 	}
 	proxy := e.network.Proxy
 	to := Connection{Proto: hop.Proto, Owner: &proxy, Dst: hop.Dst}
+	if e.c.Generation == capture.Istio1_0 && hop.Outcome != DNS && e.toItself(hop) {
+		to.Dst = netip.AddrPortFrom(e.Rules.Family.Localhost(), hop.Dst.Port())
+		return &to
+	}
 	switch hop.Outcome {
 	case Outbound:
 		return &to
@@ -279,4 +283,10 @@ func (e evaluator) next(hop Hop) *Connection {
 	default:
 		return nil
 	}
+}
+
+// toItself reports whether a captured connection is to the pod. Proxies of Istio 1.0 to 1.3 connect
+// to the app at the address of localhost, later ones at that of the pod.
+func (e evaluator) toItself(hop Hop) bool {
+	return hop.Outcome == Inbound || hop.Outcome == Outbound && e.isLocal(hop.Dst)
 }

@@ -43,6 +43,8 @@ type (
 		Family inet.Family
 		Rule   string // as "TABLE CHAIN: RULE"
 	}
+	// ForeignChains are base chains of nf_tables that may decide about connections first.
+	ForeignChains struct{ Chains []netutil.BaseChain }
 	// RulesApplied says that the wanted rules were written.
 	RulesApplied struct {
 		Backend Name
@@ -78,6 +80,7 @@ func (AddressAdded) event()     {}
 func (AddressRemoved) event()   {}
 func (AddressStays) event()     {}
 func (RuleAhead) event()        {}
+func (ForeignChains) event()    {}
 func (RulesApplied) event()     {}
 func (RulesInOrder) event()     {}
 func (OtherBackend) event()     {}

@@ -21,8 +21,8 @@ type Survey struct {
 	// LegacyHidden is why the legacy variant cannot be read, though it may have rules; nil:
 	// it was read, or has none.
 	LegacyHidden error
-	// Chains are the base chains of nf_tables that are not of iptables and may decide on
-	// packets, those of Native too; ChainsErr is why they are not known.
+	// Chains are the base chains of nf_tables that are not of iptables and may decide about
+	// packets, without those of Native; ChainsErr is why they are not known.
 	Chains    []netutil.BaseChain
 	ChainsErr error
 

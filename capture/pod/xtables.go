@@ -55,7 +55,7 @@ func (x *variant) Name() Name { return Name(x.variant.String()) }
 func (x *variant) Read(ctx context.Context) State {
 	s := State{Backend: x}
 	for f, live := range x.Backend.Read(ctx) {
-		s.Families[f] = FamilyState(live)
+		s.Families[f] = FamilyState(live).withUnprinted(inet.Family(f))
 	}
 	return s
 }

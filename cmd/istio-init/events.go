@@ -1,6 +1,7 @@
 package main
 
 import (
+	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -38,6 +39,12 @@ func (cmd *command) logRules(event pod.Event) {
 	switch e := event.(type) {
 	case pod.RuleAhead:
 		cmd.log.Warn("foreign rule ahead of ours, may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
+	case pod.ForeignChains:
+		var names []string
+		for _, c := range e.Chains {
+			names = append(names, path.BaseChain(c).String())
+		}
+		cmd.log.Warn("chains of nftables that iptables does not print may decide about connections", listField("chains", names))
 	case pod.RulesApplied:
 		cmd.reportTaken(e.Change)
 		cmd.logScript(e.Change)

@@ -24,6 +24,7 @@ import (
 type ruleSource struct {
 	report.Source
 	found   *pod.Survey  // of live rules
+	states  dump         // of live rules, or those of a file
 	own     []netip.Addr // addresses of the pod, without those of loopback
 	known   bool         // own is complete
 	network path.Network
@@ -65,14 +66,19 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	if src.Live || cmd.opts.NetNS != "" && len(cmd.opts.PodAddrs) == 0 && cmd.opts.RulesFrom() == options.RulesPlanned {
 		return src, errors.Join(err, cmd.readNetwork(src))
 	}
-	src.own, src.known = slices.Clone(cmd.opts.PodAddrs), len(cmd.opts.PodAddrs) > 0
+	src.assumeNetwork(cmd.opts.PodAddrs)
+	return src, nil
+}
+
+// assumeNetwork assumes the addresses and the routes of the pod.
+func (src *ruleSource) assumeNetwork(addrs []netip.Addr) {
+	src.own, src.known = slices.Clone(addrs), len(addrs) > 0
 	for _, f := range inet.Families {
 		if !slices.ContainsFunc(src.own, f.Has) {
 			src.own = append(src.own, somePod[f])
 		}
 	}
 	src.network = path.Network{Route: src.guess, Assumed: true}
-	return src, nil
 }
 
 // explainRules warns of options that have no effect on the rules that are used.
@@ -108,7 +114,7 @@ func (cmd *command) dumpSource(ctx context.Context, file string) (*ruleSource, e
 	if err != nil {
 		return nil, err
 	}
-	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}}
+	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}, states: snapshots}
 	for _, s := range snapshots {
 		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
 		src.Caveats = append(src.Caveats, unprintable(s)...)

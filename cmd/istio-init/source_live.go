@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -33,8 +34,12 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	}
 	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
 	src.Caveats = caveats(found, live)
+	for _, c := range found.Chains {
+		src.network.BaseChains = append(src.network.BaseChains, path.BaseChain(c))
+	}
 	for _, f := range inet.Families {
-		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+		src.states[f] = live.Families[f].Rules
+		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
 	}
 	return src, nil
 }
@@ -67,17 +72,43 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
+			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
 		}
 	}
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
 	}
+	if found.ChainsErr != nil {
+		caveats = append(caveats, "the chains of nftables are not known: "+found.ChainsErr.Error())
+	}
 	return caveats
 }
 
-// unprintable names the tables that iptables cannot print.
+// foreignChains returns the base chains of others, which may decide about connections. Trace
+// has those alone that a connection enters.
+func foreignChains(found *pod.Survey) []string {
+	var caveats []string
+	for _, c := range found.Chains {
+		caveats = append(caveats, report.ChainText(path.BaseChain(c), "connections"))
+	}
+	return caveats
+}
+
+// unprintable names what iptables has not printed of a dump.
 func unprintable(s iptables.Snapshot) []string {
+	caveats := unprinted(s)
+	for _, table := range s.Incomplete { // live they are known: see foreignChains
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has base chains made by nft, which iptables does not print; \"nft list table %s %s\" does",
+			s.Family, table, nftFamily(s.Family), table))
+	}
+	return caveats
+}
+
+// nftFamily returns the name of a family of nftables.
+func nftFamily(f inet.Family) string { return inet.PerFamily[string]{"ip", "ip6"}[f] }
+
+// unprinted names the tables that iptables cannot print.
+func unprinted(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
 		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
@@ -106,7 +137,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 		return path.Route{Device: got.Interface, Src: got.Src}
 	}
 	if q.In != "" && errors.Is(err, unix.ENODEV) { // it may come later
-		q.In = ""
+		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
 	cmd.log.Debug("no route to an address", errorField(err))

@@ -193,6 +193,11 @@ func (p Path) caveats() []string {
 	return caveats
 }
 
+// ChainText says that a base chain of nftables may decide about something.
+func ChainText(c path.BaseChain, what string) string {
+	return fmt.Sprintf("%s may decide about %s; \"nft list chain %s %s %s\" shows it", c, what, c.Family, c.Table, c.Name)
+}
+
 // doubtText says what could not be evaluated.
 func doubtText(hop path.Hop, d path.Doubt) string {
 	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
@@ -201,7 +206,7 @@ func doubtText(hop path.Hop, d path.Doubt) string {
 	case path.UnknownTarget:
 		return fmt.Sprintf("%s takes the packet of the %s; cannot be evaluated: -j %s", at, hop.Who, d.Step.Rule.Foreign.Target)
 	case path.ForeignChain:
-		return fmt.Sprintf("%s may decide about the packet of the %s; \"nft list chain %s %s %s\" shows it", d.Chain, hop.Who, d.Chain.Family, d.Chain.Table, d.Chain.Name)
+		return ChainText(d.Chain, "the packet of the "+hop.Who)
 	case path.UnknownRoute:
 		return fmt.Sprintf("the packet of the %s has mark %#x: the policy rules for it are not known; \"ip rule\" shows them", hop.Who, d.Mark)
 	case path.OutOfSteps:
