@@ -43,7 +43,6 @@ func ParseDump(text string) (states inet.PerFamily[Snapshot], tables int, err er
 				tables++
 			}
 			have.Unreadable = append(have.Unreadable, p.Unreadable...)
-			have.Incomplete = append(have.Incomplete, p.Incomplete...)
 		}
 	}
 	return states, tables, nil

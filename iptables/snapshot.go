@@ -12,12 +12,9 @@ import (
 type Snapshot struct {
 	Family inet.Family
 	Tables []LiveTable
-	// Unreadable are tables that hold rules that iptables cannot express, so that
-	// iptables-nft-save does not print them.
+	// Unreadable are tables that hold rules that iptables cannot express. iptables-nft-save
+	// does not print them, and no rule can be added to them.
 	Unreadable []string
-	// Incomplete are tables that also have base chains that iptables-nft-save does not print.
-	// Packets enter these besides the built-in chains.
-	Incomplete []string
 }
 
 // A LiveTable is a table with its chains in the order in which they were printed.
@@ -58,6 +55,14 @@ func (t LiveTable) Chain(name string) LiveChain {
 		return t.Chains[i]
 	}
 	return LiveChain{Name: name, Policy: "-"}
+}
+
+// Empty reports whether a table has no rule, no chain but the built-in ones, and no policy
+// but ACCEPT.
+func (t LiveTable) Empty() bool {
+	return !slices.ContainsFunc(t.Chains, func(c LiveChain) bool {
+		return c.Policy != Accept.String() || len(c.Rules) > 0
+	})
 }
 
 // Table returns the table of that name; one without chains when it is not there.

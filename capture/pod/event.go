@@ -25,6 +25,9 @@ type (
 
 // Events of a run.
 type (
+	// ChangedByOthers says that others have changed rules since the survey, so that the
+	// change is planned again.
+	ChangedByOthers struct{}
 	// RoutingAdded says that policy routing was added.
 	RoutingAdded struct {
 		Family inet.Family
@@ -74,6 +77,7 @@ type (
 
 func (NameServices) event()     {}
 func (TablesUnreadable) event() {}
+func (ChangedByOthers) event()  {}
 func (RoutingAdded) event()     {}
 func (RoutingRemoved) event()   {}
 func (AddressAdded) event()     {}

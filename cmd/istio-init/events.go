@@ -15,6 +15,8 @@ func (cmd *command) logEvent(event pod.Event) {
 		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
 		cmd.log.Warn("some tables could not be read", variantField(e.Backend), errorField(e.Err))
+	case pod.ChangedByOthers:
+		cmd.log.Info("another program changed rules meanwhile, so the change is planned again")
 	case pod.RoutingAdded:
 		cmd.log.Info("policy routing added", namedField("family", e.Family), numberField("mark", e.Route.Mark), numberField("table", e.Route.Table))
 	case pod.RoutingRemoved:

@@ -38,6 +38,11 @@ type Config struct {
 	Path string
 	// Env is added to the environment of programs, which inherit nothing; [Env] makes it.
 	Env []string
+	// Generation returns the number of the state of nf_tables, which rises with each
+	// transaction; zero: not known. nil: of no use, as for the legacy variant. Seen is what
+	// it returned before Tables were listed.
+	Generation func() uint32
+	Seen       uint32
 	// Owner finds our chains and rules in a live state; nil: there are none.
 	Owner iptables.OwnerOf
 	// Now is the clock. By it iptables-legacy waits for its lock no longer than the context
@@ -49,9 +54,13 @@ type Config struct {
 // live rules. Its methods that take a context start processes: call them from the
 // goroutine that entered the namespace.
 type Backend struct {
-	variant  Variant
-	owner    iptables.OwnerOf
-	now      func() time.Time // nil: without a clock
+	variant Variant
+	owner   iptables.OwnerOf
+	now     func() time.Time // nil: without a clock
+
+	generation func() uint32 // nil: of no use
+	seen       uint32
+
 	env      []string
 	caps     []uintptr
 	unlisted bool // the programs cannot list the tables
@@ -94,7 +103,7 @@ func New(ctx context.Context, v Variant, cfg Config) *Backend {
 
 // newBackend says how the programs of a variant are run.
 func newBackend(v Variant, cfg Config) (*Backend, error) {
-	b := &Backend{variant: v, owner: cfg.Owner, now: cfg.Now, env: cfg.env(), caps: cfg.Caps, byName: len(cfg.ByName) > 0}
+	b := &Backend{variant: v, owner: cfg.Owner, now: cfg.Now, generation: cfg.Generation, seen: cfg.Seen, env: cfg.env(), caps: cfg.Caps, byName: len(cfg.ByName) > 0}
 	// In another user namespace the list of tables may belong to our root.
 	b.unlisted = b.byName || v == Legacy && cfg.UserNS != nil
 	switch {

@@ -45,7 +45,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	}{
 		{"family-that-is-missing", "missing", six, "ipv6 nft: executable file not found in $PATH"},
 		{"nothing-of-a-family-that-is-missing", "missing", nothing, ""},
-		{"table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", six, "ipv6 nft: table nat has rules made by nft"},
+		{"table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", six, "ipv6 nft: table nat holds rules made by nft itself"},
 		{"another-table-of-nft-itself", "# Table `raw' is incompatible, use 'nft' tool.\n", six, ""},
 		{"nothing-in-a-table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", nothing, ""},
 	}

@@ -32,9 +32,7 @@ func Explain(err error) error {
 	if refused, ok := errors.AsType[*xtables.RestoreError](err); ok {
 		return explainModules(err, refused.Needs)
 	}
-	if in, ok := errors.AsType[*xtables.NFTRulesError](err); ok && len(in.Ours) > 0 {
-		return fmt.Errorf("%w: remove the rules of nft", err)
-	} else if ok {
+	if _, ok := errors.AsType[*xtables.NFTRulesError](err); ok {
 		return fmt.Errorf("%w: remove them, or use the other variant (--force-iptables-binary)", err)
 	}
 	if _, ok := errors.AsType[foreignRoute](err); ok {
