@@ -21,7 +21,7 @@
 //	                               └▶ ISTIO_IN_REDIRECT  proxy to its own pod IP, to the inbound port
 //	                               └▶ ISTIO_OUTPUT_DNS   DNS queries, to the agent
 //	                               └▶ ISTIO_REDIRECT     to the outbound port
-//	                               └▶ ISTIO_OUTPUT_GROUP the rest, for one of many owner groups
+//	                               └▶ ISTIO_OUTPUT_GROUP the rest, if there are many owner groups
 //	mangle  PREROUTING -p tcp ─▶ ISTIO_INBOUND   mode TProxy: which packets are inbound
 //	                               └▶ ISTIO_TPROXY       to the proxy's socket
 //	                               └▶ ISTIO_DIVERT       of a connection that it has

@@ -25,6 +25,9 @@ func output(c familyConfig) []rule {
 		}
 		return rules
 	}
+	if c.groupTree {
+		return append(rules, when(match{}, iptables.Goto{Chain: ChainExcludeGroup}, RoleExcludeGroupTree))
+	}
 	rules = append(rules, ownerGroups(c)...)
 	return append(rules, fromApp(c)...)
 }
@@ -122,8 +125,17 @@ func fromProxy(c familyConfig) []rule {
 	}
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
 	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(c.family))), Out: iptables.Is(loopbackInterface)}, iptables.Return, RoleProxyToApp)}
-	rules = append(rules, fromOwners(c, byUID, c.ProxyUIDs)...)
-	return append(rules, fromOwners(c, byGID, c.ProxyGIDs)...)
+	together := max(len(c.ProxyUIDs), len(c.ProxyGIDs), 1)
+	if c.istios {
+		together = 1
+	}
+	for uids := range slices.Chunk(c.ProxyUIDs, together) {
+		rules = append(rules, fromOwners(c, byUID, uids)...)
+	}
+	for gids := range slices.Chunk(c.ProxyGIDs, together) {
+		rules = append(rules, fromOwners(c, byGID, gids)...)
+	}
+	return rules
 }
 
 const loopbackInterface = iptables.Interface("lo")
@@ -174,13 +186,14 @@ func fromOwners(c familyConfig, by func(iptables.Cond[iptables.IDRange]) match, 
 
 // exceptTunnelAndDNS excludes the tunnel port and DNS from a call to the own pod.
 func exceptTunnelAndDNS(c familyConfig, self match) match {
+	dns := c.DNS.Captures() && !(c.istios && len(self.GIDs) > 0)
 	switch {
-	case c.Generation == Current && c.DNS.Captures():
+	case c.Generation == Current && dns:
 		self.Proto = iptables.TCP
 		self.DPorts = iptables.Not([]iptables.PortRange{iptables.Port(DNSPort), iptables.Port(c.TunnelPort)})
 	case c.Generation == Current:
 		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(c.TunnelPort))
-	case c.DNS.Captures():
+	case dns:
 		self.Proto, self.DPort = iptables.TCP, iptables.Not(iptables.Port(DNSPort))
 	}
 	return self
@@ -203,7 +216,7 @@ func fromProxy1_0(c familyConfig) []rule {
 func ownerGroups(c familyConfig) []rule {
 	var rules []rule
 	if c.OwnerGroups.All {
-		for _, gid := range c.OwnerGroups.Except {
+		for _, gid := range c.excludedGroups {
 			rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return, RoleExcludedGroup))
 		}
 		return rules

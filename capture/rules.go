@@ -25,12 +25,21 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // Rules returns the rules of a valid config for one family. There are none in
 // mode None, and none for IPv6 in the generation 1.0, which did not capture it.
-func Rules(c Config, f inet.Family) iptables.Ruleset {
+func Rules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, false) }
+
+// IstioRules returns rules by which each connection arrives where Istio's own rules of the
+// generation send it, but for -k in mode TProxy. So they lack what [Rules] does better: the
+// self calls of every id of the proxy, the tunnel port in mode TProxy, and DNS over TCP to
+// the own pod from a group of the proxy.
+func IstioRules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, true) }
+
+func rules(c Config, f inet.Family, istios bool) iptables.Ruleset {
 	rs := iptables.Ruleset{Family: f}
 	if c.Mode == None || c.Generation == Istio1_0 && f == inet.IPv6 {
 		return rs
 	}
 	fc := c.of(f)
+	fc.istios = istios
 	for _, t := range []iptables.Table{rawTable(fc), mangleTable(fc), natTable(fc)} {
 		if len(t.Chains) > 0 {
 			rs.Tables = append(rs.Tables, t)
@@ -62,7 +71,14 @@ func natTable(c familyConfig) iptables.Table {
 	t.chain(ChainInbound, inbound(c)...)
 	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}, RoleToInbound))
 	t.chain(ChainOutput, output(c)...)
-	if c.ManyOwnerGroups() {
+	if c.groupTree {
+		tree := iptables.GroupTree{
+			Root: ChainExcludeGroup, Leaf: when(match{}, iptables.Return, RoleExcludedGroup), Branch: RoleExcludeGroupTree,
+			Rest: when(match{}, iptables.Goto{Chain: ChainOutputGroup}, RoleNotExcludedGroup),
+		}
+		t.Chains = append(t.Chains, tree.Chains(c.excludedGroups)...)
+	}
+	if c.ManyOwnerGroups() || c.groupTree {
 		t.chain(ChainOutputGroup, fromApp(c)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c)...)

@@ -105,7 +105,7 @@ func dumpParts(text string) ([]dumpPart, error) {
 			if !part.open && pieceOfTable.MatchString(line) {
 				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
 			}
-			return nil, fmt.Errorf("line %d %q: %w", n, line, err)
+			return nil, lineError(n, line, err)
 		}
 		if line == "COMMIT" {
 			parts, part = append(parts, part), dumpPart{}

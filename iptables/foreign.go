@@ -1,7 +1,6 @@
 package iptables
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -46,13 +45,10 @@ func jumpsTo(r Rule, isChain func(string) bool) bool {
 	return !ok || isChain(chain)
 }
 
-// word is one word of a rule; iptables-save quotes the ones with spaces.
-var word = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\S+`)
-
 // readForeign reads what can be understood of a rule, and keeps the rest as it is.
 // It never fails: what is not understood is in the Foreign part.
 func readForeign(f inet.Family, text string, isChain func(string) bool) Rule {
-	words := word.FindAllString(text, -1)
+	words := splitWords(text)
 	foreign := &Foreign{Text: text}
 	var p ruleParser
 	begun := false // the last condition is one of the module, which may have several options

@@ -66,6 +66,10 @@ func TestSnapshotKeepsTheTextOfRules(t *testing.T) {
 		{"not-ascii", ` -m comment --comment "größer → 日本" -j ACCEPT`},
 		{"not-utf-8", " -m comment --comment \"\xff\xfe\" -j ACCEPT"},
 		{"chain-with-a-quote-in-its-name", ` -g we"ird`},
+		{"name-that-begins-with-a-quote", ` -m recent --rcheck --name "x --mask 255.255.255.255 --rsource -m comment --comment "a b" -j ACCEPT`},
+		{"interface-that-begins-with-a-quote", ` -o "e -j ACCEPT`},
+		{"name-of-two-lines", " -m recent --rcheck --name \"c\nd --mask 255.255.255.255 --rsource -j ACCEPT"},
+		{"name-of-a-chain-with-a-space-of-unicode", " -g a\u00a0b"},
 		{"long", " -m comment --comment " + strings.Repeat("x", 100_000)},
 	}
 	for _, tt := range tests {

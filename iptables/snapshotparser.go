@@ -16,8 +16,8 @@ import (
 func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	p := snapshotParser{Snapshot: Snapshot{Family: f}}
 	for n, line := range logicalLines(text) {
-		if err := p.line(line); err != nil {
-			return p.Snapshot, fmt.Errorf("line %d %q: %w", n, line, err)
+		if err := p.line(line); err != nil && !p.goesOn(line) {
+			return p.Snapshot, lineError(n, line, err)
 		}
 	}
 	if p.open {
@@ -29,6 +29,12 @@ func ParseSnapshot(f inet.Family, text string) (Snapshot, error) {
 	return p.Snapshot, nil
 }
 
+// lineError quotes the line of an error, which may be as long as the text.
+func lineError(number int, line string, err error) error {
+	const most = 300
+	return fmt.Errorf("line %d %.*q: %w", number, most, line, err)
+}
+
 // logicalLines are the lines of a save with their numbers, from 1, without the
 // space around them. A rule whose comment has several lines is one.
 func logicalLines(text string) iter.Seq2[int, string] {
@@ -37,7 +43,7 @@ func logicalLines(text string) iter.Seq2[int, string] {
 		for rest := text; rest != ""; {
 			line := firstRule(rest)
 			rest = strings.TrimPrefix(rest[len(line):], "\n")
-			if !yield(number, strings.TrimSpace(line)) {
+			if !yield(number, strings.TrimRight(strings.TrimLeftFunc(line, unicode.IsSpace), blanks)) {
 				return
 			}
 			number += 1 + strings.Count(line, "\n")
@@ -49,14 +55,16 @@ func logicalLines(text string) iter.Seq2[int, string] {
 // several: a comment in it may.
 func firstRule(text string) string {
 	end := lineEnd(text, 0)
-	if strings.IndexByte(text[:end], '"') < 0 { // as in nearly all
+	_, _, isRule := cutRule(strings.TrimLeftFunc(text[:end], unicode.IsSpace))
+	if !isRule {
 		return text[:end]
 	}
-	rule := strings.TrimLeftFunc(text, unicode.IsSpace)
-	blank := len(text) - len(rule)
-	var q quoting
-	for q.read(rule[:end-blank]); q.open && end < len(text); q.read(rule[:end-blank]) {
-		end = lineEnd(text, end+1)
+	for quote := nextQuote(text[:end], 0); quote >= 0; {
+		closed := quoteEnd(text, quote)
+		if closed > end {
+			end = lineEnd(text, closed)
+		}
+		quote = nextQuote(text[:end], closed)
 	}
 	return text[:end]
 }
@@ -74,6 +82,7 @@ type snapshotParser struct {
 	Snapshot
 	open   bool           // inside a table
 	chains map[string]int // those of the table, by name
+	last   *LiveRule      // the rule that was read last, in this table
 }
 
 // line reads one line, or a rule of several.
@@ -90,19 +99,20 @@ func (p *snapshotParser) line(line string) error {
 		if p.has(name) {
 			return errors.New("the table is there twice")
 		}
-		p.open, p.chains, p.Tables = true, map[string]int{}, append(p.Tables, LiveTable{Name: name})
+		p.open, p.chains, p.last, p.Tables = true, map[string]int{}, nil, append(p.Tables, LiveTable{Name: name})
 	case !p.open:
 		return errors.New("outside a table")
 	case line == "COMMIT":
 		p.open = false
 	case line[0] == ':':
 		t := &p.Tables[len(p.Tables)-1]
-		words := strings.Fields(line[1:])
+		words := splitWords(line[1:])
 		if len(words) < 2 || p.isChain(words[0]) {
 			return errors.New("not a new chain")
 		}
 		p.chains[words[0]] = len(t.Chains)
 		t.Chains = append(t.Chains, LiveChain{Name: words[0], Policy: words[1]})
+		p.last = nil
 	default:
 		if !p.rule(line) {
 			return errors.New("not a rule of a chain that was declared")
@@ -118,15 +128,33 @@ func (p *snapshotParser) isChain(name string) bool {
 
 // rule adds a rule to its chain, if it is one.
 func (p *snapshotParser) rule(line string) bool {
-	rest, ok := strings.CutPrefix(withoutCounters(line), "-A ")
-	chain, rule, _ := strings.Cut(rest, " ")
+	chain, rule, ok := cutRule(line)
 	i, known := p.chains[chain]
 	if !ok || !known {
 		return false
 	}
 	c := &p.Tables[len(p.Tables)-1].Chains[i]
 	c.Rules = append(c.Rules, LiveRule{Text: rule})
+	p.last = &c.Rules[len(c.Rules)-1]
 	return true
+}
+
+// goesOn adds a line to the rule before it, if there is one: a name that is not quoted has
+// a line end in it (libxt_recent --name).
+func (p *snapshotParser) goesOn(line string) bool {
+	const most = 1 << 14 // several names of the longest kind (XT_RECENT_NAME_LEN is 200)
+	if !p.open || p.last == nil || strings.HasPrefix(line, "-") || len(p.last.Text)+len(line) > most {
+		return false
+	}
+	p.last.Text += "\n" + line
+	return true
+}
+
+// cutRule returns the chain and the text of a line that adds a rule.
+func cutRule(line string) (chain, rule string, ok bool) {
+	line, ok = strings.CutPrefix(withoutCounters(line), "-A ")
+	chain, rule, _ = strings.Cut(line, " ")
+	return chain, rule, ok
 }
 
 // withoutCounters leaves out what iptables-save -c prints before a rule.
@@ -136,37 +164,6 @@ func withoutCounters(line string) string {
 		return rest
 	}
 	return line
-}
-
-// A quoting reports whether a rule ends inside a quoted word, as iptables quotes: the
-// whole word, in which a backslash takes the meaning from the character behind it.
-// The zero value has read nothing.
-type quoting struct {
-	at    int // how far the rule was read; zero: not begun
-	begin int // of what may be quoted, behind the name of the chain
-	open  bool
-}
-
-// read reads a rule on from where it was read before.
-func (q *quoting) read(rule string) {
-	if q.at == 0 {
-		rest, ok := strings.CutPrefix(withoutCounters(rule), "-A ")
-		_, words, _ := strings.Cut(rest, " ")
-		if q.begin = len(rule) - len(words); !ok {
-			q.begin = len(rule) // no rule, so nothing in it is quoted
-		}
-		q.at = q.begin
-	}
-	for ; q.at < len(rule); q.at++ {
-		switch c := rule[q.at]; {
-		case q.open && c == '\\':
-			q.at++
-		case q.open && c == '"':
-			q.open = false
-		case c == '"' && (q.at == q.begin || rule[q.at-1] == ' '): // else it is a part of a name
-			q.open = true
-		}
-	}
 }
 
 // comment reads the comment that stands for a table of nf_tables that iptables cannot

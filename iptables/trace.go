@@ -29,6 +29,10 @@ type Packet struct {
 	TProxiedTo   uint16 // port of a TPROXY that took the packet
 }
 
+// SeesNAT reports whether nat decides about the packet: only about the first one of a
+// connection, also of one that is related to another, at the first hook that has it.
+func (p Packet) SeesNAT() bool { return !p.NATDone && p.State&(New|Related) != 0 }
+
 // next is what a target asks for: go on, jump, or end with a verdict.
 type next struct {
 	jump    string
@@ -88,7 +92,7 @@ func (rs Ruleset) Trace(p Packet) Walk { return rs.trace(p, maxTried) }
 func (rs Ruleset) trace(p Packet, budget int) Walk {
 	w := Walk{Verdict: Accept, Packet: p, budget: &budget}
 	for _, name := range TablesAt(p.Hook) {
-		if name == NAT && (p.NATDone || p.State&(New|Related) == 0) {
+		if name == NAT && !w.Packet.SeesNAT() {
 			continue
 		}
 		t := rs.Table(name)

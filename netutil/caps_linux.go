@@ -2,6 +2,7 @@ package netutil
 
 import (
 	"os"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -59,4 +60,13 @@ func ChildCaps() []uintptr {
 		}
 	}
 	return caps
+}
+
+// HasMoreRights reports whether the process has more rights than who started it, as by
+// capabilities of its file (getauxval(3), AT_SECURE). Then nothing of the environment may
+// choose what is run with them.
+func HasMoreRights() bool {
+	const atSecure = 23 // linux/auxvec.h
+	vector, err := unix.Auxv()
+	return err != nil || slices.Contains(vector, [2]uintptr{atSecure, 1})
 }

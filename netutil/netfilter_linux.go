@@ -27,8 +27,12 @@ type Netfilter struct {
 	NoNFT, NoLegacy error
 	// Native are the tables of the family inet that were asked for.
 	Native []string
-	// Generation is the state of nf_tables that was seen, whose number rises with
-	// every change; zero where there are no tables.
+	// Foreign are the base chains that iptables does not print and that may decide about
+	// packets, without those of Native; ForeignErr is why they are not known.
+	Foreign    []BaseChain
+	ForeignErr error
+	// Generation is the state of nf_tables that was seen, or an earlier one; see
+	// [NFTGeneration].
 	Generation uint32
 }
 
@@ -51,13 +55,14 @@ func LookAtNetfilter(native string) Netfilter {
 	if !HasCap(unix.CAP_NET_RAW) {
 		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")
 	}
+	n.Generation = NFTGeneration()
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
 	if err != nil {
 		n.NoNFT = fmt.Errorf("nf_tables does not answer: %w", err)
 		return n
 	}
 	if len(tables) > 0 {
-		n.Generation = nftGeneration()
+		n.Foreign, n.ForeignErr = foreignBaseChains(tables, native)
 	}
 	for _, t := range tables {
 		name := t.text(unix.NFTA_TABLE_NAME)
@@ -74,9 +79,10 @@ func LookAtNetfilter(native string) Netfilter {
 	return n
 }
 
-// nftGeneration returns the number of the state of nf_tables; zero when it cannot
-// be had.
-func nftGeneration() uint32 {
+// NFTGeneration returns the number of the state of nf_tables, which rises by one with every
+// transaction that is carried out (net/netfilter/nf_tables_api.c, nf_tables_commit); zero
+// when it cannot be had.
+func NFTGeneration() uint32 {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK)
 	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil || len(answers) == 0 || len(answers[0]) < nl.SizeofNfgenmsg {

@@ -2,6 +2,7 @@ package netutil
 
 import (
 	"encoding/binary"
+	"iter"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -41,19 +42,31 @@ func (o object) number(kind int) uint32 {
 	return 0
 }
 
-// attribute finds the value of an attribute among others.
+// attribute finds the value of an attribute among others; nil when it is not there.
 func attribute(attrs []byte, kind int) []byte {
-	for len(attrs) >= unix.SizeofNlAttr {
-		size := int(binary.NativeEndian.Uint16(attrs))
-		if size < unix.SizeofNlAttr || size > len(attrs) {
-			return nil
+	for k, value := range attributes(attrs) {
+		if k == kind {
+			return value
 		}
-		if binary.NativeEndian.Uint16(attrs[2:])&nl.NLA_TYPE_MASK == uint16(kind) {
-			return attrs[unix.SizeofNlAttr:size]
-		}
-		attrs = attrs[min(len(attrs), (size+3)&^3):]
 	}
 	return nil
+}
+
+// attributes returns the attributes, up to one that is cut off: their kinds and values.
+func attributes(attrs []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		for len(attrs) >= unix.SizeofNlAttr {
+			size := int(binary.NativeEndian.Uint16(attrs))
+			if size < unix.SizeofNlAttr || size > len(attrs) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(attrs[2:]) & nl.NLA_TYPE_MASK
+			if !yield(int(kind), attrs[unix.SizeofNlAttr:size]) {
+				return
+			}
+			attrs = attrs[min(len(attrs), (size+3)&^3):]
+		}
+	}
 }
 
 // cString is a value that is a C string.

@@ -19,6 +19,7 @@ import (
 // A generation has the rules that one of Istio's tools leaves in a namespace, as it gives
 // them to iptables-restore: testdata/takeover. Its sections are
 //
+//	args                the flags that they are made of, besides the published ones
 //	ipv4, both          the rules, for IPv4 or for both families
 //	kept, ipv6-kept     the rules that stay; ipv6-kept is also installed
 //	before              commands: policy routing and addresses

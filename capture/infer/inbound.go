@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"cmp"
 	"slices"
 
 	"istio-init/capture"
@@ -45,16 +44,7 @@ func (r *reader) inboundPort(s shape, rule iptables.Rule, captures shape) iptabl
 	in := &r.c.InboundPorts
 	switch s {
 	case hasTCP | hasDPort | toReturn, hasTCP | hasDPorts | toReturn:
-		if r.tunnel || !r.isTunnel(ports[0]) {
-			in.Except = append(in.Except, ports...)
-			return capture.RoleExcludedInboundPort
-		}
-		r.tunnel = true
-		if r.c.Generation == capture.Istio1_0 {
-			return capture.RoleSSHPort
-		}
-		r.c.TunnelPort = ports[0].Lo
-		return capture.RoleTunnelPort
+		return r.returnedPorts(ports)
 	case hasTCP | captures:
 		in.All = true
 		return capture.RoleInboundPort
@@ -65,16 +55,40 @@ func (r *reader) inboundPort(s shape, rule iptables.Rule, captures shape) iptabl
 	return capture.RoleUnknown
 }
 
-// isTunnel reports whether the first returned port is that of the tunnel. Istio has
-// it in nat alone, also in mode TPROXY.
-func (r *reader) isTunnel(port iptables.PortRange) bool {
-	switch {
-	case !port.Single():
-		return false
-	case r.at(iptables.NAT, capture.ChainInbound): // from 1.7 on; until then it was that of SSH
-		return port.Lo != capture.SSHPort || r.c.Generation == capture.Istio1_0
+// returnedPorts reads a rule that returns TCP to some ports.
+func (r *reader) returnedPorts(ports []iptables.PortRange) iptables.Role {
+	in := &r.c.InboundPorts
+	switch port := ports[0]; {
+	case r.tunnel || !port.Single():
+	case r.c.Generation == capture.Istio1_0:
+		if r.tunnel = port.Lo == capture.SSHPort; r.tunnel {
+			return capture.RoleSSHPort
+		}
+	case r.isTunnel(port.Lo):
+		r.tunnel, r.knowsTunnel, r.c.TunnelPort = true, true, port.Lo
+		return capture.RoleTunnelPort
 	}
-	return port.Lo == cmp.Or(r.c.TunnelPort, capture.DefaultTunnelPort)
+	in.Except = append(in.Except, ports...)
+	return capture.RoleExcludedInboundPort
+}
+
+// isTunnel reports whether a returned port is that of the tunnel: the one that no self-call has, or
+// that of nat. Else it is the first one, if it is 15008 or in a chain of nat that does not capture
+// all ports, where nothing else is excluded. Before 1.7, the first one was of -d.
+func (r *reader) isTunnel(port uint16) bool {
+	if r.c.TunnelPort != 0 {
+		return port == r.c.TunnelPort
+	}
+	return len(r.c.InboundPorts.Except) == 0 && (port == capture.DefaultTunnelPort || !r.all && r.at(iptables.NAT, capture.ChainInbound))
+}
+
+// assumeTunnel makes the first excluded port the one of the tunnel in the configuration, if no
+// rule for a tunnel is known: both have the same rule, and every configuration has a tunnel.
+func (r *reader) assumeTunnel() {
+	in := &r.c.InboundPorts
+	if r.c.TunnelPort == 0 && r.c.Generation == capture.Istio1_15 && r.c.Mode == capture.Redirect && len(in.Except) > 0 && in.Except[0].Single() {
+		r.c.TunnelPort, in.Except = in.Except[0].Lo, in.Except[1:]
+	}
 }
 
 // mangleInbound reads the rules of mode TPROXY for inbound packets.

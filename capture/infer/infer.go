@@ -28,6 +28,10 @@ func (r *Inference) Guarded() bool { return r.reader.istio.guarded }
 // Captures reports whether chains of ours are there. Those of Istio's ambient mode are not.
 func (r *Inference) Captures() bool { return len(r.Own.Chains) > 0 }
 
+// KnowsTunnel reports whether a rule for the proxy's tunnel port is there. Istio has it since 1.7,
+// and the configuration has a port without it too.
+func (r *Inference) KnowsTunnel() bool { return r.reader.knowsTunnel }
+
 // Infer reads the rules of one family. It does not change them.
 func Infer(rs iptables.Ruleset) *Inference {
 	rs = clone(rs)
@@ -37,12 +41,12 @@ func Infer(rs iptables.Ruleset) *Inference {
 	r.reader = reader{family: rs.Family, own: r.Own, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual only in the other chains.
-	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
-		r.chain(iptables.NAT, chain)
-	}
-	for _, root := range []string{capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude} {
+	for _, root := range []string{
+		capture.ChainOutput, capture.ChainExcludeGroup, capture.ChainOutputGroup,
+		capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude,
+	} {
 		for _, c := range rs.Table(iptables.NAT).Chains {
-			if listName(c.Name) == root {
+			if capture.ListChain(c.Name) == root {
 				r.chain(iptables.NAT, c.Name)
 			}
 		}
@@ -63,6 +67,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 			}
 		}
 	}
+	r.reader.assumeTunnel()
 	return r
 }
 

@@ -67,6 +67,10 @@ func (r *reader) captures(s shape, rule iptables.Rule) iptables.Role {
 			r.include(r.family.All())
 		}
 		return capture.RoleDestination
+	case toExcludeGroup | byGoto, hasGID | toExcludeGroup | byGoto:
+		return capture.RoleExcludeGroupTree
+	case toOutputGroup | byGoto:
+		return capture.RoleNotExcludedGroup
 	case toExclude | byGoto, hasDst | toExclude | byGoto:
 		return capture.RoleExcludeTree
 	case toInclude | byGoto, hasDst | toInclude | byGoto:
@@ -163,7 +167,7 @@ func (r *reader) selfCall(rule iptables.Rule) {
 	}
 	switch ports := destinationPorts(rule.Match); {
 	case r.dns && len(ports) > 1, !r.dns && len(ports) > 0:
-		r.c.Generation = capture.Current
+		r.c.Generation, r.c.TunnelPort = capture.Current, ports[len(ports)-1].Lo // behind that of DNS
 	}
 }
 

@@ -68,6 +68,7 @@ var expectedReasons = []expectedReason{
 
 	// Inbound ports.
 	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "port {port} is the proxy's tunnel port (-e)", tunnel},
+	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "port {port} is excluded by -d", tunnelOrExcluded},
 	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport 22 -j RETURN`, "Istio 1.0 never captured port 22", func(c capture.Config, _ ruleValues) bool { return c.Generation == capture.Istio1_0 }},
 	{`nat ISTIO_INBOUND, mangle ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j RETURN`, "{ports are} excluded by -d", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Except })},
 	{`nat ISTIO_INBOUND`, `-p tcp -m tcp --dport {port} -j ISTIO_IN_REDIRECT`, "{ports are} included by -b", ports(func(c capture.Config) []iptables.PortRange { return c.InboundPorts.Only })},
@@ -140,6 +141,11 @@ func dnsServer(c capture.Config, v ruleValues) bool {
 
 func tunnel(c capture.Config, v ruleValues) bool {
 	return c.Generation != capture.Istio1_0 && v.port == strconv.Itoa(int(c.TunnelPort))
+}
+
+// tunnelOrExcluded is about 1.15, where another port than 15008 may be of -d by its rule.
+func tunnelOrExcluded(c capture.Config, v ruleValues) bool {
+	return tunnel(c, v) && c.Generation == capture.Istio1_15 && c.TunnelPort != capture.DefaultTunnelPort
 }
 
 func excludedLinks(c capture.Config, v ruleValues) bool {

@@ -20,11 +20,13 @@ func BenchmarkFollow(b *testing.B) {
 			b.ReportAllocs()
 			c := istio.LongConfig(n)
 			rules := infer.Infer(capture.Rules(c, inet.IPv4))
-			routes := path.Routes{Route: func(netip.Addr) (string, netip.Addr) { return "eth0", netip.MustParseAddr("10.244.0.2") }}
+			network := path.Network{Route: func(path.RouteQuery) path.Route {
+				return path.Route{Device: "eth0", Src: netip.MustParseAddr("10.244.0.2")}
+			}}
 			last := c.OutboundPrefixes.Except[len(c.OutboundPrefixes.Except)-1].Addr()
 			to := path.Connection{Owner: &iptables.Owner{UID: 1000, GID: 1000}, Dst: netip.AddrPortFrom(last, 80)}
 			for b.Loop() {
-				if hops := path.Follow(rules, c, routes, to); hops[0].Outcome != path.Direct {
+				if hops := path.Follow(rules, c, network, to); hops[0].Outcome != path.Direct {
 					b.Fatal("want it not to be captured")
 				}
 			}

@@ -13,6 +13,7 @@ type Decision struct {
 	At     iptables.Place // of the rule, or behind the last one for a policy
 	Rule   iptables.Rule  // for ByRule
 	Others bool           // the rule is foreign
+	Route  RouteFailure   // for NoRouteTo
 }
 
 // A Cause is why a connection ends where it does.

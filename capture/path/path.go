@@ -9,15 +9,6 @@ import (
 	"istio-init/iptables"
 )
 
-// Routes is what the rules do not say of a network namespace.
-type Routes struct {
-	// Route returns the interface by which an address is reached, "lo" for what is
-	// the namespace's own, and the source address that the kernel picks then; ""
-	// where there is no route.
-	Route func(dst netip.Addr) (device string, src netip.Addr)
-	Proxy iptables.Owner // as whom the proxy connects
-}
-
 // A Connection is what is asked of: its first packet, or a later one.
 type Connection struct {
 	Proto iptables.Proto
@@ -71,7 +62,7 @@ type Hop struct {
 	Captured   bool   // it was to go elsewhere, and a rule sent it here
 	Loop       bool   // the proxy's own connection comes back to it for ever
 	Decided    *Decision
-	Uncertain  bool // rules have conditions that are not known here, and could change the way
+	Doubts     []Doubt // what could change the way, and is not known here
 }
 
 // maxHops bounds a path: app to proxy, proxy to its own pod, proxy to app.
@@ -80,8 +71,8 @@ const maxHops = 4
 // Follow follows a connection through rules, and where the proxy takes it, the one
 // that the proxy opens for it, until it is where it was meant to go. The configuration
 // is that of all families, see [infer.Configuration].
-func Follow(rules *infer.Inference, c capture.Config, routes Routes, first Connection) Path {
-	e := evaluator{rules, c, routes}
+func Follow(rules *infer.Inference, c capture.Config, network Network, first Connection) Path {
+	e := evaluator{rules, c, network}
 	var hops Path
 	next := &first
 	for next != nil && len(hops) < maxHops {
@@ -99,8 +90,8 @@ func Follow(rules *infer.Inference, c capture.Config, routes Routes, first Conne
 // An evaluator follows connections through the rules of one family.
 type evaluator struct {
 	*infer.Inference
-	c      capture.Config
-	routes Routes
+	c       capture.Config
+	network Network
 }
 
 // hop follows one connection.
@@ -108,32 +99,30 @@ func (e evaluator) hop(c Connection) Hop {
 	if c.State == 0 {
 		c.State = iptables.New
 	}
-	device, src := e.routes.Route(c.Dst.Addr())
-	if c.Owner == nil {
-		device = c.In
-	} else if c.Out != "" {
-		device = c.Out
+	route := Route{Device: c.In}
+	if c.Owner != nil {
+		route = e.network.Route(RouteQuery{Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, UID: c.Owner.UID, Out: c.Out})
 	}
 	if !c.Src.Addr().IsValid() {
-		c.Src = netip.AddrPortFrom(src, c.Src.Port())
+		c.Src = netip.AddrPortFrom(route.Src, c.Src.Port())
 	}
 	hop := Hop{Who: e.who(c.Owner), Connection: c}
 	if c.Src.Port() == 0 {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
-	if device == "" {
-		hop.noRoute()
+	if route.Failure != Routed {
+		hop.noRoute(route.Failure)
 		return hop
 	}
-	hop.setDevice(device)
+	hop.setDevice(route.Device)
 	p := iptables.Packet{
 		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner,
 		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
 	}
 	if c.Owner == nil {
-		p = e.comesIn(&hop, p, device)
+		p = e.comesIn(&hop, p)
 	} else {
-		p = e.goesOut(&hop, p, device)
+		p = e.goesOut(&hop, p)
 	}
 	e.land(&hop, p)
 	if hop.Decided == nil {
@@ -143,9 +132,9 @@ func (e evaluator) hop(c Connection) Hop {
 }
 
 // noRoute ends a hop that has no way to its destination.
-func (l *Hop) noRoute() {
+func (l *Hop) noRoute(why RouteFailure) {
 	l.Outcome = NoRoute
-	l.Decided = &Decision{Cause: NoRouteTo}
+	l.Decided = &Decision{Cause: NoRouteTo, Route: why}
 }
 
 // setDevice takes the interface at which the rules meet the connection first.
@@ -179,7 +168,7 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 	p.Hook = hook
 	w := e.Rules.Trace(p)
 	hop.Hooks = append(hop.Hooks, HookTrace{hook, w})
-	hop.Uncertain = hop.Uncertain || w.Uncertain
+	e.doubt(hop, p, w)
 	if w.Verdict == iptables.Drop {
 		hop.Outcome = Dropped
 	} else if w.Taken {
@@ -189,8 +178,8 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 }
 
 // goesOut follows a packet of a socket of the namespace: out, or by lo back in.
-func (e evaluator) goesOut(hop *Hop, p iptables.Packet, device string) iptables.Packet {
-	p.Out = device
+func (e evaluator) goesOut(hop *Hop, p iptables.Packet) iptables.Packet {
+	p.Out = hop.Out
 	p, ok := e.hook(hop, p, iptables.Output)
 	if ok {
 		p, ok = e.hook(hop, p, iptables.Postrouting)
@@ -206,20 +195,20 @@ func (e evaluator) goesOut(hop *Hop, p iptables.Packet, device string) iptables.
 }
 
 // comesIn follows a packet from outside: to a socket, or through the namespace.
-func (e evaluator) comesIn(hop *Hop, p iptables.Packet, device string) iptables.Packet {
-	p.In = device
+func (e evaluator) comesIn(hop *Hop, p iptables.Packet) iptables.Packet {
+	p.In = hop.In
 	p, ok := e.hook(hop, p, iptables.Prerouting)
 	if !ok {
 		return p
 	}
-	out, _ := e.routes.Route(p.Dst.Addr())
-	if out == "lo" || p.RedirectedTo != 0 || p.TProxiedTo != 0 {
+	route := e.network.Route(RouteQuery{Proto: p.Proto, Src: p.Src, Dst: p.Dst, Mark: p.Mark, In: p.In})
+	if route.Device == "lo" || p.RedirectedTo != 0 || p.TProxiedTo != 0 {
 		p.NATDone = true
 		p, _ = e.hook(hop, p, iptables.Input)
 		return p
 	}
-	if p.Out = out; out == "" {
-		hop.noRoute()
+	if p.Out = route.Device; route.Failure != Routed {
+		hop.noRoute(route.Failure)
 		return p
 	}
 	if p, ok = e.hook(hop, p, iptables.Forward); ok {
@@ -239,8 +228,7 @@ func (e evaluator) land(hop *Hop, p iptables.Packet) {
 		port = p.TProxiedTo
 	}
 	hop.Captured = port != 0
-	device, _ := e.routes.Route(p.Dst.Addr())
-	if port == 0 && device == "lo" {
+	if port == 0 && e.isLocal(p.Dst) {
 		port = p.Dst.Port() // it may go to the proxy by itself
 	}
 	outside := hop.Owner == nil || hop.Who == "proxy"
@@ -260,14 +248,23 @@ func (e evaluator) land(hop *Hop, p iptables.Packet) {
 	}
 }
 
+// isLocal reports whether a destination is the namespace's own.
+func (e evaluator) isLocal(dst netip.AddrPort) bool {
+	return e.network.Route(RouteQuery{Dst: dst}).Device == "lo"
+}
+
 // next is the connection that the proxy opens for one it took; nil when the
 // path ends.
 func (e evaluator) next(hop Hop) *Connection {
 	if !hop.Captured || hop.State != iptables.New {
 		return nil
 	}
-	proxy := e.routes.Proxy
+	proxy := e.network.Proxy
 	to := Connection{Proto: hop.Proto, Owner: &proxy, Dst: hop.Dst}
+	if e.c.Generation == capture.Istio1_0 && hop.Outcome != DNS && e.toItself(hop) {
+		to.Dst = netip.AddrPortFrom(e.Rules.Family.Localhost(), hop.Dst.Port())
+		return &to
+	}
 	switch hop.Outcome {
 	case Outbound:
 		return &to
@@ -286,4 +283,10 @@ func (e evaluator) next(hop Hop) *Connection {
 	default:
 		return nil
 	}
+}
+
+// toItself reports whether a captured connection is to the pod. Proxies of Istio 1.0 to 1.3 connect
+// to the app at the address of localhost, later ones at that of the pod.
+func (e evaluator) toItself(hop Hop) bool {
+	return hop.Outcome == Inbound || hop.Outcome == Outbound && e.isLocal(hop.Dst)
 }

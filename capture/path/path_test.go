@@ -18,26 +18,26 @@ import (
 	"istio-init/test/size"
 )
 
-// testRoutes is a pod that has the first address of each family.
-func testRoutes(c capture.Config) path.Routes {
+// testNetwork is a pod that has the first address of each family.
+func testNetwork(c capture.Config) path.Network {
 	own := []netip.Addr{netip.MustParseAddr("10.244.0.2"), netip.MustParseAddr("2001:db8::2")}
-	routes := path.Routes{Route: func(dst netip.Addr) (string, netip.Addr) {
-		switch {
-		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6):
-			return "lo", dst
-		case dst == own[0] || dst == own[1]:
-			return "lo", dst
+	network := path.Network{Route: func(q path.RouteQuery) path.Route {
+		r := path.Route{Device: "eth0", Src: own[0]}
+		switch dst := q.Dst.Addr(); {
+		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6), dst == own[0] || dst == own[1]:
+			r = path.Route{Device: "lo", Src: dst}
 		case dst == netip.MustParseAddr("203.0.113.1"):
-			return "", netip.Addr{}
+			r = path.Route{Failure: path.Unrouted}
 		case dst.Is6():
-			return "eth0", own[1]
+			r.Src = own[1]
 		}
-		return "eth0", own[0]
+		r.Device = cmp.Or(q.Out, r.Device)
+		return r
 	}}
 	if len(c.ProxyUIDs) > 0 {
-		routes.Proxy = iptables.Owner{UID: c.ProxyUIDs[0].Lo, GID: c.ProxyUIDs[0].Lo}
+		network.Proxy = iptables.Owner{UID: c.ProxyUIDs[0].Lo, GID: c.ProxyUIDs[0].Lo}
 	}
-	return routes
+	return network
 }
 
 // TestAPathBeginsWhereTheTraceEnds compares the first hop of a journey with the
@@ -55,7 +55,7 @@ func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
 			for range packets {
 				p := istio.RandomPacket(rng, f)
 				p.ConnMark = 0 // a path begins without
-				hop := path.Follow(inferred, c, testRoutes(c), path.Connection{
+				hop := path.Follow(inferred, c, testNetwork(c), path.Connection{
 					Proto: p.Proto, Owner: p.Owner, Src: p.Src, Dst: p.Dst, In: p.In, Out: p.Out, Mark: p.Mark, State: p.State,
 				})[0]
 				want := istio.Walk(rules, p)
@@ -65,7 +65,7 @@ func TestAPathBeginsWhereTheTraceEnds(t *testing.T) {
 					!want.Dropped && hop.Captured != captured,
 					captured && hop.Port != port,
 					hop.Decided == nil || report.Because(hop, f) == "",
-					hop.Uncertain, hop.Outcome == path.Unknown, hop.Outcome == path.Foreign:
+					hop.Uncertain(), hop.Outcome == path.Unknown, hop.Outcome == path.Foreign:
 					t.Fatalf("config %+v\npacket %+v %+v\nthe walk ends %+v\nthe hop %+v\ndecided by %+v\n%s", c, p, p.Owner, want, hop, hop.Decided, rules)
 				}
 			}
@@ -94,7 +94,7 @@ func told(hops path.Path, f inet.Family) string {
 		for _, flag := range []struct {
 			set  bool
 			text string
-		}{{l.Loop, " loop"}, {l.Uncertain, " uncertain"}} {
+		}{{l.Loop, " loop"}, {l.Uncertain(), " uncertain"}} {
 			if flag.set {
 				b.WriteString(flag.text)
 			}
@@ -128,14 +128,14 @@ func (tt pathTest) run(t *testing.T) {
 	t.Parallel()
 	r := infer.Infer(inText(t, inet.IPv4, tt.rules))
 	c := infer.Configuration(r)
-	routes := testRoutes(c)
+	network := testNetwork(c)
 	if c.Mode == capture.TProxy {
-		routes.Proxy.UID = 0
+		network.Proxy.UID = 0
 	}
 	if len(c.ProxyUIDs) == 0 {
-		routes.Proxy = iptables.Owner{UID: 1337, GID: 1337}
+		network.Proxy = iptables.Owner{UID: 1337, GID: 1337}
 	}
-	if got := told(path.Follow(r, c, routes, tt.c), inet.IPv4); got != tt.want {
+	if got := told(path.Follow(r, c, network, tt.c), inet.IPv4); got != tt.want {
 		t.Errorf("want\n%sgot\n%s", tt.want, got)
 	}
 }
@@ -218,7 +218,7 @@ func TestPathsThroughForeignRules(t *testing.T) {
 		{
 			"kube-dnat", with(redirect, hook, "-A OUTPUT -j KUBE\n"+hook, ":ISTIO_OUTPUT", ":KUBE - [0:0]\n:ISTIO_OUTPUT", "-A ISTIO_REDIRECT",
 				"-A KUBE -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n-A ISTIO_REDIRECT"),
-			to("10.96.0.1:443"), "app unknown: -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n",
+			to("10.96.0.1:443"), "app unknown uncertain: -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n",
 		},
 		{
 			"foreign-redirect", with(redirect, hook, "-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n"+hook), to("10.0.0.5:80"),

@@ -25,6 +25,9 @@ type (
 
 // Events of a run.
 type (
+	// ChangedByOthers says that others have changed rules since the survey, so that the
+	// change is planned again.
+	ChangedByOthers struct{}
 	// RoutingAdded says that policy routing was added.
 	RoutingAdded struct {
 		Family inet.Family
@@ -43,6 +46,8 @@ type (
 		Family inet.Family
 		Rule   string // as "TABLE CHAIN: RULE"
 	}
+	// ForeignChains are base chains of nf_tables that may decide about connections first.
+	ForeignChains struct{ Chains []netutil.BaseChain }
 	// RulesApplied says that the wanted rules were written.
 	RulesApplied struct {
 		Backend Name
@@ -72,12 +77,14 @@ type (
 
 func (NameServices) event()     {}
 func (TablesUnreadable) event() {}
+func (ChangedByOthers) event()  {}
 func (RoutingAdded) event()     {}
 func (RoutingRemoved) event()   {}
 func (AddressAdded) event()     {}
 func (AddressRemoved) event()   {}
 func (AddressStays) event()     {}
 func (RuleAhead) event()        {}
+func (ForeignChains) event()    {}
 func (RulesApplied) event()     {}
 func (RulesInOrder) event()     {}
 func (OtherBackend) event()     {}

@@ -112,6 +112,9 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	}
 	e.removeNeeds(p, s, want)
 	e.removeNative(p, s)
+	if len(s.Chains) > 0 {
+		p.note(ForeignChains{s.Chains})
+	}
 	return p, nil
 }
 

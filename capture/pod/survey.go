@@ -21,6 +21,10 @@ type Survey struct {
 	// LegacyHidden is why the legacy variant cannot be read, though it may have rules; nil:
 	// it was read, or has none.
 	LegacyHidden error
+	// Chains are the base chains of nf_tables that are not of iptables and may decide about
+	// packets, without those of Native; ChainsErr is why they are not known.
+	Chains    []netutil.BaseChain
+	ChainsErr error
 
 	Routing inet.PerFamily[netutil.Routing] // policy routing of ours
 	Address Address
@@ -48,7 +52,7 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy}
+	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy, Chains: seen.Foreign, ChainsErr: seen.ForeignErr}
 	for _, b := range backends {
 		state := b.Read(ctx)
 		s.States = append(s.States, state)

@@ -33,6 +33,12 @@
 // connection ends with a reset, so that no port stays in use. Other programs that
 // connect meanwhile get no answer.
 //
+// # Rules of Istio
+//
+// With [Environment.Istios] the rules may be those that Istio's own tools make of the config,
+// such as its CNI plugin. A few connections arrive elsewhere then, [capture.IstioRules]. Such
+// a result differs, and is no failure.
+//
 // # Limits
 //
 // A packet that a socket of the pod sends is new to nat at OUTPUT, and not again at

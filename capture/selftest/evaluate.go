@@ -19,23 +19,28 @@ func evaluate(p Probe, o observation) Result {
 		return result(NotChecked, "", dialFailure(o.dialErr))
 	case p.Want.Away && !o.arrived && !o.control:
 		return result(NotChecked, "", "the control connection did not arrive in time")
-	case landed(p, o):
+	case landed(p, p.Want, o):
 		return result(Passed, "", "")
+	}
+	for _, to := range p.Istios {
+		if landed(p, to, o) {
+			return result(Differs, to.String(), "")
+		}
 	}
 	return result(Failed, saw(p, o), cause(p, o))
 }
 
-// landed reports whether a connection arrived where it must, and has its answer.
-func landed(p Probe, o observation) bool {
+// landed reports whether a connection arrived at a target, and has its answer.
+func landed(p Probe, at Target, o observation) bool {
 	switch {
-	case p.Want.Away || !o.arrived:
-		return p.Want.Away && !o.arrived
+	case at.Away || !o.arrived:
+		return at.Away && !o.arrived
 	case !o.answered && !p.OneWay || !sent(p, o):
 		return false
-	case p.Want.Port == 0:
+	case at.Port == 0:
 		return !o.at.Proxy && o.at.At == p.To
 	}
-	return o.at.Proxy && o.at.At.Port() == p.Want.Port && o.kept == p.Want.TProxy
+	return o.at.Proxy && o.at.At.Port() == at.Port && o.kept == at.TProxy
 }
 
 // sent reports whether the original destination is that of the probe. Of UDP it is not

@@ -37,6 +37,7 @@ func TestEvaluate(t *testing.T) {
 		{"refused-outside", away, observation{err: syscall.ECONNREFUSED, control: true}, "passed"},
 		{"no-control", away, observation{err: os.ErrDeadlineExceeded}, "not checked: the control connection did not arrive in time"},
 		{"captured-on-its-way-out", away, came(at(15001, true), to, false), "failed: reached port 15001: the rule that excludes it is missing or comes too late: RULE"},
+		{"as-by-istio", captured, came(at(15008, true), to, false), "differs: port 15008"},
 		{"another-port", captured, came(at(15001, true), to, false), "failed: reached port 15001: the rule or a jump"},
 		{"another-destination", captured, came(at(15006, true), netip.MustParseAddrPort("10.0.0.1:80"), false), "failed: reached port 15006 with 10.0.0.1:80 as its original destination"},
 		{"redirect-for-tproxy", tproxied, came(at(15006, true), to, false), "failed: reached port 15006 by REDIRECT"},
@@ -50,7 +51,7 @@ func TestEvaluate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := evaluate(Probe{Proto: iptables.TCP, To: to, Want: tt.lands, Rule: "RULE"}, tt.seen)
+			r := evaluate(Probe{Proto: iptables.TCP, To: to, Want: tt.lands, Istios: []Target{{Port: 15008}}, Rule: "RULE"}, tt.seen)
 			got := r.Outcome.String()
 			for _, text := range []string{r.Saw, r.Why} {
 				if text != "" {

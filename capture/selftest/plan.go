@@ -16,6 +16,9 @@ import (
 // rules in the family has no connections.
 func Prepare(c capture.Config, f inet.Family, port uint16, env Environment) Plan {
 	p := &planner{c: c, f: f, env: env, rules: capture.Rules(c, f)}
+	if env.Istios {
+		p.istios = istioRules(c, f)
+	}
 	p.plan = Plan{Family: f, Self: env.self()}
 	if len(p.rules.Tables) == 0 {
 		return p.plan
@@ -36,11 +39,25 @@ type planner struct {
 	c     capture.Config
 	f     inet.Family
 	rules iptables.Ruleset
-	env   Environment
-	port  uint16 // the destination port where the config asks for no other
-	apps  identity
-	proxy []identity // never empty
-	plan  Plan
+	// istios are the rules that Istio's own tools may have made.
+	istios []iptables.Ruleset
+	env    Environment
+	port   uint16 // the destination port where the config asks for no other
+	apps   identity
+	proxy  []identity // never empty
+	plan   Plan
+}
+
+// istioRules returns the rules that Istio's own tools make of a config: those of its
+// generation, and of Istio 1.15, whose rules a newer sidecar works with. It does not with
+// those of 1.0, which capture what it sends to the app.
+func istioRules(c capture.Config, f inet.Family) []iptables.Ruleset {
+	all := []iptables.Ruleset{capture.IstioRules(c, f)}
+	if c.Generation == capture.Current {
+		c.Generation = capture.Istio1_15
+		all = append(all, capture.IstioRules(c, f))
+	}
+	return all
 }
 
 // freePort returns the port, or the next one that is not used by Istio.
@@ -75,16 +92,35 @@ func (p *planner) resolve(who identity, probe Probe) Probe {
 		src = probe.From
 	}
 	const anyPort = 40000 // no rule for new connections depends on it
-	w := p.rules.TraceSent(iptables.Packet{
+	packet := iptables.Packet{
 		Out: path.Interface, Proto: probe.Proto, SYN: probe.Proto == iptables.TCP, State: iptables.New, Mark: probe.Mark,
 		Src: netip.AddrPortFrom(src, anyPort), Dst: probe.To, Owner: &probe.Who,
-	})
-	probe.Want = Target{Port: w.Packet.RedirectedTo, Away: path.Interface != "lo" && w.Packet.RedirectedTo == 0}
-	if w.Packet.TProxiedTo != 0 {
-		probe.Want = Target{Port: w.Packet.TProxiedTo, TProxy: true}
 	}
-	probe.Rule = p.deciding(w.Steps)
+	w := p.rules.TraceSent(packet)
+	probe.Want, probe.Rule = target(w.Packet, path.Interface), p.deciding(w.Steps)
+	for _, rules := range p.istios {
+		to := target(rules.TraceSent(packet).Packet, path.Interface)
+		if to == probe.Want || slices.Contains(probe.Istios, to) {
+			continue
+		}
+		probe.Istios = append(probe.Istios, to)
+		if to.TProxy && !p.env.Powers.Raw && probe.Skip == "" {
+			probe.Skip = "Istio's own rules send it to a transparent socket, which needs CAP_NET_ADMIN or CAP_NET_RAW"
+		}
+	}
 	return probe
+}
+
+// target returns where a packet arrives that was sent by an interface.
+func target(p iptables.Packet, by string) Target {
+	switch {
+	case p.TProxiedTo != 0:
+		return Target{Port: p.TProxiedTo, TProxy: true}
+	case p.RedirectedTo != 0:
+		return Target{Port: p.RedirectedTo}
+	default:
+		return Target{Away: by != "lo"}
+	}
 }
 
 // deciding returns the matched rules that decide where a packet arrives: the one that

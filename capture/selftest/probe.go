@@ -15,6 +15,7 @@ type Environment struct {
 	Addr   netip.Addr                             // of the pod; not valid: none
 	PathTo func(netip.Addr) (netutil.Path, error) // the route to an address; an error: there is none
 	Powers netutil.Powers                         // the capabilities that sockets need
+	Istios bool                                   // the rules may be those that Istio's own tools make of the config
 }
 
 // A Probe is one connection and where it must arrive.
@@ -28,9 +29,10 @@ type Probe struct {
 	Mark   uint32 // of its packets; zero: none
 
 	Want   Target
-	Rule   string // the rules that decide, each with its table and chain; "": none
-	Hint   string // what else is probably wrong if it fails
-	OneWay bool   // no answer comes back; to arrive is enough
+	Istios []Target // where else Istio's own rules send it
+	Rule   string   // the rules that decide, each with its table and chain; "": none
+	Hint   string   // what else is probably wrong if it fails
+	OneWay bool     // no answer comes back; to arrive is enough
 
 	Skip string // why it cannot be made here; "": it can
 }
@@ -103,9 +105,10 @@ const (
 	NotChecked Outcome = iota
 	Passed
 	Failed
+	Differs // arrived where Istio's own rules send it, and ours do not
 )
 
-var outcomeNames = [...]string{"not checked", "passed", "failed"}
+var outcomeNames = [...]string{"not checked", "passed", "failed", "differs"}
 
 // String returns the outcome for people.
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -114,6 +117,6 @@ func (o Outcome) String() string { return outcomeNames[o] }
 type Result struct {
 	Probe
 	Outcome Outcome
-	Saw     string // what was observed instead, if it failed
+	Saw     string // what was observed instead, if it failed or differs
 	Why     string // the probable cause if it failed, the reason if it was not checked
 }

@@ -47,16 +47,13 @@ func runApply(ctx context.Context, cmd *command) error {
 	case cmd.opts.DryRun && !cmd.opts.Plan:
 		return cmd.preview(ctx)
 	}
-	return cmd.locked(ctx, func(bounded context.Context, found *pod.Survey) error {
-		if cmd.opts.Plan && cmd.opts.RunValidation {
-			cmd.log.Info("nothing validated: --plan is set")
-		}
-		err := cmd.apply(bounded, found)
-		if err != nil || !cmd.opts.RunValidation || cmd.opts.Plan {
-			return err
-		}
-		return cmd.validate(bounded, ctx)
-	})
+	if cmd.opts.Plan && cmd.opts.RunValidation {
+		cmd.log.Info("nothing validated: --plan is set")
+	}
+	if !cmd.opts.RunValidation || cmd.opts.Plan {
+		return cmd.locked(ctx, cmd.apply, nil)
+	}
+	return cmd.locked(ctx, cmd.apply, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
 }
 
 // inNetNS calls action in the network namespace of --network-namespace, within --timeout.
@@ -66,23 +63,28 @@ func (cmd *command) inNetNS(ctx context.Context, action func(context.Context) er
 	return netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() error { return action(ctx) })
 }
 
-// engine returns the engine with its options.
+// engine returns the engine with its options. A caller who lends his environment to a
+// process with more rights than his own does not choose its programs or what these load.
 func (cmd *command) engine() pod.Engine {
 	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode}, Report: cmd.logEvent}
-	e.Path, _ = cmd.env("PATH")
-	e.LockFile, _ = cmd.env(xtables.LockFile)
-	e.Env, e.Now = xtables.Env(cmd.env), time.Now
+	if !netutil.HasMoreRights() {
+		e.Path, _ = cmd.env("PATH")
+		e.LockFile, _ = cmd.env(xtables.LockFile)
+		e.Env = xtables.Env(cmd.env)
+	}
+	e.Now = time.Now
 	if cmd.opts.Force != nil {
 		e.Force = pod.Name(cmd.opts.Force.String())
 	}
 	return e
 }
 
-// locked surveys the network namespace under its lock and calls fn, within --timeout.
-func (cmd *command) locked(ctx context.Context, fn func(context.Context, *pod.Survey) error) error {
+// locked surveys the network namespace under its lock, calls change, and then after, within
+// --timeout.
+func (cmd *command) locked(ctx context.Context, change func(context.Context, *pod.Survey) error, after func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
-	return cmd.engine().Locked(ctx, fn)
+	return cmd.engine().Locked(ctx, change, after)
 }
 
 // apply runs the plan, or with --plan prints it. A step that fails is undone with those

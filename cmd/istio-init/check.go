@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -24,7 +27,8 @@ func newCheck(s streams) *cobra.Command {
 		Long: `Without flags that describe rules: report what is captured in the network namespace,
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
-both variants of iptables. Nothing is changed.
+both variants of iptables. Nothing is changed. Base chains of nftables that may decide
+about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
 Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read.`,
 		Example: `  istio-init check
@@ -41,6 +45,10 @@ func runCheck(ctx context.Context, cmd *command) error {
 			src, err := cmd.source(ctx)
 			if err != nil {
 				return err
+			}
+			src.follow()
+			if src.Live {
+				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			return cmd.show(report.NewState(src.Source, args, variables))
@@ -73,6 +81,22 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// follow adds what becomes of connections that the configuration captures, and the foreign
+// rules ahead of ours.
+func (src *ruleSource) follow() {
+	src.network.Proxy = proxyOwner(src.Config)
+	for _, r := range src.Rules {
+		known := func(at iptables.Place) bool { // what the configuration says already
+			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
+			return rules[at.Index].Role != capture.RoleUnknown
+		}
+		src.Warnings = append(src.Warnings, ahead(src.states[r.Rules.Family], r.Own, known)...)
+		if r.Captures() {
+			src.Samples = append(src.Samples, path.Samples(r, src.Config, src.network)...)
+		}
+	}
+}
+
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
@@ -87,23 +111,25 @@ func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	return d, err
 }
 
-func (cmd *command) compareDump(ctx context.Context, d *report.Drift, path string) error {
+func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file string) error {
 	want, err := cmd.wanted()
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := cmd.readDump(ctx, path)
+	name, snapshots, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return err
 	}
 	d.InOrder = true
+	src := &ruleSource{}
+	src.assumeNetwork(cmd.opts.PodAddrs)
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
 		own := infer.Ownership(s)
 		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Empty()
 		d.AddFamily(change, rs)
-		warnAhead(d, rs.Family, s, own)
+		d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, rs, src.network)...)
 		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
@@ -139,7 +165,8 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), want.Rules[f])
-		warnAhead(d, f, live.Families[f].Rules, live.Families[f].Own)
+		have := live.Families[f]
+		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
 	for _, other := range found.States {
@@ -150,18 +177,31 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	if len(found.Native) > 0 {
 		d.Differs("tables of Istio's native nftables capture too: %s", strings.Join(found.Native, ", "))
 	}
-	d.Caveats = append(d.Caveats, unseen(found, live)...)
+	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
 	d.InOrder = plan.Empty()
 	return nil
 }
 
-// warnAhead adds a warning for each foreign rule ahead of ours.
-func warnAhead(d *report.Drift, f inet.Family, s iptables.Snapshot, own iptables.Ownership) {
-	for _, at := range iptables.Preempting(s, own) {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", f, s.TextAt(at)))
+// lost returns a warning for each kind of connections that are not captured though the
+// flags ask for it.
+func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network path.Network) []string {
+	if want.Len() == 0 {
+		return nil
 	}
+	network.Proxy = proxyOwner(cmd.opts.Config)
+	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network))
 }
+
+// ahead returns a warning for each foreign rule ahead of ours, without those that are known.
+func ahead(s iptables.Snapshot, own iptables.Ownership, known func(iptables.Place) bool) (warnings []string) {
+	for _, at := range slices.DeleteFunc(iptables.Preempting(s, own), known) {
+		warnings = append(warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", s.Family, s.TextAt(at)))
+	}
+	return warnings
+}
+
+func nothing(iptables.Place) bool { return false }
 
 // compareRouting adds what differs in the policy routing of mode TPROXY.
 func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {

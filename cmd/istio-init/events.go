@@ -1,6 +1,7 @@
 package main
 
 import (
+	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
@@ -14,6 +15,8 @@ func (cmd *command) logEvent(event pod.Event) {
 		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
 		cmd.log.Warn("some tables could not be read", variantField(e.Backend), errorField(e.Err))
+	case pod.ChangedByOthers:
+		cmd.log.Info("another program changed rules meanwhile, so the change is planned again")
 	case pod.RoutingAdded:
 		cmd.log.Info("policy routing added", namedField("family", e.Family), numberField("mark", e.Route.Mark), numberField("table", e.Route.Table))
 	case pod.RoutingRemoved:
@@ -38,6 +41,12 @@ func (cmd *command) logRules(event pod.Event) {
 	switch e := event.(type) {
 	case pod.RuleAhead:
 		cmd.log.Warn("foreign rule ahead of ours, may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
+	case pod.ForeignChains:
+		var names []string
+		for _, c := range e.Chains {
+			names = append(names, path.BaseChain(c).String())
+		}
+		cmd.log.Warn("chains of nftables that iptables does not print may decide about connections", listField("chains", names))
 	case pod.RulesApplied:
 		cmd.reportTaken(e.Change)
 		cmd.logScript(e.Change)

@@ -70,7 +70,7 @@ func (q question) fromOutside(src *ruleSource, f inet.Family, c path.Connection)
 		c.Src = netip.AddrPortFrom(peer[f], q.From.Port)
 	}
 	if c.In == "" {
-		c.In, _ = src.route(c.Src.Addr())
+		c.In = src.network.Route(path.RouteQuery{Dst: c.Src}).Device
 	}
 	if c.In == "" || c.In == "lo" {
 		c.In = defaultDevice

@@ -158,7 +158,7 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 					if got.Outcome != fl.Outcome {
 						t.Errorf("%s (%s): by the rules it is %s", fl.Line, family, got)
 					}
-					if d := got.Leg.Decided; d == nil || report.Because(got.Leg, family) == "" || d.Others || got.Leg.Uncertain {
+					if d := got.Leg.Decided; d == nil || report.Because(got.Leg, family) == "" || d.Others || got.Leg.Uncertain() {
 						t.Errorf("%s (%s): the reason for it is %+v", fl.Line, family, d)
 					}
 				}

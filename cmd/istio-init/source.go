@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -21,10 +23,11 @@ import (
 // routes of the pod.
 type ruleSource struct {
 	report.Source
-	found *pod.Survey  // of live rules
-	own   []netip.Addr // addresses of the pod, without those of loopback
-	known bool         // own is complete
-	route func(netip.Addr) (device string, src netip.Addr)
+	found   *pod.Survey  // of live rules
+	states  dump         // of live rules, or those of a file
+	own     []netip.Addr // addresses of the pod, without those of loopback
+	known   bool         // own is complete
+	network path.Network
 }
 
 // defaultDevice is the interface of the pod, if no namespace tells it.
@@ -63,14 +66,19 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	if src.Live || cmd.opts.NetNS != "" && len(cmd.opts.PodAddrs) == 0 && cmd.opts.RulesFrom() == options.RulesPlanned {
 		return src, errors.Join(err, cmd.readNetwork(src))
 	}
-	src.own, src.known = slices.Clone(cmd.opts.PodAddrs), len(cmd.opts.PodAddrs) > 0
+	src.assumeNetwork(cmd.opts.PodAddrs)
+	return src, nil
+}
+
+// assumeNetwork assumes the addresses and the routes of the pod.
+func (src *ruleSource) assumeNetwork(addrs []netip.Addr) {
+	src.own, src.known = slices.Clone(addrs), len(addrs) > 0
 	for _, f := range inet.Families {
 		if !slices.ContainsFunc(src.own, f.Has) {
 			src.own = append(src.own, somePod[f])
 		}
 	}
-	src.route = src.guess
-	return src, nil
+	src.network = path.Network{Route: src.guess, Assumed: true}
 }
 
 // explainRules warns of options that have no effect on the rules that are used.
@@ -101,12 +109,12 @@ func (cmd *command) plannedSource() (*ruleSource, error) {
 const maxDump = 64 << 20
 
 // dumpSource returns the rules of a file, which has the output of iptables-save.
-func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, error) {
-	name, snapshots, err := cmd.readDump(ctx, path)
+func (cmd *command) dumpSource(ctx context.Context, file string) (*ruleSource, error) {
+	name, snapshots, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}}
+	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}, states: snapshots}
 	for _, s := range snapshots {
 		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
 		src.Caveats = append(src.Caveats, unprintable(s)...)
@@ -115,11 +123,11 @@ func (cmd *command) dumpSource(ctx context.Context, path string) (*ruleSource, e
 }
 
 // readDump parses the rules of both families from a file.
-func (cmd *command) readDump(ctx context.Context, path string) (name string, states dump, err error) {
-	if name = path; path == options.RulesStdin {
+func (cmd *command) readDump(ctx context.Context, file string) (name string, states dump, err error) {
+	if name = file; file == options.RulesStdin {
 		name = "standard input"
 	}
-	text, err := options.UntilDone(ctx, "read "+name, func() ([]byte, error) { return cmd.dumpText(path, name) })
+	text, err := options.UntilDone(ctx, "read "+name, func() ([]byte, error) { return cmd.dumpText(file, name) })
 	if err != nil {
 		return name, states, fmt.Errorf("--rules: %w", err)
 	}
@@ -134,15 +142,15 @@ func (cmd *command) readDump(ctx context.Context, path string) (name string, sta
 }
 
 // dumpText reads a dump.
-func (cmd *command) dumpText(path, name string) ([]byte, error) {
+func (cmd *command) dumpText(file, name string) ([]byte, error) {
 	in := cmd.stdin
-	if path != options.RulesStdin {
-		file, err := os.Open(path)
+	if file != options.RulesStdin {
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
-		in = file
+		defer f.Close()
+		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxDump+1))
 	if err == nil && len(text) > maxDump {
@@ -169,17 +177,20 @@ func (src *ruleSource) assumeLocal(a netip.Addr) {
 	}
 }
 
-// guess returns the route to an address without a namespace: lo for the addresses of the
+// guess returns the route of a connection without a namespace: lo for the addresses of the
 // pod, the default device for all others.
-func (src *ruleSource) guess(dst netip.Addr) (device string, from netip.Addr) {
+func (src *ruleSource) guess(q path.RouteQuery) path.Route {
+	dst := q.Dst.Addr()
 	f := inet.Of(dst)
+	r := path.Route{Device: defaultDevice, Src: src.pod(f)}
 	switch {
 	case dst.IsLoopback():
-		return "lo", f.Localhost()
+		r = path.Route{Device: "lo", Src: f.Localhost()}
 	case src.isOwn(dst):
-		return "lo", dst
+		r = path.Route{Device: "lo", Src: dst}
 	}
-	return defaultDevice, src.pod(f)
+	r.Device = cmp.Or(q.Out, r.Device)
+	return r
 }
 
 // pod returns the address of the pod in a family.

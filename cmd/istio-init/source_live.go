@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
@@ -30,8 +34,12 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	}
 	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
 	src.Caveats = caveats(found, live)
+	for _, c := range found.Chains {
+		src.network.BaseChains = append(src.network.BaseChains, path.BaseChain(c))
+	}
 	for _, f := range inet.Families {
-		src.Rules = append(src.Rules, infer.Infer(live.Families[f].Rules.Ruleset()))
+		src.states[f] = live.Families[f].Rules
+		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
 	}
 	return src, nil
 }
@@ -70,6 +78,19 @@ func unseen(found *pod.Survey, live pod.State) []string {
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
 	}
+	if found.ChainsErr != nil {
+		caveats = append(caveats, "the chains of nftables are not known: "+found.ChainsErr.Error())
+	}
+	return caveats
+}
+
+// foreignChains returns the base chains of others, which may decide about connections. Trace
+// has those alone that a connection enters.
+func foreignChains(found *pod.Survey) []string {
+	var caveats []string
+	for _, c := range found.Chains {
+		caveats = append(caveats, report.ChainText(path.BaseChain(c), "connections"))
+	}
 	return caveats
 }
 
@@ -92,14 +113,33 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	for _, a := range addrs {
 		src.own = append(src.own, a.IP)
 	}
-	src.route = func(dst netip.Addr) (string, netip.Addr) {
-		path, err := netutil.PathTo(dst)
-		if err != nil {
-			cmd.log.Debug("no route to an address", errorField(err))
-		}
-		return path.Interface, path.Src
-	}
+	src.network.Route = cmd.liveRoute
 	return nil
+}
+
+// liveRoute asks the kernel for a route.
+func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
+	got, err := netutil.Route(netutil.RouteQuery{Proto: uint8(q.Proto), Src: q.Src, Dst: q.Dst, Mark: q.Mark, UID: q.UID, In: q.In, Out: q.Out})
+	if err == nil {
+		return path.Route{Device: got.Interface, Src: got.Src}
+	}
+	if q.In != "" && errors.Is(err, unix.ENODEV) { // it may come later
+		q.In, q.Src = "", netip.AddrPort{}
+		return cmd.liveRoute(q)
+	}
+	cmd.log.Debug("no route to an address", errorField(err))
+	for errno, failure := range routeFailures {
+		if errors.Is(err, errno) {
+			return path.Route{Failure: failure}
+		}
+	}
+	return path.Route{Failure: path.Unrouted}
+}
+
+// routeFailures are the answers of the kernel where there is no route (net/ipv4/route.c,
+// net/ipv4/fib_semantics.c, net/ipv6/route.c).
+var routeFailures = map[unix.Errno]path.RouteFailure{
+	unix.EHOSTUNREACH: path.Unreachable, unix.EINVAL: path.Blackhole, unix.EACCES: path.Prohibited, unix.EXDEV: path.Rejected,
 }
 
 // checkNeeds adds as problems what the rules need and the namespace lacks: policy routing

@@ -18,7 +18,8 @@ func newTrace(s streams) *cobra.Command {
 		Long: `Show where a connection goes: captured by the proxy, not captured, dropped, or redirected
 by a foreign rule; which rules match, which of them decides, and the reason of that rule.
 If the proxy captures the connection, the one that it opens is followed too. Nothing is
-sent, and nothing is changed.
+sent, and nothing is changed. The answer is not certain where something may decide that
+is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
 The rules are those of the network namespace; with flags that describe rules, those
 that "apply" would make; with --rules those of a file.`,
@@ -52,8 +53,8 @@ func runTrace(ctx context.Context, cmd *command) error {
 			return err
 		}
 		rules := src.Rules[f]
-		routes := path.Routes{Route: src.route, Proxy: proxyOwner(src.Config)}
-		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, routes, c)})
+		src.network.Proxy = proxyOwner(src.Config)
+		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)})
 	})
 }
 

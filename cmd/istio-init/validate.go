@@ -43,7 +43,8 @@ func (cmd *command) validate(ctx, run context.Context) error {
 	if err := selftest.Verdict(results); err != nil {
 		return &exitError{exitValidation, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
 	}
-	cmd.log.Info("Validation passed, iptables rules established", count(results, selftest.Passed), count(results, selftest.NotChecked))
+	cmd.log.Info("Validation passed, iptables rules established",
+		count(results, selftest.Passed), count(results, selftest.Differs), count(results, selftest.NotChecked))
 	return nil
 }
 
@@ -70,7 +71,7 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 	}
 	var plans []selftest.Plan
 	for _, f := range families {
-		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers}
+		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers, Istios: cmd.opts.SkipApply}
 		plans = append(plans, selftest.Prepare(cmd.opts.Config, f, cmd.opts.ProbePort, env))
 	}
 	return plans, nil
@@ -105,8 +106,8 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		return nothing
 	}
 	return func(p selftest.Probe) string {
-		site := path.Routes{Route: src.route, Proxy: proxyOwner(cmd.opts.Config)}
-		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, site, path.Connection{
+		src.network.Proxy = proxyOwner(cmd.opts.Config)
+		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, src.network, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,
 		})
 		return report.OutcomeText(legs[0], p.Family)
@@ -123,6 +124,8 @@ func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Pro
 	switch r.Outcome {
 	case selftest.Passed:
 		cmd.log.Info("check passed", append(fields, lands)...)
+	case selftest.Differs:
+		cmd.log.Info("check differs, as Istio's own rules do", append(fields, lands, stringField("saw", r.Saw))...)
 	case selftest.NotChecked:
 		cmd.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
 	case selftest.Failed:
@@ -142,6 +145,6 @@ func count(results []selftest.Result, of selftest.Outcome) field {
 			n++
 		}
 	}
-	name := map[selftest.Outcome]string{selftest.Passed: "passed", selftest.NotChecked: "not_checked"}[of]
+	name := map[selftest.Outcome]string{selftest.Passed: "passed", selftest.Differs: "differs", selftest.NotChecked: "not_checked"}[of]
 	return numberField(name, n)
 }

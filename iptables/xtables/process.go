@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,6 +31,9 @@ type process struct {
 	stopKill         func() bool   // of context.AfterFunc: false when the kill has begun
 	killDone         chan struct{} // closed when it has ended
 }
+
+// started reports whether the program was started.
+func (p *process) started() bool { return p.cmd != nil && p.cmd.Process != nil }
 
 // stderrText is what the program complained of, on one line.
 func (p *process) stderrText() string {
@@ -85,6 +89,7 @@ func (p *process) start(ctx context.Context) (err error) {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
+	p.limitFiles()
 	p.killDone = make(chan struct{})
 	p.stopKill = context.AfterFunc(ctx, func() {
 		defer close(p.killDone)
@@ -99,8 +104,17 @@ func memoryFile(name string) (*os.File, error) {
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3, which may insist on the seal
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	}
+	for _, dir := range []string{"/dev/shm", "/tmp", "/run"} {
+		if err == nil {
+			break
+		}
+		// A seccomp profile may refuse the call; a file without a name is as good.
+		if open, none := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); none == nil {
+			fd, err = open, nil
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make a file in memory: %w", err)
+		return nil, fmt.Errorf("make a file in memory (memfd_create), or one without a name in /dev/shm, /tmp or /run: %w", err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
@@ -121,11 +135,12 @@ func (p *process) wait(ctx context.Context) {
 	if p.err = p.cmd.Wait(); p.err != nil && ctx.Err() != nil {
 		p.err = fmt.Errorf("%w (%w)", context.Cause(ctx), p.err)
 	}
-	var errs [2]error
-	if p.stderr, errs[0] = contents(p.errFile); !p.mute {
+	var errs [3]error
+	if p.stderr, errs[0] = ends(p.errFile); !p.mute {
 		p.stdout, errs[1] = contents(p.outFile)
 	}
-	if p.err == nil {
+	errs[2] = tooLong(p.outFile, p.errFile)
+	if p.err == nil || errs[2] != nil {
 		p.err = errors.Join(errs[:]...)
 	}
 }
@@ -137,15 +152,57 @@ func awaitEnd(pid int) {
 	}
 }
 
-// contents returns all that is in a file.
+// maxOutput limits the bytes that a program prints: several times the rules of the largest
+// known machine. maxStderr limits those of them that are read of its complaints.
+const (
+	maxOutput = 64 << 20
+	maxStderr = 8 << 10
+)
+
+// limitFiles has the kernel kill the program if it prints too much (RLIMIT_FSIZE in
+// getrlimit(2)). What a program prints before the limit is set counts too.
+func (p *process) limitFiles() {
+	var limit unix.Rlimit
+	pid := p.cmd.Process.Pid
+	if unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit) == nil && limit.Max > maxOutput {
+		// Without the right to, a program that prints too much goes on until the end of the context.
+		_ = unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: maxOutput, Max: maxOutput}, nil)
+	}
+}
+
+// tooLong is the error of a program that printed too much.
+func tooLong(files ...*os.File) error {
+	for _, file := range files {
+		if info, err := file.Stat(); err == nil && info.Size() >= maxOutput {
+			return fmt.Errorf("printed %d MB or more", maxOutput>>20)
+		}
+	}
+	return nil
+}
+
+// contents returns all that is in a file, up to maxOutput.
 func contents(file *os.File) ([]byte, error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
 		return nil, err
 	}
-	text := make([]byte, info.Size())
+	text := make([]byte, min(info.Size(), maxOutput))
 	_, err = file.ReadAt(text, 0)
 	return text, err
+}
+
+// ends returns the begin and the end of a file: a complaint about a line comes last.
+func ends(file *os.File) ([]byte, error) {
+	info, err := file.Stat()
+	if err != nil || info.Size() <= maxStderr {
+		return contents(file)
+	}
+	text := make([]byte, maxStderr)
+	if _, err := file.ReadAt(text[:maxStderr/2], 0); err != nil {
+		return nil, err
+	}
+	_, err = file.ReadAt(text[maxStderr/2:], info.Size()-maxStderr/2)
+	return slices.Concat(text[:maxStderr/2], []byte(" ... "), text[maxStderr/2:]), err
 }
 
 func closeAll(files ...*os.File) {

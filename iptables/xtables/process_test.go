@@ -52,11 +52,47 @@ func TestRunAllWithUnreadInput(t *testing.T) {
 			t.Errorf("%s: %v", p.args, p.err)
 		}
 	}
-	if string(echoes.stdout) != much || string(echoes.stderr) != much {
-		t.Errorf("want %d bytes of both, got %d and %d", len(much), len(echoes.stdout), len(echoes.stderr))
+	if string(echoes.stdout) != much {
+		t.Errorf("want %d bytes, got %d", len(much), len(echoes.stdout))
 	}
 	if len(quiet.stdout) > 0 || quiet.stderrText() != "from stdin to stderr" {
 		t.Errorf("want all of what a mute one says among its complaints, got %q and %q", quiet.stdout, quiet.stderr)
+	}
+}
+
+// TestRunAllEndsAProgramThatPrintsTooMuch has programs that print without an end, or 100 MB.
+func TestRunAllEndsAProgramThatPrintsTooMuch(t *testing.T) {
+	t.Parallel()
+	const limited = `while [ "$(ulimit -f)" = unlimited ]; do :; done; ` // a child of it inherits the limit
+	tests := []struct {
+		name string
+		p    *process
+	}{
+		{"endless", &process{path: "/usr/bin/yes"}},
+		{"endless-stderr", shell("exec yes >&2")},
+		{"endless-child", shell(limited + "yes; exit 0")},
+		{"endless-mute", &process{path: "/usr/bin/yes", mute: true}},
+		{"100-megabytes", shell(limited + "head -c 100000000 /dev/zero; exit 0")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			runAll(t.Context(), []*process{tt.p})
+			if tt.p.err == nil || tt.p.err.Error() != "printed 64 MB or more" {
+				t.Errorf("want that it printed too much, got %v", tt.p.err)
+			}
+		})
+	}
+}
+
+// TestComplaintsAreReadAtBothEnds has more of them than are read.
+func TestComplaintsAreReadAtBothEnds(t *testing.T) {
+	t.Parallel()
+	p := shell("echo first >&2; head -c 1000000 /dev/zero | tr '\\0' x >&2; echo line 7 failed >&2; exit 1")
+	runAll(t.Context(), []*process{p})
+	text := p.stderrText()
+	if !strings.HasPrefix(text, "first x") || !strings.HasSuffix(text, "xline 7 failed") || len(text) > 9000 {
+		t.Errorf("got %d bytes, %.20q ... %q", len(text), text, text[max(0, len(text)-20):])
 	}
 }
 

@@ -27,10 +27,13 @@ func Env(lookup func(name string) (value string, ok bool)) []string {
 // LockFile is the variable that names the lock of iptables-legacy.
 const LockFile = "XTABLES_LOCKFILE"
 
+// systemDirs are the directories of system programs, as PATH has them.
+const systemDirs = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 // env is the whole environment of the programs we start. LC_ALL=C keeps their messages in
 // English.
 func (c Config) env() []string {
-	return append([]string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
+	return append([]string{"LC_ALL=C", "PATH=" + systemDirs}, c.Env...)
 }
 
 // findTools returns the programs of a variant and family by absolute path.
@@ -60,8 +63,7 @@ func (c Config) findTools(ctx context.Context, v Variant, f inet.Family) (save, 
 // lookPath finds a program, also where system programs are when PATH does not
 // say so; "" when it is not there.
 func (c Config) lookPath(name string) string {
-	dirs := append(filepath.SplitList(c.Path), "/usr/sbin", "/sbin")
-	for _, dir := range dirs {
+	for _, dir := range filepath.SplitList(c.Path + ":" + systemDirs) {
 		if !filepath.IsAbs(dir) {
 			continue
 		}

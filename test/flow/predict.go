@@ -79,13 +79,14 @@ func PredictBy(c Config, rules iptables.Ruleset, f Flow) Prediction {
 }
 
 // site is the pod of the network.
-func (c Config) site() path.Routes {
+func (c Config) site() path.Network {
 	proxy := c.Proxy()
-	return path.Routes{
+	return path.Network{
 		Proxy: iptables.Owner{UID: proxy.UID, GID: proxy.GID},
-		Route: func(dst netip.Addr) (string, netip.Addr) {
+		Route: func(q path.RouteQuery) path.Route {
+			dst := q.Dst.Addr()
 			device := Device(dst)
-			return device, source(dst, device)
+			return path.Route{Device: device, Src: source(dst, device)}
 		},
 	}
 }

@@ -42,8 +42,7 @@ var (
 	formCIDRs      = form{text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
 	formAllCIDRs   = orAll(formCIDRs)
 	formIDs        = form{text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
-	formGroups     = atMost64(formIDs)
-	formAllGroups  = orAll(formGroups)
+	formAllGroups  = orAll(atMost64(formIDs))
 	formLinks      = form{text: "a comma-separated list of interface names (up to 15 bytes); eth+ stands for all that start with eth", list: true, number: "number", pattern: patternLink}
 	formNumber     = form{text: "a number (1-4294967295), decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
 	formLoopback   = form{text: "a CIDR within 127.0.0.0/8", pattern: patternLoopback}

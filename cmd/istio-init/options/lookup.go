@@ -145,7 +145,7 @@ const emptyOwnerGroups = "all groups are captured"
 // ownerGroupsExclude parses the groups whose processes are not captured.
 func ownerGroupsExclude(s *Parsed, v string) (err error) {
 	s.groupsExclude, err = list(v, s.parseGroup)
-	return joinLine(err, tooManyGroups(s.groupsExclude))
+	return err
 }
 
 func (s *Parsed) parseGroup(v string) (iptables.IDRange, error) {

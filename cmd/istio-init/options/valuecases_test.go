@@ -66,7 +66,6 @@ var casesByForm = map[string]valueCases{
 	formCIDRs.text:    cidrsCases,
 	formAllCIDRs.text: cidrsCases.and("'*'", "['*']"),
 	formIDs.text:      idsCases,
-	formGroups.text:   idsCases,
 	formAllGroups.text: {
 		texts: idsCases.texts,
 		yaml:  append([]string{"'*'"}, idsCases.yaml...),

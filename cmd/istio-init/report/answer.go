@@ -9,6 +9,7 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/path"
 	"istio-init/netutil/inet"
 )
 
@@ -48,6 +49,8 @@ type Source struct {
 	Config  capture.Config     // inferred from the rules, or that of the flags
 	// Caveats are why an answer may be wrong, and Problems why the rules do not work.
 	Caveats, Problems []string
+	Warnings          []string      // foreign rules ahead of ours
+	Samples           []path.Sample // what becomes of connections that Config captures
 }
 
 // title is the name of the rules with their variant.

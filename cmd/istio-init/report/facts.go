@@ -35,8 +35,7 @@ func Facts(c capture.Config) []Fact {
 	))
 	add("processes", groupsFact(c))
 	add("virtual", listFact("interface %s (-k)", "interfaces %s (-k)", texts(c.VirtualInterfaces)))
-	facts = append(facts, Fact{"proxy", fmt.Sprintf("uid %s, gid %s; ports %s out, %s in, %d tunnels",
-		known(texts(c.ProxyUIDs)), known(texts(c.ProxyGIDs)), portOrNone(c.ProxyPort), portOrNone(c.InboundPort), c.TunnelPort)})
+	facts = append(facts, Fact{"proxy", proxyFact(c)})
 	facts = append(facts, Fact{"DNS queries", dnsFact(c)})
 	if c.DropInvalid {
 		add("dropped", "packets in state INVALID (--drop-invalid)")
@@ -45,6 +44,16 @@ func Facts(c capture.Config) []Fact {
 		add("loopback", c.LoopbackV4.String())
 	}
 	return facts
+}
+
+// proxyFact names the ids and the ports of the proxy. That of the tunnel is omitted if there is none.
+func proxyFact(c capture.Config) string {
+	text := fmt.Sprintf("uid %s, gid %s; ports %s out, %s in",
+		known(texts(c.ProxyUIDs)), known(texts(c.ProxyGIDs)), portOrNone(c.ProxyPort), portOrNone(c.InboundPort))
+	if c.TunnelPort != 0 && c.Generation != capture.Istio1_0 {
+		text += fmt.Sprintf(", %d tunnels", c.TunnelPort)
+	}
+	return text
 }
 
 // known joins values that were inferred from rules; none may have been.
@@ -69,7 +78,11 @@ func inboundFact(c capture.Config) string {
 	case !c.InboundPorts.All:
 		return listFact("TCP port %s (-b)", "TCP ports %s (-b)", portTexts(c.InboundPorts.Only))
 	}
-	return joinFacts("every TCP port (-b '*')", listFact("but not %s (-d)", "but not %s (-d)", portTexts(c.InboundPorts.Except)))
+	ssh := ""
+	if c.Generation == capture.Istio1_0 {
+		ssh = fmt.Sprintf("but not %d, which Istio 1.0 never captures", capture.SSHPort)
+	}
+	return joinFacts("every TCP port (-b '*')", ssh, listFact("but not %s (-d)", "but not %s (-d)", portTexts(c.InboundPorts.Except)))
 }
 
 func outboundFact(c capture.Config) string {

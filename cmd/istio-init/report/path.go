@@ -28,7 +28,7 @@ func (p Path) text(s Styler) string {
 		}
 		b.WriteString(s.lines(bold, start+connectionText(hop), "", "  "))
 		outcome := OutcomeText(hop, p.Rules.Rules.Family)
-		if hop.Uncertain {
+		if hop.Uncertain() {
 			outcome += "; not certain, see the end"
 		}
 		b.WriteString(s.lines(outcomeColour(hop), outcome, "", "  "))
@@ -172,7 +172,7 @@ func outcomeColour(hop path.Hop) string {
 	switch {
 	case hop.Loop || hop.Outcome == path.Dropped || hop.Outcome == path.NoRoute:
 		return red
-	case hop.Outcome == path.Unknown || hop.Outcome == path.Foreign || hop.Uncertain:
+	case hop.Outcome == path.Unknown || hop.Outcome == path.Foreign || hop.Uncertain():
 		return yellow
 	case hop.Captured:
 		return green
@@ -184,21 +184,32 @@ func outcomeColour(hop path.Hop) string {
 func (p Path) caveats() []string {
 	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
 	for _, hop := range p.Hops {
-		if !hop.Uncertain {
-			continue
-		}
-		known := len(caveats)
-		for _, hook := range hop.Hooks {
-			for _, s := range hook.Steps {
-				if s.Matters {
-					caveats = append(caveats, fmt.Sprintf("foreign rule %[3]d of %[1]s %[2]s may match the packet of the %[4]s first; cannot be evaluated: %[5]s",
-						s.Table, s.Chain, s.Index+1, hop.Who, strings.Join(s.Rule.Foreign.Conditions, ", ")))
-				}
+		for _, d := range hop.Doubts {
+			if text := doubtText(hop, d); !slices.Contains(caveats, text) {
+				caveats = append(caveats, text)
 			}
-		}
-		if len(caveats) == known {
-			caveats = append(caveats, "the path has too many chains, or a loop of chains")
 		}
 	}
 	return caveats
+}
+
+// ChainText says that a base chain of nftables may decide about something.
+func ChainText(c path.BaseChain, what string) string {
+	return fmt.Sprintf("%s may decide about %s; \"nft list chain %s %s %s\" shows it", c, what, c.Family, c.Table, c.Name)
+}
+
+// doubtText says what could not be evaluated.
+func doubtText(hop path.Hop, d path.Doubt) string {
+	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
+	case path.UnknownCondition:
+		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Rule.Foreign.Conditions, ", "))
+	case path.UnknownTarget:
+		return fmt.Sprintf("%s takes the packet of the %s; cannot be evaluated: -j %s", at, hop.Who, d.Step.Rule.Foreign.Target)
+	case path.ForeignChain:
+		return ChainText(d.Chain, "the packet of the "+hop.Who)
+	case path.UnknownRoute:
+		return fmt.Sprintf("the packet of the %s has mark %#x: the policy rules for it are not known; \"ip rule\" shows them", hop.Who, d.Mark)
+	case path.OutOfSteps:
+	}
+	return "the path has too many chains, or a loop of chains"
 }

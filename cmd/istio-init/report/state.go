@@ -8,6 +8,9 @@ import (
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
+	"istio-init/capture/path"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A State is what is captured. Its fields are the keys of check --output json without
@@ -25,11 +28,13 @@ type State struct {
 	Variables []string `json:"variables,omitempty"` // of its environment
 	Facts     []fact   `json:"facts"`
 	Problems  []string `json:"problems,omitempty"` // why the rules do not work
+	Warnings  []string `json:"warnings,omitempty"` // foreign rules ahead of ours
 	Caveats   []string `json:"doubts,omitempty"`
 
-	config capture.Config
-	title  string // of the rules
-	where  string // the families with rules of ambient mode
+	config  capture.Config
+	samples []path.Sample
+	title   string // of the rules
+	where   string // the families with rules of ambient mode
 }
 
 type fact struct {
@@ -46,7 +51,7 @@ var jsonLabels = map[string]string{"excluded": "left alone", "DNS queries": "loo
 func NewState(src Source, args, variables []string) State {
 	s := State{
 		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
-		config: src.Config, title: src.title(),
+		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(),
 	}
 	s.addAmbient(src)
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
@@ -65,10 +70,12 @@ func NewState(src Source, args, variables []string) State {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: guardrails that Istio left behind drop all TCP and UDP (table filter)", r.Rules.Family))
 		}
 	}
+	s.Problems = append(s.Problems, LostSamples(src.Samples)...)
+	s.Caveats = slices.Concat(s.Caveats, DoubtfulSamples(src.Samples))
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables = args, variables
-	for _, f := range Facts(src.Config) {
+	for _, f := range Facts(withoutTunnel(src)) {
 		s.Facts = append(s.Facts, fact{cmp.Or(jsonLabels[f.Label], f.Label), f.Text, f.Label})
 	}
 	return s
@@ -88,6 +95,20 @@ func (s *State) addAmbient(src Source) {
 		}
 	}
 	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
+}
+
+// withoutTunnel returns the configuration of rules: without a tunnel port where none is known. That
+// of the arguments is then the first port of -d, which has the same rule.
+func withoutTunnel(src Source) capture.Config {
+	c := src.Config
+	if slices.ContainsFunc(src.Rules, (*infer.Inference).KnowsTunnel) {
+		return c
+	}
+	if c.TunnelPort != capture.DefaultTunnelPort {
+		c.InboundPorts.Except = append([]iptables.PortRange{iptables.Port(c.TunnelPort)}, c.InboundPorts.Except...)
+	}
+	c.TunnelPort = 0
+	return c
 }
 
 func (s State) document() any { return s }
@@ -118,6 +139,9 @@ func (s State) text(styler Styler) string {
 		row("generation", s.Generation)
 	}
 	row("source", s.title)
+	for _, line := range s.Warnings {
+		b.WriteString(styler.lines(yellow, "warning: "+line, "", "  "))
+	}
 	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
@@ -127,6 +151,8 @@ func (s State) headline() string {
 	c := s.config
 	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
 	what := ""
+	wanted := in || out || c.DNS.Captures()
+	in, out = in && !s.lost(path.Inbound), out && !s.lost(path.Outbound)
 	switch {
 	case s.Ambient && !s.Captures:
 		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
@@ -138,8 +164,10 @@ func (s State) headline() string {
 		what = "captured: inbound only"
 	case out:
 		what = "captured: outbound only"
-	case c.DNS.Captures():
+	case c.DNS.Captures() && !s.lost(path.DNS):
 		what = "captured: DNS queries only"
+	case wanted:
+		return "not captured, though there are rules of a mesh: see the problems"
 	default:
 		return "nothing is captured, though there are chains of a mesh"
 	}
@@ -149,6 +177,9 @@ func (s State) headline() string {
 	}
 	return what
 }
+
+// lost reports whether none of these connections are captured.
+func (s State) lost(want path.Outcome) bool { return allLost(s.samples, want, inet.Families[:]...) }
 
 // ShellLine joins words to a command line for a shell.
 func ShellLine(words []string) string {

@@ -1,0 +1,77 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"istio-init/capture/path"
+	"istio-init/netutil/inet"
+)
+
+var sampleNames = map[path.Outcome]string{
+	path.Outbound: "outbound connections", path.Inbound: "inbound connections", path.DNS: "DNS queries over UDP",
+}
+
+// LostSamples says which of the connections that a configuration captures are not
+// captured, and what decides that.
+func LostSamples(samples []path.Sample) (texts []string) {
+	for _, s := range samples {
+		if !s.Lost() {
+			continue
+		}
+		f := inet.Of(s.Hop.Dst.Addr())
+		which := sampleNames[s.Want]
+		if !allLost(samples, s.Want, f) {
+			which = fmt.Sprintf("some %s (%s -> %s)", which, addrText(s.Hop.Src), addrText(s.Hop.Dst))
+		}
+		text := fmt.Sprintf("%s: %s %s, %s", f, which, lostText(s.Hop), becauseText(s.Hop, f))
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// allLost reports whether none of these connections are captured, of those of a family.
+func allLost(samples []path.Sample, want path.Outcome, families ...inet.Family) bool {
+	lost := 0
+	for _, s := range samples {
+		if s.Want != want || !slices.Contains(families, inet.Of(s.Hop.Dst.Addr())) {
+			continue
+		}
+		if !s.Lost() {
+			return false
+		}
+		lost++
+	}
+	return lost > 0
+}
+
+// lostText says where a connection goes that is not captured.
+func lostText(hop path.Hop) string {
+	switch hop.Outcome {
+	case path.Direct:
+		return "are not captured"
+	case path.Dropped:
+		return "are dropped"
+	case path.NoRoute:
+		return "fail"
+	case path.Foreign:
+		return fmt.Sprintf("are redirected to local port %d", hop.Port)
+	default:
+		return "are redirected to an unknown destination"
+	}
+}
+
+// DoubtfulSamples says what could decide about connections that a configuration captures,
+// and could not be evaluated, without the base chains of nftables: all of those are named.
+func DoubtfulSamples(samples []path.Sample) (texts []string) {
+	for _, s := range samples {
+		for _, d := range s.Hop.Doubts {
+			if text := doubtText(s.Hop, d); d.Cause != path.ForeignChain && !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+		}
+	}
+	return texts
+}
