@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -223,6 +224,9 @@ func Because(hop path.Hop, f inet.Family) string {
 	case path.NoJump:
 		return "no rule jumps to " + capture.ChainOutput
 	case path.NotByAmbient:
+		if infer.ZtunnelMark.Matches(hop.Mark) {
+			return "mark " + infer.ZtunnelMark.String() + " is of ztunnel, the proxy of Istio ambient"
+		}
 		return "no rule of Istio's ambient mode redirects it"
 	}
 	return ""
