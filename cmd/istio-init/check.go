@@ -101,7 +101,7 @@ func (src *ruleSource) follow() {
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
-	err := cmd.complete()
+	err := cmd.complete(ctx)
 	switch from := cmd.opts.Rules; {
 	case err != nil:
 	case from == "" || from == options.RulesLive:

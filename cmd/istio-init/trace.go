@@ -85,5 +85,8 @@ func (cmd *command) liveDiffers(ctx context.Context) bool {
 
 // show writes an answer in the format of --output.
 func (cmd *command) show(a report.Answer) error {
-	return report.Write(cmd.stdout, cmd.styler, a, cmd.opts.Output == options.JSON)
+	if cmd.opts.Output == options.JSON {
+		return report.Write(cmd.plain, cmd.styler, a, true)
+	}
+	return report.Write(cmd.stdout, cmd.styler, a, false)
 }
