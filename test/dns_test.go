@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/pod"
@@ -240,4 +241,58 @@ func TestDockerResolverAnswers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestForwardedPacketsDoNotReachLocalhost is why DNS queries by -k are not captured: the
+// agent listens on localhost, and no target brings a packet there that another interface
+// received. A redirected one has the address of that interface.
+func TestForwardedPacketsDoNotReachLocalhost(t *testing.T) {
+	t.Parallel()
+	needKernel(t)
+	targets := map[string]string{
+		"redirect": "*nat\n-A PREROUTING -i eth1 -p udp --dport 53 -j REDIRECT --to-ports 15053\nCOMMIT\n",
+		"dnat":     "*nat\n-A PREROUTING -i eth1 -p udp --dport 53 -j DNAT --to-destination SOCKET\nCOMMIT\n",
+		"tproxy":   "*mangle\n-A PREROUTING -i eth1 -p udp --dport 53 -j TPROXY --on-ip LOCALHOST --on-port 15053 --tproxy-mark 0x1\nCOMMIT\n",
+	}
+	for name, rule := range targets {
+		for _, f := range inet.Families {
+			t.Run(name+"/"+f.String(), func(t *testing.T) {
+				t.Parallel()
+				var config flow.Config
+				config.ApplyDefaults()
+				p := pod.New(t, config)
+				localhost := netip.AddrPortFrom(f.Localhost(), 15053)
+				restoreIn(t, p, xtables.NFT, f, strings.NewReplacer("SOCKET", localhost.String(), "LOCALHOST", localhost.Addr().String()).Replace(rule))
+				for _, command := range (netutil.TProxyRoute{Mark: 1, Table: 100}).Commands(f) {
+					runIP(t, p, strings.TrimPrefix(command, "ip "))
+				}
+				if queryArrives(t, p, localhost, 300*time.Millisecond) {
+					t.Error("a query arrived at localhost")
+				}
+				if name == "redirect" && !queryArrives(t, p, netip.AddrPortFrom(f.Any(), 15053), 2*time.Second) {
+					t.Error("no query arrived at the address of the interface")
+				}
+			})
+		}
+	}
+}
+
+// queryArrives reports whether a DNS query of the virtual machine arrives at a socket of the
+// agent.
+func queryArrives(t *testing.T, p *pod.Pod, at netip.AddrPort, within time.Duration) bool {
+	t.Helper()
+	agent := listenDNS(t, p.Pod, flow.Identity{}, at)
+	defer agent.Close()
+	f := inet.Of(at.Addr())
+	conn, err := p.VM.DialUDP(flow.Identity{}, netip.AddrPortFrom(flow.Addr("ext", f), 53), netip.AddrPortFrom(flow.Addr("vm", f), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("query")); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.SetReadDeadline(time.Now().Add(within))
+	_, err = agent.Read(make([]byte, 512))
+	return err == nil
 }
