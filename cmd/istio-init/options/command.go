@@ -55,12 +55,12 @@ func (c Command) Define(flags *pflag.FlagSet) *Flags {
 // log. The file may be a pipe, whose end is awaited until ctx ends.
 func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, []error) {
 	inFile := readConfig(ctx, f.values, env, stdin)
-	p, problems := parseSettings(f.values, env, systemUsers{}, f.command.meant)
+	p, problems := parseSettings(f.values, env, systemNames{}, f.command.meant)
 	switch {
 	case p.print != printNothing:
 		p.Log.Target = "" // printing leaves no file behind
 	case p.Clean: // whatever rules the other options describe
-		p, problems = parseSettings(f.values, env, systemUsers{}, cleanOptions)
+		p, problems = parseSettings(f.values, env, systemNames{}, cleanOptions)
 		p.Clean = true
 	}
 	return p, append(inFile, problems...)
