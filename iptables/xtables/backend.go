@@ -65,8 +65,6 @@ type Backend struct {
 	caps     []uintptr
 	unlisted bool // the programs cannot list the tables
 	byName   bool // the kernel may lack tables that are read by name
-	// unaskable is why Identify cannot run iptables as the other programs are run; "": it can.
-	unaskable string
 	prefix    []string   // program and arguments that run the variant's programs
 	files     []*os.File // that they get
 	owned     []*os.File // those of them that Close closes
@@ -106,14 +104,6 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 	b := &Backend{variant: v, owner: cfg.Owner, now: cfg.Now, generation: cfg.Generation, seen: cfg.Seen, env: cfg.env(), caps: cfg.Caps, byName: len(cfg.ByName) > 0}
 	// In another user namespace the list of tables may belong to our root.
 	b.unlisted = b.byName || v == Legacy && cfg.UserNS != nil
-	switch {
-	case len(cfg.Caps) > 0:
-		b.unaskable = "iptables would need capabilities that only its other programs are given"
-	case cfg.UserNS != nil:
-		b.unaskable = "the network namespace belongs to another user namespace"
-	case v == Legacy && cfg.OwnLock:
-		b.unaskable = "iptables would need a lock file that only its other programs are given"
-	}
 	pass := func(file *os.File) string { // the path by which a child opens it
 		b.files = append(b.files, file)
 		return fmt.Sprintf("/proc/self/fd/%d", 2+len(b.files))
@@ -153,6 +143,14 @@ func (b *Backend) newProcess(path string, args ...string) *process {
 // lockWait is for how many seconds the legacy variant waits for another program
 // that holds the lock; nft has no lock.
 const lockWait = 20
+
+// waitForLock returns the option by which the variant waits for its lock.
+func (b *Backend) waitForLock(ctx context.Context) []string {
+	if b.variant == NFT {
+		return nil
+	}
+	return []string{fmt.Sprintf("--wait=%d", b.lockWaitIn(ctx))}
+}
 
 // lockWaitIn returns for how many seconds iptables may wait for the lock. It ends half a
 // second before the context does, so that iptables gives up first and says why; 0: not at all.

@@ -156,11 +156,7 @@ func (b *Backend) commitFamilies(ctx context.Context, changes []iptables.Change)
 func (b *Backend) commit(ctx context.Context, changes []iptables.Change) (started bool, err error) {
 	var processes []*process
 	for _, c := range changes {
-		args := []string{"--noflush"}
-		if b.variant == Legacy {
-			args = append(args, fmt.Sprintf("--wait=%d", b.lockWaitIn(ctx)))
-		}
-		p := b.newProcess(b.families[c.Family].restore, args...)
+		p := b.newProcess(b.families[c.Family].restore, append([]string{"--noflush"}, b.waitForLock(ctx)...)...)
 		p.stdin, p.mute = Script(c), true
 		processes = append(processes, p)
 	}
