@@ -20,6 +20,8 @@ type Path struct {
 
 func (p Path) text(s Styler) string {
 	var b strings.Builder
+	b.WriteString(s.lines(dim, "by "+p.Source.title(), "", "  "))
+	writeWarnings(&b, s, p.Source.Warnings)
 	for i, hop := range p.Hops {
 		start := ""
 		if i > 0 {
@@ -41,8 +43,10 @@ func (p Path) text(s Styler) string {
 			}
 		}
 	}
-	b.WriteString("\n" + s.lines(dim, "by "+p.Source.title(), "", "  "))
-	writeCaveats(&b, s, p.caveats())
+	if caveats := p.caveats(); len(caveats) > 0 {
+		b.WriteString("\n")
+		writeCaveats(&b, s, caveats)
+	}
 	return b.String()
 }
 
