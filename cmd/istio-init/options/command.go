@@ -58,12 +58,12 @@ func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, [
 	bounded, cancel := context.WithTimeout(ctx, f.timeout(env))
 	defer cancel()
 	inFile := readConfig(bounded, f.values, env, stdin)
-	p, problems := parseSettings(f.values, env, systemUsers{}, f.command.meant)
+	p, problems := parseSettings(f.values, env, systemNames{}, f.command.meant)
 	switch {
 	case p.print != printNothing:
 		p.Log.Target = "" // printing leaves no file behind
 	case p.Clean: // whatever rules the other options describe
-		p, problems = parseSettings(f.values, env, systemUsers{}, cleanOptions)
+		p, problems = parseSettings(f.values, env, systemNames{}, cleanOptions)
 		p.Clean = true
 	}
 	return p, append(inFile, problems...)
