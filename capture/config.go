@@ -101,7 +101,7 @@ func (c Config) Validate() error {
 	check(c.TunnelPort == 0, "the proxy's tunnel port is 0")
 	check(len(c.ProxyUIDs) == 0, "the proxy has no user id")
 	check(len(c.ProxyGIDs) == 0, "the proxy has no group id")
-	check(max(len(c.OwnerGroups.Only), len(c.OwnerGroups.Except)) > MaxOwnerGroups, "more than %d owner groups", MaxOwnerGroups)
+	check(len(c.OwnerGroups.Only) > MaxOwnerGroups, "more than %d captured owner groups", MaxOwnerGroups)
 	check(c.LoopbackV4.IsValid() && (!c.LoopbackV4.Addr().Is4() || !c.LoopbackV4.Addr().IsLoopback() || c.LoopbackV4.Bits() < 8),
 		"%s is not a part of 127.0.0.0/8", c.LoopbackV4)
 	check(int(c.Generation) >= len(GenerationNames), "generation %d does not exist", c.Generation)

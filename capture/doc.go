@@ -21,13 +21,13 @@
 //	                               └▶ ISTIO_IN_REDIRECT  proxy to its own pod IP, to the inbound port
 //	                               └▶ ISTIO_OUTPUT_DNS   DNS queries, to the agent
 //	                               └▶ ISTIO_REDIRECT     to the outbound port
-//	                               └▶ ISTIO_OUTPUT_GROUP the rest, for one of many owner groups
+//	                               └▶ ISTIO_OUTPUT_GROUP the rest, if there are many owner groups
 //	mangle  PREROUTING -p tcp ─▶ ISTIO_INBOUND   mode TProxy: which packets are inbound
 //	                               └▶ ISTIO_TPROXY       to the proxy's socket
 //	                               └▶ ISTIO_DIVERT       of a connection that it has
 //	mangle  OUTPUT -p tcp ─────▶ ISTIO_OUTPUT    mode TProxy: answers go back by the proxy
 //	mangle  PREROUTING invalid ▶ ISTIO_DROP      what conntrack calls invalid
-//	raw     both ──────────────▶ ISTIO_INBOUND, ISTIO_OUTPUT_DNS   conntrack zones of DNS queries
+//	raw     OUTPUT ────────────▶ ISTIO_OUTPUT_DNS   the conntrack zone of the proxy's DNS queries
 //
 // [Rules] is pure and total: a valid [Config] always has rules, and the same
 // one always has the same. Package capture/pod makes them live.

@@ -12,7 +12,9 @@ import (
 type familyConfig struct {
 	Config
 	family           inet.Family
-	include, exclude prefixList                    // of OutboundPrefixes
+	include, exclude prefixList // of OutboundPrefixes
+	excludedGroups   []iptables.IDRange
+	groupTree        bool                          // the rules of excludedGroups are a tree of chains
 	servers          []iptables.Cond[netip.Prefix] // of DNS: one without a condition for all servers
 	istios           bool                          // see IstioRules
 }
@@ -26,6 +28,12 @@ type prefixList struct {
 // of divides the lists of a config by family.
 func (c Config) of(f inet.Family) familyConfig {
 	fc := familyConfig{Config: c, family: f, include: c.prefixList(c.OutboundPrefixes.Only, f), exclude: c.prefixList(c.OutboundPrefixes.Except, f)}
+	if c.OwnerGroups.All {
+		fc.excludedGroups = c.OwnerGroups.Except
+		if c.Generation == Current {
+			fc.excludedGroups, fc.groupTree = iptables.LowerGroups(fc.excludedGroups)
+		}
+	}
 	fc.include.tree = fc.include.tree && !c.OutboundPrefixes.All
 	if c.DNS.All {
 		fc.servers = []iptables.Cond[netip.Prefix]{{}}

@@ -25,6 +25,9 @@ func output(c familyConfig) []rule {
 		}
 		return rules
 	}
+	if c.groupTree {
+		return append(rules, when(match{}, iptables.Goto{Chain: ChainExcludeGroup}, RoleExcludeGroupTree))
+	}
 	rules = append(rules, ownerGroups(c)...)
 	return append(rules, fromApp(c)...)
 }
@@ -213,7 +216,7 @@ func fromProxy1_0(c familyConfig) []rule {
 func ownerGroups(c familyConfig) []rule {
 	var rules []rule
 	if c.OwnerGroups.All {
-		for _, gid := range c.OwnerGroups.Except {
+		for _, gid := range c.excludedGroups {
 			rules = append(rules, when(byGID(iptables.Is(gid)), iptables.Return, RoleExcludedGroup))
 		}
 		return rules

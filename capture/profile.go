@@ -26,31 +26,31 @@ const (
 
 // Chains of our own, for long lists.
 const (
-	ChainOutputGroup = "ISTIO_OUTPUT_GROUP" // of owner groups
-	ChainExclude     = "ISTIO_EXCLUDE"      // of destinations; its branches are numbered
-	ChainOutputApp   = "ISTIO_OUTPUT_APP"   // what follows them
-	ChainInclude     = "ISTIO_INCLUDE"      // of destinations; its branches are numbered
+	ChainExcludeGroup = "ISTIO_EXCLUDE_GROUP" // of owner groups; its branches are numbered
+	ChainOutputGroup  = "ISTIO_OUTPUT_GROUP"  // what follows owner groups
+	ChainExclude      = "ISTIO_EXCLUDE"       // of destinations; its branches are numbered
+	ChainOutputApp    = "ISTIO_OUTPUT_APP"    // what follows them
+	ChainInclude      = "ISTIO_INCLUDE"       // of destinations; its branches are numbered
 )
 
 // ownChains are all chains that are ours: Istio's eight of a sidecar, and our own.
 var ownChains = []string{
 	ChainInbound, ChainInRedirect, ChainOutput, ChainRedirect, ChainOutputDNS, ChainDivert, ChainTProxy, ChainDrop,
-	ChainOutputGroup, ChainExclude, ChainOutputApp, ChainInclude,
+	ChainExcludeGroup, ChainOutputGroup, ChainExclude, ChainOutputApp, ChainInclude,
 }
 
 // Owns reports whether a chain of that name is ours. It is a closed list, with the numbered
-// branches of [ChainExclude] and [ChainInclude]: other chains whose names begin alike are
-// Istio's ambient mode's.
-func Owns(chain string) bool {
-	if slices.Contains(ownChains, chain) {
-		return true
-	}
-	for _, list := range []string{ChainExclude, ChainInclude} {
+// branches of long lists: other chains whose names begin alike are Istio's ambient mode's.
+func Owns(chain string) bool { return slices.Contains(ownChains, ListChain(chain)) }
+
+// ListChain returns the name of a chain without the number of a branch of a long list.
+func ListChain(chain string) string {
+	for _, list := range []string{ChainExclude, ChainInclude, ChainExcludeGroup} {
 		if number, ok := strings.CutPrefix(chain, list+"_"); ok && number != "" && strings.Trim(number, "0123456789") == "" {
-			return true
+			return list
 		}
 	}
-	return false
+	return chain
 }
 
 // NativeTablePrefix starts the names of the nf_tables tables that Istio makes with
@@ -79,19 +79,16 @@ const (
 // SSHPort is excluded by the generation 1.0, whatever was asked for.
 const SSHPort = 22
 
-// Conntrack zones of DNS capture. A query and the one that the agent makes for it
-// may have equal addresses and ports, so they are kept in zones of their own: 1
-// between the agent and the server, 2 between the app and the agent.
-const (
-	upstreamZone = 1
-	appZone      = 2
-)
+// proxyZone is the conntrack zone of the proxy's DNS queries. Istio has it for both
+// directions, and zone 2 for the app's.
+const proxyZone = 1
 
 // SelfCallMark marks the proxy's calls to its own pod in mode TProxy, so that they
 // are captured on their way in. It does not follow the mark of captured packets.
 const SelfCallMark = 1338
 
-// MaxOwnerGroups is how many groups can be told apart: one rule has to name all.
+// MaxOwnerGroups is how many groups can be captured. Istio has the limit, because one rule
+// has to name all.
 const MaxOwnerGroups = 64
 
 var passthroughs = inet.PerFamily[netip.Addr]{

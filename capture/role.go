@@ -36,6 +36,8 @@ const (
 	RoleLoopback             // the loopback prefix
 	RoleGroup                // a captured owner group
 	RoleExcludedGroup        // an excluded owner group
+	RoleExcludeGroupTree     // goto to the tree of excluded owner groups, or to a branch of it
+	RoleNotExcludedGroup     // goto behind the tree of excluded owner groups
 	RoleNoGroup              // none of the captured owner groups
 	RoleVirtualCall          // an outbound connection from a virtual interface
 	RoleVirtualInterface     // a virtual interface: its packets are not inbound
@@ -55,7 +57,8 @@ var roleNames = [...]string{
 	"unknown", "inbound-hook", "outbound-hook", "invalid", "dns-hook", "zones-hook", "inbound-port", "outbound-port", "destination",
 	"to-inbound", "to-outbound", "excluded-interface", "excluded-inbound-port", "excluded-outbound-port", "excluded-destination", "exclude-tree", "not-excluded",
 	"include-tree", "not-included", "tunnel-port", "ssh-port", "proxy", "proxy-to-app", "save-mark", "restore-mark", "self-call",
-	"self-call-1.0", "local-call", "loopback", "group", "excluded-group", "no-group", "virtual-call", "virtual-interface", "established",
+	"self-call-1.0", "local-call", "loopback", "group", "excluded-group",
+	"exclude-group-tree", "not-excluded-group", "no-group", "virtual-call", "virtual-interface", "established",
 	"divert-mark", "divert-accept", "dns-query", "proxy-query", "zone-proxy-query", "zone-agent", "zone-app-query", "zone-server", "guardrail",
 }
 

@@ -71,7 +71,14 @@ func natTable(c familyConfig) iptables.Table {
 	t.chain(ChainInbound, inbound(c)...)
 	t.chain(ChainInRedirect, when(tcp, iptables.Redirect{Port: c.InboundPort}, RoleToInbound))
 	t.chain(ChainOutput, output(c)...)
-	if c.ManyOwnerGroups() {
+	if c.groupTree {
+		tree := iptables.GroupTree{
+			Root: ChainExcludeGroup, Leaf: when(match{}, iptables.Return, RoleExcludedGroup), Branch: RoleExcludeGroupTree,
+			Rest: when(match{}, iptables.Goto{Chain: ChainOutputGroup}, RoleNotExcludedGroup),
+		}
+		t.Chains = append(t.Chains, tree.Chains(c.excludedGroups)...)
+	}
+	if c.ManyOwnerGroups() || c.groupTree {
 		t.chain(ChainOutputGroup, fromApp(c)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c)...)

@@ -81,9 +81,7 @@ func (c Change) Made() []string {
 func (c Change) Emptied() []string {
 	var names []string
 	for _, t := range c.Own.of(c.Before) {
-		if !slices.ContainsFunc(c.After.Table(t.Name).Chains, func(c LiveChain) bool {
-			return c.Policy != Accept.String() || len(c.Rules) > 0
-		}) {
+		if c.After.Table(t.Name).Empty() {
 			names = append(names, t.Name)
 		}
 	}

@@ -64,7 +64,10 @@ func apply(t *testing.T, ns *kernel.NetNS, v xtables.Variant, wants [2]iptables.
 			changes = append(changes, change)
 		}
 	}
-	ns.Do(t, func() error { return b.Commit(t.Context(), changes) })
+	ns.Do(t, func() error {
+		_, err := b.Commit(t.Context(), changes)
+		return err
+	})
 	return changes
 }
 
@@ -163,7 +166,7 @@ func TestRefusedCommitRestoresTheRules(t *testing.T) {
 
 		var refusal error
 		ns.Do(t, func() error {
-			refusal = b.Commit(t.Context(), []iptables.Change{good, bad})
+			_, refusal = b.Commit(t.Context(), []iptables.Change{good, bad})
 			return nil
 		})
 		var e *xtables.RestoreError

@@ -81,20 +81,41 @@ type PrefixTree struct {
 
 // Chains returns the chains for prefixes that are disjoint and in order.
 func (t PrefixTree) Chains(prefixes []netip.Prefix) []Chain {
+	to := func(r Rule, p netip.Prefix) Rule {
+		r.Dst = Is(p)
+		return r
+	}
+	return tree[netip.Prefix]{
+		root: t.Root, rest: t.Rest, parts: branches,
+		leaf:   func(p netip.Prefix) Rule { return to(t.Leaf, p) },
+		branch: func(part []netip.Prefix) Rule { return to(Rule{Role: t.Branch}, cover(part)) },
+	}.chains(prefixes)
+}
+
+// A tree is a list of values whose rules are a tree of chains.
+type tree[T any] struct {
+	root   string
+	leaf   func(T) Rule   // for a value
+	branch func([]T) Rule // for all of a part, without its target
+	rest   Rule           // the last of each chain; without a target, there is none
+	parts  func([]T) [][]T
+}
+
+func (t tree[T]) chains(values []T) []Chain {
 	var chains []Chain
-	t.grow(&chains, prefixes)
+	t.grow(&chains, values)
 	return chains
 }
 
-// grow adds the chain for prefixes, and those of its branches.
-func (t PrefixTree) grow(chains *[]Chain, prefixes []netip.Prefix) (name string) {
-	name = t.Root
+// grow adds the chain for values, and those of its branches.
+func (t tree[T]) grow(chains *[]Chain, values []T) (name string) {
+	name = t.root
 	at := len(*chains)
 	if at > 0 {
-		name = fmt.Sprintf("%s_%d", t.Root, at)
+		name = fmt.Sprintf("%s_%d", t.root, at)
 	}
 	*chains = append(*chains, Chain{Name: name})
-	parts := branches(prefixes)
+	parts := t.parts(values)
 	n := 1
 	for _, branch := range parts {
 		n += min(len(branch), maxInPlace)
@@ -102,18 +123,17 @@ func (t PrefixTree) grow(chains *[]Chain, prefixes []netip.Prefix) (name string)
 	rules := make([]Rule, 0, n)
 	for _, branch := range parts {
 		if len(branch) <= maxInPlace {
-			for _, p := range branch {
-				leaf := t.Leaf
-				leaf.Dst = Is(p)
-				rules = append(rules, leaf)
+			for _, v := range branch {
+				rules = append(rules, t.leaf(v))
 			}
 			continue
 		}
-		next := t.grow(chains, branch)
-		rules = append(rules, Rule{Match: Match{Dst: Is(cover(branch))}, Target: Goto{Chain: next}, Role: t.Branch})
+		into := t.branch(branch)
+		into.Target = Goto{Chain: t.grow(chains, branch)}
+		rules = append(rules, into)
 	}
-	if t.Rest.Target != nil {
-		rules = append(rules, t.Rest)
+	if t.rest.Target != nil {
+		rules = append(rules, t.rest)
 	}
 	(*chains)[at].Rules = rules
 	return name

@@ -14,6 +14,9 @@ type ChainName struct{ Table, Chain string }
 type Ownership struct {
 	Chains map[ChainName]bool // with all their rules, and the jumps to them from built-in chains
 	Rules  map[Place]bool     // other rules of built-in chains
+	// Ahead is how many foreign rules of a built-in chain may be ahead of ours, where a plan
+	// has to move ours; see [Ownership.Displaced].
+	Ahead map[ChainName]int
 }
 
 // An OwnerOf finds out what of a state is ours.
@@ -55,7 +58,36 @@ func (o Ownership) split(table string, c LiveChain) (ours, foreign []LiveRule, a
 	if ahead < 0 {
 		ahead = len(foreign)
 	}
+	if most, moves := o.Ahead[ChainName{table, c.Name}]; moves {
+		ahead = min(ahead, most)
+	}
 	return ours, foreign, ahead
+}
+
+// Displaced returns the built-in chains of a state in which ours comes after a foreign rule
+// that it was ahead of in an earlier state, with the number of foreign rules that may be ahead
+// of ours. A foreign rule is known by its text; one that was on both sides does not count.
+func (o Ownership) Displaced(now, before Snapshot, own Ownership) map[ChainName]int {
+	displaced := map[ChainName]int{}
+	for _, t := range now.Tables {
+		for _, c := range t.Chains {
+			if c.Policy == "-" {
+				continue
+			}
+			ours, foreign, ahead := o.split(t.Name, c)
+			had, old, oldAhead := own.split(t.Name, before.Table(t.Name).Chain(c.Name))
+			if len(ours) == 0 || len(had) == 0 {
+				continue
+			}
+			first := slices.IndexFunc(foreign[:ahead], func(r LiveRule) bool {
+				return containsText(old[oldAhead:], r) && !containsText(old[:oldAhead], r)
+			})
+			if first >= 0 {
+				displaced[ChainName{t.Name, c.Name}] = first
+			}
+		}
+	}
+	return displaced
 }
 
 // of returns the owned part of a state.

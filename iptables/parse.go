@@ -168,7 +168,7 @@ func (p *ruleParser) target() {
 	case "CONNMARK":
 		p.connmark()
 	case "CT":
-		p.rule.Target = Zone{ID: p.uint16(p.after("--zone"))}
+		p.zone()
 	default:
 		p.rule.Target = Jump{Chain: p.chainName(name)}
 	}
@@ -204,6 +204,14 @@ func (p *ruleParser) connmark() {
 			p.fail(fmt.Errorf("%q is not the mask of all bits", mask))
 		}
 	}
+}
+
+func (p *ruleParser) zone() {
+	option := p.value()
+	if option != "--zone" && option != "--zone-orig" {
+		p.fail(fmt.Errorf("%q is not known", option))
+	}
+	p.rule.Target = Zone{ID: p.uint16(p.value()), Original: option == "--zone-orig"}
 }
 
 // after takes an option of that name and returns its value.

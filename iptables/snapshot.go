@@ -57,6 +57,14 @@ func (t LiveTable) Chain(name string) LiveChain {
 	return LiveChain{Name: name, Policy: "-"}
 }
 
+// Empty reports whether a table has no rule, no chain but the built-in ones, and no policy
+// but ACCEPT.
+func (t LiveTable) Empty() bool {
+	return !slices.ContainsFunc(t.Chains, func(c LiveChain) bool {
+		return c.Policy != Accept.String() || len(c.Rules) > 0
+	})
+}
+
 // Table returns the table of that name; one without chains when it is not there.
 func (s Snapshot) Table(name string) LiveTable { return tableOf(s.Tables, name) }
 

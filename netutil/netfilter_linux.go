@@ -31,8 +31,8 @@ type Netfilter struct {
 	// packets, without those of Native; ForeignErr is why they are not known.
 	Foreign    []BaseChain
 	ForeignErr error
-	// Generation is the state of nf_tables that was seen, whose number rises with
-	// every change; zero where there are no tables.
+	// Generation is the state of nf_tables that was seen, or an earlier one; see
+	// [NFTGeneration].
 	Generation uint32
 }
 
@@ -55,13 +55,13 @@ func LookAtNetfilter(native string) Netfilter {
 	if !HasCap(unix.CAP_NET_RAW) {
 		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")
 	}
+	n.Generation = NFTGeneration()
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
 	if err != nil {
 		n.NoNFT = fmt.Errorf("nf_tables does not answer: %w", err)
 		return n
 	}
 	if len(tables) > 0 {
-		n.Generation = nftGeneration()
 		n.Foreign, n.ForeignErr = foreignBaseChains(tables, native)
 	}
 	for _, t := range tables {
@@ -79,9 +79,10 @@ func LookAtNetfilter(native string) Netfilter {
 	return n
 }
 
-// nftGeneration returns the number of the state of nf_tables; zero when it cannot
-// be had.
-func nftGeneration() uint32 {
+// NFTGeneration returns the number of the state of nf_tables, which rises by one with every
+// transaction that is carried out (net/netfilter/nf_tables_api.c, nf_tables_commit); zero
+// when it cannot be had.
+func NFTGeneration() uint32 {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK)
 	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil || len(answers) == 0 || len(answers[0]) < nl.SizeofNfgenmsg {

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,7 +20,9 @@ func TestSignalEndsRunButNotRollback(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			before := s.state()
-			s.wrap(fmt.Sprintf("ip6tables-%s-restore", v), "kill -TERM $PPID; exec sleep 60")
+			done := filepath.Join(s.wrappers, "ipv4") // so that there is something to roll back
+			s.wrap(fmt.Sprintf("iptables-%s-restore", v), fmt.Sprintf(`"$real" "$@"; code=$?; touch %s; exit $code`, done))
+			s.wrap(fmt.Sprintf("ip6tables-%s-restore", v), fmt.Sprintf(`until [ -e %s ]; do sleep .01; done; kill -TERM $PPID; exec sleep 60`, done))
 			s.wrap(fmt.Sprintf("ip6tables-%s-save", v), `kill -TERM $PPID; touch "$0.ran"; exec "$real" "$@"`)
 			log := s.exits(1, in(v, asRedirect)...)
 			for _, want := range []string{"terminated signal received", "what the run had changed was taken back"} {

@@ -41,12 +41,12 @@ func Infer(rs iptables.Ruleset) *Inference {
 	r.reader = reader{family: rs.Family, own: r.Own, c: &r.config, dns: capturesDNS(rs), istio: lookForIstio(rs)}
 	// nat OUTPUT first: it tells which interfaces are excluded, and which are
 	// virtual only in the other chains.
-	for _, chain := range []string{capture.ChainOutput, capture.ChainOutputGroup} {
-		r.chain(iptables.NAT, chain)
-	}
-	for _, root := range []string{capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude} {
+	for _, root := range []string{
+		capture.ChainOutput, capture.ChainExcludeGroup, capture.ChainOutputGroup,
+		capture.ChainExclude, capture.ChainOutputApp, capture.ChainInclude,
+	} {
 		for _, c := range rs.Table(iptables.NAT).Chains {
-			if listName(c.Name) == root {
+			if capture.ListChain(c.Name) == root {
 				r.chain(iptables.NAT, c.Name)
 			}
 		}
@@ -62,7 +62,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			if !r.Own.Has(t.Name, c.Name) {
+			if r.Captures() && !r.Own.Has(t.Name, c.Name) { // else it is not Istio's
 				r.chain(t.Name, c.Name)
 			}
 		}

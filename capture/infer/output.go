@@ -67,6 +67,10 @@ func (r *reader) captures(s shape, rule iptables.Rule) iptables.Role {
 			r.include(r.family.All())
 		}
 		return capture.RoleDestination
+	case toExcludeGroup | byGoto, hasGID | toExcludeGroup | byGoto:
+		return capture.RoleExcludeGroupTree
+	case toOutputGroup | byGoto:
+		return capture.RoleNotExcludedGroup
 	case toExclude | byGoto, hasDst | toExclude | byGoto:
 		return capture.RoleExcludeTree
 	case toInclude | byGoto, hasDst | toInclude | byGoto:

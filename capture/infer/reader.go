@@ -40,29 +40,30 @@ type owners struct{ uids, gids []iptables.IDRange }
 
 // chains are the functions that read the rules of our chains.
 var chains = map[chainID]func(*reader, shape, iptables.Rule) iptables.Role{
-	{iptables.NAT, capture.ChainOutput}:      (*reader).natOutput,
-	{iptables.NAT, capture.ChainOutputApp}:   (*reader).natOutput,
-	{iptables.NAT, capture.ChainExclude}:     (*reader).natOutput,
-	{iptables.NAT, capture.ChainInclude}:     (*reader).natOutput,
-	{iptables.NAT, capture.ChainOutputGroup}: (*reader).natOutput,
-	{iptables.NAT, capture.ChainOutputDNS}:   (*reader).dnsQueries,
-	{iptables.NAT, capture.ChainInbound}:     (*reader).natInbound,
-	{iptables.NAT, capture.ChainInRedirect}:  (*reader).redirect,
-	{iptables.NAT, capture.ChainRedirect}:    (*reader).redirect,
-	{iptables.Mangle, capture.ChainInbound}:  (*reader).mangleInbound,
-	{iptables.Mangle, capture.ChainDivert}:   (*reader).divert,
-	{iptables.Mangle, capture.ChainTProxy}:   (*reader).tproxy,
-	{iptables.Mangle, capture.ChainOutput}:   (*reader).mangleOutput,
-	{iptables.Mangle, capture.ChainDrop}:     (*reader).drop,
-	{iptables.Raw, capture.ChainInbound}:     (*reader).zones,
-	{iptables.Raw, capture.ChainOutputDNS}:   (*reader).zones,
+	{iptables.NAT, capture.ChainOutput}:       (*reader).natOutput,
+	{iptables.NAT, capture.ChainOutputApp}:    (*reader).natOutput,
+	{iptables.NAT, capture.ChainExclude}:      (*reader).natOutput,
+	{iptables.NAT, capture.ChainInclude}:      (*reader).natOutput,
+	{iptables.NAT, capture.ChainOutputGroup}:  (*reader).natOutput,
+	{iptables.NAT, capture.ChainExcludeGroup}: (*reader).natOutput,
+	{iptables.NAT, capture.ChainOutputDNS}:    (*reader).dnsQueries,
+	{iptables.NAT, capture.ChainInbound}:      (*reader).natInbound,
+	{iptables.NAT, capture.ChainInRedirect}:   (*reader).redirect,
+	{iptables.NAT, capture.ChainRedirect}:     (*reader).redirect,
+	{iptables.Mangle, capture.ChainInbound}:   (*reader).mangleInbound,
+	{iptables.Mangle, capture.ChainDivert}:    (*reader).divert,
+	{iptables.Mangle, capture.ChainTProxy}:    (*reader).tproxy,
+	{iptables.Mangle, capture.ChainOutput}:    (*reader).mangleOutput,
+	{iptables.Mangle, capture.ChainDrop}:      (*reader).drop,
+	{iptables.Raw, capture.ChainInbound}:      (*reader).zones,
+	{iptables.Raw, capture.ChainOutputDNS}:    (*reader).zones,
 }
 
 // read sets the roles of the rules of a chain.
 func (r *reader) read(table, name string, rules []iptables.Rule) {
 	read := (*reader).builtin
 	if r.own.Has(table, name) {
-		read = chains[chainID{table, listName(name)}]
+		read = chains[chainID{table, capture.ListChain(name)}]
 	}
 	r.chain, r.tunnel, r.all, r.seen, r.returns = chainID{table, name}, false, false, 0, 0
 	shapes := make([]shape, len(rules))

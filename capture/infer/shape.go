@@ -1,8 +1,6 @@
 package infer
 
 import (
-	"strings"
-
 	"istio-init/capture"
 	"istio-init/iptables"
 )
@@ -69,6 +67,7 @@ const (
 	toOutputApp
 	toExclude
 	toInclude
+	toExcludeGroup
 
 	byGoto shape = 1 << 48 // to a chain by goto
 )
@@ -79,6 +78,7 @@ var chainActions = map[string]shape{
 	capture.ChainRedirect: toRedirect, capture.ChainOutputDNS: toOutputDNS, capture.ChainDivert: toDivert,
 	capture.ChainTProxy: toTProxy, capture.ChainDrop: toDropChain, capture.ChainOutputGroup: toOutputGroup,
 	capture.ChainOutputApp: toOutputApp, capture.ChainExclude: toExclude, capture.ChainInclude: toInclude,
+	capture.ChainExcludeGroup: toExcludeGroup,
 }
 
 // shapeOf returns the shape of a rule. A target that is not known here is no action.
@@ -149,17 +149,7 @@ func action(t iptables.Target) shape {
 }
 
 // chainAction returns the action of a jump to a chain.
-func chainAction(chain string) shape { return chainActions[listName(chain)] }
-
-// listName is the name of a chain without the number of a branch.
-func listName(chain string) string {
-	for _, root := range []string{capture.ChainExclude, capture.ChainInclude} {
-		if number, ok := strings.CutPrefix(chain, root+"_"); ok && strings.Trim(number, "0123456789") == "" {
-			return root
-		}
-	}
-	return chain
-}
+func chainAction(chain string) shape { return chainActions[capture.ListChain(chain)] }
 
 // destinationPorts are the ports that a rule names, in either way of naming them.
 func destinationPorts(m iptables.Match) []iptables.PortRange {

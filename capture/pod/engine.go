@@ -30,9 +30,10 @@ type Engine struct {
 	Report func(Event)
 }
 
-// Locked calls fn in the network namespace, alone among the runs of this program, with
-// what the namespace has.
-func (e Engine) Locked(ctx context.Context, fn func(context.Context, *Survey) error) error {
+// Locked calls change in the network namespace, alone among the runs of this program, with
+// what the namespace has, and then calls after; nil: nothing. It calls change again, with what
+// the namespace has then, where others have changed rules meanwhile.
+func (e Engine) Locked(ctx context.Context, change func(context.Context, *Survey) error, after func(context.Context) error) error {
 	return netutil.InNetNS(netutil.NetNSPath(e.NetNS), func() error {
 		return e.amongFiles(func() error {
 			lock, err := netutil.LockNetNS(ctx)
@@ -40,12 +41,10 @@ func (e Engine) Locked(ctx context.Context, fn func(context.Context, *Survey) er
 				return err
 			}
 			defer lock.Close()
-			found, err := e.survey(ctx, lock)
-			if err != nil {
+			if err := e.settle(ctx, lock, change); err != nil || after == nil {
 				return err
 			}
-			defer found.Close()
-			return fn(ctx, found)
+			return after(ctx)
 		})
 	})
 }

@@ -3,6 +3,7 @@ package pod
 import (
 	"net/netip"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -25,6 +26,9 @@ type (
 
 // Events of a run.
 type (
+	// ChangedByOthers says that others have changed rules since the survey, so that the
+	// change is planned again.
+	ChangedByOthers struct{}
 	// RoutingAdded says that policy routing was added.
 	RoutingAdded struct {
 		Family inet.Family
@@ -42,6 +46,11 @@ type (
 	RuleAhead struct {
 		Family inet.Family
 		Rule   string // as "TABLE CHAIN: RULE"
+	}
+	// MeshBeside is another mesh that redirects connections of the pod too.
+	MeshBeside struct {
+		Family inet.Family
+		Mesh   infer.Mesh
 	}
 	// ForeignChains are base chains of nf_tables that may decide about connections first.
 	ForeignChains struct{ Chains []netutil.BaseChain }
@@ -74,12 +83,14 @@ type (
 
 func (NameServices) event()     {}
 func (TablesUnreadable) event() {}
+func (ChangedByOthers) event()  {}
 func (RoutingAdded) event()     {}
 func (RoutingRemoved) event()   {}
 func (AddressAdded) event()     {}
 func (AddressRemoved) event()   {}
 func (AddressStays) event()     {}
 func (RuleAhead) event()        {}
+func (MeshBeside) event()       {}
 func (ForeignChains) event()    {}
 func (RulesApplied) event()     {}
 func (RulesInOrder) event()     {}

@@ -19,7 +19,9 @@ import (
 type variant struct {
 	*xtables.Backend
 	variant    xtables.Variant
-	generation uint32 // of nf_tables, before it was read; zero: not known
+	generation uint32                   // of nf_tables, before it was read; zero: not known
+	disturbed  bool                     // others have changed nf_tables since then
+	listed     inet.PerFamily[[]string] // tables, by the kernel's list
 	report     func(Event)
 }
 
@@ -33,7 +35,9 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, e.Outside || config.UserNS != nil)
 	nft, legacy := config, config
 	nft.Tables, nft.No = seen.NFT, seen.NoNFT
+	nft.Generation, nft.Seen = netutil.NFTGeneration, seen.Generation
 	legacy.Tables, legacy.No = seen.Legacy, seen.NoLegacy
+	listed := [...]inet.PerFamily[[]string]{xtables.NFT: seen.NFT, xtables.Legacy: seen.Legacy}
 	if seen.LegacyHidden {
 		noLegacy = seen.NoLegacy
 		if noLegacy == nil {
@@ -43,7 +47,7 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	}
 	for v, config := range [...]xtables.Config{xtables.NFT: nft, xtables.Legacy: legacy} {
 		v := xtables.Variant(v)
-		backends = append(backends, &variant{xtables.New(ctx, v, config), v, seen.Generation, e.Report})
+		backends = append(backends, &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, listed: listed[v], report: e.Report})
 	}
 	return backends, noLegacy, nil
 }
@@ -51,13 +55,34 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 // Name returns "nft" or "legacy".
 func (x *variant) Name() Name { return Name(x.variant.String()) }
 
-// Read starts a program for each family that has tables.
+// Read starts a program for each family that has tables. What it does not print, though the
+// kernel lists a table, is unknown and not empty.
 func (x *variant) Read(ctx context.Context) State {
 	s := State{Backend: x}
 	for f, live := range x.Backend.Read(ctx) {
+		if live.Err == nil {
+			live.Err = x.unprinted(live.Rules)
+			live.Transient = live.Err
+		}
 		s.Families[f] = FamilyState(live)
 	}
 	return s
+}
+
+// unprinted returns which table was not printed, though it is there.
+func (x *variant) unprinted(printed iptables.Snapshot) error {
+	for _, name := range x.listed[printed.Family] {
+		if !slices.Contains(iptables.Tables[:], name) || slices.Contains(printed.TableNames(), name) || slices.Contains(printed.Unreadable, name) {
+			continue
+		}
+		if x.variant == xtables.NFT { // it may be gone meanwhile, or have nothing in it
+			if chains, err := netutil.NFTChains(printed.Family, name); err != nil || len(chains) == 0 {
+				return err
+			}
+		}
+		return fmt.Errorf("%s of the variant %s does not print the table %s, which the kernel has", xtables.SaveTool(printed.Family), x.variant, name)
+	}
+	return nil
 }
 
 // Identify asks iptables, by its check command.
@@ -119,7 +144,9 @@ func (x *variant) Commit(ctx context.Context, c Change) error {
 	if x.deleteWhole(c) == nil {
 		return nil
 	}
-	if err := x.Backend.Commit(ctx, c.Families); err != nil { // also says what is wrong
+	alone, err := x.Backend.Commit(ctx, c.Families)
+	x.disturbed = x.disturbed || !alone
+	if err != nil {
 		x.deleteEmpty(c, iptables.Change.Made)
 		return err
 	}

@@ -34,7 +34,7 @@ iptables-restore and, as comments, commands of ip and nft.`,
 
 // runApply installs the rules or previews them.
 func runApply(ctx context.Context, cmd *command) error {
-	if err := cmd.complete(); err != nil {
+	if err := cmd.complete(ctx); err != nil {
 		return err
 	}
 	switch {
@@ -47,16 +47,13 @@ func runApply(ctx context.Context, cmd *command) error {
 	case cmd.opts.DryRun && !cmd.opts.Plan:
 		return cmd.preview(ctx)
 	}
-	return cmd.locked(ctx, func(bounded context.Context, found *pod.Survey) error {
-		if cmd.opts.Plan && cmd.opts.RunValidation {
-			cmd.log.Info("nothing validated: --plan is set")
-		}
-		err := cmd.apply(bounded, found)
-		if err != nil || !cmd.opts.RunValidation || cmd.opts.Plan {
-			return err
-		}
-		return cmd.validate(bounded, ctx)
-	})
+	if cmd.opts.Plan && cmd.opts.RunValidation {
+		cmd.log.Info("nothing validated: --plan is set")
+	}
+	if !cmd.opts.RunValidation || cmd.opts.Plan {
+		return cmd.locked(ctx, cmd.apply, nil)
+	}
+	return cmd.locked(ctx, cmd.apply, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
 }
 
 // inNetNS calls action in the network namespace of --network-namespace, within --timeout.
@@ -82,11 +79,12 @@ func (cmd *command) engine() pod.Engine {
 	return e
 }
 
-// locked surveys the network namespace under its lock and calls fn, within --timeout.
-func (cmd *command) locked(ctx context.Context, fn func(context.Context, *pod.Survey) error) error {
+// locked surveys the network namespace under its lock, calls change, and then after, within
+// --timeout.
+func (cmd *command) locked(ctx context.Context, change func(context.Context, *pod.Survey) error, after func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
 	defer cancel()
-	return cmd.engine().Locked(ctx, fn)
+	return cmd.engine().Locked(ctx, change, after)
 }
 
 // apply runs the plan, or with --plan prints it. A step that fails is undone with those

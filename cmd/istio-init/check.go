@@ -30,7 +30,8 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read.`,
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, or the pod is in
+Istio's ambient mode, in which "apply" refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
@@ -100,7 +101,7 @@ func (src *ruleSource) follow() {
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
-	err := cmd.complete()
+	err := cmd.complete(ctx)
 	switch from := cmd.opts.Rules; {
 	case err != nil:
 	case from == "" || from == options.RulesLive:
@@ -125,11 +126,17 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	src.assumeNetwork(cmd.opts.PodAddrs)
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
+		if infer.Ambient(s) {
+			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
+		}
 		own := infer.Ownership(s)
 		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Empty()
 		d.AddFamily(change, rs)
 		d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, rs, src.network)...)
+		for _, mesh := range infer.Meshes(s) {
+			d.Warnings = append(d.Warnings, report.MeshBeside(rs.Family, mesh))
+		}
 		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
@@ -168,6 +175,9 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 		have := live.Families[f]
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
+	}
+	for _, beside := range found.Meshes() {
+		d.Warnings = append(d.Warnings, report.MeshBeside(beside.Family, beside.Mesh))
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {

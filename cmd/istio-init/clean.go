@@ -31,7 +31,7 @@ func runClean(ctx context.Context, cmd *command) error {
 		cmd.log.Info("nothing removed: --skip-rule-apply is set")
 		return nil
 	}
-	return cmd.locked(ctx, cmd.clean)
+	return cmd.locked(ctx, cmd.clean, nil)
 }
 
 // clean runs the plan to nothing, or with --dry-run or --plan prints it.

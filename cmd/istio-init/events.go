@@ -3,6 +3,7 @@ package main
 import (
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -15,6 +16,8 @@ func (cmd *command) logEvent(event pod.Event) {
 		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
 		cmd.log.Warn("some tables could not be read", variantField(e.Backend), errorField(e.Err))
+	case pod.ChangedByOthers:
+		cmd.log.Info("another program changed rules meanwhile, so the change is planned again")
 	case pod.RoutingAdded:
 		cmd.log.Info("policy routing added", namedField("family", e.Family), numberField("mark", e.Route.Mark), numberField("table", e.Route.Table))
 	case pod.RoutingRemoved:
@@ -37,6 +40,8 @@ func (cmd *command) logEvent(event pod.Event) {
 // logRules logs events about rules.
 func (cmd *command) logRules(event pod.Event) {
 	switch e := event.(type) {
+	case pod.MeshBeside:
+		cmd.log.Warn(report.MeshBeside(e.Family, e.Mesh))
 	case pod.RuleAhead:
 		cmd.log.Warn("foreign rule ahead of ours, may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
 	case pod.ForeignChains:

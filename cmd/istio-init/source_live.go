@@ -40,6 +40,11 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	for _, f := range inet.Families {
 		src.states[f] = live.Families[f].Rules
 		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
+		for _, other := range found.States {
+			if other.Backend != live.Backend && !other.Holds() {
+				src.Others = append(src.Others, infer.Infer(other.Families[f].Rules.Ruleset()))
+			}
+		}
 	}
 	return src, nil
 }

@@ -38,6 +38,11 @@ type Config struct {
 	Path string
 	// Env is added to the environment of programs, which inherit nothing; [Env] makes it.
 	Env []string
+	// Generation returns the number of the state of nf_tables, which rises with each
+	// transaction; zero: not known. nil: of no use, as for the legacy variant. Seen is what
+	// it returned before Tables were listed.
+	Generation func() uint32
+	Seen       uint32
 	// Owner finds our chains and rules in a live state; nil: there are none.
 	Owner iptables.OwnerOf
 	// Now is the clock. By it iptables-legacy waits for its lock no longer than the context
@@ -49,15 +54,17 @@ type Config struct {
 // live rules. Its methods that take a context start processes: call them from the
 // goroutine that entered the namespace.
 type Backend struct {
-	variant  Variant
-	owner    iptables.OwnerOf
-	now      func() time.Time // nil: without a clock
+	variant Variant
+	owner   iptables.OwnerOf
+	now     func() time.Time // nil: without a clock
+
+	generation func() uint32 // nil: of no use
+	seen       uint32
+
 	env      []string
 	caps     []uintptr
 	unlisted bool // the programs cannot list the tables
 	byName   bool // the kernel may lack tables that are read by name
-	// unaskable is why Identify cannot run iptables as the other programs are run; "": it can.
-	unaskable string
 	prefix    []string   // program and arguments that run the variant's programs
 	files     []*os.File // that they get
 	owned     []*os.File // those of them that Close closes
@@ -94,17 +101,9 @@ func New(ctx context.Context, v Variant, cfg Config) *Backend {
 
 // newBackend says how the programs of a variant are run.
 func newBackend(v Variant, cfg Config) (*Backend, error) {
-	b := &Backend{variant: v, owner: cfg.Owner, now: cfg.Now, env: cfg.env(), caps: cfg.Caps, byName: len(cfg.ByName) > 0}
+	b := &Backend{variant: v, owner: cfg.Owner, now: cfg.Now, generation: cfg.Generation, seen: cfg.Seen, env: cfg.env(), caps: cfg.Caps, byName: len(cfg.ByName) > 0}
 	// In another user namespace the list of tables may belong to our root.
 	b.unlisted = b.byName || v == Legacy && cfg.UserNS != nil
-	switch {
-	case len(cfg.Caps) > 0:
-		b.unaskable = "iptables would need capabilities that only its other programs are given"
-	case cfg.UserNS != nil:
-		b.unaskable = "the network namespace belongs to another user namespace"
-	case v == Legacy && cfg.OwnLock:
-		b.unaskable = "iptables would need a lock file that only its other programs are given"
-	}
 	pass := func(file *os.File) string { // the path by which a child opens it
 		b.files = append(b.files, file)
 		return fmt.Sprintf("/proc/self/fd/%d", 2+len(b.files))
@@ -144,6 +143,14 @@ func (b *Backend) newProcess(path string, args ...string) *process {
 // lockWait is for how many seconds the legacy variant waits for another program
 // that holds the lock; nft has no lock.
 const lockWait = 20
+
+// waitForLock returns the option by which the variant waits for its lock.
+func (b *Backend) waitForLock(ctx context.Context) []string {
+	if b.variant == NFT {
+		return nil
+	}
+	return []string{fmt.Sprintf("--wait=%d", b.lockWaitIn(ctx))}
+}
 
 // lockWaitIn returns for how many seconds iptables may wait for the lock. It ends half a
 // second before the context does, so that iptables gives up first and says why; 0: not at all.

@@ -50,6 +50,14 @@ func (e *RevertError) Error() string { return "put the rules back: " + e.Err.Err
 // Unwrap returns why.
 func (e *RevertError) Unwrap() error { return e.Err }
 
+// An IdleError says that a restore program has ended without an error and has changed
+// nothing.
+type IdleError struct{ Program string }
+
+func (e *IdleError) Error() string {
+	return e.Program + " ended without an error and changed no rule"
+}
+
 // refusedLine finds the number in what iptables-restore says of a line. Seen of
 // 1.8.9: "iptables-restore: line 12 failed", "Error occurred at line: 8", and
 // of the nft variant "line 4: RULE_APPEND failed (No such file or directory)".

@@ -2,11 +2,11 @@ package xtables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
-
-	goiptables "github.com/coreos/go-iptables/iptables"
 
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -28,7 +28,7 @@ func (b *Backend) Identify(ctx context.Context, have FamilyState, want iptables.
 		}
 		return have, rules, nil
 	}
-	same, err := existing(ctx, b.lockWaitIn(ctx), want.Family, program, rules)
+	same, err := b.existing(ctx, program, rules)
 	if err != nil {
 		return have, nil, fmt.Errorf("ask %s about unreadable rules: %w", program, err)
 	}
@@ -38,9 +38,6 @@ func (b *Backend) Identify(ctx context.Context, have FamilyState, want iptables.
 
 // cannotAsk is why the check command is of no use; "": it is of use.
 func (b *Backend) cannotAsk(f inet.Family, program string) string {
-	if b.unaskable != "" {
-		return b.unaskable
-	}
 	// In 1.8.8 and 1.8.9 it compares no value of a match or a target ("ip6tables: Fix
 	// checking existence of rule", 1.8.10).
 	if b.variant == Legacy && f == inet.IPv6 {
@@ -52,33 +49,21 @@ func (b *Backend) cannotAsk(f inet.Family, program string) string {
 	return ""
 }
 
-// existing returns the wanted rules that are there, by the text of the unreadable rule
-// that is in their place.
-//
-// go-iptables asks by the check command of iptables. It takes no context: so its own
-// option bounds the wait for the lock, and a context that has ended meanwhile is an error.
-// It takes neither an environment nor capabilities nor another user namespace: where the
-// programs need these, it is not asked.
-func existing(ctx context.Context, wait int, f inet.Family, program string, rules []iptables.UnreadableRule) (map[iptables.Place]iptables.Rule, error) {
-	proto := goiptables.ProtocolIPv4
-	if f == inet.IPv6 {
-		proto = goiptables.ProtocolIPv6
-	}
-	ipt, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Path(program), goiptables.Timeout(max(1, wait))) // 0 is for ever
-	if err != nil {
-		return nil, err
-	}
+// existing returns the wanted rules that are there, by the place of the unreadable rule. The
+// check command exits with 1 where a rule is not there.
+func (b *Backend) existing(ctx context.Context, program string, rules []iptables.UnreadableRule) (map[iptables.Place]iptables.Rule, error) {
 	same := map[iptables.Place]iptables.Rule{}
 	for _, r := range rules {
-		there, err := ipt.Exists(r.Table, r.Chain, strings.Fields(r.Wanted.Text)...)
-		if err != nil {
-			return nil, err
-		}
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		if there {
+		args := append([]string{"-t", r.Table, "-C", r.Chain}, strings.Fields(r.Wanted.Text)...)
+		p := b.newProcess(program, append(args, b.waitForLock(ctx)...)...)
+		runAll(ctx, []*process{p})
+		exit, ended := errors.AsType[*exec.ExitError](p.err)
+		switch {
+		case p.err == nil:
 			same[r.Place] = r.Wanted.Rule
+		case ended && ctx.Err() == nil && exit.ExitCode() == 1:
+		default:
+			return nil, fmt.Errorf("%w: %s", p.err, p.stderrText())
 		}
 	}
 	return same, nil

@@ -125,7 +125,7 @@ var options = []*option{
 		set:       ownerGroups,
 	},
 	{
-		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formGroups,
+		env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, form: formIDs,
 		help: "groups whose processes are not captured; only if ISTIO_OUTBOUND_OWNER_GROUPS is *",
 		set:  ownerGroupsExclude,
 	},

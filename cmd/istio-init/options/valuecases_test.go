@@ -19,12 +19,12 @@ var (
 	portCases = valueCases{
 		texts: []string{"80", " 443 ", "80-80"},
 		yaml:  []string{"15001", `"80"`, "65535"},
-		bad:   []string{"0", "65536", "80a", `""`, "80-90", "-1", "1.5", "1e3", "0x50", "0o17", "0177", "1_000", "true", "'80,443'", "http", ".inf"},
+		bad:   []string{"0", "65536", "80a", `""`, "80-90", "-1", "1.5", "1e3", "0x50", "0o17", "0177", "1_000", "true", "'80,443'", "http", ".inf", "'80:'", "':80'"},
 	}
 	portsCases = valueCases{
-		texts: []string{"80", "80,443,8000-8010", " 1 ,, 2 "},
-		yaml:  []string{"80", `""`, "[]", "[80]", `["80", 443, 8000-8010]`, `[" 80 ", ""]`, "[1000-2000]"},
-		bad:   []string{"0", "65536", "80a", "[80a]", `["80,443"]`, "true", "[true]", "-80", "'80 443'", "1.5", "90-80"},
+		texts: []string{"80", "80,443,8000-8010,1024:,:1024", " 1 ,, http "},
+		yaml:  []string{"80", `""`, "[]", "[80]", `["80", 443, 8000-8010]`, `[" 80 ", ""]`, "[1000-2000]", "[https, 80]", "':1024'", "8000-"},
+		bad:   []string{"0", "65536", "80a", "[80a]", "no-such-service", "zero", "http:https", "'*:'", "'-80'", `["80,443"]`, "true", "[true]", "-80", "'80 443'", "1.5", "90-80"},
 	}
 	cidrsCases = valueCases{
 		texts: []string{"10.0.0.0/8", "10.0.0.0/8,2001:db8::/32", " ::ffff:10.0.0.0/104, "},
@@ -66,7 +66,6 @@ var casesByForm = map[string]valueCases{
 	formCIDRs.text:    cidrsCases,
 	formAllCIDRs.text: cidrsCases.and("'*'", "['*']"),
 	formIDs.text:      idsCases,
-	formGroups.text:   idsCases,
 	formAllGroups.text: {
 		texts: idsCases.texts,
 		yaml:  append([]string{"'*'"}, idsCases.yaml...),

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -24,25 +25,26 @@ func Reason(r iptables.Rule) string {
 
 // fixedReasons are the reasons that name no value of the rule.
 var fixedReasons = map[iptables.Role]string{
-	capture.RoleInboundHook:    "inbound TCP enters ISTIO_INBOUND",
-	capture.RoleInvalid:        "packets in state INVALID are dropped (--drop-invalid)",
-	capture.RoleDNSHook:        "DNS queries are captured in ISTIO_OUTPUT_DNS (--redirect-dns)",
-	capture.RoleZonesHook:      "DNS queries get conntrack zones of their own (--redirect-dns)",
-	capture.RoleNotExcluded:    "the destination is not excluded by -x",
-	capture.RoleNotIncluded:    "the destination is not included by -i",
-	capture.RoleProxyToApp:     "the proxy connects to the app",
-	capture.RoleSaveMark:       "the proxy connects to the app: the connection gets the mark, for the answer",
-	capture.RoleRestoreMark:    "the app answers the proxy: the packet gets the mark of the connection",
-	capture.RoleSelfCall1_0:    "the pod connects to its own IP: redirected to the outbound port",
-	capture.RoleLocalCall:      "the app connects to its own pod IP",
-	capture.RoleEstablished:    "packets of established connections enter ISTIO_DIVERT",
-	capture.RoleDivertMark:     "the mark has policy routing deliver the packet locally",
-	capture.RoleDivertAccept:   "the packet goes to the socket of its connection",
-	capture.RoleProxyQuery:     "DNS queries of the proxy are not captured",
-	capture.RoleZoneProxyQuery: "DNS queries of the proxy are not in the zone of the app",
-	capture.RoleZoneAgent:      "answers of the agent are in the zone of the app",
-	capture.RoleZoneAppQuery:   "DNS queries of the app are in the zone of the app",
-	capture.RoleZoneServer:     "answers of DNS servers are in the zone of the proxy",
+	capture.RoleInboundHook:      "inbound TCP enters ISTIO_INBOUND",
+	capture.RoleInvalid:          "packets in state INVALID are dropped (--drop-invalid)",
+	capture.RoleDNSHook:          "DNS queries are captured in ISTIO_OUTPUT_DNS (--redirect-dns)",
+	capture.RoleZonesHook:        "DNS queries get conntrack zones of their own (--redirect-dns)",
+	capture.RoleNotExcluded:      "the destination is not excluded by -x",
+	capture.RoleNotExcludedGroup: "the group is not excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE",
+	capture.RoleNotIncluded:      "the destination is not included by -i",
+	capture.RoleProxyToApp:       "the proxy connects to the app",
+	capture.RoleSaveMark:         "the proxy connects to the app: the connection gets the mark, for the answer",
+	capture.RoleRestoreMark:      "the app answers the proxy: the packet gets the mark of the connection",
+	capture.RoleSelfCall1_0:      "the pod connects to its own IP: redirected to the outbound port",
+	capture.RoleLocalCall:        "the app connects to its own pod IP",
+	capture.RoleEstablished:      "packets of established connections enter ISTIO_DIVERT",
+	capture.RoleDivertMark:       "the mark has policy routing deliver the packet locally",
+	capture.RoleDivertAccept:     "the packet goes to the socket of its connection",
+	capture.RoleProxyQuery:       "DNS queries of the proxy are not captured",
+	capture.RoleZoneProxyQuery:   "DNS queries of the proxy are in a zone of their own",
+	capture.RoleZoneAgent:        "answers of the agent are in the zone of the app",
+	capture.RoleZoneAppQuery:     "DNS queries of the app are in the zone of the app",
+	capture.RoleZoneServer:       "answers of DNS servers are in the zone of the proxy",
 }
 
 // reasons write the reasons that name values of the rule.
@@ -62,14 +64,15 @@ var reasons = map[iptables.Role]func(iptables.Rule) string{
 	capture.RoleTunnelPort: func(r iptables.Rule) string {
 		return fmt.Sprintf("port %s is the proxy's tunnel port (-e)", r.DPort.Val)
 	},
-	capture.RoleSSHPort:       func(r iptables.Rule) string { return fmt.Sprintf("Istio 1.0 never captured port %s", r.DPort.Val) },
-	capture.RoleProxy:         func(r iptables.Rule) string { return owner(r) + " is the proxy" },
-	capture.RoleSelfCall:      selfCallReason,
-	capture.RoleLoopback:      func(r iptables.Rule) string { return destination(r) + " is loopback" },
-	capture.RoleGroup:         func(r iptables.Rule) string { return owner(r) + " is included by ISTIO_OUTBOUND_OWNER_GROUPS" },
-	capture.RoleExcludedGroup: func(r iptables.Rule) string { return owner(r) + " is excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE" },
-	capture.RoleNoGroup:       noGroupReason,
-	capture.RoleVirtualCall:   virtualCallReason,
+	capture.RoleSSHPort:          func(r iptables.Rule) string { return fmt.Sprintf("Istio 1.0 never captured port %s", r.DPort.Val) },
+	capture.RoleProxy:            func(r iptables.Rule) string { return owner(r) + " is the proxy" },
+	capture.RoleSelfCall:         selfCallReason,
+	capture.RoleLoopback:         func(r iptables.Rule) string { return destination(r) + " is loopback" },
+	capture.RoleGroup:            func(r iptables.Rule) string { return owner(r) + " is included by ISTIO_OUTBOUND_OWNER_GROUPS" },
+	capture.RoleExcludedGroup:    func(r iptables.Rule) string { return owner(r) + " is excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE" },
+	capture.RoleExcludeGroupTree: excludeGroupReason,
+	capture.RoleNoGroup:          noGroupReason,
+	capture.RoleVirtualCall:      virtualCallReason,
 	capture.RoleVirtualInterface: func(r iptables.Rule) string {
 		return fmt.Sprintf("connections from virtual interface %s (-k) are not inbound", r.In.Val)
 	},
@@ -149,6 +152,13 @@ func treeReason(r iptables.Rule, what, chain string) string {
 	return fmt.Sprintf("some destinations in %s are %s", r.Dst.Val, what)
 }
 
+func excludeGroupReason(r iptables.Rule) string {
+	if len(r.GIDs) == 0 {
+		return "the groups excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE are in " + capture.ChainExcludeGroup
+	}
+	return "some groups in " + r.GIDs[0].Val.String() + " are excluded by ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"
+}
+
 func selfCallReason(r iptables.Rule) string {
 	if _, ok := r.Target.(iptables.SetMark); ok {
 		return "the proxy connects to its own pod IP: marked for the inbound port"
@@ -218,6 +228,9 @@ func Because(hop path.Hop, f inet.Family) string {
 	case path.NoJump:
 		return "no rule jumps to " + capture.ChainOutput
 	case path.NotByAmbient:
+		if infer.ZtunnelMark.Matches(hop.Mark) {
+			return "mark " + infer.ZtunnelMark.String() + " is of ztunnel, the proxy of Istio ambient"
+		}
 		return "no rule of Istio's ambient mode redirects it"
 	}
 	return ""
