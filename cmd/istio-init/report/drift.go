@@ -70,9 +70,7 @@ func (d *Drift) text(s Styler) string {
 	for _, f := range d.Families {
 		f.write(&b, s, cmp.Or(d.Variant, d.Dump))
 	}
-	for _, line := range d.Warnings {
-		b.WriteString(s.lines(yellow, "warning: "+line, "", "  "))
-	}
+	writeWarnings(&b, s, d.Warnings)
 	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
@@ -81,7 +79,7 @@ func (d *Drift) text(s Styler) string {
 func (d *Drift) verdict() string {
 	switch {
 	case d.InOrder && len(d.Warnings) > 0:
-		return "in order, but there are foreign rules ahead of ours: see the warnings"
+		return "in order, but foreign rules may decide first: see the warnings"
 	case d.InOrder:
 		return "in order: the live rules are those of these flags"
 	case d.Dump != "":
