@@ -52,7 +52,11 @@ func runCheck(ctx context.Context, cmd *command) error {
 				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
-			return cmd.show(report.NewState(src.Source, args, variables))
+			state := report.NewState(src.Source, args, variables)
+			if err := cmd.show(state); err != nil || !state.Unknown() {
+				return err
+			}
+			return &exitError{code: exitUnknown}
 		}
 		found, err := cmd.compare(ctx)
 		if err != nil {
@@ -82,10 +86,17 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// follow adds what becomes of connections that the configuration captures, and the foreign
-// rules ahead of ours.
+// follow adds what becomes of connections that the configuration captures, the foreign rules
+// ahead of ours, and the tables that may capture and could not be read.
 func (src *ruleSource) follow() {
 	src.network.Proxy = proxyOwner(src.Config)
+	for _, s := range src.states {
+		for _, table := range s.Unreadable {
+			if table == iptables.NAT || table == iptables.Mangle { // the others capture nothing
+				src.Unprinted = append(src.Unprinted, fmt.Sprintf("the %s table %s", s.Family, table))
+			}
+		}
+	}
 	for _, r := range src.Rules {
 		known := func(at iptables.Place) bool { // what the configuration says already
 			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
@@ -128,6 +139,11 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 		s := snapshots[rs.Family]
 		if infer.Ambient(s) {
 			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
+		}
+		for _, table := range s.Unreadable {
+			if len(rs.Table(table).Chains) > 0 {
+				return fmt.Errorf("%s: %s: cannot compare it", name, unprintableText(s.Family, table))
+			}
 		}
 		own := infer.Ownership(s)
 		change := iptables.Plan(s, own, rs)

@@ -103,9 +103,13 @@ func foreignChains(found *pod.Survey) []string {
 func unprintable(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
-		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
+		caveats = append(caveats, unprintableText(s.Family, table))
 	}
 	return caveats
+}
+
+func unprintableText(f inet.Family, table string) string {
+	return fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", f, table)
 }
 
 // readNetwork reads the addresses of the namespace, and uses its routes.

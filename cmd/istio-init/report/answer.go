@@ -50,6 +50,7 @@ type Source struct {
 	Config  capture.Config     // inferred from the rules, or that of the flags
 	// Caveats are why an answer may be wrong, and Problems why the rules do not work.
 	Caveats, Problems []string
+	Unprinted         []string      // tables that may capture, and that iptables did not print
 	Warnings          []string      // foreign rules ahead of ours
 	Samples           []path.Sample // what becomes of connections that Config captures
 }

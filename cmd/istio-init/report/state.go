@@ -37,6 +37,8 @@ type State struct {
 	title   string // of the rules
 	where   string // the families with rules of ambient mode
 
+	unprinted []string // tables that may capture
+
 	redirects  []string // what foreign rules redirect, by its label
 	redirected []string // in which families
 }
@@ -57,7 +59,7 @@ func newFact(label, text string) fact { return fact{cmp.Or(jsonLabels[label], la
 func NewState(src Source, args, variables []string) State {
 	s := State{
 		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
-		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(),
+		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(), unprinted: src.Unprinted,
 	}
 	s.addAmbient(src)
 	s.addMeshes(src)
@@ -163,6 +165,8 @@ func (s State) headline() string {
 		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
 	case !s.Captures && len(s.redirects) > 0:
 		return s.meshHeadline()
+	case s.Unknown():
+		return "it is not known what is captured: iptables does not print " + strings.Join(s.unprinted, " and ")
 	case !s.Captures:
 		return "nothing is captured: there are no rules of a mesh"
 	case in && out:
@@ -183,6 +187,12 @@ func (s State) headline() string {
 		what += "; but there are problems"
 	}
 	return what
+}
+
+// Unknown reports whether nothing is known to be captured, and a table that may capture could
+// not be read.
+func (s State) Unknown() bool {
+	return !s.Captures && !s.Ambient && len(s.redirects) == 0 && len(s.unprinted) > 0
 }
 
 // lost reports whether none of these connections are captured.
