@@ -14,6 +14,8 @@ type Decision struct {
 	Rule   iptables.Rule  // for ByRule
 	Others bool           // the rule is foreign
 	Route  RouteFailure   // for NoRouteTo
+	// Obstacle is for BySysctl.
+	Obstacle capture.Obstacle
 }
 
 // A Cause is why a connection ends where it does.
@@ -36,11 +38,12 @@ const (
 	OtherDestination       // neither the destination nor its port is captured
 	NoJump                 // no rule jumps to [capture.ChainOutput]
 	NotByAmbient           // no rule of Istio's ambient mode takes it
+	BySysctl               // a sysctl has its packets, or the answers to them, dropped
 )
 
 var causeNames = [...]string{
 	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "udp", "protocol", "inbound-port", "no-inbound",
-	"group", "no-outbound", "destination", "no-jump", "ambient",
+	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
 }
 
 // String returns the name of the cause.
