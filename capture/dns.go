@@ -14,33 +14,22 @@ func dnsQueries(c familyConfig) []rule {
 	return rules
 }
 
-// rawTable puts DNS queries over UDP into their zones. The first rule that matches a
-// packet decides: the kernel does not change a zone that is set.
+// rawTable puts the proxy's DNS queries over UDP into a conntrack zone, since they may
+// have the addresses and ports of an app's query, whose connection nat redirects to the
+// agent. Only the direction of the query is in the zone. Answers are in no zone, so that
+// conntrack finds their connection whatever translated it: nat of a container engine,
+// also of queries that are only forwarded.
 func rawTable(c familyConfig) iptables.Table {
 	t := table{Name: iptables.Raw}
 	if !c.DNS.Captures() {
 		return iptables.Table(t)
 	}
-	zone := func(m match, id uint16, why iptables.Role) rule {
-		m.Proto = iptables.UDP
-		return when(m, iptables.Zone{ID: id}, why)
-	}
-	port := func(p uint16) iptables.Cond[iptables.PortRange] { return iptables.Is(iptables.Port(p)) }
-	var in, out []rule
-	for _, agent := range proxyOwners(c) {
-		question, answer := agent, agent
-		question.DPort, answer.SPort = port(DNSPort), port(DNSProxyPort)
-		out = append(out, zone(question, upstreamZone, RoleZoneProxyQuery), zone(answer, appZone, RoleZoneAgent))
-	}
-	for _, server := range c.servers {
-		out = append(out, zone(match{Dst: server, DPort: port(DNSPort)}, appZone, RoleZoneAppQuery))
-		in = append(in, zone(match{Src: server, SPort: port(DNSPort)}, upstreamZone, RoleZoneServer))
-	}
-	if len(in) > 0 {
-		t.chain(iptables.Prerouting, when(match{}, jump(ChainInbound), RoleZonesHook))
-		t.chain(ChainInbound, in...)
+	var queries []rule
+	for _, proxy := range proxyOwners(c) {
+		proxy.Proto, proxy.DPort = iptables.UDP, iptables.Is(iptables.Port(DNSPort))
+		queries = append(queries, when(proxy, iptables.Zone{ID: proxyZone, Original: true}, RoleZoneProxyQuery))
 	}
 	t.chain(iptables.Output, when(match{}, jump(ChainOutputDNS), RoleZonesHook))
-	t.chain(ChainOutputDNS, out...)
+	t.chain(ChainOutputDNS, queries...)
 	return iptables.Table(t)
 }

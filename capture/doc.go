@@ -27,7 +27,7 @@
 //	                               └▶ ISTIO_DIVERT       of a connection that it has
 //	mangle  OUTPUT -p tcp ─────▶ ISTIO_OUTPUT    mode TProxy: answers go back by the proxy
 //	mangle  PREROUTING invalid ▶ ISTIO_DROP      what conntrack calls invalid
-//	raw     both ──────────────▶ ISTIO_INBOUND, ISTIO_OUTPUT_DNS   conntrack zones of DNS queries
+//	raw     OUTPUT ────────────▶ ISTIO_OUTPUT_DNS   the conntrack zone of the proxy's DNS queries
 //
 // [Rules] is pure and total: a valid [Config] always has rules, and the same
 // one always has the same. Package capture/pod makes them live.

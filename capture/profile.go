@@ -79,13 +79,9 @@ const (
 // SSHPort is excluded by the generation 1.0, whatever was asked for.
 const SSHPort = 22
 
-// Conntrack zones of DNS capture. A query and the one that the agent makes for it
-// may have equal addresses and ports, so they are kept in zones of their own: 1
-// between the agent and the server, 2 between the app and the agent.
-const (
-	upstreamZone = 1
-	appZone      = 2
-)
+// proxyZone is the conntrack zone of the proxy's DNS queries. Istio has it for both
+// directions, and zone 2 for the app's.
+const proxyZone = 1
 
 // SelfCallMark marks the proxy's calls to its own pod in mode TProxy, so that they
 // are captured on their way in. It does not follow the mark of captured packets.

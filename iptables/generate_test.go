@@ -111,7 +111,7 @@ func (g generator) rule(w way, jumps []string) iptables.Rule {
 			targets = append(targets, iptables.TProxy{Port: g.port(), Mark: g.mark()})
 		}
 	case iptables.Raw:
-		targets = append(targets, iptables.Drop, iptables.Zone{ID: uint16(g.Uint32())})
+		targets = append(targets, iptables.Drop, iptables.Zone{ID: uint16(g.Uint32()), Original: g.Uint32()%2 == 0})
 	default:
 		targets = append(targets, iptables.Drop)
 	}

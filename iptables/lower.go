@@ -55,7 +55,7 @@ func multiportLen(ports []PortRange) int {
 	return len(ports)
 }
 
-// mergePorts returns the same ports as few ranges in ascending order.
+// mergePorts returns the same ports as few ranges in ascending order; all ports from 1.
 func mergePorts(ports []PortRange) []PortRange {
 	sorted := slices.Clone(ports)
 	slices.SortFunc(sorted, func(a, b PortRange) int {
@@ -68,6 +68,9 @@ func mergePorts(ports []PortRange) []PortRange {
 			continue
 		}
 		merged = append(merged, p)
+	}
+	if len(merged) > 0 {
+		merged[0] = allPorts(merged[0])
 	}
 	return merged
 }

@@ -35,3 +35,15 @@ func TestMergePrefixes(t *testing.T) {
 		})
 	}
 }
+
+// TestAllPortsBeginAtOne: iptables prints 0:65535 as no condition, so it would be drift.
+func TestAllPortsBeginAtOne(t *testing.T) {
+	t.Parallel()
+	list := []PortRange{{0, 1024}, {1025, 65535}}
+	for i := range uint16(MaxPortRules) {
+		list = append(list, Port(i+1))
+	}
+	if got := LowerPorts(list); len(got) != 1 || got[0].DPort != Is(PortRange{1, 65535}) {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -168,7 +168,7 @@ func (p *ruleParser) target() {
 	case "CONNMARK":
 		p.connmark()
 	case "CT":
-		p.rule.Target = Zone{ID: p.uint16(p.after("--zone"))}
+		p.zone()
 	default:
 		p.rule.Target = Jump{Chain: p.chainName(name)}
 	}
@@ -201,6 +201,14 @@ func (p *ruleParser) connmark() {
 	}
 	p.after("--nfmask")
 	p.after("--ctmask")
+}
+
+func (p *ruleParser) zone() {
+	option := p.value()
+	if option != "--zone" && option != "--zone-orig" {
+		p.fail(fmt.Errorf("%q is not known", option))
+	}
+	p.rule.Target = Zone{ID: p.uint16(p.value()), Original: option == "--zone-orig"}
 }
 
 // after takes an option of that name and returns its value.

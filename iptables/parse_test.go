@@ -101,7 +101,7 @@ func TestParseRuleRefuses(t *testing.T) {
 		{"redirect-without-port", "-p tcp -j REDIRECT", "ends too early"},
 		{"redirect-to-ports", "-p tcp -j REDIRECT --to-ports 1-2", `"1-2" is not a number up to 65535`},
 		{"redirect-random", "-p tcp -j REDIRECT --to-ports 1 --random", `"--random" is not known`},
-		{"zone-with-direction", "-j CT --zone-orig 1", `"--zone-orig" is not known`},
+		{"zone-of-replies", "-j CT --zone-reply 1", `"--zone-reply" is not known`},
 		{"mark-by-and", "-j MARK --and-mark 0x1", `"--and-mark" is not known`},
 		{"mark-without-mask", "-j MARK --set-xmark 0x1", otherForm},
 		{"connmark-set", "-j CONNMARK --set-xmark 0x1/0xffffffff", `"--set-xmark" is not known`},

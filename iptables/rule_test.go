@@ -89,7 +89,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"redirect-of-any-protocol", natOf(Rule{Match: Match{}, Target: Redirect{1}}), "the target needs -p tcp or -p udp"},
 		{"tproxy-outside-mangle", natOf(Rule{Match: Match{Proto: TCP}, Target: TProxy{Port: 1}}), "the target is not allowed in the table"},
 		{"mark-outside-mangle", natOf(Rule{Match: Match{}, Target: SetMark{}}), "the target is not allowed in the table"},
-		{"zone-outside-raw", natOf(Rule{Match: Match{}, Target: Zone{1}}), "the target is not allowed in the table"},
+		{"zone-outside-raw", natOf(Rule{Match: Match{}, Target: Zone{ID: 1}}), "the target is not allowed in the table"},
 		{"source-of-other-family", natOf(Rule{Match: Match{Src: Is(prefix("::1/128"))}, Target: Return}), "the address is not of the family ipv4"},
 		{
 			"destination-of-other-family",

@@ -90,7 +90,12 @@ type RestoreMark struct{}
 
 // Zone puts the packet's connection into a conntrack zone, apart from equal
 // addresses and ports in another. Only in raw.
-type Zone struct{ ID uint16 }
+type Zone struct {
+	ID uint16
+	// Original says that only the original direction is in the zone, and the
+	// reply direction in zone 0 (net/netfilter/nf_conntrack_zones.h). Linux 4.3.
+	Original bool
+}
 
 func (t Jump) text(w *words, _ inet.Family)    { w.add("-j", t.Chain) }
 func (t Goto) text(w *words, _ inet.Family)    { w.add("-g", t.Chain) }
@@ -99,7 +104,14 @@ func (t Redirect) text(w *words, _ inet.Family) {
 	w.add("-j", "REDIRECT", "--to-ports", strconv.Itoa(int(t.Port)))
 }
 
-func (t Zone) text(w *words, _ inet.Family)   { w.add("-j", "CT", "--zone", strconv.Itoa(int(t.ID))) }
+func (t Zone) text(w *words, _ inet.Family) {
+	option := "--zone"
+	if t.Original {
+		option = "--zone-orig"
+	}
+	w.add("-j", "CT", option, strconv.Itoa(int(t.ID)))
+}
+
 func (SaveMark) text(w *words, _ inet.Family) { w.add("-j", "CONNMARK", "--save-mark", fullNFMask) }
 func (RestoreMark) text(w *words, _ inet.Family) {
 	w.add("-j", "CONNMARK", "--restore-mark", fullNFMask)

@@ -28,7 +28,8 @@ func TestTargetText(t *testing.T) {
 		{"mark-zero", SetMark{FullMark(0)}, inet.IPv4, "-j MARK --set-xmark 0x0/0xffffffff"},
 		{"save-mark", SaveMark{}, inet.IPv4, "-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
 		{"restore-mark", RestoreMark{}, inet.IPv4, "-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"},
-		{"zone", Zone{2}, inet.IPv4, "-j CT --zone 2"},
+		{"zone", Zone{ID: 2}, inet.IPv4, "-j CT --zone 2"},
+		{"zone-of-one-direction", Zone{ID: 1, Original: true}, inet.IPv4, "-j CT --zone-orig 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestTargetsBelongToTheirTables(t *testing.T) {
 		{"mark", SetMark{}, []string{Mangle}},
 		{"save-mark", SaveMark{}, anywhere},
 		{"restore-mark", RestoreMark{}, anywhere},
-		{"zone", Zone{1}, []string{Raw}},
+		{"zone", Zone{ID: 1}, []string{Raw}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,14 +32,35 @@ func (r PortRange) String() string {
 // MarshalText is the inverse of UnmarshalText.
 func (r PortRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText takes a port from 1 to 65535, or a range a-b or a:b of them.
+// UnmarshalText takes a port from 1 to 65535, or a range a-b or a:b of them. As in iptables,
+// the range a: ends at 65535, and :b begins at 0. Such a range of all ports begins at 1: iptables
+// prints 0:65535 as no condition, and no socket has port 0.
 func (r *PortRange) UnmarshalText(text []byte) error {
-	lo, hi, err := parseRange(string(text), "-:", 1, 65535, 16)
+	s := string(text)
+	for _, start := range []string{":", "0:", "0-"} {
+		if end, ok := strings.CutPrefix(s, start); ok {
+			_, hi, err := parseRange(end, "", 1, 65535, 16)
+			*r = allPorts(PortRange{0, uint16(hi)})
+			return err
+		}
+	}
+	if strings.HasSuffix(s, ":") || strings.HasSuffix(s, "-") {
+		s += "65535"
+	}
+	lo, hi, err := parseRange(s, "-:", 1, 65535, 16)
 	if err != nil {
 		return err
 	}
 	*r = PortRange{uint16(lo), uint16(hi)}
 	return nil
+}
+
+// allPorts returns the range, and for 0 to 65535 that from 1.
+func allPorts(r PortRange) PortRange {
+	if r.Hi == 65535 {
+		r.Lo = max(r.Lo, 1)
+	}
+	return r
 }
 
 // MaxID is the highest user or group id the kernel matches; the one above it

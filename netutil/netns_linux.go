@@ -52,6 +52,21 @@ func InNetNS(path string, fn func() error) error {
 	return <-done
 }
 
+// openNamespace opens the file of a network namespace. To open a FIFO would block, so the
+// open does not wait, and other kinds of files than those of namespaces are refused.
+func openNamespace(path string) (netns.NsHandle, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	var file unix.Stat_t
+	if err := unix.Fstat(fd, &file); err != nil || file.Mode&unix.S_IFMT != unix.S_IFREG {
+		_ = unix.Close(fd)
+		return -1, errors.Join(err, fmt.Errorf("%s is not the file of a network namespace", path))
+	}
+	return netns.NsHandle(fd), nil
+}
+
 func onNetNSThread(path string, fn func() error) (err error) {
 	runtime.LockOSThread() // unlocked only once the thread is back
 	home, err := netns.Get()
@@ -60,10 +75,10 @@ func onNetNSThread(path string, fn func() error) (err error) {
 		return fmt.Errorf("open the current network namespace: %w", err)
 	}
 	defer home.Close()
-	target, err := netns.GetFromPath(path)
+	target, err := openNamespace(path)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("open network namespace %s: %w", path, err)
+		return err
 	}
 	defer target.Close()
 	if err := netns.Set(target); err != nil {

@@ -1,7 +1,6 @@
 package netutil
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/netip"
@@ -27,15 +26,21 @@ func DNSServers(path string) ([]netip.Addr, error) {
 	return servers, nil
 }
 
+// maxResolvConf limits the bytes of a resolv.conf.
+const maxResolvConf = 1 << 20
+
 // ParseDNSServers reads the nameserver lines of a resolv.conf. Lines that are
 // none, or name no address, are passed over, as the resolver does; the zone of a
 // link-local address is dropped, since rules cannot name it.
 func ParseDNSServers(r io.Reader) ([]netip.Addr, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxResolvConf+1))
+	if err == nil && len(text) > maxResolvConf {
+		err = fmt.Errorf("more than %d bytes", maxResolvConf)
+	}
 	var servers []netip.Addr
 	seen := map[netip.Addr]bool{}
-	sc := bufio.NewScanner(r)
-	for sc.Scan() {
-		words := strings.Fields(sc.Text())
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
 		if len(words) < 2 || words[0] != "nameserver" {
 			continue
 		}
@@ -47,5 +52,5 @@ func ParseDNSServers(r io.Reader) ([]netip.Addr, error) {
 		seen[addr] = true
 		servers = append(servers, addr)
 	}
-	return servers, sc.Err()
+	return servers, err
 }

@@ -25,6 +25,7 @@ func TestParseDNSServers(t *testing.T) {
 		{"zone-is-dropped", "nameserver fe80::1%eth0\n", []string{"fe80::1"}},
 		{"mapped-is-what-it-maps", "nameserver ::ffff:10.0.0.1\n", []string{"10.0.0.1"}},
 		{"no-address", "nameserver dns.example\nnameserver\n", nil},
+		{"long-comment", "# " + strings.Repeat("x", 1<<17) + "\nnameserver 10.0.0.1\n", []string{"10.0.0.1"}},
 		{"another-word", "nameservers 10.0.0.1\n", nil},
 	}
 	for _, tt := range tests {
@@ -57,8 +58,10 @@ func TestDNSServersOfAFile(t *testing.T) {
 	if got, err := DNSServers(path); err != nil || len(got) != 1 || got[0] != netip.MustParseAddr("10.96.0.10") {
 		t.Errorf("want 10.96.0.10, got %v, %v", got, err)
 	}
-	if _, err := DNSServers(t.TempDir()); err == nil {
-		t.Error("a directory: want an error")
+	for _, file := range []string{t.TempDir(), "/dev/zero"} {
+		if got, err := DNSServers(file); err == nil {
+			t.Errorf("%s: want an error, got %v", file, got)
+		}
 	}
 }
 

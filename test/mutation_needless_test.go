@@ -47,9 +47,6 @@ const (
 	gidMark    = "! -d 127.0.0.1/32 -o lo -p tcp -m owner --gid-owner 1337 -j MARK --set-xmark 0x53a/0xffffffff"
 	restore    = "-p tcp -m connmark --mark 0x539 -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"
 	divertRule = "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT"
-	uidAnswer  = "-p udp -m udp --sport 15053 -m owner --uid-owner 1337 -j CT --zone 2"
-	gidAnswer  = "-p udp -m udp --sport 15053 -m owner --gid-owner 1337 -j CT --zone 2"
-	gidAsk     = "-p udp -m udp --dport 53 -m owner --gid-owner 1337 -j CT --zone 1"
 )
 
 var needlessChanges = []struct {
@@ -102,25 +99,5 @@ var needlessChanges = []struct {
 	}},
 	{tproxy, "a connection with that mark is one of the proxy to the app, and what the proxy sends on it has left the chain by then", []string{
 		"swap mangle ISTIO_OUTPUT: " + gidMark + " | " + restore,
-	}},
-	{dns, "an answer reaches its socket in any zone; its own keeps it in one conversation with the question for conntrack's timeouts and for a firewall", []string{
-		"drop raw PREROUTING: -j ISTIO_INBOUND",
-		"drop raw ISTIO_INBOUND: -s 10.96.0.10/32 -p udp -m udp --sport 53 -j CT --zone 1",
-	}},
-	{redirectDNS, "an answer that comes by lo has been given its zone when it was sent", []string{
-		"drop raw ISTIO_INBOUND: -s 127.0.0.53/32 -p udp -m udp --sport 53 -j CT --zone 1",
-	}},
-	{tproxyDNS, "an answer that comes by lo has been given its zone when it was sent", []string{
-		"drop raw ISTIO_INBOUND: -s 127.0.0.1/32 -p udp -m udp --sport 53 -j CT --zone 1",
-	}},
-	{redirectDNS, "the agent has the user and the group, and either tells its answers", []string{
-		"drop raw ISTIO_OUTPUT_DNS: " + uidAnswer,
-		"drop raw ISTIO_OUTPUT_DNS: " + gidAnswer,
-	}},
-	{tproxyDNS, "the agent is root there and told by its group", []string{
-		"drop raw ISTIO_OUTPUT_DNS: " + uidAnswer,
-	}},
-	{dns, "what meets both is a question of the user, which the rule before has taken", []string{
-		"swap raw ISTIO_OUTPUT_DNS: " + uidAnswer + " | " + gidAsk,
 	}},
 }

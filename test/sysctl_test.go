@@ -86,7 +86,8 @@ func TestSourceValidationInModeTPROXY(t *testing.T) {
 		}
 		settings := []capture.Setting{
 			at(0, "all.src_valid_mark"), at(1, "eth0.src_valid_mark"), at(2, "all.accept_local"), at(3, "eth0.accept_local"),
-			{Name: conf + "all.rp_filter", Value: n / 16 % 3}, {Name: conf + "eth0.rp_filter", Value: n / 48},
+			{Name: conf + "all.rp_filter", Value: n / 16 % 3},
+			{Name: conf + "eth0.rp_filter", Value: n / 48},
 		}
 		if n&3 == 0 && n/16 > 1 || !size.Stress() && n%13 != 1 { // without src_valid_mark nothing of it counts
 			continue

@@ -16,8 +16,11 @@ var ErrAmbient = errors.New("the pod is captured by Istio's ambient mode (chain 
 // only ISTIO_POSTRT.
 const chainAmbientInbound = "ISTIO_PRERT"
 
+// ZtunnelMark is the mark of the packets of ztunnel, the proxy of ambient.
+var ZtunnelMark = iptables.Mark{Value: 0x539, Mask: 0xfff}
+
 // ambientMarks are the marks of ambient: of ztunnel's packets and of its connections.
-var ambientMarks = []iptables.Mark{{Value: 0x539, Mask: 0xfff}, {Value: 0x111, Mask: 0xfff}}
+var ambientMarks = []iptables.Mark{ZtunnelMark, {Value: 0x111, Mask: 0xfff}}
 
 // setsAmbientMark is a target that the types do not have.
 const setsAmbientMark = "CONNMARK --set-xmark 0x111/0xfff"

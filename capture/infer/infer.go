@@ -62,7 +62,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	}
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
-			if !r.Own.Has(t.Name, c.Name) {
+			if r.Captures() && !r.Own.Has(t.Name, c.Name) { // else it is not Istio's
 				r.chain(t.Name, c.Name)
 			}
 		}

@@ -141,7 +141,7 @@ func (l leftoverFinder) zones(t iptables.LiveTable) {
 
 func isZoneOfDNS(r iptables.Rule) bool {
 	zone, ok := r.Target.(iptables.Zone)
-	if !ok || zone.ID != 1 && zone.ID != 2 || r.Src.Set && r.Dst.Set || r.Src.Neg || r.Dst.Neg || len(r.UIDs)+len(r.GIDs) > 0 && !ofOneOwner(r) {
+	if !ok || zone.Original || zone.ID != 1 && zone.ID != 2 || r.Src.Set && r.Dst.Set || r.Src.Neg || r.Dst.Neg || len(r.UIDs)+len(r.GIDs) > 0 && !ofOneOwner(r) {
 		return false
 	}
 	ports := []iptables.Match{{DPort: toDNS}, {SPort: toDNS}, {SPort: iptables.Is(iptables.Port(capture.DNSProxyPort))}}

@@ -39,6 +39,7 @@ var takeovers = []struct {
 		"*nat", "~:ISTIO_OUTPUT - [0:0]", "COMMIT", "*raw", "~-A PREROUTING -s 10.96.0.10/32 -p udp -m udp --sport 53 -j CT --zone 1",
 		"~-A OUTPUT -p udp -m udp --dport 53 -m owner --uid-owner 1337 -j CT --zone 1", "~-A OUTPUT -p udp -m udp --sport 15053 -m owner --gid-owner 1337 -j CT --zone 2",
 		"~-A OUTPUT -d 10.96.0.10/32 -p udp -m udp --dport 53 -j CT --zone 2", "-A OUTPUT -p udp -m udp --dport 53 -j CT --notrack", "-A OUTPUT -p udp -m udp --dport 53 -j CT --zone 3",
+		"-A OUTPUT -p udp -m udp --dport 53 -m owner --uid-owner 1337 -j CT --zone-orig 1",
 	}},
 	{"marks-of-tproxy", []string{
 		"*mangle", "~:ISTIO_DIVERT - [0:0]", "~:ISTIO_INBOUND - [0:0]", "~:ISTIO_TPROXY - [0:0]", "~-A PREROUTING -p tcp -j ISTIO_INBOUND",

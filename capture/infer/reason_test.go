@@ -126,7 +126,7 @@ var expectedReasons = []expectedReason{
 	{`nat ISTIO_OUTPUT_DNS`, `-p (tcp|udp) -m (tcp|udp) --dport 53 -j REDIRECT --to-ports 15053`, "all DNS queries go to the agent (--capture-all-dns)", allDNS},
 	{`raw ISTIO_INBOUND`, `(-s {net} )?-p udp -m udp --sport 53 -j CT --zone 1`, "answers of DNS servers are in the zone of the proxy", captureDNS},
 	{`raw ISTIO_OUTPUT_DNS`, `(-d {net} )?-p udp -m udp --dport 53 -j CT --zone 2`, "DNS queries of the app are in the zone of the app", captureDNS},
-	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --dport 53 -m owner --[ug]id-owner {id} -j CT --zone 1`, "DNS queries of the proxy are not in the zone of the app", captureDNS},
+	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --dport 53 -m owner --[ug]id-owner {id} -j CT --zone(-orig)? 1`, "DNS queries of the proxy are in a zone of their own", captureDNS},
 	{`raw ISTIO_OUTPUT_DNS`, `-p udp -m udp --sport 15053 -m owner --[ug]id-owner {id} -j CT --zone 2`, "answers of the agent are in the zone of the app", captureDNS},
 }
 

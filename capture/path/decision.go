@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 )
 
@@ -13,6 +14,7 @@ type Decision struct {
 	At     iptables.Place // of the rule, or behind the last one for a policy
 	Rule   iptables.Rule  // for ByRule
 	Others bool           // the rule is foreign
+	Mesh   infer.Mesh     // whose, if its chain tells
 	Route  RouteFailure   // for NoRouteTo
 	// Obstacle is for BySysctl.
 	Obstacle capture.Obstacle
@@ -70,7 +72,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 	if s.Index == len(e.Rules.Table(s.Table).Chain(s.Chain).Rules) {
 		return &Decision{Cause: ByPolicy, At: at}
 	}
-	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !e.Own.Has(s.Table, s.Chain)}
+	return &Decision{At: at, Rule: s.Rule, Others: s.Rule.Role == capture.RoleUnknown && !e.Own.Has(s.Table, s.Chain), Mesh: e.MeshOfRule(s.Table, s.Chain, s.Rule)}
 }
 
 // capturedBy is the rule that sent the packet to the chain that captures, or the
@@ -120,7 +122,7 @@ func (e evaluator) lastReturn(trace HookTrace) *iptables.Step {
 		case s.Maybe || !ends || s.Table != iptables.NAT && s.Table != iptables.Mangle:
 		case e.Own.Has(s.Table, s.Chain):
 			return s
-		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == trace.Hook):
+		case others == nil && (s.Rule.Target == iptables.Accept || s.Chain == trace.Hook || e.MeshOf(s.Table, s.Chain) != infer.OtherMesh):
 			others = s
 		}
 	}

@@ -106,7 +106,7 @@ func (e evaluator) hop(c Connection) Hop {
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(route.Src, c.Src.Port())
 	}
-	hop := Hop{Who: e.who(c.Owner), Connection: c}
+	hop := Hop{Who: e.who(c.Owner, c.Mark), Connection: c}
 	if c.Src.Port() == 0 {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
@@ -150,15 +150,16 @@ func (l *Hop) setDevice(device string) {
 // ephemeralPort stands for a source port that the kernel picks.
 const ephemeralPort = 40000
 
-// who names the one that opens a connection.
-func (e evaluator) who(owner *iptables.Owner) string {
+// who names the one that opens a connection. The proxy of ambient is known by its mark.
+func (e evaluator) who(owner *iptables.Owner, mark uint32) string {
 	if owner == nil {
 		return "peer"
 	}
 	has := func(ids []iptables.IDRange, id uint32) bool {
 		return slices.ContainsFunc(ids, func(r iptables.IDRange) bool { return r.Contains(id) })
 	}
-	if has(e.c.ProxyUIDs, owner.UID) || has(e.c.ProxyGIDs, owner.GID) {
+	ztunnel := e.Ambient && !e.Captures() && infer.ZtunnelMark.Matches(mark)
+	if ztunnel || has(e.c.ProxyUIDs, owner.UID) || has(e.c.ProxyGIDs, owner.GID) {
 		return "proxy"
 	}
 	return "app"

@@ -101,7 +101,7 @@ func (e evaluator) outbound(proto iptables.Proto, dsts []netip.Addr, ports []uin
 	for _, group := range groups {
 		for _, user := range []uint32{appID, rarePort} {
 			owner := &iptables.Owner{UID: user, GID: group}
-			if e.who(owner) != "app" {
+			if e.who(owner, 0) != "app" {
 				continue
 			}
 			for _, port := range ports {

@@ -102,7 +102,11 @@ func outcome(r iptables.Rule) string {
 	case iptables.RestoreMark:
 		return "CONNMARK restore"
 	case iptables.Zone:
-		return "CT zone " + strconv.Itoa(int(t.ID))
+		zone := "CT zone " + strconv.Itoa(int(t.ID))
+		if t.Original {
+			zone += ", original direction"
+		}
+		return zone
 	}
 	if r.Foreign != nil && r.Foreign.Target != "" {
 		return r.Foreign.Target

@@ -82,7 +82,9 @@ type jsonTarget struct {
 	Port  uint16    `json:"port,omitempty"`  // of redirect, tproxy
 	Mark  *jsonMark `json:"mark,omitempty"`  // of tproxy, set_mark
 	Zone  uint16    `json:"zone,omitempty"`  // of zone
-	Text  string    `json:"text,omitempty"`  // of other: as printed behind -j
+	// ZoneDirection is "original" where only that direction is in the zone.
+	ZoneDirection string `json:"zone_direction,omitempty"`
+	Text          string `json:"text,omitempty"` // of other: as printed behind -j
 }
 
 type jsonRange struct {
@@ -209,7 +211,11 @@ func targetJSON(r iptables.Rule) jsonTarget {
 	case iptables.RestoreMark:
 		return jsonTarget{Kind: "restore_mark"}
 	case iptables.Zone:
-		return jsonTarget{Kind: "zone", Zone: t.ID}
+		zone := jsonTarget{Kind: "zone", Zone: t.ID}
+		if t.Original {
+			zone.ZoneDirection = "original"
+		}
+		return zone
 	}
 	if r.Foreign != nil && r.Foreign.Target != "" {
 		return jsonTarget{Kind: "other", Text: r.Foreign.Target}

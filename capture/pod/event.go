@@ -3,6 +3,7 @@ package pod
 import (
 	"net/netip"
 
+	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -46,6 +47,11 @@ type (
 		Family inet.Family
 		Rule   string // as "TABLE CHAIN: RULE"
 	}
+	// MeshBeside is another mesh that redirects connections of the pod too.
+	MeshBeside struct {
+		Family inet.Family
+		Mesh   infer.Mesh
+	}
 	// ForeignChains are base chains of nf_tables that may decide about connections first.
 	ForeignChains struct{ Chains []netutil.BaseChain }
 	// RulesApplied says that the wanted rules were written.
@@ -84,6 +90,7 @@ func (AddressAdded) event()     {}
 func (AddressRemoved) event()   {}
 func (AddressStays) event()     {}
 func (RuleAhead) event()        {}
+func (MeshBeside) event()       {}
 func (ForeignChains) event()    {}
 func (RulesApplied) event()     {}
 func (RulesInOrder) event()     {}

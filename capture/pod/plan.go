@@ -101,6 +101,9 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	if err := e.addRules(p, p.Backend, want.Rules); err != nil {
 		return nil, err
 	}
+	for _, beside := range s.Meshes() {
+		p.note(beside)
+	}
 	for _, other := range s.States {
 		if other.Backend == chosen.Backend || !other.Holds() {
 			continue

@@ -161,3 +161,16 @@ func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
 	}
 	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, listed(chains))
 }
+
+// Meshes returns the other meshes whose rules are there, in any backend.
+func (s *Survey) Meshes() []MeshBeside {
+	var beside []MeshBeside
+	for _, state := range s.States {
+		for _, f := range inet.Families {
+			for _, mesh := range infer.Meshes(state.Families[f].Rules) {
+				beside = append(beside, MeshBeside{f, mesh})
+			}
+		}
+	}
+	return beside
+}

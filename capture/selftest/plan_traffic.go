@@ -34,6 +34,9 @@ func (p *planner) candidates() []Probe {
 	return probes
 }
 
+// lowest is the lowest port of a range that a socket can have.
+func lowest(r iptables.PortRange) uint16 { return max(r.Lo, 1) }
+
 // listed are the prefixes of the family.
 func (p *planner) listed(list []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(list), func(x netip.Prefix) bool { return !p.f.Has(x.Addr()) })
@@ -63,10 +66,10 @@ func (p *planner) outbound() {
 func (p *planner) excluded(target netip.AddrPort, captured bool) {
 	outside := documentation[p.f][0]
 	if len(p.c.OutboundPorts) > 0 && !p.c.OutboundPrefixes.All {
-		p.add(p.apps, "app to an included port", tcp(outside, p.c.OutboundPorts[0].Lo))
+		p.add(p.apps, "app to an included port", tcp(outside, lowest(p.c.OutboundPorts[0])))
 	}
 	if len(p.c.OutboundExcludePorts) > 0 && captured {
-		p.add(p.apps, "app to an excluded port", tcp(target.Addr(), p.c.OutboundExcludePorts[0].Lo))
+		p.add(p.apps, "app to an excluded port", tcp(target.Addr(), lowest(p.c.OutboundExcludePorts[0])))
 	}
 	if except := p.listed(p.c.OutboundPrefixes.Except); len(except) > 0 {
 		if addrs := within(except[0]); len(addrs) > 0 {
@@ -94,7 +97,7 @@ func (p *planner) toItself(port uint16) Probe {
 func (p *planner) inboundPort(who identity, like Probe) uint16 {
 	probes := []Probe{like}
 	for _, r := range p.c.InboundPorts.Only {
-		like.To = netip.AddrPortFrom(like.To.Addr(), r.Lo)
+		like.To = netip.AddrPortFrom(like.To.Addr(), lowest(r))
 		probes = append(probes, like)
 	}
 	probe, _ := p.first(who, p.c.InboundPort, probes...)
@@ -161,7 +164,7 @@ func (p *planner) inbound() {
 	}
 	p.add(p.apps, name+" to a captured port", inward(p.inboundPort(p.apps, inward(p.port))))
 	if except := p.c.InboundPorts.Except; p.c.InboundPorts.All && len(except) > 0 {
-		p.add(p.apps, name+" to an excluded port", inward(except[0].Lo))
+		p.add(p.apps, name+" to an excluded port", inward(lowest(except[0])))
 	}
 	p.add(p.apps, name+" to the tunnel port", inward(p.c.TunnelPort))
 

@@ -34,7 +34,7 @@ iptables-restore and, as comments, commands of ip and nft.`,
 
 // runApply installs the rules or previews them.
 func runApply(ctx context.Context, cmd *command) error {
-	if err := cmd.complete(); err != nil {
+	if err := cmd.complete(ctx); err != nil {
 		return err
 	}
 	switch {

@@ -30,7 +30,8 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read.`,
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, or the pod is in
+Istio's ambient mode, in which "apply" refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
@@ -52,7 +53,11 @@ func runCheck(ctx context.Context, cmd *command) error {
 				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
-			return cmd.show(report.NewState(src.Source, args, variables))
+			state := report.NewState(src.Source, args, variables)
+			if err := cmd.show(state); err != nil || !state.Unknown() {
+				return err
+			}
+			return &exitError{code: exitUnknown}
 		}
 		found, err := cmd.compare(ctx)
 		if err != nil {
@@ -82,10 +87,17 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// follow adds what becomes of connections that the configuration captures, and the foreign
-// rules ahead of ours.
+// follow adds what becomes of connections that the configuration captures, the foreign rules
+// ahead of ours, and the tables that may capture and could not be read.
 func (src *ruleSource) follow() {
 	src.network.Proxy = proxyOwner(src.Config)
+	for _, s := range src.states {
+		for _, table := range s.Unreadable {
+			if table == iptables.NAT || table == iptables.Mangle { // the others capture nothing
+				src.Unprinted = append(src.Unprinted, fmt.Sprintf("the %s table %s", s.Family, table))
+			}
+		}
+	}
 	for _, r := range src.Rules {
 		known := func(at iptables.Place) bool { // what the configuration says already
 			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
@@ -101,7 +113,7 @@ func (src *ruleSource) follow() {
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
-	err := cmd.complete()
+	err := cmd.complete(ctx)
 	switch from := cmd.opts.Rules; {
 	case err != nil:
 	case from == "" || from == options.RulesLive:
@@ -126,11 +138,22 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	src.assumeNetwork(cmd.opts.PodAddrs)
 	for _, rs := range want.Rules {
 		s := snapshots[rs.Family]
+		if infer.Ambient(s) {
+			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
+		}
+		for _, table := range s.Unreadable {
+			if len(rs.Table(table).Chains) > 0 {
+				return fmt.Errorf("%s: %s: cannot compare it", name, unprintableText(s.Family, table))
+			}
+		}
 		own := infer.Ownership(s)
 		change := iptables.Plan(s, own, rs)
 		d.InOrder = d.InOrder && change.Empty()
 		d.AddFamily(change, rs)
 		d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, rs, src.network)...)
+		for _, mesh := range infer.Meshes(s) {
+			d.Warnings = append(d.Warnings, report.MeshBeside(rs.Family, mesh))
+		}
 		d.Caveats = append(d.Caveats, unprintable(s)...)
 		for _, r := range s.UnreadableRules(own, rs) {
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
@@ -169,6 +192,9 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 		have := live.Families[f]
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
+	}
+	for _, beside := range found.Meshes() {
+		d.Warnings = append(d.Warnings, report.MeshBeside(beside.Family, beside.Mesh))
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {

@@ -21,6 +21,8 @@ type streams struct {
 	env            func(string) (string, bool)
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	log            io.Writer // stdout for a log, whose errors do not count
+	terminal       bool      // stdout is one
 }
 
 // The commands, and their names in Istio's tools.
@@ -66,17 +68,24 @@ func commandLine(name string, args []string) []string {
 	return args
 }
 
-// execute runs a command line and returns the exit code.
+// execute runs a command line and returns the exit code. An answer that could not be written
+// is an error, whoever wrote it.
 func execute(ctx context.Context, s streams) int {
 	line := commandLine(s.args[0], s.args[1:])
+	answer := &output{name: "stdout", to: s.stdout, done: ctx.Done()}
+	complaints := plainOutput{&output{name: "stderr", to: s.stderr, done: ctx.Done()}}
+	s.terminal, s.log, s.stdout = report.IsTerminal(s.stdout), s.stdout, answer
 	root := newRoot(s)
 	root.SetArgs(line)
 	root.SetOut(s.stdout)
-	root.SetErr(s.stderr)
+	root.SetErr(complaints)
 	err := root.ExecuteContext(ctx)
-	if _, logged := errors.AsType[*loggedError](err); err != nil && !logged {
+	if err == nil {
+		err = answer.err
+	}
+	if _, logged := errors.AsType[*loggedError](err); err != nil && !logged && !errors.Is(err, errReaderGone) {
 		const most = 4096 // it may quote a whole argument
-		_, _ = fmt.Fprintf(s.stderr, "Error: %.*s\n", most, err)
+		_, _ = fmt.Fprintf(complaints, "Error: %.*s\n", most, err)
 	}
 	return exitCode(err)
 }
@@ -112,7 +121,8 @@ type command struct {
 	env    options.Env
 	log    *logger
 	stdin  io.Reader
-	stdout io.Writer
+	stdout io.Writer // for text that is safe on a terminal
+	plain  io.Writer // stdout for all other text
 	styler report.Styler
 }
 
@@ -124,10 +134,15 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
 		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
-		log, closeLog, err := newLogger(c.Context(), s, parsed.Log, reserved)
+		ctx, cancel := context.WithCancel(c.Context())
+		if parsed.Timeout > 0 { // else it is one of the problems
+			ctx, cancel = context.WithTimeout(c.Context(), parsed.Timeout)
+		}
+		defer cancel()
+		log, closeLog, err := newLogger(ctx, s, parsed.Log, reserved)
 		if err != nil {
 			problems = append(problems, err)
-			log, closeLog, _ = newLogger(c.Context(), s, options.Log{}, reserved)
+			log, closeLog, _ = newLogger(ctx, s, options.Log{}, reserved)
 		}
 		defer closeLog()
 		if len(problems) > 0 {
@@ -136,10 +151,16 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		for _, w := range parsed.Warnings {
 			log.Warn(w)
 		}
-		cmd := &command{opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, styler: report.NewStyler(s.stdout, s.env)}
+		cmd := &command{
+			opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout,
+			styler: report.NewStyler(s.terminal, s.env),
+		}
+		if s.terminal {
+			cmd.plain = plainOutput{s.stdout}
+		}
 		switch {
 		case parsed.Prints():
-			err = parsed.Print(s.stdout)
+			err = parsed.Print(cmd.plain)
 		case parsed.Clean:
 			err = runClean(c.Context(), cmd)
 		default:
@@ -148,7 +169,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		if err == nil {
 			return nil
 		}
-		if coded, ok := errors.AsType[*exitError](err); !ok || coded.err != nil {
+		if coded, ok := errors.AsType[*exitError](err); (!ok || coded.err != nil) && !errors.Is(err, errReaderGone) {
 			log.Error(report.Explain(err).Error())
 		}
 		return &loggedError{err}

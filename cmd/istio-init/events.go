@@ -3,6 +3,7 @@ package main
 import (
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -39,6 +40,8 @@ func (cmd *command) logEvent(event pod.Event) {
 // logRules logs events about rules.
 func (cmd *command) logRules(event pod.Event) {
 	switch e := event.(type) {
+	case pod.MeshBeside:
+		cmd.log.Warn(report.MeshBeside(e.Family, e.Mesh))
 	case pod.RuleAhead:
 		cmd.log.Warn("foreign rule ahead of ours, may take connections first", namedField("family", e.Family), stringField("rule", e.Rule))
 	case pod.ForeignChains:

@@ -55,6 +55,9 @@ func runExplain(ctx context.Context, cmd *command) error {
 			cmd.log.Warn("the output is incomplete: " + caveat)
 		}
 		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, report.Reason, src.shown()...)
+		if f := cmd.opts.Picture; f == picture.Save || f == picture.JSON {
+			return cmd.print(text)
+		}
 		if _, err := io.WriteString(cmd.stdout, text); err != nil {
 			return fmt.Errorf("write the rules: %w", err)
 		}

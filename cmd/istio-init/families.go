@@ -21,11 +21,26 @@ func resolveDNS(run *options.Run, servers func() ([]netip.Addr, error)) (warning
 		if to, err = servers(); err != nil {
 			return "", err
 		}
+		to, warning = limitServers(to)
 	}
 	if run.Config.DNS = pod.CapturedDNS(run.CaptureAllDNS, to); !run.Config.DNS.Captures() {
 		warning = "--redirect-dns captures nothing: /etc/resolv.conf has no server (--capture-all-dns captures queries to any server)"
 	}
 	return warning, nil
+}
+
+// limitServers returns the servers to capture, and a warning if there are many. Resolvers of
+// the C library ask the first three (MAXNS in glibc and musl); others, such as c-ares, ask
+// all, so queries to many more are captured.
+func limitServers(servers []netip.Addr) (captured []netip.Addr, warning string) {
+	const asked, most = 3, 32
+	switch n := len(servers); {
+	case n > most:
+		return servers[:most], fmt.Sprintf("/etc/resolv.conf has %d servers: queries to the first %d are captured (--capture-all-dns captures queries to any server)", n, most)
+	case n > asked:
+		warning = fmt.Sprintf("/etc/resolv.conf has %d servers: queries to all are captured, though the C library asks only the first %d", n, asked)
+	}
+	return servers, warning
 }
 
 // decideFamilies returns the families to capture, and warnings of what is not captured.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"go.uber.org/zap/zapcore"
 
@@ -10,7 +11,8 @@ import (
 )
 
 // newLogger returns the logger. If stdout is reserved for the answer, a log for stdout goes
-// to stderr.
+// to stderr. A log that cannot be written is no error of a run; the end of ctx ends the wait
+// for its reader.
 func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
 	config := zapcore.EncoderConfig{ // the names of zap, and of Istio's logs
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
@@ -21,18 +23,19 @@ func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (
 	if set.JSON {
 		encoder = zapcore.NewJSONEncoder(config)
 	}
-	sink, closeLog := zapcore.AddSync(s.stderr), func() {}
+	to, closeLog := &output{name: "stderr", to: s.stderr, done: ctx.Done()}, func() {}
 	switch {
 	case set.Target == "" || set.Target == "stderr" || set.Target == "stdout" && reserved:
 	case set.Target == "stdout":
-		sink = zapcore.AddSync(s.stdout)
+		to.to = s.log
 	default:
-		file, err := openToAppend(ctx, set.Target)
+		file, err := options.UntilDone(ctx, "open "+set.Target, func() (*os.File, error) { return openToAppend(set.Target) })
 		if err != nil {
 			return nil, closeLog, fmt.Errorf("--log_target: %w", err)
 		}
-		sink, closeLog = zapcore.AddSync(file), func() { _ = file.Close() }
+		to.to, closeLog = file, func() { _ = file.Close() }
 	}
+	sink := zapcore.AddSync(plainOutput{to})
 	log = &logger{core: zapcore.NewCore(encoder, zapcore.Lock(sink), set.Level), caller: set.Caller}
 	if set.Traces {
 		log.stack = set.Stacktrace

@@ -21,6 +21,9 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A reader of stdout or stderr that goes away is an error of the write, and does not end the
+	// run between two steps. The programs that are started keep the default.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
 	return execute(ctx, streams{
 		args:   os.Args,

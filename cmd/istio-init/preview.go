@@ -21,7 +21,7 @@ func (cmd *command) preview(ctx context.Context) error {
 		cmd.log.Info("nothing validated: --dry-run is set")
 	}
 	var want pod.Want
-	err := netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() (err error) {
+	err := cmd.inNetNS(ctx, func(context.Context) (err error) {
 		want, err = cmd.wanted()
 		return err
 	})
@@ -46,7 +46,7 @@ func (cmd *command) answer(ctx context.Context, text string) error {
 }
 
 func (cmd *command) print(text string) error {
-	if _, err := io.WriteString(cmd.stdout, text); err != nil {
+	if _, err := io.WriteString(cmd.plain, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
 	return nil
@@ -70,18 +70,23 @@ func (cmd *command) appendDryRunFile(ctx context.Context, text string) error {
 	if cmd.opts.DryRunFile == "" {
 		return nil
 	}
-	file, err := openToAppend(ctx, cmd.opts.DryRunFile)
+	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
+	defer cancel()
+	_, err := options.UntilDone(ctx, "write "+cmd.opts.DryRunFile, func() (int, error) {
+		file, err := openToAppend(cmd.opts.DryRunFile)
+		if err != nil {
+			return 0, err
+		}
+		_, err = file.WriteString(text)
+		return 0, errors.Join(err, file.Close())
+	})
 	if err != nil {
 		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
 	}
-	_, err = file.WriteString(text)
-	return errors.Join(err, file.Close())
+	return nil
 }
 
-// openToAppend opens a file for writing at its end. To open a FIFO that nobody reads blocks,
-// until ctx ends.
-func openToAppend(ctx context.Context, path string) (*os.File, error) {
-	return options.UntilDone(ctx, "open "+path, func() (*os.File, error) {
-		return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	})
+// openToAppend opens a file for writing at its end. To open a FIFO that nobody reads blocks.
+func openToAppend(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 }

@@ -49,7 +49,7 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	case options.RulesLive:
 		src, err = cmd.liveSource(ctx)
 	case options.RulesPlanned:
-		src, err = cmd.plannedSource()
+		src, err = cmd.plannedSource(ctx)
 	default:
 		src, err = cmd.dumpSource(ctx, from)
 	}
@@ -93,8 +93,8 @@ func (cmd *command) explainRules() {
 }
 
 // plannedSource returns the rules of the flags.
-func (cmd *command) plannedSource() (*ruleSource, error) {
-	want, err := cmd.planned()
+func (cmd *command) plannedSource(ctx context.Context) (*ruleSource, error) {
+	want, err := cmd.planned(ctx)
 	if err != nil {
 		return nil, err
 	}

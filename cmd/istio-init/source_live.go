@@ -41,6 +41,11 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	for _, f := range inet.Families {
 		src.states[f] = live.Families[f].Rules
 		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
+		for _, other := range found.States {
+			if other.Backend != live.Backend && !other.Holds() {
+				src.Others = append(src.Others, infer.Infer(other.Families[f].Rules.Ruleset()))
+			}
+		}
 	}
 	return src, nil
 }
@@ -99,9 +104,13 @@ func foreignChains(found *pod.Survey) []string {
 func unprintable(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
-		caveats = append(caveats, fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", s.Family, table))
+		caveats = append(caveats, unprintableText(s.Family, table))
 	}
 	return caveats
+}
+
+func unprintableText(f inet.Family, table string) string {
+	return fmt.Sprintf("the %s table %s has rules made by nft, which iptables cannot print", f, table)
 }
 
 // readNetwork reads the addresses of the namespace, and uses its routes.

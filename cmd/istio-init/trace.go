@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
@@ -52,13 +55,38 @@ func runTrace(ctx context.Context, cmd *command) error {
 		if err != nil {
 			return err
 		}
+		if cmd.opts.Rules == "" && cmd.opts.RulesGiven && cmd.liveDiffers(ctx) {
+			src.Warnings = append(src.Warnings, "the live rules are not those of these flags, and were not asked: omit the flags, or use --rules live "+
+				"(the user of the connection is --uid; -u is that of the proxy)")
+		}
 		rules := src.Rules[f]
 		src.network.Proxy = proxyOwner(src.Config)
 		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)})
 	})
 }
 
+// liveDiffers reports whether the namespace has rules of a mesh that are not those of the flags, if it
+// can be read.
+func (cmd *command) liveDiffers(ctx context.Context) bool {
+	engine := cmd.engine()
+	engine.Report = func(pod.Event) {}
+	found, err := engine.Survey(ctx)
+	if err != nil {
+		return false
+	}
+	defer found.Close()
+	return slices.ContainsFunc(found.States, func(s pod.State) bool {
+		return slices.ContainsFunc(s.Families[:], func(f pod.FamilyState) bool {
+			r := infer.Infer(f.Rules.Ruleset())
+			return r.Captures() && !r.MadeBy(cmd.opts.Config) || r.Ambient || len(r.Meshes()) > 0
+		})
+	})
+}
+
 // show writes an answer in the format of --output.
 func (cmd *command) show(a report.Answer) error {
-	return report.Write(cmd.stdout, cmd.styler, a, cmd.opts.Output == options.JSON)
+	if cmd.opts.Output == options.JSON {
+		return report.Write(cmd.plain, cmd.styler, a, true)
+	}
+	return report.Write(cmd.stdout, cmd.styler, a, false)
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
 	"istio-init/capture"
 	"istio-init/capture/pod"
+	"istio-init/cmd/istio-init/options"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -14,8 +16,13 @@ import (
 var passthroughV6 = capture.Passthrough(inet.IPv6)
 
 // complete adds the DNS servers of the pod to the configuration.
-func (cmd *command) complete() error {
-	warning, err := resolveDNS(cmd.opts, func() ([]netip.Addr, error) { return netutil.DNSServers("/etc/resolv.conf") })
+func (cmd *command) complete(ctx context.Context) error {
+	const resolvConf = "/etc/resolv.conf"
+	ctx, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
+	defer cancel()
+	warning, err := resolveDNS(cmd.opts, func() ([]netip.Addr, error) {
+		return options.UntilDone(ctx, "read "+resolvConf, func() ([]netip.Addr, error) { return netutil.DNSServers(resolvConf) })
+	})
 	if err != nil {
 		return err
 	}
@@ -29,8 +36,8 @@ func (cmd *command) complete() error {
 }
 
 // planned returns the rules of the flags, for a command that changes nothing.
-func (cmd *command) planned() (pod.Want, error) {
-	if err := cmd.complete(); err != nil {
+func (cmd *command) planned(ctx context.Context) (pod.Want, error) {
+	if err := cmd.complete(ctx); err != nil {
 		return pod.Nothing(), err
 	}
 	return cmd.wanted()

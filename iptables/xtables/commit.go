@@ -156,6 +156,9 @@ func (b *Backend) commitFamilies(ctx context.Context, changes []iptables.Change)
 func (b *Backend) commit(ctx context.Context, changes []iptables.Change) (started bool, err error) {
 	var processes []*process
 	for _, c := range changes {
+		if err := writable(c); err != nil {
+			return false, err
+		}
 		p := b.newProcess(b.families[c.Family].restore, append([]string{"--noflush"}, b.waitForLock(ctx)...)...)
 		p.stdin, p.mute = Script(c), true
 		processes = append(processes, p)

@@ -30,7 +30,24 @@ func Plan(v Variant, have FamilyState, want iptables.Ruleset) (iptables.Change, 
 	if foreign := have.foreign(want); len(foreign) > 0 {
 		return nothing, fmt.Errorf("%s: chains of these names are there and are not ours: %s", v.of(want.Family), strings.Join(foreign, ", "))
 	}
-	return iptables.Plan(have.Rules, have.Own, want), nil
+	change := iptables.Plan(have.Rules, have.Own, want)
+	if err := writable(change); err != nil {
+		return nothing, fmt.Errorf("%s: %w", v.of(want.Family), err)
+	}
+	return change, nil
+}
+
+// writable returns an error for a rule with a line end, which would be several lines of a
+// script: the comment of a foreign rule that jumps to our chains may have any.
+func writable(c iptables.Change) error {
+	for _, e := range c.Edits {
+		for _, r := range slices.Concat(e.Delete, e.Add) {
+			if strings.ContainsAny(r.Rule.Text, "\n\x00") {
+				return fmt.Errorf("%s %s: iptables-restore cannot read a rule with a line end: %q: delete it by its number (iptables -D %s NUMBER)", e.Table, r.Chain, r.Rule.Text, r.Chain)
+			}
+		}
+	}
+	return nil
 }
 
 // foreign returns the wanted chains that exist and are not ours, as "TABLE CHAIN".

@@ -47,6 +47,10 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 		{"nothing-of-a-family-that-is-missing", "missing", nothing, ""},
 		{"table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", six, "ipv6 nft: table nat holds rules made by nft itself"},
 		{"another-table-of-nft-itself", "# Table `raw' is incompatible, use 'nft' tool.\n", six, ""},
+		{
+			"jump-of-several-lines", "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -m comment --comment \"a\nCOMMIT\n*filter\n-F INPUT\" -j ISTIO_OUTPUT\nCOMMIT\n", nothing,
+			`ipv6 nft: nat OUTPUT: iptables-restore cannot read a rule with a line end: "-m comment --comment \"a\nCOMMIT\n*filter`,
+		},
 		{"nothing-in-a-table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", nothing, ""},
 	}
 	for _, tt := range tests {

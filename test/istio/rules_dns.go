@@ -30,7 +30,6 @@ func (i *istio) dns() {
 	}
 	if len(match("-d")) > 0 {
 		i.add("nat", "ISTIO_OUTPUT", "-j ISTIO_OUTPUT_DNS")
-		i.add("raw", "PREROUTING", "-j ISTIO_INBOUND")
 	}
 	for _, proto := range []string{"tcp", "udp"} {
 		for _, d := range match("-d") {
@@ -40,9 +39,19 @@ func (i *istio) dns() {
 	i.add("raw", "OUTPUT", "-j ISTIO_OUTPUT_DNS")
 	for kind, ids := range map[string][]iptables.IDRange{"uid": c.ProxyUIDs, "gid": c.ProxyGIDs} {
 		for _, id := range ids { // the order of the two kinds makes no difference
+			if i.mended {
+				i.add("raw", "ISTIO_OUTPUT_DNS", "-p udp -m udp --dport 53 -m owner --%s-owner %s -j CT --zone-orig 1", kind, id)
+				continue
+			}
 			i.add("raw", "ISTIO_OUTPUT_DNS", "-p udp -m udp --dport 53 -m owner --%s-owner %s -j CT --zone 1", kind, id)
 			i.add("raw", "ISTIO_OUTPUT_DNS", "-p udp -m udp --sport 15053 -m owner --%s-owner %s -j CT --zone 2", kind, id)
 		}
+	}
+	if i.mended {
+		return
+	}
+	if len(match("-s")) > 0 {
+		i.add("raw", "PREROUTING", "-j ISTIO_INBOUND")
 	}
 	for _, d := range match("-d") {
 		i.add("raw", "ISTIO_OUTPUT_DNS", "%s-p udp -m udp --dport 53 -j CT --zone 2", d)

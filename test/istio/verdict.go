@@ -25,11 +25,15 @@ func Walk(rs iptables.Ruleset, p iptables.Packet) Verdict {
 	}
 }
 
-// Same compares verdicts. In mode TPROXY without inbound ports Istio's own rules set marks
-// that have no effect; then marks are not compared.
+// Same compares verdicts. Istio's own rules have other conntrack zones for DNS. In mode
+// TPROXY without inbound ports they set marks that have no effect; then marks are not
+// compared.
 func Same(c capture.Config, mended bool, want, got Verdict) bool {
 	if !mended && c.Mode == capture.TProxy && c.InboundPorts.Empty() {
 		want.Mark, want.ConnMark, got.Mark, got.ConnMark = 0, 0, 0, 0
+	}
+	if !mended {
+		want.Zone, got.Zone = 0, 0
 	}
 	return want == got
 }

@@ -3,7 +3,6 @@ package pod
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"time"
 
@@ -19,11 +18,7 @@ func (p *Pod) serveUDP(t TB, node *Node, who flow.Identity, addr netip.AddrPort,
 	if !p.once(e) {
 		return
 	}
-	var conn *net.UDPConn
-	err := node.As(who, func() (err error) {
-		conn, err = net.ListenUDP(network("udp", addr), net.UDPAddrFromAddrPort(addr))
-		return err
-	})
+	conn, err := node.ListenUDP(who, addr)
 	if err != nil {
 		t.Fatalf("listen on %s: %v", e, err)
 	}
@@ -75,27 +70,19 @@ func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 // it takes one that no packet of the node had: conntrack sends a packet where the last one
 // of the same addresses and ports went, whatever the rules say of it.
 func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string) (answer string, err error) {
-	err = node.As(who, func() error {
-		local := net.UDPAddrFromAddrPort(from)
-		if local.Port == 0 {
-			local.Port = node.newPort()
-		}
-		var conn *net.UDPConn
-		if err := whileInUse(func() (err error) {
-			conn, err = net.DialUDP(network("udp", dst), local, net.UDPAddrFromAddrPort(dst))
-			return err
-		}); err != nil {
-			return err
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(timeout))
-		if _, err := io.WriteString(conn, packet); err != nil {
-			return err
-		}
-		buf := make([]byte, 2048)
-		n, err := conn.Read(buf)
-		answer = string(buf[:n])
-		return err
-	})
-	return answer, err
+	if from.Port() == 0 {
+		from = netip.AddrPortFrom(from.Addr(), uint16(node.newPort()))
+	}
+	conn, err := node.DialUDP(who, dst, from)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	if _, err := io.WriteString(conn, packet); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 2048)
+	n, err := conn.Read(buf)
+	return string(buf[:n]), err
 }

@@ -17,6 +17,7 @@ func (p *Pod) Reach(t TB, a netip.Addr) {
 	if !p.known[a] {
 		p.known[a] = true
 		p.Peer.addAddr(t, "lo", a, a.BitLen())
+		p.Peer.settle(t)
 	}
 }
 
@@ -39,4 +40,26 @@ func (n *Node) Listen(t TB, who flow.Identity, at netip.AddrPort, transparent bo
 // Dial connects as a user of the namespace.
 func (n *Node) Dial(who flow.Identity, dst netip.AddrPort) (*net.TCPConn, error) {
 	return dialTCP(n, who, dst, netip.AddrPort{}, 0)
+}
+
+// ListenUDP takes packets as a user of the namespace.
+func (n *Node) ListenUDP(who flow.Identity, at netip.AddrPort) (conn *net.UDPConn, err error) {
+	err = n.As(who, func() error {
+		return whileInUse(func() (err error) {
+			conn, err = net.ListenUDP(network("udp", at), net.UDPAddrFromAddrPort(at))
+			return err
+		})
+	})
+	return conn, err
+}
+
+// DialUDP makes a UDP socket for one destination as a user of the namespace.
+func (n *Node) DialUDP(who flow.Identity, dst, from netip.AddrPort) (conn *net.UDPConn, err error) {
+	err = n.As(who, func() error {
+		return whileInUse(func() (err error) {
+			conn, err = net.DialUDP(network("udp", dst), net.UDPAddrFromAddrPort(from), net.UDPAddrFromAddrPort(dst))
+			return err
+		})
+	})
+	return conn, err
 }

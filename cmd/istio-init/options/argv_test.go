@@ -37,7 +37,7 @@ func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *Parse
 		}
 		return "", false
 	}
-	set, problems := parseSettings(values, env, systemUsers{}, allOptions)
+	set, problems := parseSettings(values, env, systemNames{}, allOptions)
 	if len(problems) > 0 {
 		t.Fatalf("%q %q: %v", variables, args, problems)
 	}
@@ -100,7 +100,7 @@ func ofScenario(t *testing.T, s *scenario.Scenario) *Parsed {
 	if err := flags.Parse(s.Args); err != nil {
 		t.Fatal(err)
 	}
-	set, problems := parseSettings(flags.values, s.LookupEnv, systemUsers{}, allOptions)
+	set, problems := parseSettings(flags.values, s.LookupEnv, systemNames{}, allOptions)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

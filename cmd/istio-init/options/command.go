@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -52,18 +53,34 @@ func (c Command) Define(flags *pflag.FlagSet) *Flags {
 
 // Parse returns what flags, environment and configuration file say, and every
 // problem with it; if there is one, the result is not to be used for more than its
-// log. The file may be a pipe, whose end is awaited until ctx ends.
+// log. The file may be a pipe, whose end is awaited until ctx or --timeout ends.
 func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, []error) {
-	inFile := readConfig(ctx, f.values, env, stdin)
-	p, problems := parseSettings(f.values, env, systemUsers{}, f.command.meant)
+	bounded, cancel := context.WithTimeout(ctx, f.timeout(env))
+	defer cancel()
+	inFile := readConfig(bounded, f.values, env, stdin)
+	p, problems := parseSettings(f.values, env, systemNames{}, f.command.meant)
 	switch {
 	case p.print != printNothing:
 		p.Log.Target = "" // printing leaves no file behind
 	case p.Clean: // whatever rules the other options describe
-		p, problems = parseSettings(f.values, env, systemUsers{}, cleanOptions)
+		p, problems = parseSettings(f.values, env, systemNames{}, cleanOptions)
 		p.Clean = true
 	}
 	return p, append(inFile, problems...)
+}
+
+// timeout returns --timeout of the command line or the environment, before the file is read.
+func (f *Flags) timeout(env Env) time.Duration {
+	var set Parsed
+	for _, v := range f.values {
+		if v.option.long != "timeout" {
+			continue
+		}
+		if err := v.option.set(&set, v.given(env, &set).text); err != nil { // reported with all other values
+			_ = v.option.set(&set, v.option.def)
+		}
+	}
+	return set.Timeout
 }
 
 // NoArguments refuses positional arguments. The false of "--redirect-dns false" is one;

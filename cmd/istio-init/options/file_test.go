@@ -21,17 +21,17 @@ import (
 // apply does.
 func (in input) parseWithFile(t *testing.T, text string) (*Parsed, []error) {
 	t.Helper()
-	return in.parseAs(t, text, someUsers)
+	return in.parseAs(t, text, someNames)
 }
 
-func (in input) parseAs(t *testing.T, text string, users userLookup) (*Parsed, []error) {
+func (in input) parseAs(t *testing.T, text string, names nameLookup) (*Parsed, []error) {
 	t.Helper()
 	flags, env := in.given(t)
 	if err := flags.Set("config", standardInput); err != nil {
 		t.Fatal(err)
 	}
 	inFile := readConfig(t.Context(), flags.values, env, strings.NewReader(text))
-	set, problems := parseSettings(flags.values, env, users, allOptions)
+	set, problems := parseSettings(flags.values, env, names, allOptions)
 	return set, append(inFile, problems...)
 }
 
@@ -98,7 +98,7 @@ func meaning(s *Parsed) string {
 		}
 	}
 	rest := *s
-	rest.Config, rest.effective, rest.Warnings, rest.users = capture.Config{}, nil, nil, nil
+	rest.Config, rest.effective, rest.Warnings, rest.names = capture.Config{}, nil, nil, nil
 	rest.RulesGiven = false
 	rest.configFile, rest.print, rest.Force = "", printNothing, nil
 	fmt.Fprintf(&b, "%+v\n%+v\n", s.Config, rest)
@@ -170,7 +170,7 @@ func TestAFileWithAnyNameIsRead(t *testing.T) {
 	if problems := readConfig(t.Context(), flags.values, env, nil); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	_, problems := parseSettings(flags.values, env, someUsers, allOptions)
+	_, problems := parseSettings(flags.values, env, someNames, allOptions)
 	if len(problems) != 1 || !strings.Contains(problems[0].Error(), ` line 1): "80a": want a port`) {
 		t.Error(problems)
 	}

@@ -25,6 +25,7 @@ type form struct {
 // The patterns are in the syntax that Go and JavaScript share.
 const (
 	patternPort     = `[0-9]+([-:][0-9]+)?`
+	patternPorts    = `:?[0-9A-Za-z][0-9A-Za-z:+._-]*`
 	patternCIDR     = `[0-9A-Fa-f:.]+/[0-9]+`
 	patternID       = "[^-\\s,\"'`\\\\][^\\s,\"'`\\\\]*"
 	patternLink     = `[^-!\s,/:"'\\*][^\s,/:"'\\*]{0,14}`
@@ -37,7 +38,7 @@ const (
 var (
 	formBool       = form{text: "true or false", boolean: true}
 	formPort       = form{text: "a port (1-65535)", number: "integer", most: 65535, pattern: patternPort}
-	formPorts      = form{text: "a comma-separated list of ports (1-65535) and ranges (80-90)", list: true, number: "integer", most: 65535, pattern: patternPort}
+	formPorts      = form{text: "a comma-separated list of ports (1-65535), ranges (80-90, 1024:, :1024) and names of services (http)", list: true, number: "integer", most: 65535, pattern: patternPorts}
 	formAllPorts   = orAll(formPorts)
 	formCIDRs      = form{text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
 	formAllCIDRs   = orAll(formCIDRs)

@@ -19,29 +19,36 @@ import (
 // a variable.
 type input map[string]string
 
-// fakeUsers are accounts whose ids are what they should not be, too.
-type fakeUsers map[string]string
+// fakeNames are accounts whose ids are what they should not be, too.
+type fakeNames map[string]string
 
-var someUsers = fakeUsers{
+var someNames = fakeNames{
 	"root": "0", "istio-proxy": "1337", "high": "4294967294",
 	"none": "4294967295", "evil": "0 -j ACCEPT", "negative": "-1", "lines": "0\nCOMMIT",
 }
 
-func (a fakeUsers) id(name string) (string, error) {
+func (a fakeNames) id(name string) (string, error) {
 	if id, ok := a[name]; ok {
 		return id, nil
 	}
 	return "", errors.New("no such name")
 }
 
-func (a fakeUsers) uid(name string) (string, error) { return a.id(name) }
-func (a fakeUsers) gid(name string) (string, error) { return a.id(name) }
+func (a fakeNames) uid(name string) (string, error) { return a.id(name) }
+func (a fakeNames) gid(name string) (string, error) { return a.id(name) }
+
+func (fakeNames) port(name string) (int, error) {
+	if port, ok := map[string]int{"http": 80, "https": 443, "zero": 0, "much": 1 << 16}[name]; ok {
+		return port, nil
+	}
+	return 0, errors.New("no such service")
+}
 
 // parse reads an input as the command apply does.
 func (in input) parse(t *testing.T) (*Parsed, []error) {
 	t.Helper()
 	flags, env := in.given(t)
-	return parseSettings(flags.values, env, someUsers, allOptions)
+	return parseSettings(flags.values, env, someNames, allOptions)
 }
 
 // names are all flags and variables there are.

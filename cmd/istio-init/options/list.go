@@ -123,21 +123,35 @@ func parsePort(v string) (iptables.PortRange, error) {
 	return r, nil
 }
 
+// parsePorts parses a port, a range or the name of a service.
+func (s *Parsed) parsePorts(v string) (iptables.PortRange, error) {
+	if !strings.ContainsFunc(v, unicode.IsLetter) {
+		return parsePort(v)
+	}
+	switch port, err := s.names.port(v); {
+	case err == nil && 1 <= port && port <= 65535:
+		return iptables.Port(uint16(port)), nil
+	case !unicode.IsLetter(rune(v[0])):
+		return iptables.PortRange{}, valueError(v, "")
+	}
+	return iptables.PortRange{}, valueError(v, "is no TCP service of this system")
+}
+
 func ports(target func(*Parsed) *portList) func(*Parsed, string) error {
 	return func(s *Parsed, v string) (err error) {
-		*target(s), err = list(v, parsePort)
+		*target(s), err = list(v, s.parsePorts)
 		return err
 	}
 }
 
 func inboundPorts(s *Parsed, v string) (err error) {
 	c := &s.Config.InboundPorts
-	c.All, c.Only, err = scope(v, parsePort)
+	c.All, c.Only, err = scope(v, s.parsePorts)
 	return err
 }
 
 func inboundExcludePorts(s *Parsed, v string) (err error) {
-	s.Config.InboundPorts.Except, err = list(v, parsePort)
+	s.Config.InboundPorts.Except, err = list(v, s.parsePorts)
 	return err
 }
 

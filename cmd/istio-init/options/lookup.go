@@ -2,6 +2,7 @@ package options
 
 import (
 	"fmt"
+	"net"
 	"os/user"
 	"strconv"
 	"strings"
@@ -10,17 +11,19 @@ import (
 	"istio-init/iptables"
 )
 
-// A userLookup returns the id of a user or group; an error if there is none of that
-// name.
-type userLookup interface {
+// A nameLookup returns the id of a user or group, or the TCP port of a service; an error if
+// there is none of that name.
+type nameLookup interface {
 	uid(name string) (string, error)
 	gid(name string) (string, error)
+	port(name string) (int, error)
 }
 
-// systemUsers are the users and groups of the system.
-type systemUsers struct{}
+// systemNames are the users, groups and services of the system. Without /etc/services only a
+// few services are known, such as http and https (net.LookupPort).
+type systemNames struct{}
 
-func (systemUsers) uid(name string) (string, error) {
+func (systemNames) uid(name string) (string, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return "", err
@@ -28,13 +31,15 @@ func (systemUsers) uid(name string) (string, error) {
 	return u.Uid, nil
 }
 
-func (systemUsers) gid(name string) (string, error) {
+func (systemNames) gid(name string) (string, error) {
 	g, err := user.LookupGroup(name)
 	if err != nil {
 		return "", err
 	}
 	return g.Gid, nil
 }
+
+func (systemNames) port(name string) (int, error) { return net.LookupPort("tcp", name) }
 
 // parseIDs parses a list of ids, ranges and names; kind is "user" or "group".
 func parseIDs(v, kind string, lookup func(string) (string, error)) ([]iptables.IDRange, error) {
@@ -75,10 +80,10 @@ func (s *Parsed) resolve() []error {
 	}
 	problems := s.conflicts()
 	var err error
-	if c.ProxyUIDs, err = parseIDs(uid.text, "user", s.users.uid); err != nil {
+	if c.ProxyUIDs, err = parseIDs(uid.text, "user", s.names.uid); err != nil {
 		problems = append(problems, uid.invalid(err))
 	}
-	c.ProxyGIDs, err = parseIDs(gid.text, "group", s.users.gid)
+	c.ProxyGIDs, err = parseIDs(gid.text, "group", s.names.gid)
 	switch {
 	case err != nil && !notGiven:
 		problems = append(problems, gid.invalid(err))
@@ -98,7 +103,7 @@ func (s *Parsed) deriveUID(uid *setting) {
 	}
 	var follows []string
 	uid.text, uid.from = strconv.Itoa(capture.DefaultProxyID), origin{}
-	if number, err := s.users.uid(s.envoyUser); err == nil {
+	if number, err := s.names.uid(s.envoyUser); err == nil {
 		uid.text = number
 		follows = append(follows, "ENVOY_USER")
 	}
@@ -149,7 +154,7 @@ func ownerGroupsExclude(s *Parsed, v string) (err error) {
 }
 
 func (s *Parsed) parseGroup(v string) (iptables.IDRange, error) {
-	return parseID(v, "group", s.users.gid)
+	return parseID(v, "group", s.names.gid)
 }
 
 func tooManyGroups(groups []iptables.IDRange) error {

@@ -60,7 +60,7 @@ type Parsed struct {
 	nativeNFT  bool
 	configFile string
 	print      printForm // zero: the options are used and not printed
-	users      userLookup
+	names      nameLookup
 
 	// For resolve, when all options are parsed.
 	envoyUser     string
@@ -78,8 +78,8 @@ func (s *Parsed) warn(format string, args ...any) {
 // parseSettings parses flags, environment and configuration file: a flag wins over the
 // environment, that over the file, that over the default. It returns every problem; then
 // the result must not be used. meant selects the options that are parsed.
-func parseSettings(flags []*flagValue, env Env, users userLookup, meant func(*option) bool) (*Parsed, []error) {
-	s := &Parsed{users: users, effective: make([]setting, 0, len(flags))}
+func parseSettings(flags []*flagValue, env Env, names nameLookup, meant func(*option) bool) (*Parsed, []error) {
+	s := &Parsed{names: names, effective: make([]setting, 0, len(flags))}
 	var problems []error
 	for _, f := range flags {
 		given := f.given(env, s)

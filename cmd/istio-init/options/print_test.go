@@ -39,7 +39,7 @@ func checkPrinted(t *testing.T, compiled *jsonschema.Schema, set *Parsed) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{yaml, string(document.Config)} {
-		again, problems := input{}.parseAs(t, text, set.users)
+		again, problems := input{}.parseAs(t, text, set.names)
 		if len(problems) > 0 {
 			t.Fatalf("%v\nof\n%s", problems, text)
 		}

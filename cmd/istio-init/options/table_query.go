@@ -46,13 +46,13 @@ var (
 			long: "uid", form: formID, group: groupQuestion,
 			help: "user of the process in the pod that opens it; by default 1000, an app",
 			set: ownerValue(func(s *Parsed) **uint32 { return &s.Query.UID }, "user",
-				func(s *Parsed) func(string) (string, error) { return s.users.uid }),
+				func(s *Parsed) func(string) (string, error) { return s.names.uid }),
 		},
 		{
 			long: "gid", form: formID, group: groupQuestion,
 			help: "group of that process; by default the number of --uid",
 			set: ownerValue(func(s *Parsed) **uint32 { return &s.Query.GID }, "group",
-				func(s *Parsed) func(string) (string, error) { return s.users.gid }),
+				func(s *Parsed) func(string) (string, error) { return s.names.gid }),
 		},
 		{
 			long: "in", form: formLink, group: groupQuestion,

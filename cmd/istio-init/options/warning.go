@@ -15,8 +15,11 @@ func (s *Parsed) explainInput() {
 	if len(c.OutboundPorts) > 0 && c.OutboundPrefixes.All {
 		s.warn("--istio-outbound-ports has no effect: --istio-service-cidr is * and captures every port; the ports add to the CIDRs and do not restrict them")
 	}
-	if len(c.VirtualInterfaces) > 0 && c.OutboundPrefixes.Empty() {
+	switch virtual := len(c.VirtualInterfaces) > 0; {
+	case virtual && c.OutboundPrefixes.Empty():
 		s.warn("--kube-virt-interfaces has no effect: --istio-service-cidr names no destination")
+	case virtual && s.RedirectDNS:
+		s.warn("--redirect-dns does not capture DNS queries over UDP from --kube-virt-interfaces: the agent listens on localhost, which forwarded packets cannot reach")
 	}
 	if len(s.groupsExclude) > 0 && !c.OwnerGroups.All {
 		s.warn("env ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE has no effect: it applies only if ISTIO_OUTBOUND_OWNER_GROUPS is *")

@@ -46,9 +46,11 @@ type Source struct {
 	Variant string // of iptables, where they are live
 	Live    bool
 	Rules   []*infer.Inference // by family
+	Others  []*infer.Inference // those of the other variants of iptables, if they are live
 	Config  capture.Config     // inferred from the rules, or that of the flags
 	// Caveats are why an answer may be wrong, and Problems why the rules do not work.
 	Caveats, Problems []string
+	Unprinted         []string      // tables that may capture, and that iptables did not print
 	Warnings          []string      // foreign rules ahead of ours
 	Samples           []path.Sample // what becomes of connections that Config captures
 }
@@ -69,6 +71,13 @@ func (s *Source) Captured() (families []inet.Family) {
 		}
 	}
 	return families
+}
+
+// writeWarnings writes what a user should know of.
+func writeWarnings(b *strings.Builder, s Styler, warnings []string) {
+	for _, w := range warnings {
+		b.WriteString(s.lines(yellow, "warning: "+w, "", "  "))
+	}
 }
 
 // writeCaveats writes why an answer may be wrong.

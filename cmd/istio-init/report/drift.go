@@ -74,9 +74,7 @@ func (d *Drift) text(s Styler) string {
 	for _, line := range d.Problems {
 		b.WriteString(s.lines(red, "problem: "+line, "", "  "))
 	}
-	for _, line := range d.Warnings {
-		b.WriteString(s.lines(yellow, "warning: "+line, "", "  "))
-	}
+	writeWarnings(&b, s, d.Warnings)
 	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
@@ -87,7 +85,7 @@ func (d *Drift) verdict() string {
 	case d.InOrder && len(d.Problems) > 0:
 		return "in order, but there are problems: see below"
 	case d.InOrder && len(d.Warnings) > 0:
-		return "in order, but there are foreign rules ahead of ours: see the warnings"
+		return "in order, but foreign rules may decide first: see the warnings"
 	case d.InOrder:
 		return "in order: the live rules are those of these flags"
 	case d.Dump != "":

@@ -20,6 +20,8 @@ type Path struct {
 
 func (p Path) text(s Styler) string {
 	var b strings.Builder
+	b.WriteString(s.lines(dim, "by "+p.Source.title(), "", "  "))
+	writeWarnings(&b, s, p.Source.Warnings)
 	for i, hop := range p.Hops {
 		start := ""
 		if i > 0 {
@@ -41,8 +43,10 @@ func (p Path) text(s Styler) string {
 			}
 		}
 	}
-	b.WriteString("\n" + s.lines(dim, "by "+p.Source.title(), "", "  "))
-	writeCaveats(&b, s, p.caveats())
+	if caveats := p.caveats(); len(caveats) > 0 {
+		b.WriteString("\n")
+		writeCaveats(&b, s, caveats)
+	}
 	return b.String()
 }
 
@@ -90,6 +94,8 @@ func reasonOf(r *infer.Inference, s iptables.Step) string {
 		return "the policy of the chain"
 	case r.Own.Has(s.Table, s.Chain):
 		return "an unknown rule of a mesh"
+	case r.MeshOfRule(s.Table, s.Chain, s.Rule) != infer.OtherMesh:
+		return "a rule of " + r.MeshOfRule(s.Table, s.Chain, s.Rule).String()
 	}
 	return "a foreign rule"
 }
@@ -146,6 +152,9 @@ func endText(hop path.Hop) string {
 	case path.Unknown:
 		return "redirected to an unknown destination"
 	case path.Foreign:
+		if mesh := hop.Decided.Mesh; mesh != infer.OtherMesh {
+			return fmt.Sprintf("captured by %s -> local port %d", mesh, hop.Port)
+		}
 		return fmt.Sprintf("redirected -> local port %d", hop.Port)
 	case path.Continues:
 		return "follows the first packet of its connection"
@@ -161,6 +170,8 @@ func becauseText(hop path.Hop, f inet.Family) string {
 		return "for an unknown reason"
 	case Because(hop, f) != "":
 		return "because " + Because(hop, f)
+	case d.Others && d.Mesh != infer.OtherMesh:
+		return fmt.Sprintf("by a rule of %s: %s %s %s", d.Mesh, d.At.Table, d.At.Chain, d.Rule.Text(f))
 	case d.Others:
 		return fmt.Sprintf("by a foreign rule: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
 	default:

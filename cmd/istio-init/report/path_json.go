@@ -9,12 +9,13 @@ import (
 // The document of trace --output json.
 type (
 	pathJSON struct {
-		Rules   string    `json:"rules"`             // what the rules are
-		Variant string    `json:"variant,omitempty"` // of iptables, where they are live
-		Family  string    `json:"family"`
-		Certain bool      `json:"certain"`
-		Caveats []string  `json:"doubts,omitempty"`
-		Legs    []hopJSON `json:"legs"` // the connection, and those that the proxy opens for it
+		Rules    string    `json:"rules"`             // what the rules are
+		Variant  string    `json:"variant,omitempty"` // of iptables, where they are live
+		Family   string    `json:"family"`
+		Warnings []string  `json:"warnings,omitempty"`
+		Certain  bool      `json:"certain"`
+		Caveats  []string  `json:"doubts,omitempty"`
+		Legs     []hopJSON `json:"legs"` // the connection, and those that the proxy opens for it
 	}
 	hopJSON struct {
 		Who      string     `json:"who"` // app, proxy or peer
@@ -52,7 +53,7 @@ type (
 )
 
 func (p Path) document() any {
-	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Caveats: p.caveats()}
+	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Warnings: p.Source.Warnings, Caveats: p.caveats()}
 	out.Certain = len(out.Caveats) == 0
 	for _, hop := range p.Hops {
 		h := hopJSON{

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio-init/capture"
+	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
@@ -40,7 +41,7 @@ var fixedReasons = map[iptables.Role]string{
 	capture.RoleDivertMark:       "the mark has policy routing deliver the packet locally",
 	capture.RoleDivertAccept:     "the packet goes to the socket of its connection",
 	capture.RoleProxyQuery:       "DNS queries of the proxy are not captured",
-	capture.RoleZoneProxyQuery:   "DNS queries of the proxy are not in the zone of the app",
+	capture.RoleZoneProxyQuery:   "DNS queries of the proxy are in a zone of their own",
 	capture.RoleZoneAgent:        "answers of the agent are in the zone of the app",
 	capture.RoleZoneAppQuery:     "DNS queries of the app are in the zone of the app",
 	capture.RoleZoneServer:       "answers of DNS servers are in the zone of the proxy",
@@ -225,6 +226,9 @@ func Because(hop path.Hop, f inet.Family) string {
 	case path.NoJump:
 		return "no rule jumps to " + capture.ChainOutput
 	case path.NotByAmbient:
+		if infer.ZtunnelMark.Matches(hop.Mark) {
+			return "mark " + infer.ZtunnelMark.String() + " is of ztunnel, the proxy of Istio ambient"
+		}
 		return "no rule of Istio's ambient mode redirects it"
 	}
 	return ""

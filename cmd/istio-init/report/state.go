@@ -20,6 +20,7 @@ type State struct {
 	Variant    string   `json:"variant,omitempty"` // of iptables, where they are live
 	Captures   bool     `json:"captures"`          // there are rules of ours
 	Ambient    bool     `json:"ambient,omitempty"` // there are rules of Istio's ambient mode
+	Meshes     []string `json:"meshes,omitempty"`  // other ones whose rules are there
 	Families   []string `json:"families"`
 	Generation string   `json:"generation,omitempty"` // the Istio release whose rules they are
 	// Exact says that the rules are line for line those that Arguments make.
@@ -28,13 +29,18 @@ type State struct {
 	Variables []string `json:"variables,omitempty"` // of its environment
 	Facts     []fact   `json:"facts"`
 	Problems  []string `json:"problems,omitempty"` // why the rules do not work
-	Warnings  []string `json:"warnings,omitempty"` // foreign rules ahead of ours
+	Warnings  []string `json:"warnings,omitempty"` // foreign rules that decide too
 	Caveats   []string `json:"doubts,omitempty"`
 
 	config  capture.Config
 	samples []path.Sample
 	title   string // of the rules
 	where   string // the families with rules of ambient mode
+
+	unprinted []string // tables that may capture
+
+	redirects  []string // what foreign rules redirect, by its label
+	redirected []string // in which families
 }
 
 type fact struct {
@@ -46,14 +52,17 @@ type fact struct {
 // jsonLabels are the labels of JSON that differ from those for people: programs know them.
 var jsonLabels = map[string]string{"excluded": "left alone", "DNS queries": "look-ups", "loopback": "pod itself"}
 
+func newFact(label, text string) fact { return fact{cmp.Or(jsonLabels[label], label), text, label} }
+
 // NewState returns what rules capture. The arguments, of an apply, and the variables of
 // its environment are those that make the rules.
 func NewState(src Source, args, variables []string) State {
 	s := State{
 		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
-		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(),
+		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(), unprinted: src.Unprinted,
 	}
 	s.addAmbient(src)
+	s.addMeshes(src)
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
 	if len(own) == 0 {
 		return s
@@ -76,7 +85,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables = args, variables
 	for _, f := range Facts(withoutTunnel(src)) {
-		s.Facts = append(s.Facts, fact{cmp.Or(jsonLabels[f.Label], f.Label), f.Text, f.Label})
+		s.Facts = append(s.Facts, newFact(f.Label, f.Text))
 	}
 	return s
 }
@@ -139,9 +148,7 @@ func (s State) text(styler Styler) string {
 		row("generation", s.Generation)
 	}
 	row("source", s.title)
-	for _, line := range s.Warnings {
-		b.WriteString(styler.lines(yellow, "warning: "+line, "", "  "))
-	}
+	writeWarnings(&b, styler, s.Warnings)
 	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
@@ -156,6 +163,10 @@ func (s State) headline() string {
 	switch {
 	case s.Ambient && !s.Captures:
 		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
+	case !s.Captures && len(s.redirects) > 0:
+		return s.meshHeadline()
+	case s.Unknown():
+		return "it is not known what is captured: iptables does not print " + strings.Join(s.unprinted, " and ")
 	case !s.Captures:
 		return "nothing is captured: there are no rules of a mesh"
 	case in && out:
@@ -176,6 +187,12 @@ func (s State) headline() string {
 		what += "; but there are problems"
 	}
 	return what
+}
+
+// Unknown reports whether nothing is known to be captured, and a table that may capture could
+// not be read.
+func (s State) Unknown() bool {
+	return !s.Captures && !s.Ambient && len(s.redirects) == 0 && len(s.unprinted) > 0
 }
 
 // lost reports whether none of these connections are captured.

@@ -1,10 +1,13 @@
 package report
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // A Styler wraps text for people, and colours it for a terminal. The zero value has
@@ -14,17 +17,17 @@ type Styler struct{ Colour bool }
 // Width is how many columns text for people has at most.
 const Width = 100
 
-// NewStyler returns the styler for a writer. Colours are for terminals, unless the
-// environment says no (https://no-color.org).
-func NewStyler(w io.Writer, env func(string) (string, bool)) Styler {
+// NewStyler returns the styler for a terminal or another output. Colours are for terminals,
+// unless the environment says no (https://no-color.org).
+func NewStyler(terminal bool, env func(string) (string, bool)) Styler {
 	no, _ := env("NO_COLOR")
 	term, _ := env("TERM")
-	return Styler{Colour: no == "" && term != "dumb" && isTerminal(w)}
+	return Styler{Colour: no == "" && term != "dumb" && terminal}
 }
 
-// isTerminal reports whether w is a character device. So is /dev/null, where colours
+// IsTerminal reports whether w is a character device. So is /dev/null, where colours
 // do no harm.
-func isTerminal(w io.Writer) bool {
+func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -89,4 +92,29 @@ func shown(c rune) rune {
 		return c
 	}
 	return unicode.ReplacementChar
+}
+
+// Escape returns a text with everything escaped that does not print, but for line ends and
+// tabs. The escapes are those of JSON, where the text is JSON.
+func Escape(text string) string {
+	hidden := func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, hidden) && utf8.ValidString(text) { // as nearly all
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case hidden(r):
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&b, `\u%04x`, unit)
+			}
+		default:
+			b.WriteString(text[:n])
+		}
+		text = text[n:]
+	}
+	return b.String()
 }

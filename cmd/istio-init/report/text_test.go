@@ -36,12 +36,12 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 		p      Styler
 		colour bool
 	}{
-		{"terminal", NewStyler(null, env()), true},
-		{"empty-no-color", NewStyler(null, env("NO_COLOR=")), true},
-		{"no-color", NewStyler(null, env("NO_COLOR=0")), false},
-		{"dumb", NewStyler(null, env("TERM=dumb")), false},
-		{"file", NewStyler(file, env()), false},
-		{"no-file", NewStyler(&strings.Builder{}, env()), false},
+		{"terminal", NewStyler(IsTerminal(null), env()), true},
+		{"empty-no-color", NewStyler(IsTerminal(null), env("NO_COLOR=")), true},
+		{"no-color", NewStyler(IsTerminal(null), env("NO_COLOR=0")), false},
+		{"dumb", NewStyler(IsTerminal(null), env("TERM=dumb")), false},
+		{"file", NewStyler(IsTerminal(file), env()), false},
+		{"no-file", NewStyler(IsTerminal(&strings.Builder{}), env()), false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,5 +112,22 @@ func TestAnswersFitTheirWidth(t *testing.T) {
 	}
 	if lines < 200 {
 		t.Errorf("only %d lines were checked", lines)
+	}
+}
+
+func TestEscapeLeavesWhatPrints(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                         "",
+		"größer 日本\t\"a\"\\\n":     "größer 日本\t\"a\"\\\n",
+		"\x1b[31mred\x1b[0m\r":     `\u001b[31mred\u001b[0m\u000d`,
+		"\u009b2J \u202e \u200b":   `\u009b2J \u202e \u200b`,
+		"\U000e0041":               `\udb40\udc41`,
+		"\xff\xfe \x7f\x00":        `\xff\xfe \u007f\u0000`,
+		"\ufffd stays, \u00a0 not": "\ufffd stays, \\u00a0 not",
+	} {
+		if got := Escape(text); got != want {
+			t.Errorf("%q: want %q, got %q", text, want, got)
+		}
 	}
 }

@@ -1,0 +1,102 @@
+package infer_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/capture/infer"
+	"istio-init/iptables"
+	"istio-init/netutil/inet"
+)
+
+// redirects returns the foreign redirects of rules of nat, as lines.
+func redirects(t *testing.T, rules string) []string {
+	t.Helper()
+	var save strings.Builder
+	save.WriteString("*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
+	seen := map[string]bool{"PREROUTING": true, "OUTPUT": true}
+	for line := range strings.Lines(rules) {
+		if words := strings.Fields(line); len(words) > 1 && !seen[words[1]] {
+			seen[words[1]] = true
+			fmt.Fprintf(&save, ":%s - [0:0]\n", words[1])
+		}
+	}
+	save.WriteString(rules + "COMMIT\n")
+	s, err := iptables.ParseSnapshot(inet.IPv4, save.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(list []infer.Packets) string {
+		var texts []string
+		for _, p := range list {
+			texts = append(texts, strings.TrimSpace(iptables.Rule{Match: p.Match}.Text(inet.IPv4)+" "+strings.Join(p.Unknown, " ")))
+		}
+		return strings.Join(texts, ", ")
+	}
+	var lines []string
+	for _, r := range infer.Infer(s.Ruleset()).Redirects() {
+		lines = append(lines, fmt.Sprintf("%s: %s %s %d by %s {%s} but not {%s}", r.Mesh, r.Hook, r.Proto, r.Port, r.At.Chain, text(r.Only), text(r.Except)))
+	}
+	return lines
+}
+
+func TestForeignRedirects(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, rules string
+		want        []string
+	}{
+		{name: "none", rules: "-A OUTPUT -d 10.0.0.1/32 -p tcp -j DNAT --to-destination 10.0.0.2:80\n"},
+		{name: "not-reached", rules: "-A PROXY_INIT_OUTPUT -p tcp -j REDIRECT --to-ports 4140\n"},
+		{
+			name: "returned-before", rules: "-A OUTPUT -p tcp -j A\n-A A -d 10.0.0.0/8 -j RETURN\n-A A -p udp -m udp --dport 5 -j RETURN\n-A A -p tcp -j REDIRECT --to-ports 7\n-A A -d 11.0.0.0/8 -j RETURN\n",
+			want: []string{"an unknown program: OUTPUT tcp 7 by A {} but not {-d 10.0.0.0/8}"},
+		},
+		{
+			name: "negated-conditions", rules: "-A OUTPUT ! -d 127.0.0.1/32 ! -o lo -p tcp -m tcp ! --dport 22 -m owner ! --uid-owner 9 -j REDIRECT --to-ports 7\n",
+			want: []string{"an unknown program: OUTPUT tcp 7 by OUTPUT {} but not {-p tcp -m tcp --dport 22, -d 127.0.0.1/32, -o lo, -m owner --uid-owner 9}"},
+		},
+		{
+			name: "goto-and-other-conditions", rules: "-A PREROUTING -p tcp -m set --match-set x dst -g A\n-A A -i eth0 -j REDIRECT --to-ports 7 --random\n",
+			want: []string{"an unknown program: PREROUTING tcp 0 by A {-p tcp -m set --match-set x dst, -i eth0} but not {}"},
+		},
+		{
+			name: "after-all-tcp", rules: "-A OUTPUT -p tcp -j ACCEPT\n-A OUTPUT -p tcp -j REDIRECT --to-ports 7\n-A OUTPUT -p udp -j REDIRECT --to-ports 8\n-A OUTPUT -j RETURN\n-A OUTPUT -p udp -j REDIRECT --to-ports 9\n",
+			want: []string{"an unknown program: OUTPUT udp 8 by OUTPUT {} but not {}"},
+		},
+		{
+			name: "loop-of-chains", rules: "-A OUTPUT -j A\n-A A -j B\n-A B -j A\n-A B -p tcp -j REDIRECT --to-ports 7\n",
+			want: []string{"an unknown program: OUTPUT tcp 7 by B {} but not {}"},
+		},
+		{
+			name: "ours", rules: "-A OUTPUT -j ISTIO_OUTPUT\n-A ISTIO_OUTPUT -j ISTIO_REDIRECT\n-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001\n-A OUTPUT -j PROXY_INIT_OUTPUT\n-A PROXY_INIT_OUTPUT -p tcp -j REDIRECT --to-ports 4140\n",
+			want: []string{"Linkerd: OUTPUT tcp 4140 by PROXY_INIT_OUTPUT {} but not {}"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, redirects(t, tt.rules)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSearchOfRedirectsIsBounded through 14 chains in which each jumps three times to the next.
+func TestSearchOfRedirectsIsBounded(t *testing.T) {
+	t.Parallel()
+	var rules strings.Builder
+	rules.WriteString("-A OUTPUT -j C0\n")
+	for i := range 14 {
+		rules.WriteString(strings.Repeat(fmt.Sprintf("-A C%d -j C%d\n", i, i+1), 3))
+	}
+	rules.WriteString("-A C14 -p tcp -j REDIRECT --to-ports 7\n")
+	want := []string{"an unknown program: OUTPUT tcp 7 by C14 {} but not {}"}
+	if diff := cmp.Diff(want, redirects(t, rules.String())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"istio-init/cmd/istio-init/report"
+)
+
+// An output is stdout, stderr or the file of the log. It may be a pipe: a write to it waits
+// until somebody reads, and fails when the reader has gone.
+type output struct {
+	name  string
+	to    io.Writer
+	done  <-chan struct{} // ends the wait for a reader
+	stuck bool            // a write did not end
+	err   error           // of the first write that failed
+}
+
+// lastWrite is for how long a write waits for its reader once the run has ended: what a
+// rollback logs is still written.
+const lastWrite = time.Second
+
+var (
+	errNotRead = errors.New("nobody reads it")
+	// errReaderGone ends a run without a message: it is the usual end of "istio-init ... | head".
+	errReaderGone = errors.New("its reader has gone")
+)
+
+func (o *output) Write(text []byte) (int, error) {
+	if o.stuck {
+		return 0, o.err
+	}
+	written := make(chan error, 1)
+	go func(text []byte) {
+		_, err := o.to.Write(text)
+		written <- err
+	}(bytes.Clone(text)) // its owner may reuse it after a write that did not end
+	err := o.wait(written)
+	if errors.Is(err, syscall.EPIPE) {
+		err = errReaderGone
+	}
+	if err == nil {
+		return len(text), nil
+	}
+	err = fmt.Errorf("write %s: %w", o.name, err)
+	if o.err == nil {
+		o.err = err
+	}
+	return 0, err
+}
+
+func (o *output) wait(written <-chan error) error {
+	select {
+	case err := <-written:
+		return err
+	case <-o.done:
+	}
+	select {
+	case err := <-written:
+		return err
+	case <-time.After(lastWrite):
+		o.stuck = true
+		return errNotRead
+	}
+}
+
+// A plainOutput is an output for text that may hold foreign rules, whose characters could
+// change a terminal.
+type plainOutput struct{ to io.Writer }
+
+func (o plainOutput) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(o.to, report.Escape(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
