@@ -171,20 +171,22 @@ exec "$real" "$@"`
 
 func TestChildProcessCapabilities(t *testing.T) {
 	t.Parallel()
+	// The common lock, which we hold, and one for the programs.
+	ownLock := func(common string) []string { return []string{"4 " + common, "5 /memfd:xtables.lock (deleted)"} }
 	base := []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	const lock = "XTABLES_LOCKFILE=/proc/self/fd/4"
+	const lock = "XTABLES_LOCKFILE=/proc/self/fd/5"
 	tests := []struct {
 		name      string
 		variant   xtables.Variant
 		env, args []string
 		wantEnv   []string // besides base
-		wantFiles []string // besides the namespace, which is the lock that we hold
+		wantFiles []string // besides the namespace, which is one of the locks that we hold
 	}{
 		{"nft", xtables.NFT, nil, nil, nil, nil},
-		{"legacy", xtables.Legacy, nil, nil, nil, nil},
+		{"legacy", xtables.Legacy, nil, nil, []string{lock}, ownLock("/run/xtables.lock")},
 		{"nft-cni", xtables.NFT, nil, []string{"--cni-mode"}, nil, nil},
-		{"legacy-cni", xtables.Legacy, nil, []string{"--cni-mode"}, []string{lock}, []string{"4 /memfd:xtables.lock (deleted)"}},
-		{"of-the-administrator", xtables.Legacy, []string{"XTABLES_LOCKFILE=/dev/null"}, []string{"--cni-mode"}, []string{"XTABLES_LOCKFILE=/dev/null"}, nil},
+		{"legacy-cni", xtables.Legacy, nil, []string{"--cni-mode"}, []string{lock}, ownLock("/run/xtables.lock")},
+		{"of-the-administrator", xtables.Legacy, []string{"XTABLES_LOCKFILE=/dev/null"}, []string{"--cni-mode"}, []string{lock}, ownLock("/dev/null")},
 	}
 	hostile := []string{
 		"SECRET=1", "LC_ALL=de_DE.UTF-8", "LANG=tr_TR.UTF-8", "IFS=a", "HOSTALIASES=/dev/null", "RES_OPTIONS=ndots:9", "TMPDIR=/nowhere",

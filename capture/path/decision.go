@@ -16,6 +16,7 @@ type Decision struct {
 	Others bool           // the rule is foreign
 	Mesh   infer.Mesh     // whose, if its chain tells
 	Route  RouteFailure   // for NoRouteTo
+	Mark   uint32         // of the packet, for NoRouteTo and NotDelivered
 }
 
 // A Cause is why a connection ends where it does.
@@ -29,6 +30,8 @@ const (
 	NoRules                // there are no rules of Istio
 	NotFirst               // nat sees only the first packet of a connection
 	NotTracked             // its state is INVALID
+	Unseen                 // a foreign rule took it from conntrack, so that nat did not see it
+	NotDelivered           // what TPROXY took is not routed to this machine
 	OtherUDP               // of UDP only DNS queries are captured
 	OtherProtocol          // only TCP and DNS queries are captured
 	OtherPort              // the inbound port is not captured
@@ -41,7 +44,7 @@ const (
 )
 
 var causeNames = [...]string{
-	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "udp", "protocol", "inbound-port", "no-inbound",
+	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
 	"group", "no-outbound", "destination", "no-jump", "ambient",
 }
 
@@ -54,8 +57,11 @@ func (e evaluator) decision(hop Hop) *Decision {
 	case hop.Outcome == Dropped || hop.Outcome == Unknown:
 		last := hop.Hooks[len(hop.Hooks)-1].Steps
 		return e.decided(last[len(last)-1])
-	case hop.Captured:
+	case hop.Captured || hop.Outcome == Elsewhere:
 		return e.capturedBy(hop)
+	}
+	if d := e.untrackedBy(hop); d != nil {
+		return d
 	}
 	if d := e.returnedBy(hop); d != nil {
 		return d
@@ -77,8 +83,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 func (e evaluator) capturedBy(hop Hop) *Decision {
 	for _, trace := range slices.Backward(hop.Hooks) {
 		for i, s := range slices.Backward(trace.Steps) {
-			switch s.Rule.Target.(type) {
-			case iptables.Redirect, iptables.TProxy:
+			if s.Sends {
 				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && e.Own.Has(s.Table, s.Chain) && s.Chain != capture.ChainOutputDNS {
 					return e.decided(trace.Steps[i-1])
 				}
@@ -92,6 +97,21 @@ func (e evaluator) capturedBy(hop Hop) *Decision {
 func jumpsTo(r iptables.Rule, chain string) bool {
 	jump, ok := r.Target.(iptables.Jump)
 	return ok && jump.Chain == chain
+}
+
+// untrackedBy is the rule that took the connection from conntrack, so that nat did not see
+// it; nil when none did.
+func (e evaluator) untrackedBy(hop Hop) *Decision {
+	for _, trace := range hop.Hooks {
+		for _, s := range trace.Steps {
+			if s.Untracks && !s.Maybe && e.Captures() {
+				d := e.decided(s)
+				d.Cause = Unseen
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // returnedBy is the last rule that ended the way of the packet through a table in

@@ -128,6 +128,12 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 
 // liveRoute asks the kernel for a route.
 func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
+	if src := q.Src.Addr(); q.In == "" && src.IsValid() {
+		own, err := netutil.PathTo(src)
+		if err != nil || own.Interface != "lo" { // a transparent socket has it, for which the kernel does not look
+			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
+		}
+	}
 	got, err := netutil.Route(netutil.RouteQuery{Proto: uint8(q.Proto), Src: q.Src, Dst: q.Dst, Mark: q.Mark, UID: q.UID, In: q.In, Out: q.Out})
 	if err == nil {
 		return path.Route{Device: got.Interface, Src: got.Src}

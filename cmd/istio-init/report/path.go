@@ -63,7 +63,7 @@ func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, s
 
 // decides reports whether a step is the one that decides the outcome.
 func decides(hop path.Hop, s iptables.Step) bool {
-	return hop.Decided != nil && hop.Decided.Cause == path.ByRule && !s.Maybe && hop.Decided.At == placeOf(s)
+	return hop.Decided != nil && (hop.Decided.Cause == path.ByRule || hop.Decided.Cause == path.Unseen) && !s.Maybe && hop.Decided.At == placeOf(s)
 }
 
 func placeOf(s iptables.Step) iptables.Place {
@@ -156,6 +156,8 @@ func endText(hop path.Hop) string {
 			return fmt.Sprintf("captured by %s -> local port %d", mesh, hop.Port)
 		}
 		return fmt.Sprintf("redirected -> local port %d", hop.Port)
+	case path.Elsewhere:
+		return "redirected -> " + addrText(hop.To)
 	case path.Continues:
 		return "follows the first packet of its connection"
 	case path.Direct:
@@ -183,7 +185,7 @@ func outcomeColour(hop path.Hop) string {
 	switch {
 	case hop.Loop || hop.Outcome == path.Dropped || hop.Outcome == path.NoRoute:
 		return red
-	case hop.Outcome == path.Unknown || hop.Outcome == path.Foreign || hop.Uncertain():
+	case slices.Contains([]path.Outcome{path.Unknown, path.Foreign, path.Elsewhere}, hop.Outcome) || hop.Uncertain():
 		return yellow
 	case hop.Captured:
 		return green
@@ -213,7 +215,7 @@ func ChainText(c path.BaseChain, what string) string {
 func doubtText(hop path.Hop, d path.Doubt) string {
 	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
 	case path.UnknownCondition:
-		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Rule.Foreign.Conditions, ", "))
+		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Unknown, ", "))
 	case path.UnknownTarget:
 		return fmt.Sprintf("%s takes the packet of the %s; cannot be evaluated: -j %s", at, hop.Who, d.Step.Rule.Foreign.Target)
 	case path.ForeignChain:

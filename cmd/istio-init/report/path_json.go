@@ -79,10 +79,7 @@ func (p Path) hookDocument(hop path.Hop, hook path.HookTrace) hookJSON {
 	out := hookJSON{Hook: hook.Hook, Verdict: hook.Verdict.String(), Steps: []stepJSON{}}
 	for _, s := range hook.Steps {
 		step := stepJSON{
-			Table: s.Table, Chain: s.Chain, Number: s.Index + 1, Rule: ruleText(p.Rules, s), Reason: reasonOf(p.Rules, s), Decides: decides(hop, s),
-		}
-		if s.Maybe {
-			step.Unknown = s.Rule.Foreign.Conditions
+			Table: s.Table, Chain: s.Chain, Number: s.Index + 1, Rule: ruleText(p.Rules, s), Reason: reasonOf(p.Rules, s), Decides: decides(hop, s), Unknown: s.Unknown,
 		}
 		out.Steps = append(out.Steps, step)
 	}
