@@ -20,6 +20,7 @@ type Drift struct {
 	Besides  []string `json:"besides,omitempty"`
 	Warnings []string `json:"warnings,omitempty"` // foreign rules ahead of ours
 	Caveats  []string `json:"doubts,omitempty"`
+	Notes    []string `json:"notes,omitempty"` // what was changed to read the dump
 }
 
 // A FamilyDrift is the drift of one family.
@@ -71,6 +72,7 @@ func (d *Drift) text(s Styler) string {
 		f.write(&b, s, cmp.Or(d.Variant, d.Dump))
 	}
 	writeWarnings(&b, s, d.Warnings)
+	writeNotes(&b, s, d.Notes)
 	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
