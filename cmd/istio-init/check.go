@@ -50,6 +50,7 @@ func runCheck(ctx context.Context, cmd *command) error {
 			src.follow()
 			if src.Live {
 				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
+				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			state := report.NewState(src.Source, args, variables)
@@ -208,6 +209,11 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
+	obstacles, err := tproxyObstacles(cmd.opts.Config)
+	if err != nil {
+		d.Caveats = append(d.Caveats, err.Error())
+	}
+	d.Problems = append(d.Problems, obstacleTexts(obstacles)...)
 	d.InOrder = plan.Empty()
 	return nil
 }
