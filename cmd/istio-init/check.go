@@ -41,7 +41,7 @@ Istio's ambient mode, in which "apply" refuses.`,
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			src, err := cmd.source(ctx)
+			src, err := cmd.source(ctx, inet.Families[:]...)
 			if err != nil {
 				return err
 			}
@@ -104,15 +104,15 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := cmd.readDump(ctx, file)
+	name, dump, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return err
 	}
-	d.InOrder = true
+	d.Dump, d.Notes, d.InOrder = name, editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
-	for _, rs := range want.Rules {
-		s := snapshots[rs.Family]
+	for _, rs := range dump.Compared(want.Rules) {
+		s := dump.States[rs.Family]
 		if infer.Ambient(s) {
 			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
 		}
@@ -134,7 +134,10 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
-	d.Dump = name
+	if d.InOrder && !dump.HasAnyOf(want.Rules) {
+		return fmt.Errorf("--rules: nothing to compare: %s", strings.Join(gapTexts(dump, inet.Families[:]...), "; "))
+	}
+	d.Caveats = append(d.Caveats, gapTexts(dump, inet.Families[:]...)...)
 	d.Caveats = append(d.Caveats, "a dump has no routes, no addresses and no rules of the other variant of iptables")
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // ahead of ours, and the tables that may capture and could not be read.
 func (src *ruleSource) follow() {
 	src.network.Proxy = proxyOwner(src.Config)
-	src.Unprinted = src.unprinted()
+	src.Unprinted = append(src.Unprinted, src.unprinted()...)
 	for _, r := range src.Rules {
 		known := func(at iptables.Place) bool { // what the configuration says already
 			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
@@ -28,12 +28,12 @@ func (src *ruleSource) follow() {
 	}
 }
 
-// unprinted returns the tables that may redirect connections and that iptables does not print.
+// unprinted names the tables that may redirect connections and that iptables does not print.
 func (src *ruleSource) unprinted() (names []string) {
 	for _, s := range src.states {
 		for _, table := range s.Unreadable {
 			if table == iptables.NAT || table == iptables.Mangle {
-				names = append(names, fmt.Sprintf("the %s table %s", s.Family, table))
+				names = append(names, fmt.Sprintf("iptables does not print the %s table %s", s.Family, table))
 			}
 		}
 	}
@@ -41,10 +41,10 @@ func (src *ruleSource) unprinted() (names []string) {
 		return names
 	}
 	for _, table := range src.found.Native {
-		names = append(names, "the nft table inet "+table)
+		names = append(names, "iptables does not print the nft table inet "+table)
 	}
 	for _, c := range src.found.Chains {
-		name := fmt.Sprintf("the nft table %s %s", c.Family, c.Table)
+		name := fmt.Sprintf("iptables does not print the nft table %s %s", c.Family, c.Table)
 		if c.Type == "nat" && c.HasRules && (c.Hook == "prerouting" || c.Hook == "output") && !slices.Contains(names, name) {
 			names = append(names, name)
 		}

@@ -21,6 +21,7 @@ type Drift struct {
 	Problems []string `json:"problems,omitempty"` // why the wanted rules do not work
 	Warnings []string `json:"warnings,omitempty"` // foreign rules ahead of ours
 	Caveats  []string `json:"doubts,omitempty"`
+	Notes    []string `json:"notes,omitempty"` // what was changed to read the dump
 }
 
 // A FamilyDrift is the drift of one family.
@@ -75,6 +76,7 @@ func (d *Drift) text(s Styler) string {
 		b.WriteString(s.lines(red, "problem: "+line, "", "  "))
 	}
 	writeWarnings(&b, s, d.Warnings)
+	writeNotes(&b, s, d.Notes)
 	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
