@@ -17,6 +17,8 @@ type Decision struct {
 	Mesh   infer.Mesh     // whose, if its chain tells
 	Route  RouteFailure   // for NoRouteTo
 	Mark   uint32         // of the packet, for NoRouteTo and NotDelivered
+	// Obstacle is for BySysctl.
+	Obstacle capture.Obstacle
 }
 
 // A Cause is why a connection ends where it does.
@@ -41,11 +43,12 @@ const (
 	OtherDestination       // neither the destination nor its port is captured
 	NoJump                 // no rule jumps to [capture.ChainOutput]
 	NotByAmbient           // no rule of Istio's ambient mode takes it
+	BySysctl               // a sysctl has its packets, or the answers to them, dropped
 )
 
 var causeNames = [...]string{
 	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
-	"group", "no-outbound", "destination", "no-jump", "ambient",
+	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
 }
 
 // String returns the name of the cause.

@@ -137,6 +137,7 @@ func (e evaluator) hop(c Connection) Hop {
 		p = e.goesOut(&hop, p)
 	}
 	e.land(&hop, p)
+	e.obstruct(&hop, p)
 	if hop.Decided == nil {
 		hop.Decided = e.decision(hop)
 	}

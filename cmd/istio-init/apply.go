@@ -108,6 +108,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	for _, u := range plan.Unidentified {
 		cmd.log.Warn(unidentifiedText(u))
 	}
+	cmd.warnOfObstacles()
 	if cmd.opts.Plan {
 		if err := errors.Join(plan.Remains...); err != nil {
 			return err
@@ -115,6 +116,17 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		return cmd.print(plan.String())
 	}
 	return plan.Run(ctx, cmd.logEvent)
+}
+
+// warnOfObstacles warns of sysctls by which packets of the configuration are lost.
+func (cmd *command) warnOfObstacles() {
+	obstacles, err := tproxyObstacles(cmd.opts.Config)
+	if err != nil {
+		cmd.log.Info(err.Error())
+	}
+	for _, text := range obstacleTexts(obstacles) {
+		cmd.log.Warn(text)
+	}
 }
 
 // refuseHost refuses the network namespace of a machine.

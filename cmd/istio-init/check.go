@@ -43,13 +43,14 @@ Istio's ambient mode, in which "apply" refuses.`,
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			src, err := cmd.source(ctx)
+			src, err := cmd.source(ctx, inet.Families[:]...)
 			if err != nil {
 				return err
 			}
 			src.follow()
 			if src.Live {
 				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
+				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			state := report.NewState(src.Source, args, variables)
@@ -93,7 +94,7 @@ func (src *ruleSource) follow() {
 	for _, s := range src.states {
 		for _, table := range s.Unreadable {
 			if table == iptables.NAT || table == iptables.Mangle { // the others capture nothing
-				src.Unprinted = append(src.Unprinted, fmt.Sprintf("the %s table %s", s.Family, table))
+				src.Unprinted = append(src.Unprinted, fmt.Sprintf("iptables does not print the %s table %s", s.Family, table))
 			}
 		}
 	}
@@ -128,15 +129,15 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := cmd.readDump(ctx, file)
+	name, dump, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return err
 	}
-	d.InOrder = true
+	d.Dump, d.Notes, d.InOrder = name, editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
-	for _, rs := range want.Rules {
-		s := snapshots[rs.Family]
+	for _, rs := range dump.Compared(want.Rules) {
+		s := dump.States[rs.Family]
 		if infer.Ambient(s) {
 			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
 		}
@@ -158,7 +159,10 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
-	d.Dump = name
+	if d.InOrder && !dump.HasAnyOf(want.Rules) {
+		return fmt.Errorf("--rules: nothing to compare: %s", strings.Join(gapTexts(dump, inet.Families[:]...), "; "))
+	}
+	d.Caveats = append(d.Caveats, gapTexts(dump, inet.Families[:]...)...)
 	d.Caveats = append(d.Caveats, "a dump has no routes, no addresses and no rules of the other variant of iptables")
 	return nil
 }
@@ -205,6 +209,11 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
+	obstacles, err := tproxyObstacles(cmd.opts.Config)
+	if err != nil {
+		d.Caveats = append(d.Caveats, err.Error())
+	}
+	d.Problems = append(d.Problems, obstacleTexts(obstacles)...)
 	d.InOrder = plan.Empty()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
@@ -123,7 +124,30 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 		src.own = append(src.own, a.IP)
 	}
 	src.network.Route = cmd.liveRoute
+	if src.network.Obstacles, err = tproxyObstacles(src.Config); err != nil {
+		src.Caveats = append(src.Caveats, err.Error())
+	}
 	return nil
+}
+
+// tproxyObstacles returns the sysctls of the namespace by which packets of a configuration
+// are lost.
+func tproxyObstacles(c capture.Config) ([]capture.Obstacle, error) {
+	if !c.ProxiesInbound() {
+		return nil, nil
+	}
+	found, err := pod.TProxyObstacles()
+	if err != nil {
+		err = fmt.Errorf("not known whether the sysctls let mode TPROXY work: %w", err)
+	}
+	return found, err
+}
+
+func obstacleTexts(obstacles []capture.Obstacle) (texts []string) {
+	for _, o := range obstacles {
+		texts = append(texts, report.ObstacleText(o))
+	}
+	return texts
 }
 
 // liveRoute asks the kernel for a route.

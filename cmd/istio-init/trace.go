@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/iptables/xtables"
 )
 
 func newTrace(s streams) *cobra.Command {
@@ -47,7 +49,7 @@ func runTrace(ctx context.Context, cmd *command) error {
 	}
 	cmd.explainRules()
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
-		src, err := cmd.source(ctx)
+		src, err := cmd.source(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -61,7 +63,11 @@ func runTrace(ctx context.Context, cmd *command) error {
 		}
 		rules := src.Rules[f]
 		src.network.Proxy = proxyOwner(src.Config)
-		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)})
+		answer := report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)}
+		if src.absent[f] {
+			answer.Unknown = fmt.Sprintf("no %s in this dump", xtables.SaveTool(f))
+		}
+		return cmd.show(answer)
 	})
 }
 

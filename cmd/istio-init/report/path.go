@@ -16,21 +16,24 @@ type Path struct {
 	Source Source
 	Rules  *infer.Inference // those of its family
 	Hops   path.Path
+	// Unknown is why nothing is known of the connection, where that is so.
+	Unknown string
 }
 
 func (p Path) text(s Styler) string {
 	var b strings.Builder
 	b.WriteString(s.lines(dim, "by "+p.Source.title(), "", "  "))
 	writeWarnings(&b, s, p.Source.Warnings)
-	for i, hop := range p.Hops {
+	writeNotes(&b, s, p.Source.Notes)
+	for i, hop := range p.hops() {
 		start := ""
 		if i > 0 {
 			start = "then "
 			b.WriteString("\n")
 		}
 		b.WriteString(s.lines(bold, start+connectionText(hop), "", "  "))
-		outcome := OutcomeText(hop, p.Rules.Rules.Family)
-		if hop.Uncertain() {
+		outcome := p.outcomeText(hop)
+		if p.Unknown == "" && (hop.Uncertain() || len(p.Source.Caveats) > 0) {
 			outcome += "; not certain, see the end"
 		}
 		b.WriteString(s.lines(outcomeColour(hop), outcome, "", "  "))
@@ -48,6 +51,24 @@ func (p Path) text(s Styler) string {
 		writeCaveats(&b, s, caveats)
 	}
 	return b.String()
+}
+
+// hops returns the connections whose path is known, or else the one that was asked about.
+func (p Path) hops() path.Path {
+	if p.Unknown == "" {
+		return p.Hops
+	}
+	first := p.Hops[0]
+	first.Hooks, first.Decided, first.Doubts = nil, nil, nil
+	first.Outcome, first.Port, first.Captured = path.Unknown, 0, false
+	return path.Path{first}
+}
+
+func (p Path) outcomeText(hop path.Hop) string {
+	if p.Unknown != "" {
+		return "not known: " + p.Unknown
+	}
+	return OutcomeText(hop, p.Rules.Rules.Family)
 }
 
 // writeStep writes a matching rule: its reason and its text. The rule that decides is
@@ -196,7 +217,7 @@ func outcomeColour(hop path.Hop) string {
 // caveats returns the reasons why the answer may be wrong.
 func (p Path) caveats() []string {
 	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
-	for _, hop := range p.Hops {
+	for _, hop := range p.hops() {
 		for _, d := range hop.Doubts {
 			if text := doubtText(hop, d); !slices.Contains(caveats, text) {
 				caveats = append(caveats, text)

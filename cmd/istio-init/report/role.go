@@ -201,6 +201,8 @@ func Because(hop path.Hop, f inet.Family) string {
 		return fmt.Sprintf("the policy of %s %s is DROP", d.At.Table, d.At.Chain)
 	case path.NoRouteTo:
 		return routeReason(hop)
+	case path.BySysctl:
+		return ObstacleText(d.Obstacle)
 	case path.NoRules:
 		return fmt.Sprintf("there are no rules of Istio for %s", f)
 	case path.NotFirst:

@@ -31,6 +31,7 @@ type State struct {
 	Problems  []string `json:"problems,omitempty"` // why the rules do not work
 	Warnings  []string `json:"warnings,omitempty"` // foreign rules that decide too
 	Caveats   []string `json:"doubts,omitempty"`
+	Notes     []string `json:"notes,omitempty"` // what was changed to read the rules
 
 	config  capture.Config
 	samples []path.Sample
@@ -58,7 +59,7 @@ func newFact(label, text string) fact { return fact{cmp.Or(jsonLabels[label], la
 // its environment are those that make the rules.
 func NewState(src Source, args, variables []string) State {
 	s := State{
-		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
+		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Notes: src.Notes, Facts: []fact{}, Families: []string{},
 		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(), unprinted: src.Unprinted,
 	}
 	s.addAmbient(src)
@@ -149,6 +150,7 @@ func (s State) text(styler Styler) string {
 	}
 	row("source", s.title)
 	writeWarnings(&b, styler, s.Warnings)
+	writeNotes(&b, styler, s.Notes)
 	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
@@ -166,7 +168,7 @@ func (s State) headline() string {
 	case !s.Captures && len(s.redirects) > 0:
 		return s.meshHeadline()
 	case s.Unknown():
-		return "it is not known what is captured: iptables does not print " + strings.Join(s.unprinted, " and ")
+		return "it is not known what is captured: " + strings.Join(s.unprinted, "; ")
 	case !s.Captures:
 		return "nothing is captured: there are no rules of a mesh"
 	case in && out:

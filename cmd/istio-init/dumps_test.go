@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// runCommand runs a command line in this process, and returns what it prints with single spaces.
+func runCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, messages bytes.Buffer
+	code = execute(t.Context(), streams{
+		args: append([]string{programName}, args...), env: func(string) (string, bool) { return "", false },
+		stdin: strings.NewReader(""), stdout: &out, stderr: &messages,
+	})
+	return code, out.String(), messages.String()
+}
+
+func dumpFile(name string) string { return filepath.Join(testdata, "dumps", name+".txt") }
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+const (
+	sidecarInOut = "captured: inbound and outbound, ipv4"
+	noIPv6       = "not certain: IPv6: not in this dump; ip6tables-save prints it"
+	cleanDump    = `want what "iptables-save; ip6tables-save" prints (of a pod, on its node: nsenter -t PID -n`
+	toProxy      = "captured: outbound -> proxy port 15001, because every destination is included by -i"
+	made1x       = "made by istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d \\ 15090,15021,15020 --compat 1.15"
+	onlyNAT      = "not certain: ipv4: only the table nat is in this dump: rules of raw, mangle, filter could decide otherwise; iptables-save prints all tables"
+)
+
+// TestDumps asks about what people paste. What is wanted stands in the answer or else in
+// the messages; what is unwanted in neither. Line breaks are spaces.
+func TestDumps(t *testing.T) {
+	t.Parallel()
+	const good, refused = 0, 1
+	tests := []struct {
+		name, file, args string
+		exit             int
+		want, unwanted   []string
+	}{
+		{"sidecar", "sidecar", "check", good, []string{sidecarInOut, made1x, noIPv6}, []string{"note:", "not certain: ipv4"}},
+		{"sidecar-ipv4", "sidecar", "trace --to 10.0.0.5:80", good, []string{toProxy}, []string{"not certain"}},
+		{"sidecar-ipv6", "sidecar", "trace --to [2001:db8::5]:80", good, []string{"not known: no ip6tables-save in this dump", noIPv6}, []string{"passes"}},
+		{"ipv6-only-asked-for-ipv4", "ipv6-only", "trace --to 10.0.0.5:80", good, []string{"not known: no iptables-save in this dump", "IPv4: not in this dump; iptables-save prints it"}, []string{"passes"}},
+		{"ipv6-only", "ipv6-only", "trace --to [2001:db8::5]:80", good, []string{toProxy + "; not certain, see the end", "tables may be missing too (mangle, filter)"}, nil},
+		{"legacy-warning", "legacy-warning", "check", good, []string{"not certain: ipv4: line 1 of this dump says that the variant legacy has tables too, and every packet passes both; iptables-legacy-save prints them"}, nil},
+		{"legacy-warning-trace", "legacy-warning", "trace --to 10.0.0.5:80", good, []string{"not certain, see the end", "iptables-legacy-save prints them"}, nil},
+		{"legacy-warning-inside", "legacy-warning-inside", "trace --to 10.0.0.5:80", good, []string{toProxy + "; not certain, see the end", "line 17 of this dump says", "iptables-legacy-save prints them"}, nil},
+		{"no-headers", "no-headers", "trace --from 203.0.113.9 --to :80", good, []string{
+			"not certain, see the end", "line 8 of this dump: the table filter may be of ipv4 or of ipv6, which are both there",
+		}, nil},
+		{"no-headers-ipv6", "no-headers", "trace --from 2001:db8::9 --to :80", good, []string{"not certain, see the end", "the table filter may be of ipv4 or of ipv6"}, nil},
+
+		{"list-rules", "list-rules", "check", good, []string{sidecarInOut, "-d \\ 22,15090,15021,15020 --compat 1.15", onlyNAT, noIPv6}, nil},
+		{"list-rules-counters", "list-rules-counters", "check", good, []string{sidecarInOut, "made by", "-d \\ 22,15090,15021,15020 --compat 1.15", onlyNAT}, nil},
+		{"list-rules-trace", "list-rules", "trace --from 10.244.1.1 --to :22", good, []string{"passes: not captured, because port 22 is excluded by -d; not certain, see the end", onlyNAT}, nil},
+		{"restore-input", "restore-input", "check", good, []string{sidecarInOut, "the table nat in line 2 of this dump is input of iptables-restore: other rules and the policies of the table are not in it", onlyNAT}, nil},
+		{"no-chain-lines", "no-chain-lines", "check", exitUnknown, []string{"line 5", `the chain ISTIO_INBOUND is not declared: the lines ":CHAIN POLICY [0:0]" of the table nat are missing`, cleanDump}, nil},
+		{"commands", "commands", "check", exitUnknown, []string{"line 1", "these are commands of iptables, and not the rules that are there", cleanDump}, nil},
+		{"list", "list", "trace --to 10.0.0.5:80", refused, []string{"line 1", "this is what iptables -L prints", cleanDump}, nil},
+		{"list-with-prompt", "list-with-prompt", "explain", refused, []string{"line 2", "this is what iptables -L prints", cleanDump}, nil},
+		{"nft-ruleset", "nft-ruleset", "check", exitUnknown, []string{"line 1", "this is what nft list ruleset prints", cleanDump}, nil},
+		{"cut-off", "cut-off", "check", exitUnknown, []string{"line 20", "COMMIT is missing: the table nat of line 2 does not end", cleanDump}, nil},
+		{"no-commit", "no-commit", "check", exitUnknown, []string{`line 3 "*filter": COMMIT is missing: the table nat of line 1 does not end`}, nil},
+		{"open-quote", "open-quote", "trace --to 10.0.0.5:80", refused, []string{"line 3", "a quote opens in this line and is not closed"}, nil},
+
+		{"log-prefix", "log-prefix", "check", good, []string{sidecarInOut, made1x, `note: line 2 of this dump: the prefix "istio-cni-node-x1 " was cut, as in 30 lines`}, nil},
+		{"cri-prefix", "cri-prefix", "check", good, []string{sidecarInOut, made1x, `note: line 1 of this dump: the prefix "2019-12-13T21:38:18.370036467Z stdout F " was cut, as in 30 lines`}, nil},
+		{"line-numbers", "line-numbers", "check", good, []string{sidecarInOut, made1x, `note: line 1 of this dump: the prefix " 1\t" was cut, as in 30 lines`}, nil},
+		{"escaped-newlines", "escaped-newlines", "check", good, []string{sidecarInOut, made1x, `note: line 1 of this dump: "\n" in two characters was read as the end of a line`}, nil},
+		{"colours", "colours", "check", good, []string{sidecarInOut, made1x, "note: line 11 of this dump: colour codes were cut"}, nil},
+		{"non-breaking-spaces", "non-breaking-spaces", "check", good, []string{sidecarInOut, made1x, "note: line 1 of this dump: non-breaking spaces were read as spaces"}, nil},
+		{"comments-behind", "comments-behind", "check", good, []string{sidecarInOut, made1x, `note: line 2 of this dump: the comment "# a word about it" behind the line was cut, as in 28 lines`}, nil},
+		{"typographic-dashes", "typographic-dashes", "check", good, []string{sidecarInOut, made1x, `note: line 13 of this dump: a typographic dash or quote in "—dport" was read as the one that iptables prints, as in 7 lines`}, nil},
+		{"notes-do-not-make-a-trace-uncertain", "log-prefix", "trace --to 10.0.0.5:80", good, []string{toProxy, "note: line 2"}, []string{"not certain"}},
+
+		{"kube-proxy", "kube-proxy", "check", good, []string{"nothing is captured: there are no rules of a mesh", noIPv6}, []string{"not certain: ipv4"}},
+		{"kube-proxy-trace", "kube-proxy", "trace --to 10.0.0.5:80", good, []string{"passes: not captured"}, []string{"not certain"}},
+
+		{"drift-ipv4-only", "sidecar", "check --ip-family dual -i * -b * -d 15090,15021,15020 --compat 1.15", good, []string{"in order: ", noIPv6}, []string{"ipv6 ("}},
+		{"drift-ipv6-not-there", "sidecar", "check --ip-family dual -i * -b * -d 15090 --compat 1.15", exitDrift, []string{"drift: ", noIPv6}, []string{"ipv6 ("}},
+		{"drift-one-table", "list-rules", "check --ip-family ipv4 -m TPROXY -i * -b * -d 22,15090,15021,15020", exitDrift, []string{"drift: ", onlyNAT}, []string{"@@ mangle"}},
+		{"drift-nothing-to-compare", "ipv6-only", "check --ip-family ipv4 -b 80 -m TPROXY", exitDrift, []string{"drift"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := runCommand(t, append(strings.Fields(tt.args), "--rules", dumpFile(tt.file))...)
+			if code != tt.exit {
+				t.Errorf("exit code: want %d, got %d", tt.exit, code)
+			}
+			text := oneLine(stdout + stderr)
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) && !strings.Contains(text, strings.ReplaceAll(want, `"`, `\"`)) {
+					t.Errorf("want %q", want)
+				}
+			}
+			for _, unwanted := range tt.unwanted {
+				if strings.Contains(text, unwanted) {
+					t.Errorf("do not want %q", unwanted)
+				}
+			}
+			if t.Failed() {
+				t.Logf("%s%s", stdout, stderr)
+			}
+		})
+	}
+}
+
+// TestEveryDumpIsAskedAbout: check, trace and explain answer or refuse, and JSON says what
+// the text says.
+func TestEveryDumpIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(dumpFile("*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dumps (%v)", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			checked, _, _ := runCommand(t, "check", "--rules", file)
+			explained, _, _ := runCommand(t, "explain", "--output", "tree", "--rules", file)
+			traced, stdout, _ := runCommand(t, "trace", "--to", "10.0.0.5:80", "--output", "json", "--rules", file)
+			if checked != 0 && checked != exitUnknown || (checked == 0) != (explained == 0) || explained != traced {
+				t.Fatalf("exit codes of check, explain and trace: %d, %d, %d", checked, explained, traced)
+			}
+			if traced != 0 {
+				return
+			}
+			var answer struct {
+				Certain bool     `json:"certain"`
+				Caveats []string `json:"doubts"`
+				Legs    []struct{ Outcome, Landing string }
+			}
+			if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
+				t.Fatal(err)
+			}
+			if answer.Certain != (len(answer.Caveats) == 0) || len(answer.Legs) == 0 {
+				t.Errorf("certain %t, caveats %q, %d connections", answer.Certain, answer.Caveats, len(answer.Legs))
+			}
+		})
+	}
+}
+
+func TestADumpWithoutTheCapturedFamilyCannotBeCompared(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "dump")
+	if err := os.WriteFile(file, []byte("# Generated by ip6tables-save v1.8.9\n*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n# Completed on Fri\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runCommand(t, "check", "--ip-family", "ipv4", "-b", "80", "--rules", file)
+	if want := "nothing to compare: IPv4: not in this dump; iptables-save prints it"; code != exitUnknown || !strings.Contains(stderr, want) {
+		t.Errorf("want exit code %d and %q, got %d and %s", exitUnknown, want, code, stderr)
+	}
+}
