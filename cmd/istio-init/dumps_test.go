@@ -82,6 +82,22 @@ func TestDumps(t *testing.T) {
 		{"typographic-dashes", "typographic-dashes", "check", good, []string{sidecarInOut, made1x, `note: line 13 of this dump: a typographic dash or quote in "—dport" was read as the one that iptables prints, as in 7 lines`}, nil},
 		{"notes-do-not-make-a-trace-uncertain", "log-prefix", "trace --to 10.0.0.5:80", good, []string{toProxy, "note: line 2"}, []string{"not certain"}},
 
+		{"ambient", "ambient", "check", good, []string{
+			"the pod is in Istio's ambient mode, ipv4", "inbound TCP -> local port 15006 of ztunnel", "outbound TCP -> local port 15001 of ztunnel",
+			"DNS queries UDP to port 53 -> local port 15053 of ztunnel", "proxy ztunnel, whose packets have mark 0x539/0xfff",
+		}, []string{"made by", "nearest", "istio-init apply"}},
+		{"ambient-flags", "ambient", "check --ip-family ipv4 -u 1337 -i * -b *", exitUnknown, []string{"the pod is captured by Istio's ambient mode"}, []string{"drift"}},
+		{"ambient-trace", "ambient", "trace --to 10.0.0.5:80", good, []string{"captured by Istio ambient -> local port 15001"}, []string{"loops", "then proxy"}},
+		{"linkerd", "linkerd", "check", good, []string{
+			"captured by Linkerd: inbound and outbound, ipv4", "inbound TCP -> local port 4143 of the proxy; but not ports 4190, 4191, 4567, 4568",
+			"outbound TCP -> local port 4140 of the proxy; but not ports 4567, 4568; interface lo", "proxy user 2102",
+		}, []string{"nothing is captured"}},
+		{"linkerd-trace", "linkerd", "trace --from 203.0.113.9 --to :80", good, []string{"captured by Linkerd -> local port 4143"}, []string{"loops"}},
+		{"istio-1.0", "istio-1.0", "trace --from 203.0.113.9 --to :9080", good, []string{"captured: inbound -> proxy port 15001", "127.0.0.1:9080", "passes: not captured, because user 1337 is the proxy"}, []string{"loops"}},
+		{"istio-1.3", "istio-1.3", "check", good, []string{"but not 22, which Istio 1.0 never captures; but not 15020 (-d)"}, []string{"15008 tunnels"}},
+		{"istio-1.3-trace", "istio-1.3", "trace --from 203.0.113.9 --to :9080", good, []string{"captured: inbound -> proxy port 15006", "127.0.0.1:9080"}, []string{"loops"}},
+		{"no-tunnel-port", "no-tunnel-port", "check", good, []string{"but not 15090, 15021, 15020 (-d)", "15001 out, 15006 in DNS", "made by"}, []string{"tunnels"}},
+		{"incompatible", "incompatible", "check", exitUnknown, []string{"it is not known what is captured: iptables does not print the ipv4 table nat"}, []string{"nothing is captured"}},
 		{"kube-proxy", "kube-proxy", "check", good, []string{"nothing is captured: there are no rules of a mesh", noIPv6}, []string{"not certain: ipv4"}},
 		{"kube-proxy-trace", "kube-proxy", "trace --to 10.0.0.5:80", good, []string{"passes: not captured"}, []string{"not certain"}},
 

@@ -53,6 +53,11 @@ func runTrace(ctx context.Context, cmd *command) error {
 		if err != nil {
 			return err
 		}
+		if !src.network.Assumed {
+			if err := q.checkDevices(); err != nil {
+				return err
+			}
+		}
 		c, err := q.connection(src, f)
 		if err != nil {
 			return err
