@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
@@ -30,8 +28,9 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, or the pod is in
-Istio's ambient mode, in which "apply" refuses.`,
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
+capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
+refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
@@ -85,29 +84,6 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return unknown(run(cmd, args)) }
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unknown(err) })
 	return cmd
-}
-
-// follow adds what becomes of connections that the configuration captures, the foreign rules
-// ahead of ours, and the tables that may capture and could not be read.
-func (src *ruleSource) follow() {
-	src.network.Proxy = proxyOwner(src.Config)
-	for _, s := range src.states {
-		for _, table := range s.Unreadable {
-			if table == iptables.NAT || table == iptables.Mangle { // the others capture nothing
-				src.Unprinted = append(src.Unprinted, fmt.Sprintf("iptables does not print the %s table %s", s.Family, table))
-			}
-		}
-	}
-	for _, r := range src.Rules {
-		known := func(at iptables.Place) bool { // what the configuration says already
-			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
-			return rules[at.Index].Role != capture.RoleUnknown
-		}
-		src.Warnings = append(src.Warnings, ahead(src.states[r.Rules.Family], r.Own, known)...)
-		if r.Captures() {
-			src.Samples = append(src.Samples, path.Samples(r, src.Config, src.network)...)
-		}
-	}
 }
 
 // compare returns the drift of the namespace, or of a dump.
@@ -217,26 +193,6 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	d.InOrder = plan.Empty()
 	return nil
 }
-
-// lost returns a warning for each kind of connections that are not captured though the
-// flags ask for it.
-func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network path.Network) []string {
-	if want.Len() == 0 {
-		return nil
-	}
-	network.Proxy = proxyOwner(cmd.opts.Config)
-	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network))
-}
-
-// ahead returns a warning for each foreign rule ahead of ours, without those that are known.
-func ahead(s iptables.Snapshot, own iptables.Ownership, known func(iptables.Place) bool) (warnings []string) {
-	for _, at := range slices.DeleteFunc(iptables.Preempting(s, own), known) {
-		warnings = append(warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", s.Family, s.TextAt(at)))
-	}
-	return warnings
-}
-
-func nothing(iptables.Place) bool { return false }
 
 // compareRouting adds what differs in the policy routing of mode TPROXY.
 func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
