@@ -140,7 +140,9 @@ func drop(c familyConfig) []rule {
 	return append(rules, when(match{}, iptables.Drop, RoleInvalid))
 }
 
-// leaveIn and leaveOut are the rules that leave traffic by some interfaces alone.
+// leaveIn and leaveOut are the rules that leave traffic by some interfaces alone. They
+// return to the built-in chain, so that foreign rules behind ours see that traffic as
+// without a mesh: docker and KubeVirt may add theirs later.
 func leaveIn(interfaces []iptables.Interface, why iptables.Role) []rule {
 	var rules []rule
 	for _, in := range interfaces {

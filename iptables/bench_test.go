@@ -3,6 +3,7 @@ package iptables
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"istio-init/netutil/inet"
@@ -86,6 +87,34 @@ func BenchmarkParseSnapshot(b *testing.B) {
 			}
 		}
 	})
+}
+
+// nodeDump is what a node of kube-proxy prints with so many chains.
+func nodeDump(chains int) string {
+	var declared, rules strings.Builder
+	for i := range chains / 2 {
+		fmt.Fprintf(&declared, ":KUBE-SVC-%d - [0:0]\n:KUBE-SEP-%d - [0:0]\n", i, i)
+		fmt.Fprintf(&rules, "-A KUBE-SERVICES -d 10.96.%d.%d/32 -p tcp -m comment --comment \"ns/svc-%d:http cluster IP\" -m tcp --dport 80 -j KUBE-SVC-%d\n", i>>8, i&255, i, i)
+		fmt.Fprintf(&rules, "-A KUBE-SVC-%d -m comment --comment \"ns/svc-%d -> 10.244.0.2:80\" -j KUBE-SEP-%d\n", i, i, i)
+		fmt.Fprintf(&rules, "-A KUBE-SEP-%d -p tcp -m comment --comment \"ns/svc-%d\" -m tcp -j DNAT --to-destination 10.244.0.2:80\n", i, i)
+	}
+	return "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n" + declared.String() + "-A OUTPUT -j KUBE-SERVICES\n" + rules.String() + "COMMIT\n"
+}
+
+// BenchmarkParseDump reads dumps of two sizes: the time for a chain is the same.
+func BenchmarkParseDump(b *testing.B) {
+	for _, chains := range []int{1000, 16000} {
+		text := nodeDump(chains)
+		b.Run(fmt.Sprintf("chains=%d", chains), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := ParseDump(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*chains), "ns/chain")
+		})
+	}
 }
 
 func BenchmarkTrace(b *testing.B) {

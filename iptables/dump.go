@@ -1,58 +1,117 @@
 package iptables
 
 import (
-	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
-	"strings"
 
 	"istio-init/netutil/inet"
 )
 
-// ParseDump reads what iptables-save and ip6tables-save print, as people paste it:
-// one of them or several, in any order, with or without counters, indented, with
-// the line ends of Windows, and with other text between the tables, such as a
-// prompt or the fence of a code block. It returns how many tables there are.
+// A Dump is what people paste of the rules of a network namespace. The zero Dump has
+// nothing.
+type Dump struct {
+	States inet.PerFamily[Snapshot]
+	Has    inet.PerFamily[bool] // the families that are in it; of others nothing is known
+	Gaps   []Gap                // why it may not be the state of the namespace
+	Edits  []Edit               // what was changed so that it could be read
+}
+
+// A Gap is why a dump may not be the state of its namespace.
+type Gap struct {
+	Kind     GapKind
+	Families []inet.Family // that it is about
+	Tables   []string      // that it is about
+	Line     int           // where it was seen; 0: nowhere
+	Program  string        // whose output is not read
+}
+
+// A GapKind is what is not known.
+type GapKind uint8
+
+// The kinds of gaps.
+const (
+	MissingFamily GapKind = iota + 1
+	MissingTables         // the tables are not in the dump, which has not all
+	CutSave               // the tables are not in the dump, of which an end is missing
+	OtherVariant          // the legacy variant has rules too
+	UnknownFamily         // of which family the table is
+	RestoreInput          // the table is what iptables-restore was to add
+	OtherOutput           // the output of the program is not read
+)
+
+// About reports whether a gap is about a family.
+func (d Gap) About(f inet.Family) bool { return slices.Contains(d.Families, f) }
+
+// ParseDump reads what iptables-save and ip6tables-save print, or iptables -S, as people
+// paste it: one of them or several, in any order, with or without counters, indented or
+// behind the prefix of a log, with the line ends of Windows, and with other text between
+// the tables, such as a prompt or the fence of a code block. An error is a [*DumpError].
 //
 // Which family a table is of is said by the program that is named above it, or
 // else by the addresses in its rules, or else by the other tables of the same
 // save, which has each table once; where nothing tells, it is IPv4.
-func ParseDump(text string) (states inet.PerFamily[Snapshot], tables int, err error) {
-	for f := range states {
-		states[f].Family = inet.Family(f)
+func ParseDump(text string) (Dump, error) {
+	var d Dump
+	for f := range d.States {
+		d.States[f].Family = inet.Family(f)
 	}
-	parts, err := dumpParts(text)
+	r, edits, err := readDump(text)
 	if err != nil {
-		return states, 0, err
+		return d, err
 	}
-	for save := range saves(parts) {
+	if r.empty() {
+		return d, r.nothing()
+	}
+	d.Edits, d.Has = edits, r.named
+	of := make([]inet.Family, 0, len(r.parts)) // the family of each part
+	for save := range saves(r.parts) {
 		f := inet.IPv4
 		if i := slices.IndexFunc(save, func(p dumpPart) bool { return p.known }); i >= 0 {
 			f = save[i].Family
 		}
-		have := &states[f]
 		for _, p := range save {
-			for _, t := range p.Tables {
-				if have.has(t.Name) {
-					return states, tables, fmt.Errorf("the %s table %s is there twice: give one variant or namespace at a time", f, t.Name)
-				}
-				t.readRules(f)
-				have.Tables = append(have.Tables, t)
-				tables++
+			of = append(of, f)
+			if err := d.add(f, p); err != nil {
+				return d, err
 			}
-			have.Unreadable = append(have.Unreadable, p.Unreadable...)
 		}
 	}
-	return states, tables, nil
+	d.addGaps(r, of)
+	return d, nil
 }
 
-// A dumpPart is one table of a dump with the comments above it, or the comments
-// behind the last.
-type dumpPart struct {
-	snapshotParser
-	known bool // what its family is
+// add adds a part of the dump to the state of its family.
+func (d *Dump) add(f inet.Family, p dumpPart) error {
+	have := &d.States[f]
+	for _, t := range p.Tables {
+		if have.has(t.Name) {
+			return &DumpError{p.line, "*" + t.Name, fmt.Sprintf("the %s table %s is there twice: give one variant or namespace at a time", f, t.Name)}
+		}
+		t.readRules(f)
+		have.reword(t)
+		have.Tables = append(have.Tables, t)
+	}
+	have.Unreadable = append(have.Unreadable, p.Unreadable...)
+	have.Incomplete = append(have.Incomplete, p.Incomplete...)
+	d.Has[f] = d.Has[f] || len(p.Tables)+len(p.Unreadable) > 0
+	return nil
+}
+
+// empty reports whether there is no table.
+func (r *dumpReader) empty() bool {
+	return !slices.ContainsFunc(r.parts, func(p dumpPart) bool { return len(p.Tables)+len(p.Unreadable) > 0 })
+}
+
+// nothing says what a text is that has no table.
+func (r *dumpReader) nothing() error {
+	switch {
+	case len(r.other) > 0:
+		return &r.other[0].DumpError
+	case r.prefixed != nil:
+		return r.prefixed
+	}
+	return &DumpError{Reason: isNothing}
 }
 
 // saves parts the tables of a dump by the runs of a program that printed them: a
@@ -75,71 +134,4 @@ func saves(parts []dumpPart) iter.Seq[[]dumpPart] {
 		}
 		yield(parts[start:])
 	}
-}
-
-var (
-	tableHead = regexp.MustCompile(`^\*\s*[a-z]+$`)
-	// pieceOfTable matches a line that is only in a table: the table's first line is
-	// missing, or the text is that of iptables -S, which names no tables.
-	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[APNI] \S|COMMIT$)`)
-	// saveProgram is a program that prints rules, as a comment or a prompt names it.
-	saveProgram = regexp.MustCompile(`\b(ip6?tables)(?:-nft|-legacy)?-save\b`)
-	// addressed are the parts of a rule that only one family has.
-	addressed = regexp.MustCompile(`(?:^| )(?:-[sd]|--on-ip) ([0-9a-fA-F.:]+)(?:/\S+)?(?: |$)|( -p (?:ipv6-icmp|icmpv6) )`)
-)
-
-// dumpParts cuts a dump after each table.
-func dumpParts(text string) ([]dumpPart, error) {
-	var parts []dumpPart
-	var part dumpPart
-	for n, line := range logicalLines(text) {
-		if !part.open && line != "" && line[0] != '#' && !tableHead.MatchString(line) && !pieceOfTable.MatchString(line) {
-			line = "# " + line // somebody's words
-		}
-		if f, ok := familySaid(line); ok && !part.open {
-			part.Family, part.known = f, true
-		} else if !part.known && part.open && namesFamily(line) {
-			part.Family, part.known = familyNamed(line), true
-		}
-		if err := part.line(line); err != nil {
-			if !part.open && pieceOfTable.MatchString(line) {
-				err = errors.New("outside a table: the whole of what iptables-save prints is needed")
-			}
-			return nil, lineError(n, line, err)
-		}
-		if line == "COMMIT" {
-			parts, part = append(parts, part), dumpPart{}
-		}
-	}
-	if part.open {
-		return nil, errors.New("it ends inside a table, without COMMIT")
-	}
-	return append(parts, part), nil
-}
-
-// familySaid reads a line that names the program: "# Generated by ip6tables-nft-save
-// v1.8.9 ...", "$ sudo ip6tables-save", or "Final iptables state (IPv6):" as our own
-// log and Istio's have it.
-func familySaid(line string) (f inet.Family, ok bool) {
-	if !strings.HasPrefix(line, "#") {
-		return inet.IPv4, false
-	}
-	if strings.HasSuffix(line, "(IPv6):") {
-		return inet.IPv6, true
-	}
-	m := saveProgram.FindStringSubmatch(line)
-	if m != nil && m[1] == "ip6tables" {
-		return inet.IPv6, true
-	}
-	return inet.IPv4, m != nil || strings.HasSuffix(line, "(IPv4):")
-}
-
-func namesFamily(rule string) bool { return addressed.MatchString(rule) }
-
-// familyNamed is the family of the first address of a rule.
-func familyNamed(rule string) inet.Family {
-	if m := addressed.FindStringSubmatch(rule); m[2] != "" || strings.Contains(m[1], ":") {
-		return inet.IPv6
-	}
-	return inet.IPv4
 }

@@ -63,12 +63,13 @@ func readForeign(f inet.Family, text string, isChain func(string) bool) Rule {
 			if !isModuleOption(words) && !slices.Contains(plainModules, p.module) {
 				foreign.Conditions = append(foreign.Conditions, "-m "+p.module)
 			}
-		case p.module == "comment":
+		case slices.Contains(option[:min(len(option), 2)], "--comment"):
 		case option[0] == "--suppl-groups": // widens what the rule says of groups
 			p.rule.GIDs = nil
 			foreign.Conditions = append(foreign.Conditions, "-m owner --suppl-groups")
 		case p.otherProto(option):
-		case p.understands(f, option):
+		case p.understands(f, option, p.module):
+		case isModuleOption(option) && p.rule.Proto != 0 && p.understands(f, option, p.rule.Proto.String()): // -p loads its module
 		case begun && isModuleOption(option):
 			foreign.Conditions[len(foreign.Conditions)-1] += " " + strings.Join(option, " ")
 		default:
@@ -124,6 +125,10 @@ func cutOption(words []string) (option, rest []string) {
 	if words[0] == "!" && len(words) > 1 {
 		n = 2
 	}
+	if words[n-1] == "--comment" { // it takes one word, whatever that is
+		n = min(n+1, len(words))
+		return words[:n], words[n:]
+	}
 	for n < len(words) && !strings.HasPrefix(words[n], "-") && words[n] != "!" {
 		n++
 	}
@@ -139,10 +144,10 @@ func withModule(module string, option []string) []string {
 }
 
 // understands takes an option into the rule, or leaves the rule as it was.
-func (p *ruleParser) understands(f inet.Family, option []string) bool {
+func (p *ruleParser) understands(f inet.Family, option []string, module string) bool {
 	before := p.rule
 	before.UIDs, before.GIDs = slices.Clone(before.UIDs), slices.Clone(before.GIDs)
-	try := ruleParser{words: option, module: p.module, rule: p.rule}
+	try := ruleParser{words: option, module: module, rule: p.rule}
 	for len(try.words) > 0 && try.err == nil {
 		try.option()
 	}
@@ -194,7 +199,7 @@ func (f *Foreign) Effect() Effect {
 	switch {
 	case name == "" || slices.Contains(nonTerminating, name):
 		return GoesOn
-	case slices.Contains([]string{"SNAT", "MASQUERADE", "NOTRACK"}, name):
+	case slices.Contains([]string{"SNAT", "MASQUERADE"}, name):
 		return Accepts
 	case slices.Contains([]string{"REJECT", "TARPIT"}, name):
 		return Drops

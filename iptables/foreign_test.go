@@ -85,6 +85,9 @@ func endOf(w Walk) string {
 	if w.Packet.RedirectedTo != 0 {
 		words = append(words, "redirected")
 	}
+	if w.Packet.DNATed {
+		words = append(words, "to "+w.Packet.Dst.String())
+	}
 	return strings.Join(words, " ")
 }
 
@@ -98,7 +101,22 @@ func TestTraceOfForeignRulesKnowsWhatIsCertain(t *testing.T) {
 		{"condition-of-a-rule-that-does-nothing", "-A OUTPUT -m set --match-set a dst -j LOG\n" + redirect, "ACCEPT redirected"},
 		{"condition-of-a-chain-that-does-nothing", "-A OUTPUT -m set --match-set a dst -j KUBE\n-A KUBE -p udp -j DNAT --to-destination 1.2.3.4\n-A KUBE -j RETURN\n" + redirect, "ACCEPT redirected"},
 		{"condition-of-a-chain-that-takes", "-A OUTPUT -m set --match-set a dst -j KUBE\n-A KUBE -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT uncertain redirected"},
-		{"dnat", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT taken"},
+		{"dnat", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4\n" + redirect, "ACCEPT to 1.2.3.4:80"},
+		{"dnat-to-a-port", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4:81 --persistent\n" + redirect, "ACCEPT to 1.2.3.4:81"},
+		{"dnat-to-a-range", "-A OUTPUT -p tcp -j DNAT --to-destination 1.2.3.4-1.2.3.9\n" + redirect, "ACCEPT taken"},
+		{"comment-takes-one-word", "-A OUTPUT -m comment --comment x -s 203.0.113.9/32 -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"comment-like-an-option", "-A OUTPUT -m comment --comment -j -p udp -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"port-without-its-module", "-A OUTPUT -p tcp --dport 80 -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"other-port-without-its-module", "-A OUTPUT -p tcp -m comment --comment x --dport 81 -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"two-marks", "-A OUTPUT -m mark ! --mark 0x1/0x1 -m mark ! --mark 0x2/0x2 -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"two-marks-of-which-one-is-not", "-A OUTPUT -m mark ! --mark 0x1/0x1 -m mark --mark 0x2/0x2 -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"local-destination-not-known", "-A OUTPUT -m addrtype --dst-type LOCAL -j ACCEPT\n" + redirect, "ACCEPT uncertain redirected"},
+		{"state-untracked", "-A OUTPUT -m conntrack --ctstate UNTRACKED -j ACCEPT\n" + redirect, "ACCEPT redirected"},
+		{"states", "-A OUTPUT -m conntrack --ctstate NEW,SNAT,DNAT -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"mark-of-a-hash", "-A OUTPUT -j HMARK --hmark-tuple src --hmark-mod 2\n" + redirect, "ACCEPT uncertain redirected"},
+		{"connection-mark", "-A OUTPUT -j CONNMARK --set-xmark 0x1/0xffffffff\n-A OUTPUT -m connmark --mark 0x1 -j ACCEPT\n" + redirect, "ACCEPT"},
+		{"connection-mark-by-its-bits", "-A OUTPUT -j CONNMARK --set-xmark 0xf3/0xff\n-A OUTPUT -j CONNMARK --restore-mark --nfmask 0xf --ctmask 0x3\n-A OUTPUT -m mark --mark 0x3 -j ACCEPT\n" + redirect, "ACCEPT"},
+
 		{"goto-does-not-come-back", "-A OUTPUT -g KUBE\n-A KUBE -j RETURN\n" + redirect, "ACCEPT"},
 		{"condition-of-a-rule-that-comes-to-the-same", redirect + "-A OUTPUT -m set --match-set a dst -j ACCEPT\n", "ACCEPT redirected"},
 		{"condition-met-or-not-it-passes", "-A OUTPUT -m set --match-set a dst -j ACCEPT\n-A OUTPUT -p udp -j ISTIO_OUTPUT\n", "ACCEPT"},
@@ -170,7 +188,9 @@ func TestTraceOfChainsThatLeadBackToThemselvesEnds(t *testing.T) {
 func checkBrokenOff(t *testing.T, rs Ruleset) {
 	t.Helper()
 	const budget = 1 << 10
-	w := rs.trace(outbound, budget)
+	tracer := NewTracer(rs)
+	tracer.budget = budget
+	w := tracer.Trace(outbound)
 	if !w.Uncertain || len(w.Steps) > budget {
 		t.Errorf("a walk that was broken off after %d steps is called certain: %t, by\n%s", len(w.Steps), !w.Uncertain, rs)
 	}

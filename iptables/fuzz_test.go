@@ -13,9 +13,14 @@ import (
 // addDumps seeds a fuzz target with what the real programs printed.
 func addDumps(f *testing.F, add func(text string)) {
 	f.Helper()
-	paths, err := filepath.Glob("testdata/*.save")
+	addFiles(f, "testdata/*.save", add)
+}
+
+func addFiles(f *testing.F, pattern string, add func(text string)) {
+	f.Helper()
+	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
-		f.Fatalf("no dumps in testdata (%v)", err)
+		f.Fatalf("no files %s (%v)", pattern, err)
 	}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)

@@ -58,9 +58,12 @@ const (
 	New
 	Related
 	Established
+	Untracked
+	SNAT // the source was changed
+	DNAT // the destination was changed
 )
 
-var stateNames = [...]string{"INVALID", "NEW", "RELATED", "ESTABLISHED"}
+var stateNames = [...]string{"INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"}
 
 // String returns the form iptables prints, as in "RELATED,ESTABLISHED".
 func (s States) String() string {
@@ -106,8 +109,9 @@ func (m Match) Matches(p Packet) bool {
 			return slices.ContainsFunc(v, func(r PortRange) bool { return r.Contains(p.Dst.Port()) })
 		}) &&
 		m.Mark.holds(func(v Mark) bool { return v.Matches(p.Mark) }) &&
+		(!m.ConnMark.Set || !p.untracked()) &&
 		m.ConnMark.holds(func(v Mark) bool { return v.Matches(p.ConnMark) }) &&
-		m.State.holds(func(v States) bool { return v&p.State != 0 }) &&
+		m.State.holds(func(v States) bool { return v&(p.State|p.NAT) != 0 }) &&
 		ownedBy(m.UIDs, p.Owner, func(o Owner) uint32 { return o.UID }) &&
 		ownedBy(m.GIDs, p.Owner, func(o Owner) uint32 { return o.GID })
 }

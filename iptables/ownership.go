@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A ChainName is a chain of a table.
@@ -88,6 +89,28 @@ func (o Ownership) Displaced(now, before Snapshot, own Ownership) map[ChainName]
 		}
 	}
 	return displaced
+}
+
+// ForeignRules returns the foreign rules of a table, as "TABLE CHAIN: RULE": those with a match
+// that the types cannot express, or all where there are none.
+func (o Ownership) ForeignRules(s Snapshot, table string) []string {
+	var all, unknown []string
+	for _, c := range s.Table(table).Chains {
+		for i, r := range c.Rules {
+			at := Place{table, c.Name, i}
+			if o.Has(table, c.Name) || o.Rules[at] || o.Jumps(table, r) {
+				continue
+			}
+			all = append(all, s.TextAt(at))
+			if r.Rule.Foreign != nil && strings.Contains(r.Text, "-m ") {
+				unknown = append(unknown, s.TextAt(at))
+			}
+		}
+	}
+	if len(unknown) > 0 {
+		return unknown
+	}
+	return all
 }
 
 // of returns the owned part of a state.

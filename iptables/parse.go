@@ -199,8 +199,11 @@ func (p *ruleParser) connmark() {
 	default:
 		p.fail(fmt.Errorf("%q is not known", verb))
 	}
-	p.after("--nfmask")
-	p.after("--ctmask")
+	for _, option := range []string{"--nfmask", "--ctmask"} {
+		if mask := p.after(option); mask != "0xffffffff" {
+			p.fail(fmt.Errorf("%q is not the mask of all bits", mask))
+		}
+	}
 }
 
 func (p *ruleParser) zone() {

@@ -105,7 +105,7 @@ func TestParseRuleRefuses(t *testing.T) {
 		{"mark-by-and", "-j MARK --and-mark 0x1", `"--and-mark" is not known`},
 		{"mark-without-mask", "-j MARK --set-xmark 0x1", otherForm},
 		{"connmark-set", "-j CONNMARK --set-xmark 0x1/0xffffffff", `"--set-xmark" is not known`},
-		{"connmark-part", "-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", otherForm},
+		{"connmark-part", "-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xff", "is not the mask of all bits"},
 		{"tproxy-to-address", "-p tcp -j TPROXY --on-port 1 --on-ip 10.0.0.1 --tproxy-mark 0x1/0xffffffff", otherForm},
 		{"two-spaces", "-o lo  -j RETURN", otherForm},
 		{"tab", "-o lo\t-j RETURN", otherForm},

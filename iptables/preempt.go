@@ -9,18 +9,24 @@ const dnsPort = 53
 
 // Preempting returns the foreign rules ahead of our jumps in built-in chains that may take a
 // packet before we see it: every rule that does something with packets but count, mark or
-// log them.
+// log them. Wherever it is in raw, that is one that takes connections from conntrack.
 func Preempting(s Snapshot, own Ownership) []Place {
 	var places []Place
 	for _, t := range s.Tables {
+		p := preempter{LiveTable: t, chains: t.index(), known: map[string]bool{}}
+		udp := own.matchesUDP(t)
 		for _, c := range t.Chains {
 			if c.Policy == "-" {
 				continue
 			}
-			first := slices.IndexFunc(c.Rules, func(r LiveRule) bool { return own.Jumps(t.Name, r) })
-			queries := c.Name == Output && own.matchesUDP(t)
-			for i := range max(first, 0) {
-				if t.takes(c.Rules[i].Rule, queries, 0) {
+			p.queries = udp && c.Name == Output
+			clear(p.known)
+			ours := slices.IndexFunc(c.Rules, func(r LiveRule) bool { return own.Jumps(t.Name, r) })
+			for i, r := range c.Rules {
+				if i == ours {
+					clear(p.known)
+				}
+				if i < ours && p.takes(r.Rule, true) || i >= ours && t.Name == Raw && p.untracks(r.Rule) {
 					places = append(places, Place{t.Name, c.Name, i})
 				}
 			}
@@ -36,23 +42,57 @@ func (o Ownership) matchesUDP(t LiveTable) bool {
 	})
 }
 
+// A preempter looks for rules of a table that take packets.
+type preempter struct {
+	LiveTable
+	chains  map[string]int
+	queries bool            // DNS queries over UDP are captured
+	known   map[string]bool // of a chain, whether one of its rules takes packets
+}
+
 // takes reports whether a rule, or one of a chain that it jumps to, may end the way of a TCP
-// packet in the table, or of a DNS query over UDP where those are captured.
-func (t LiveTable) takes(r Rule, queries bool, depth int) bool {
-	if !r.mayMatch(TCP) && (!queries || !r.mayMatch(UDP) || !r.mayMatchPort(dnsPort)) {
+// packet in the table, or of a DNS query over UDP where those are captured. A rule of a
+// built-in chain that leaves it with -g does.
+func (p *preempter) takes(r Rule, builtin bool) bool {
+	if !p.mayMatch(r) {
 		return false
 	}
 	chain, continues := nextChain(r.Target)
 	switch _, leaves := r.Target.(Goto); {
 	case !continues:
-		return r.Target != nil && Terminates(r.Target) || r.Foreign.Effect() != GoesOn
-	case leaves && depth == 0:
+		return r.Target != nil && Terminates(r.Target) || r.Foreign.Effect() != GoesOn || r.Foreign.untracks()
+	case leaves && builtin:
 		return true // the packet does not come back to the built-in chain
 	}
-	const deepest = 16 // deeper chains may do anything
-	return depth > deepest || slices.ContainsFunc(t.Chain(chain).Rules, func(r LiveRule) bool {
-		return r.Rule.Target != Return && t.takes(r.Rule, queries, depth+1)
-	})
+	return p.anyRule(chain, func(r Rule) bool { return r.Target != Return && p.takes(r, false) })
+}
+
+// untracks reports whether a rule, or one of a chain that it jumps to, may take a connection
+// from conntrack.
+func (p *preempter) untracks(r Rule) bool {
+	if !p.mayMatch(r) {
+		return false
+	}
+	if chain, continues := nextChain(r.Target); continues {
+		return p.anyRule(chain, p.untracks)
+	}
+	return r.Foreign.untracks()
+}
+
+// anyRule reports whether one of the rules of a chain is such; each chain is read once.
+func (p *preempter) anyRule(chain string, is func(Rule) bool) bool {
+	if found, known := p.known[chain]; known {
+		return found
+	}
+	p.known[chain] = false // where the chain leads back to itself
+	i, there := p.chains[chain]
+	p.known[chain] = there && slices.ContainsFunc(p.Chains[i].Rules, func(r LiveRule) bool { return is(r.Rule) })
+	return p.known[chain]
+}
+
+// mayMatch reports whether a rule may match TCP, or DNS queries where those are captured.
+func (p *preempter) mayMatch(r Rule) bool {
+	return r.mayMatch(TCP) || p.queries && r.mayMatch(UDP) && r.mayMatchPort(dnsPort)
 }
 
 // mayMatch reports whether a rule may match packets of a protocol.

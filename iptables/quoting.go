@@ -33,18 +33,25 @@ func nextQuote(rule string, from int) int {
 	return -1
 }
 
-// quoteEnd returns the index behind the quoted value that begins at an index. A backslash
-// takes the meaning from the character behind it.
+// quoteEnd returns the index behind the quoted value that begins at an index, or the end of
+// the text.
 func quoteEnd(text string, begin int) int {
+	end, _ := quoteClose(text, begin)
+	return end
+}
+
+// quoteClose is quoteEnd, and reports whether the value ends. A backslash takes the meaning
+// from the character behind it.
+func quoteClose(text string, begin int) (end int, closed bool) {
 	for at := begin + 1; at < len(text); at++ {
 		switch text[at] {
 		case '\\':
 			at++
 		case '"':
-			return at + 1
+			return at + 1, true
 		}
 	}
-	return len(text)
+	return len(text), false
 }
 
 // splitWords returns the words of a rule. A quoted value is one word, with its quotes.

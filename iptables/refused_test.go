@@ -74,7 +74,7 @@ var impossible = []struct {
 	{"more-words-than-a-rule-has", inChain("nat", "OUTPUT", returnIf(owners(50)))},
 	{"one-word-more-than-a-rule-has", inChain("nat", "OUTPUT", returnIf(withOut(owners(49), iptables.Not(iptables.Interface("lo")))))},
 	{"interface-of-two-words", inChain("nat", "OUTPUT", returnIf(iptables.Match{Out: iptables.Is(iptables.Interface("a b"))}))},
-	{"state-that-is-none", inChain("nat", "OUTPUT", returnIf(iptables.Match{State: iptables.Is(iptables.States(1 << 5))}))},
+	{"state-that-is-none", inChain("nat", "OUTPUT", returnIf(iptables.Match{State: iptables.Is(iptables.States(1 << 7))}))},
 	{"chain-of-two-words", tableOf("nat", iptables.Chain{Name: "ISTIO_A - [0:0]\n:ISTIO_B X"})},
 
 	{"protocol-with-a-name-of-its-own", inChain("nat", "OUTPUT", returnIf(iptables.Match{Proto: 1}))},

@@ -41,7 +41,7 @@ func nextChain(t Target) (chain string, ok bool) {
 // nonTerminating are the targets, known here or not, after which a packet goes on
 // to the next rule (iptables-extensions(8)).
 var nonTerminating = []string{
-	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
+	"LOG", "NFLOG", "MARK", "CONNMARK", "CT", "NOTRACK", "TRACE", "SECMARK", "CONNSECMARK", "TOS", "DSCP", "TTL", "HL",
 	"CLASSIFY", "TCPMSS", "CHECKSUM", "SET", "AUDIT", "IDLETIMER", "LED", "RATEEST", "TCPOPTSTRIP", "TEE", "ULOG", "ECN", "HMARK",
 }
 
@@ -173,10 +173,9 @@ func (t Jump) act(*Packet) next      { return next{jump: t.Chain} }
 func (t Goto) act(*Packet) next      { return next{jump: t.Chain, leaves: true} }
 func (v Verdict) act(*Packet) next   { return next{verdict: v} }
 func (t SetMark) act(p *Packet) next { p.Mark = setBits(p.Mark, t.Mark); return next{} }
-func (SaveMark) act(p *Packet) next  { p.ConnMark = p.Mark; return next{} }
+func (SaveMark) act(p *Packet) next  { return saveBits{1<<32 - 1, 1<<32 - 1}.act(p) }
 func (RestoreMark) act(p *Packet) next {
-	p.Mark = p.ConnMark
-	return next{}
+	return restoreBits{1<<32 - 1, 1<<32 - 1}.act(p)
 }
 
 func (t Zone) act(p *Packet) next {
@@ -194,7 +193,7 @@ func (t Redirect) act(p *Packet) next {
 	if p.Hook == Output {
 		addr = inet.Of(addr).Localhost()
 	}
-	p.Dst = netip.AddrPortFrom(addr, t.Port)
+	p.sendTo(netip.AddrPortFrom(addr, t.Port))
 	return next{verdict: Accept}
 }
 

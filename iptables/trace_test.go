@@ -174,13 +174,13 @@ func TestTraceChangesThePacket(t *testing.T) {
 		want   func(*Packet)
 	}{
 		{"redirect-of-what-begins-here-goes-to-loopback", outbound, NAT, []string{"-p tcp -j REDIRECT --to-ports 15001", "-j ACCEPT"}, func(p *Packet) {
-			p.RedirectedTo, p.Out, p.Dst = 15001, "lo", netip.MustParseAddrPort("127.0.0.1:15001")
+			p.RedirectedTo, p.Out, p.Dst, p.NAT = 15001, "lo", netip.MustParseAddrPort("127.0.0.1:15001"), DNAT
 		}},
 		{"redirect-ipv6", six, NAT, []string{"-p tcp -j REDIRECT --to-ports 15001"}, func(p *Packet) {
-			p.RedirectedTo, p.Out, p.Dst = 15001, "lo", netip.MustParseAddrPort("[::1]:15001")
+			p.RedirectedTo, p.Out, p.Dst, p.NAT = 15001, "lo", netip.MustParseAddrPort("[::1]:15001"), DNAT
 		}},
 		{"redirect-of-what-comes-in-keeps-the-address", inbound, NAT, []string{"-p tcp -j REDIRECT --to-ports 15006"}, func(p *Packet) {
-			p.RedirectedTo, p.Dst = 15006, netip.MustParseAddrPort("10.0.0.5:15006")
+			p.RedirectedTo, p.Dst, p.NAT = 15006, netip.MustParseAddrPort("10.0.0.5:15006"), DNAT
 		}},
 		{"tproxy-keeps-the-destination", inbound, Mangle, []string{"-p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff"}, func(p *Packet) {
 			p.TProxiedTo, p.Mark = 15006, 0x539

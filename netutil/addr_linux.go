@@ -81,8 +81,10 @@ func AddLoopbackAddr(a netip.Addr) (Undo, error) {
 	switch err := addAddr(a); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
+	case errors.Is(err, unix.EACCES) && HasCap(unix.CAP_NET_ADMIN):
+		return nil, fmt.Errorf("add %s/128 to lo (needs IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", a, err)
 	case err != nil:
-		return nil, fmt.Errorf("add %s/128 to lo (needs CAP_NET_ADMIN, and IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", a, err)
+		return nil, fmt.Errorf("add %s/128 to lo %s: %w", a, Needs(unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", err), err)
 	}
 	return func() error { return changeAddr(a, unix.RTM_DELADDR, 0) }, nil
 }
@@ -98,7 +100,7 @@ func RemoveLoopbackAddr(a netip.Addr) (Undo, error) {
 	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("remove %s/128 from lo (needs CAP_NET_ADMIN): %w", a, err)
+		return nil, fmt.Errorf("remove %s/128 from lo %s: %w", a, Needs(unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", err), err)
 	}
 	return func() error {
 		_, err := AddLoopbackAddr(a)

@@ -1,8 +1,11 @@
 package netutil
 
 import (
+	"errors"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -39,10 +42,30 @@ func RaiseCaps() error {
 func HasCap(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
+	if err := unix.Capget(&header, &data[0]); err != nil { // denied by a seccomp profile
+		return effective()&(1<<capability) != 0
 	}
 	return data[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
+// effective returns the capabilities in effect of the calling thread (proc_pid_status(5)).
+func effective() (set uint64) {
+	text, _ := os.ReadFile("/proc/thread-self/status") // not there: none
+	_, rest, _ := strings.Cut(string(text), "\nCapEff:")
+	line, _, _ := strings.Cut(rest, "\n")
+	set, _ = strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	return set
+}
+
+// Needs returns in brackets what a call that has failed needs; hint tells it, with the name of
+// the capability. If the call was denied to a thread that has the capability, it returns what
+// else denies calls.
+func Needs(capability int, hint string, err error) string {
+	if errors.Is(err, os.ErrPermission) && HasCap(capability) {
+		return "(the capability is held, so this was denied by SELinux, AppArmor or a seccomp profile: see the audit log, dmesg and " +
+			"kubectl describe pod; or the network namespace belongs to another user namespace)"
+	}
+	return "(needs " + hint + ")"
 }
 
 // ChildCaps returns the capabilities that a program started by us has to be

@@ -104,3 +104,70 @@ func TestJumpThatOthersDisplaceIsMovedBack(t *testing.T) {
 		t.Errorf("the rules (-want +got):\n%s\n%s", diff, log)
 	}
 }
+
+// inOwnRun gives a script a /run of its own, for the common lock of iptables-legacy. slowly
+// runs a program with a pause between its look at the tables and its change of them, which
+// begins when the file of the pause is not empty.
+const inOwnRun = `
+mount -t tmpfs tmpfs /run
+slowly() { exec strace -f --seccomp-bpf -qq -o "$pause" -e signal=none -e trace=setsockopt -e inject=setsockopt:delay_enter=400ms "$@"; }
+pausing() { until [ -s "$pause" ]; do :; done; }
+replace() { "$@" -w 20 -t nat -R POSTROUTING 1 -p tcp --dport 2 -j RETURN; }
+unset XTABLES_LOCKFILE
+`
+
+// TestConcurrentChangeOfLegacyIsNotUndone lets another program, which takes the common lock,
+// replace a rule while a run is between look and change, and the other way round. Each would
+// write what it has read: the kernel notices only a table with another number of rules.
+func TestConcurrentChangeOfLegacyIsNotUndone(t *testing.T) {
+	t.Parallel()
+	needKernel(t, "strace")
+	const iptables = "/usr/sbin/iptables-legacy"
+	for name, script := range map[string]string{
+		"ours-is-slow":      `(pausing; replace ` + iptables + `) & "$program" "$@"`,
+		"the-other-is-slow": `(replace slowly ` + iptables + `) & pausing; PATH=/usr/sbin "$program" "$@"`,
+	} {
+		for _, where := range []string{"", "--cni-mode"} {
+			t.Run(name+where, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.restore(xtables.Legacy, inet.IPv4, "*nat\n-A POSTROUTING -p tcp --dport 1 -j RETURN\nCOMMIT\n")
+				s.exits(0, in(xtables.Legacy, asDNS)...)
+				prelude := inOwnRun + fmt.Sprintf("pause=%s/pause program=%s\n", s.wrappers, built)
+				s.wrap("iptables-legacy-restore", fmt.Sprintf("pause=%s/pause\n", s.wrappers)+strings.Split(inOwnRun, "\n")[2]+"\nslowly \"$real\" \"$@\"")
+				args := in(xtables.Legacy, flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns -p 15009"))
+				if where != "" {
+					args = append(args, where)
+				}
+				log, code := s.confined(prelude+script+"\ncode=$?; wait; exit $code", args...)
+				if code != 0 {
+					t.Fatalf("exit code %d:\n%s", code, log)
+				}
+				nat := s.Save(t, xtables.Legacy, inet.IPv4)
+				for _, want := range []string{"-A POSTROUTING -p tcp -m tcp --dport 2 -j RETURN", "--to-ports 15009"} {
+					if !strings.Contains(nat, want) {
+						t.Errorf("%s is undone:\n%s", want, nat)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestLockOfAnotherNamespaceIsNotWaitedFor: from the node, a run does not wait for a program
+// that holds the common lock and works on another network namespace.
+func TestLockOfAnotherNamespaceIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	needKernel(t, "flock")
+	s := newSite(t)
+	log, code := s.confined(inOwnRun+fmt.Sprintf(`
+unshare --net flock --exclusive --no-fork /run/xtables.lock sleep 60 &
+while flock --nonblock --exclusive /run/xtables.lock true; do :; done
+code=0; %s "$@" || code=$?
+kill $!
+exit $code
+`, built), append(in(xtables.Legacy, asRedirect), "--cni-mode", "--timeout", "10s")...)
+	if code != 0 {
+		t.Errorf("exit code %d:\n%s", code, log)
+	}
+}

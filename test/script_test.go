@@ -60,7 +60,9 @@ func newNetNS() (string, error) {
 	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("ip netns add: %w: %s", err, out)
 	}
-	if out, err := exec.Command("ip", "-n", name, "link", "set", "lo", "up").CombinedOutput(); err != nil {
+	// Sysctls are inherited from the machine.
+	const begin = "ip link set lo up && echo 0 >/proc/sys/net/ipv4/conf/all/src_valid_mark"
+	if out, err := exec.Command("ip", "netns", "exec", name, "sh", "-c", begin).CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("ip link set lo up: %w: %s", err, out), deleteNetNS(name))
 	}
 	return name, nil

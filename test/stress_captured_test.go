@@ -207,12 +207,12 @@ func rulesOf(t testing.TB, line []string) (rules [len(inet.Families)]iptables.Ru
 	if err != nil {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	states, _, err := iptables.ParseDump(string(text))
+	d, err := iptables.ParseDump(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range inet.Families {
-		rules[f] = states[f].Ruleset()
+		rules[f] = d.States[f].Ruleset()
 	}
 	return rules
 }

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -112,7 +113,7 @@ func (f *redirectFinder) search(chain string, so Redirect, depth int) {
 				return p.Proto != 0 && taken.Proto != 0 && p.Proto != taken.Proto
 			})
 			taken.Port, taken.At = port, at
-			if !slices.ContainsFunc(f.found, func(have Redirect) bool { return reflect.DeepEqual(have, taken) }) {
+			if !taken.local() && !slices.ContainsFunc(f.found, func(have Redirect) bool { return reflect.DeepEqual(have, taken) }) {
 				f.found = append(f.found, taken)
 			}
 		case jumps && f.leads[to] && depth < deepest:
@@ -126,6 +127,11 @@ func (f *redirectFinder) search(chain string, so Redirect, depth int) {
 			}
 		}
 	}
+}
+
+// local reports whether all that a redirect takes is to localhost, as Docker's resolver has it.
+func (d Redirect) local() bool {
+	return slices.ContainsFunc(d.Only, func(p Packets) bool { return p.Dst.Set && p.Dst.Val.Addr().IsLoopback() })
 }
 
 // narrowed returns a redirect with the conditions of one more rule on the way to it. What a
@@ -205,7 +211,15 @@ func redirectPort(rule iptables.Rule) (port uint16, ok bool) {
 	case iptables.TProxy:
 		return t.Port, true
 	}
-	return 0, rule.Foreign != nil && (rule.Foreign.Target == "REDIRECT" || strings.HasPrefix(rule.Foreign.Target, "REDIRECT "))
+	if rule.Foreign == nil {
+		return 0, false
+	}
+	target := strings.Fields(rule.Foreign.Target)
+	if len(target) == 3 && target[0] == "DNAT" && target[1] == "--to-destination" { // Consul, for DNS
+		to, err := netip.ParseAddrPort(target[2])
+		return to.Port(), err == nil && to.Addr().IsLoopback()
+	}
+	return 0, len(target) > 0 && target[0] == "REDIRECT"
 }
 
 // nextChain returns the chain in which a rule continues, if it does.

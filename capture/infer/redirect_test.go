@@ -50,6 +50,11 @@ func TestForeignRedirects(t *testing.T) {
 		want        []string
 	}{
 		{name: "none", rules: "-A OUTPUT -d 10.0.0.1/32 -p tcp -j DNAT --to-destination 10.0.0.2:80\n"},
+		{
+			name: "dnat-to-localhost", rules: "-A OUTPUT -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.1:8600\n",
+			want: []string{"an unknown program: OUTPUT udp 8600 by OUTPUT {-p udp -m udp --dport 53} but not {}"},
+		},
+		{name: "of-localhost", rules: "-A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT\n-A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:46035\n"},
 		{name: "not-reached", rules: "-A PROXY_INIT_OUTPUT -p tcp -j REDIRECT --to-ports 4140\n"},
 		{
 			name: "returned-before", rules: "-A OUTPUT -p tcp -j A\n-A A -d 10.0.0.0/8 -j RETURN\n-A A -p udp -m udp --dport 5 -j RETURN\n-A A -p tcp -j REDIRECT --to-ports 7\n-A A -d 11.0.0.0/8 -j RETURN\n",

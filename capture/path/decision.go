@@ -16,6 +16,9 @@ type Decision struct {
 	Others bool           // the rule is foreign
 	Mesh   infer.Mesh     // whose, if its chain tells
 	Route  RouteFailure   // for NoRouteTo
+	Mark   uint32         // of the packet, for NoRouteTo and NotDelivered
+	// Obstacle is for BySysctl.
+	Obstacle capture.Obstacle
 }
 
 // A Cause is why a connection ends where it does.
@@ -29,6 +32,8 @@ const (
 	NoRules                // there are no rules of Istio
 	NotFirst               // nat sees only the first packet of a connection
 	NotTracked             // its state is INVALID
+	Unseen                 // a foreign rule took it from conntrack, so that nat did not see it
+	NotDelivered           // what TPROXY took is not routed to this machine
 	OtherUDP               // of UDP only DNS queries are captured
 	OtherProtocol          // only TCP and DNS queries are captured
 	OtherPort              // the inbound port is not captured
@@ -38,11 +43,12 @@ const (
 	OtherDestination       // neither the destination nor its port is captured
 	NoJump                 // no rule jumps to [capture.ChainOutput]
 	NotByAmbient           // no rule of Istio's ambient mode takes it
+	BySysctl               // a sysctl has its packets, or the answers to them, dropped
 )
 
 var causeNames = [...]string{
-	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "udp", "protocol", "inbound-port", "no-inbound",
-	"group", "no-outbound", "destination", "no-jump", "ambient",
+	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
+	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
 }
 
 // String returns the name of the cause.
@@ -54,8 +60,11 @@ func (e evaluator) decision(hop Hop) *Decision {
 	case hop.Outcome == Dropped || hop.Outcome == Unknown:
 		last := hop.Hooks[len(hop.Hooks)-1].Steps
 		return e.decided(last[len(last)-1])
-	case hop.Captured:
+	case hop.Captured || hop.Outcome == Elsewhere:
 		return e.capturedBy(hop)
+	}
+	if d := e.untrackedBy(hop); d != nil {
+		return d
 	}
 	if d := e.returnedBy(hop); d != nil {
 		return d
@@ -77,8 +86,7 @@ func (e evaluator) decided(s iptables.Step) *Decision {
 func (e evaluator) capturedBy(hop Hop) *Decision {
 	for _, trace := range slices.Backward(hop.Hooks) {
 		for i, s := range slices.Backward(trace.Steps) {
-			switch s.Rule.Target.(type) {
-			case iptables.Redirect, iptables.TProxy:
+			if s.Sends {
 				if i > 0 && jumpsTo(trace.Steps[i-1].Rule, s.Chain) && e.Own.Has(s.Table, s.Chain) && s.Chain != capture.ChainOutputDNS {
 					return e.decided(trace.Steps[i-1])
 				}
@@ -92,6 +100,21 @@ func (e evaluator) capturedBy(hop Hop) *Decision {
 func jumpsTo(r iptables.Rule, chain string) bool {
 	jump, ok := r.Target.(iptables.Jump)
 	return ok && jump.Chain == chain
+}
+
+// untrackedBy is the rule that took the connection from conntrack, so that nat did not see
+// it; nil when none did.
+func (e evaluator) untrackedBy(hop Hop) *Decision {
+	for _, trace := range hop.Hooks {
+		for _, s := range trace.Steps {
+			if s.Untracks && !s.Maybe && e.Captures() {
+				d := e.decided(s)
+				d.Cause = Unseen
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // returnedBy is the last rule that ended the way of the packet through a table in

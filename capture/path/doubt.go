@@ -48,10 +48,14 @@ func (e evaluator) doubt(hop *Hop, p iptables.Packet, w iptables.Walk) {
 	known := len(hop.Doubts)
 	for _, s := range w.Steps {
 		if s.Matters {
-			hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownCondition, Hook: p.Hook, Step: s})
+			cause := UnknownTarget
+			if s.Maybe {
+				cause = UnknownCondition
+			}
+			hop.Doubts = append(hop.Doubts, Doubt{Cause: cause, Hook: p.Hook, Step: s})
 		}
 	}
-	if len(hop.Doubts) == known {
+	if w.BrokenOff || len(hop.Doubts) == known {
 		hop.Doubts = append(hop.Doubts, Doubt{Cause: OutOfSteps, Hook: p.Hook})
 	}
 }

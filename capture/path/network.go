@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"istio-init/capture"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -19,6 +20,8 @@ type Network struct {
 	Assumed bool
 	// BaseChains are those of the nftables tables that iptables does not print.
 	BaseChains []BaseChain
+	// Obstacles are the sysctls by which packets of mode TPROXY are lost.
+	Obstacles []capture.Obstacle
 }
 
 // A RouteQuery is what the kernel chooses a route by. Without In it is one for a packet

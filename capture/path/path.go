@@ -7,6 +7,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Connection is what is asked of: its first packet, or a later one.
@@ -35,9 +36,10 @@ const (
 	NoRoute           // nowhere: there is no route
 	Foreign           // at a port of the namespace, where a foreign rule sends it
 	Continues         // where the first packet of its connection went
+	Elsewhere         // at another machine, where a foreign rule sends it
 )
 
-var outcomeNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route", "foreign", "continues"}
+var outcomeNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropped", "unknown", "no-route", "foreign", "continues", "elsewhere"}
 
 // String returns the name of the outcome.
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -58,10 +60,12 @@ type Hop struct {
 	Connection        // with what was filled in
 	Hooks      []HookTrace
 	Outcome    Outcome
-	Port       uint16 // of the proxy or the agent, for the outcomes there; another one, for Foreign
-	Captured   bool   // it was to go elsewhere, and a rule sent it here
-	Loop       bool   // the proxy's own connection comes back to it for ever
+	Port       uint16         // of the proxy or the agent, for the outcomes there; another one, for Foreign
+	To         netip.AddrPort // for Elsewhere
+	Captured   bool           // it was to go elsewhere, and a rule sent it here
+	Loop       bool           // the proxy's own connection comes back to it for ever
 	Decided    *Decision
+	bound      string  // the interface to which the socket is bound
 	Doubts     []Doubt // what could change the way, and is not known here
 }
 
@@ -72,7 +76,7 @@ const maxHops = 4
 // that the proxy opens for it, until it is where it was meant to go. The configuration
 // is that of all families, see [infer.Configuration].
 func Follow(rules *infer.Inference, c capture.Config, network Network, first Connection) Path {
-	e := evaluator{rules, c, network}
+	e := newEvaluator(rules, c, network)
 	var hops Path
 	next := &first
 	for next != nil && len(hops) < maxHops {
@@ -92,6 +96,13 @@ type evaluator struct {
 	*infer.Inference
 	c       capture.Config
 	network Network
+	tracer  *iptables.Tracer
+}
+
+func newEvaluator(rules *infer.Inference, c capture.Config, network Network) evaluator {
+	e := evaluator{rules, c, network, iptables.NewTracer(rules.Rules)}
+	e.tracer.Local = func(a netip.Addr) bool { return e.isLocal(netip.AddrPortFrom(a, 0)) }
+	return e
 }
 
 // hop follows one connection.
@@ -106,8 +117,9 @@ func (e evaluator) hop(c Connection) Hop {
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(route.Src, c.Src.Port())
 	}
-	hop := Hop{Who: e.who(c.Owner, c.Mark), Connection: c}
-	if c.Src.Port() == 0 {
+	hop := Hop{Who: e.who(c.Owner, c.Mark), Connection: c, bound: c.Out}
+	anyPort := c.Src.Port() == 0
+	if anyPort {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
 	if route.Failure != Routed {
@@ -116,7 +128,7 @@ func (e evaluator) hop(c Connection) Hop {
 	}
 	hop.setDevice(route.Device)
 	p := iptables.Packet{
-		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner,
+		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner, AnySrcPort: anyPort,
 		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
 	}
 	if c.Owner == nil {
@@ -125,6 +137,7 @@ func (e evaluator) hop(c Connection) Hop {
 		p = e.goesOut(&hop, p)
 	}
 	e.land(&hop, p)
+	e.obstruct(&hop, p)
 	if hop.Decided == nil {
 		hop.Decided = e.decision(hop)
 	}
@@ -167,7 +180,7 @@ func (e evaluator) who(owner *iptables.Owner, mark uint32) string {
 // hook walks a packet through one hook; ok is false when that is its end.
 func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Packet, ok bool) {
 	p.Hook = hook
-	w := e.Rules.Trace(p)
+	w := e.tracer.Trace(p)
 	hop.Hooks = append(hop.Hooks, HookTrace{hook, w})
 	e.doubt(hop, p, w)
 	if w.Verdict == iptables.Drop {
@@ -175,7 +188,44 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 	} else if w.Taken {
 		hop.Outcome = Unknown
 	}
+	for _, again := range w.Reroutes {
+		if hop.Outcome == Direct {
+			w.Packet.Out = e.reroute(hop, again)
+		}
+	}
 	return w.Packet, hop.Outcome == Direct
+}
+
+// reroute routes a packet anew that a socket sent, as ip_route_me_harder does
+// (net/ipv4/netfilter.c, which does not know the user; net/ipv6/netfilter.c).
+func (e evaluator) reroute(hop *Hop, p iptables.Packet) (device string) {
+	q := RouteQuery{Proto: p.Proto, Src: p.Src, Dst: p.Dst, Mark: p.Mark, Out: hop.bound}
+	if e.Rules.Family == inet.IPv6 {
+		q.UID = hop.Owner.UID
+	}
+	e.doubtRoute(hop, p)
+	route := e.network.Route(q)
+	if route.Failure != Routed {
+		hop.noRoute(route.Failure)
+		hop.Decided.Mark = p.Mark
+	}
+	return route.Device
+}
+
+// doubtRoute adds that the route of a packet is not known: a foreign rule has set its mark,
+// and policy rules are not known.
+func (e evaluator) doubtRoute(hop *Hop, p iptables.Packet) {
+	if !e.network.Assumed || p.Mark == hop.Mark {
+		return
+	}
+	for _, trace := range hop.Hooks {
+		for _, s := range trace.Steps {
+			if s.Marks && !e.Own.Has(s.Table, s.Chain) {
+				hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownRoute, Hook: trace.Hook, Mark: p.Mark})
+				return
+			}
+		}
+	}
 }
 
 // goesOut follows a packet of a socket of the namespace: out, or by lo back in.
@@ -202,16 +252,25 @@ func (e evaluator) comesIn(hop *Hop, p iptables.Packet) iptables.Packet {
 	if !ok {
 		return p
 	}
+	e.doubtRoute(hop, p)
 	route := e.network.Route(RouteQuery{Proto: p.Proto, Src: p.Src, Dst: p.Dst, Mark: p.Mark, In: p.In})
-	if route.Device == "lo" || p.RedirectedTo != 0 || p.TProxiedTo != 0 {
+	switch {
+	case p.RedirectedTo != 0 || p.TProxiedTo != 0 && e.network.Assumed:
+		route = Route{Device: "lo"}
+	case route.Failure != Routed:
+		hop.noRoute(route.Failure)
+		hop.Decided.Mark = p.Mark
+		return p
+	case p.TProxiedTo != 0 && route.Device != "lo": // ip_forward drops what has a socket
+		hop.Outcome, hop.Decided = Dropped, &Decision{Cause: NotDelivered, Mark: p.Mark}
+		return p
+	}
+	if route.Device == "lo" {
 		p.NATDone = true
 		p, _ = e.hook(hop, p, iptables.Input)
 		return p
 	}
-	if p.Out = route.Device; route.Failure != Routed {
-		hop.noRoute(route.Failure)
-		return p
-	}
+	p.Out = route.Device
 	if p, ok = e.hook(hop, p, iptables.Forward); ok {
 		p.In = ""
 		p, _ = e.hook(hop, p, iptables.Postrouting)
@@ -228,7 +287,11 @@ func (e evaluator) land(hop *Hop, p iptables.Packet) {
 	if p.TProxiedTo != 0 {
 		port = p.TProxiedTo
 	}
-	hop.Captured = port != 0
+	hop.Captured = port != 0 || p.DNATed
+	if port == 0 && p.DNATed && !e.isLocal(p.Dst) {
+		hop.Outcome, hop.To, hop.Captured = Elsewhere, p.Dst, false
+		return
+	}
 	if port == 0 && e.isLocal(p.Dst) {
 		port = p.Dst.Port() // it may go to the proxy by itself
 	}
@@ -254,10 +317,10 @@ func (e evaluator) isLocal(dst netip.AddrPort) bool {
 	return e.network.Route(RouteQuery{Dst: dst}).Device == "lo"
 }
 
-// next is the connection that the proxy opens for one it took; nil when the
-// path ends.
+// next is the connection that the proxy opens for one it took; nil when the path ends, or
+// the rules do not tell who the proxy is.
 func (e evaluator) next(hop Hop) *Connection {
-	if !hop.Captured || hop.State != iptables.New {
+	if known := len(e.c.ProxyUIDs)+len(e.c.ProxyGIDs) > 0; !known || !hop.Captured || hop.State != iptables.New {
 		return nil
 	}
 	proxy := e.network.Proxy

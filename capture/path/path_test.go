@@ -24,6 +24,8 @@ func testNetwork(c capture.Config) path.Network {
 	network := path.Network{Route: func(q path.RouteQuery) path.Route {
 		r := path.Route{Device: "eth0", Src: own[0]}
 		switch dst := q.Dst.Addr(); {
+		case c.Mode == capture.TProxy && q.Mark == c.TProxyMark: // by the policy rule of that mode
+			r = path.Route{Device: "lo", Src: dst}
 		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6), dst == own[0] || dst == own[1]:
 			r = path.Route{Device: "lo", Src: dst}
 		case dst == netip.MustParseAddr("203.0.113.1"):
@@ -218,7 +220,7 @@ func TestPathsThroughForeignRules(t *testing.T) {
 		{
 			"kube-dnat", with(redirect, hook, "-A OUTPUT -j KUBE\n"+hook, ":ISTIO_OUTPUT", ":KUBE - [0:0]\n:ISTIO_OUTPUT", "-A ISTIO_REDIRECT",
 				"-A KUBE -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n-A ISTIO_REDIRECT"),
-			to("10.96.0.1:443"), "app unknown uncertain: -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n",
+			to("10.96.0.1:443"), "app elsewhere: -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes\" -m tcp --dport 443 -j DNAT --to-destination 10.0.0.1:6443\n",
 		},
 		{
 			"foreign-redirect", with(redirect, hook, "-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n"+hook), to("10.0.0.5:80"),

@@ -38,8 +38,8 @@ func Samples(rules *infer.Inference, c capture.Config, network Network) []Sample
 		}
 		return r
 	}
-	alone := evaluator{infer.Infer(capture.Rules(c, f)), c, Network{Proxy: network.Proxy, Route: network.Route}}
-	real := evaluator{rules, c, network}
+	alone := newEvaluator(infer.Infer(capture.Rules(c, f)), c, Network{Proxy: network.Proxy, Route: network.Route})
+	real := newEvaluator(rules, c, network)
 	var samples []Sample
 	for _, ports := range [][]uint16{{rarePort}, {80, 8080}} {
 		for _, want := range []Outcome{Outbound, Inbound, DNS} {

@@ -3,10 +3,15 @@ package pod
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
@@ -30,7 +35,7 @@ func (s *ChangeRules) Do(ctx context.Context) error {
 	var stays *xtables.RevertError
 	s.changed = err == nil || errors.As(err, &stays)
 	if err != nil {
-		return err
+		return denied(err)
 	}
 	events := s.applied
 	if s.Remove {
@@ -81,4 +86,12 @@ func (s *ChangeRules) removed() []Event {
 		events = append(events, RulesRemoved{s.Have.Backend.Name(), c})
 	}
 	return events
+}
+
+// denied adds to the error of a program that may not be started what denies it.
+func denied(err error) error {
+	if start, is := errors.AsType[*fs.PathError](err); is && errors.Is(start, fs.ErrPermission) {
+		return fmt.Errorf("%w %s", err, netutil.Needs(unix.CAP_NET_ADMIN, "the capability NET_ADMIN, and the right to start programs", start))
+	}
+	return err
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
@@ -46,7 +48,8 @@ func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(c
 func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix)
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
-		return nil, fmt.Errorf("look at the packet filter (needs the capability NET_ADMIN in the network namespace): %w", seen.NoNFT)
+		needs := netutil.Needs(unix.CAP_NET_ADMIN, "the capability NET_ADMIN in the network namespace", seen.NoNFT)
+		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
 	backends, noLegacy, err := e.xtables(ctx, seen, lock)
 	if err != nil {
@@ -60,9 +63,16 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 			e.Report(TablesUnreadable{b.Name(), err})
 		}
 	}
-	s.NeedsErr = s.needs()
+	if s.NeedsErr = s.needs(); errors.Is(s.NeedsErr, unix.EPROTONOSUPPORT) {
+		s.Close()
+		return nil, ErrNoNetlink
+	}
 	return s, nil
 }
+
+// ErrNoNetlink says that the kernel has no netlink.
+var ErrNoNetlink = errors.New("the kernel has no netlink sockets (protocol not supported), as in a sandbox like gVisor, so no rule can be made or read here: " +
+	"run the pod with a runtime class that uses the kernel of the node, such as runc")
 
 // Close closes the files of the backends. It is called when no plan of the survey is to be
 // made or run any more.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
@@ -32,11 +33,17 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
 	}
-	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, e.Outside || config.UserNS != nil)
+	outside := e.Outside || config.UserNS != nil
+	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, outside)
 	nft, legacy := config, config
 	nft.Tables, nft.No = seen.NFT, seen.NoNFT
 	nft.Generation, nft.Seen = netutil.NFTGeneration, seen.Generation
 	legacy.Tables, legacy.No = seen.Legacy, seen.NoLegacy
+	if lock != nil && e.mayChangeLegacy(seen) {
+		if legacy.Common = netutil.LockXTables(ctx, e.lockWait(ctx), e.LockFile, outside); legacy.Common != nil {
+			legacy.OwnLock = true // or the programs would wait for us
+		}
+	}
 	listed := [...]inet.PerFamily[[]string]{xtables.NFT: seen.NFT, xtables.Legacy: seen.Legacy}
 	if seen.LegacyHidden {
 		noLegacy = seen.NoLegacy
@@ -52,6 +59,23 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	return backends, noLegacy, nil
 }
 
+// mayChangeLegacy reports whether a run may change rules of the legacy variant.
+func (e Engine) mayChangeLegacy(seen netutil.Netfilter) bool {
+	has := seen.LegacyHidden || len(slices.Concat(seen.Legacy[:]...)) > 0
+	return seen.NoLegacy == nil && (has || e.Force == Legacy || seen.NoNFT != nil)
+}
+
+// lockWait returns for how long the common lock is waited for. Most of the time is left
+// for the programs, which say why they cannot have it.
+func (e Engine) lockWait(ctx context.Context) time.Duration {
+	const most = 10 * time.Second
+	deadline, ok := ctx.Deadline()
+	if !ok || e.Now == nil {
+		return most
+	}
+	return min(most, deadline.Sub(e.Now())/4)
+}
+
 // Name returns "nft" or "legacy".
 func (x *variant) Name() Name { return Name(x.variant.String()) }
 
@@ -64,7 +88,7 @@ func (x *variant) Read(ctx context.Context) State {
 			live.Err = x.unprinted(live.Rules)
 			live.Transient = live.Err
 		}
-		s.Families[f] = FamilyState(live)
+		s.Families[f] = FamilyState(live).withUnprinted(inet.Family(f))
 	}
 	return s
 }

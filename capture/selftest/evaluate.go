@@ -13,6 +13,8 @@ import (
 func evaluate(p Probe, o observation) Result {
 	result := func(outcome Outcome, saw, why string) Result { return Result{p, outcome, saw, why} }
 	switch {
+	case p.Lost:
+		return result(Failed, "nothing, it was not made", p.Skip)
 	case p.Skip != "":
 		return result(NotChecked, "", p.Skip)
 	case o.dialErr != nil:

@@ -151,7 +151,9 @@ func (p *planner) inbound() {
 	case !p.c.ProxiesInbound():
 		p.cannot(name, "only a packet from another machine matches the rules of PREROUTING")
 		return
-	case !p.env.Powers.Raw:
+	}
+	p.fromOutside(name + " from another machine")
+	if !p.env.Powers.Raw {
 		p.cannot(name, "needs CAP_NET_ADMIN or CAP_NET_RAW, for marks and transparent sockets")
 		return
 	}
@@ -171,4 +173,15 @@ func (p *planner) inbound() {
 	onBehalf.Hint = fmt.Sprintf("the answer of the app did not reach the proxy: the mark of the connection is not restored, "+
 		"or the policy rule for mark %#x and table %d is missing", p.c.TProxyMark, p.c.TProxyTable)
 	p.add(p.apps, "proxy to the app, with the address of the peer", onBehalf)
+}
+
+// fromOutside plans what no connection from inside can show: that a packet with the mark may
+// come in by an interface other than lo.
+func (p *planner) fromOutside(name string) {
+	if p.env.Unknown != nil {
+		p.cannot(name, p.env.Unknown.Error())
+	}
+	for _, why := range p.env.Lost {
+		p.plan.Probes = append(p.plan.Probes, Probe{Family: p.f, Name: name, Want: Target{Port: p.c.InboundPort, TProxy: true}, Skip: why, Lost: true})
+	}
 }

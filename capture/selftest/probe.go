@@ -16,6 +16,10 @@ type Environment struct {
 	PathTo func(netip.Addr) (netutil.Path, error) // the route to an address; an error: there is none
 	Powers netutil.Powers                         // the capabilities that sockets need
 	Istios bool                                   // the rules may be those that Istio's own tools make of the config
+	// Lost are why connections from other machines are lost though the rules are right, and
+	// Unknown is why that is not known.
+	Lost    []string
+	Unknown error
 }
 
 // A Probe is one connection and where it must arrive.
@@ -35,6 +39,7 @@ type Probe struct {
 	OneWay bool     // no answer comes back; to arrive is enough
 
 	Skip string // why it cannot be made here; "": it can
+	Lost bool   // it would fail, for the reason in Skip
 }
 
 // A Target is where a connection arrives. The zero value: it is not captured and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,6 +109,8 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	for _, u := range plan.Unidentified {
 		cmd.log.Warn(unidentifiedText(u))
 	}
+	cmd.warnOfObstacles()
+	cmd.warnOfInterfaces()
 	if cmd.opts.Plan {
 		if err := errors.Join(plan.Remains...); err != nil {
 			return err
@@ -115,6 +118,36 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		return cmd.print(plan.String())
 	}
 	return plan.Run(ctx, cmd.logEvent)
+}
+
+// warnOfInterfaces warns of names that no interface has.
+func (cmd *command) warnOfInterfaces() {
+	c := cmd.opts.Config
+	there, err := netutil.Interfaces()
+	if err != nil {
+		cmd.log.Debug("the names of interfaces are not checked", errorField(err))
+		return
+	}
+	warn := func(flag string, names []iptables.Interface) {
+		for _, i := range names {
+			if !slices.ContainsFunc(there, i.Matches) {
+				cmd.log.Warn(fmt.Sprintf("%s: no interface is named %s; its rules have no effect unless one comes later", flag, i), listField("interfaces", there))
+			}
+		}
+	}
+	warn("--istio-exclude-interfaces", c.ExcludeInterfaces)
+	warn("--kube-virt-interfaces", c.VirtualInterfaces)
+}
+
+// warnOfObstacles warns of sysctls by which packets of the configuration are lost.
+func (cmd *command) warnOfObstacles() {
+	obstacles, err := tproxyObstacles(cmd.opts.Config)
+	if err != nil {
+		cmd.log.Info(err.Error())
+	}
+	for _, text := range obstacleTexts(obstacles) {
+		cmd.log.Warn(text)
+	}
 }
 
 // refuseHost refuses the network namespace of a machine.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
@@ -30,8 +28,9 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, or the pod is in
-Istio's ambient mode, in which "apply" refuses.`,
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
+capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
+refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
@@ -43,13 +42,14 @@ Istio's ambient mode, in which "apply" refuses.`,
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			src, err := cmd.source(ctx)
+			src, err := cmd.source(ctx, inet.Families[:]...)
 			if err != nil {
 				return err
 			}
 			src.follow()
 			if src.Live {
 				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
+				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			state := report.NewState(src.Source, args, variables)
@@ -86,29 +86,6 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// follow adds what becomes of connections that the configuration captures, the foreign rules
-// ahead of ours, and the tables that may capture and could not be read.
-func (src *ruleSource) follow() {
-	src.network.Proxy = proxyOwner(src.Config)
-	for _, s := range src.states {
-		for _, table := range s.Unreadable {
-			if table == iptables.NAT || table == iptables.Mangle { // the others capture nothing
-				src.Unprinted = append(src.Unprinted, fmt.Sprintf("the %s table %s", s.Family, table))
-			}
-		}
-	}
-	for _, r := range src.Rules {
-		known := func(at iptables.Place) bool { // what the configuration says already
-			rules := r.Rules.Table(at.Table).Chain(at.Chain).Rules
-			return rules[at.Index].Role != capture.RoleUnknown
-		}
-		src.Warnings = append(src.Warnings, ahead(src.states[r.Rules.Family], r.Own, known)...)
-		if r.Captures() {
-			src.Samples = append(src.Samples, path.Samples(r, src.Config, src.network)...)
-		}
-	}
-}
-
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	d := &report.Drift{}
@@ -128,15 +105,15 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	if err != nil {
 		return err
 	}
-	name, snapshots, err := cmd.readDump(ctx, file)
+	name, dump, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return err
 	}
-	d.InOrder = true
+	d.Dump, d.Notes, d.InOrder = name, editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
-	for _, rs := range want.Rules {
-		s := snapshots[rs.Family]
+	for _, rs := range dump.Compared(want.Rules) {
+		s := dump.States[rs.Family]
 		if infer.Ambient(s) {
 			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
 		}
@@ -158,7 +135,10 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
-	d.Dump = name
+	if d.InOrder && !dump.HasAnyOf(want.Rules) {
+		return fmt.Errorf("--rules: nothing to compare: %s", strings.Join(gapTexts(dump, inet.Families[:]...), "; "))
+	}
+	d.Caveats = append(d.Caveats, gapTexts(dump, inet.Families[:]...)...)
 	d.Caveats = append(d.Caveats, "a dump has no routes, no addresses and no rules of the other variant of iptables")
 	return nil
 }
@@ -205,29 +185,14 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
+	obstacles, err := tproxyObstacles(cmd.opts.Config)
+	if err != nil {
+		d.Caveats = append(d.Caveats, err.Error())
+	}
+	d.Problems = append(d.Problems, obstacleTexts(obstacles)...)
 	d.InOrder = plan.Empty()
 	return nil
 }
-
-// lost returns a warning for each kind of connections that are not captured though the
-// flags ask for it.
-func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network path.Network) []string {
-	if want.Len() == 0 {
-		return nil
-	}
-	network.Proxy = proxyOwner(cmd.opts.Config)
-	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network))
-}
-
-// ahead returns a warning for each foreign rule ahead of ours, without those that are known.
-func ahead(s iptables.Snapshot, own iptables.Ownership, known func(iptables.Place) bool) (warnings []string) {
-	for _, at := range slices.DeleteFunc(iptables.Preempting(s, own), known) {
-		warnings = append(warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", s.Family, s.TextAt(at)))
-	}
-	return warnings
-}
-
-func nothing(iptables.Place) bool { return false }
 
 // compareRouting adds what differs in the policy routing of mode TPROXY.
 func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {

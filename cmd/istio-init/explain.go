@@ -11,6 +11,7 @@ import (
 	"istio-init/capture/picture"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/netutil/inet"
 )
 
 func newExplain(s streams) *cobra.Command {
@@ -47,9 +48,12 @@ func (src *ruleSource) shown() []*infer.Inference {
 // runExplain shows the rules in a format.
 func runExplain(ctx context.Context, cmd *command) error {
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
-		src, err := cmd.source(ctx)
+		src, err := cmd.source(ctx, inet.Families[:]...)
 		if err != nil {
 			return err
+		}
+		for _, note := range src.Notes {
+			cmd.log.Info(note)
 		}
 		for _, caveat := range src.Caveats {
 			cmd.log.Warn("the output is incomplete: " + caveat)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"istio-init/capture"
 	"istio-init/capture/path"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
@@ -30,6 +32,22 @@ func (q question) family() (inet.Family, error) {
 
 // appID is the user and group of an app by default.
 const appID = 1000
+
+// checkDevices refuses interfaces that the namespace does not have.
+func (q question) checkDevices() error {
+	there, err := netutil.Interfaces()
+	if err != nil {
+		return err
+	}
+	return errors.Join(checkDevice("--in", q.In, there), checkDevice("--out", q.Out, there))
+}
+
+func checkDevice(flag, name string, there []string) error {
+	if name == "" || slices.Contains(there, name) {
+		return nil
+	}
+	return fmt.Errorf("%s: there is no interface %q: want one of %s", flag, name, strings.Join(there, ", "))
+}
 
 // connection completes the connection: whether it is inbound, and who opens it, follows
 // from what is given.

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"slices"
 
 	"istio-init/capture/infer"
@@ -23,10 +21,12 @@ import (
 // routes of the pod.
 type ruleSource struct {
 	report.Source
-	found   *pod.Survey  // of live rules
-	states  dump         // of live rules, or those of a file
-	own     []netip.Addr // addresses of the pod, without those of loopback
-	known   bool         // own is complete
+	found   *pod.Survey          // of live rules
+	states  states               // of live rules, or those of a file
+	own     []netip.Addr         // addresses of the pod, without those of loopback
+	known   bool                 // own is complete
+	assumed netip.Addr           // one of own that may not be the pod's
+	absent  inet.PerFamily[bool] // the families that a dump does not have
 	network path.Network
 }
 
@@ -41,8 +41,8 @@ var (
 )
 
 // source returns the live rules, the rules of the flags, or those of a file, as --rules
-// says.
-func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
+// says. What the rules do not tell is of the families that the question is about.
+func (cmd *command) source(ctx context.Context, about ...inet.Family) (*ruleSource, error) {
 	var src *ruleSource
 	var err error
 	switch from := cmd.opts.RulesFrom(); from {
@@ -51,7 +51,7 @@ func (cmd *command) source(ctx context.Context) (*ruleSource, error) {
 	case options.RulesPlanned:
 		src, err = cmd.plannedSource(ctx)
 	default:
-		src, err = cmd.dumpSource(ctx, from)
+		src, err = cmd.dumpSource(ctx, from, about)
 	}
 	if err != nil {
 		return nil, err
@@ -105,65 +105,8 @@ func (cmd *command) plannedSource(ctx context.Context) (*ruleSource, error) {
 	return src, nil
 }
 
-// maxDump limits the bytes of a dump: several times the largest known one.
-const maxDump = 64 << 20
-
-// dumpSource returns the rules of a file, which has the output of iptables-save.
-func (cmd *command) dumpSource(ctx context.Context, file string) (*ruleSource, error) {
-	name, snapshots, err := cmd.readDump(ctx, file)
-	if err != nil {
-		return nil, err
-	}
-	src := &ruleSource{Source: report.Source{Name: "the rules of " + name}, states: snapshots}
-	for _, s := range snapshots {
-		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
-		src.Caveats = append(src.Caveats, unprintable(s)...)
-	}
-	return src, nil
-}
-
-// readDump parses the rules of both families from a file.
-func (cmd *command) readDump(ctx context.Context, file string) (name string, states dump, err error) {
-	if name = file; file == options.RulesStdin {
-		name = "standard input"
-	}
-	text, err := options.UntilDone(ctx, "read "+name, func() ([]byte, error) { return cmd.dumpText(file, name) })
-	if err != nil {
-		return name, states, fmt.Errorf("--rules: %w", err)
-	}
-	states, tables, err := iptables.ParseDump(string(text))
-	if err != nil {
-		return name, states, fmt.Errorf("--rules: read %s: %w", name, err)
-	}
-	if tables == 0 {
-		return name, states, fmt.Errorf("--rules: %s has no table: want the output of iptables-save or ip6tables-save", name)
-	}
-	return name, states, nil
-}
-
-// dumpText reads a dump.
-func (cmd *command) dumpText(file, name string) ([]byte, error) {
-	in := cmd.stdin
-	if file != options.RulesStdin {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxDump+1))
-	if err == nil && len(text) > maxDump {
-		err = fmt.Errorf("longer than %d bytes", maxDump)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return text, nil
-}
-
-// A dump is the rules of both families.
-type dump = inet.PerFamily[iptables.Snapshot]
+// states are the rules of both families.
+type states = inet.PerFamily[iptables.Snapshot]
 
 // isOwn reports whether an address is the pod's.
 func (src *ruleSource) isOwn(a netip.Addr) bool {
@@ -173,8 +116,22 @@ func (src *ruleSource) isOwn(a netip.Addr) bool {
 // assumeLocal treats an address as the pod's, if the addresses of the pod are unknown.
 func (src *ruleSource) assumeLocal(a netip.Addr) {
 	if a.IsValid() && !src.known && !src.isOwn(a) {
-		src.own = append(src.own, a)
+		src.own, src.assumed = append(src.own, a), a
 	}
+}
+
+// sayAssumed says that the destination is assumed to be the pod's. If the connection ends
+// elsewhere as one that the pod forwards, which follow tells, that is a caveat.
+func (src *ruleSource) sayAssumed(local path.Hop, follow func() path.Hop) {
+	src.own = slices.DeleteFunc(src.own, func(a netip.Addr) bool { return a == src.assumed })
+	forwarded := follow()
+	src.own = append(src.own, src.assumed)
+	text := fmt.Sprintf("%s is taken for the pod's own address; --pod-address tells", src.assumed)
+	if forwarded.Outcome == local.Outcome && forwarded.Port == local.Port && (local.Uncertain() || !forwarded.Uncertain()) {
+		src.Notes = append(src.Notes, text)
+		return
+	}
+	src.Caveats = append(src.Caveats, text+". If it is not: "+report.OutcomeText(forwarded, inet.Of(src.assumed)))
 }
 
 // guess returns the route of a connection without a namespace: lo for the addresses of the

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
@@ -77,7 +78,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
+			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
 		}
 	}
 	if found.LegacyHidden != nil {
@@ -99,8 +100,21 @@ func foreignChains(found *pod.Survey) []string {
 	return caveats
 }
 
-// unprintable names the tables that iptables cannot print.
+// unprintable names what iptables has not printed of a dump.
 func unprintable(s iptables.Snapshot) []string {
+	caveats := unprinted(s)
+	for _, table := range s.Incomplete { // live they are known: see foreignChains
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has base chains made by nft, which iptables does not print; \"nft list table %s %s\" does",
+			s.Family, table, nftFamily(s.Family), table))
+	}
+	return caveats
+}
+
+// nftFamily returns the name of a family of nftables.
+func nftFamily(f inet.Family) string { return inet.PerFamily[string]{"ip", "ip6"}[f] }
+
+// unprinted names the tables that iptables cannot print.
+func unprinted(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
 		caveats = append(caveats, unprintableText(s.Family, table))
@@ -123,11 +137,40 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 		src.own = append(src.own, a.IP)
 	}
 	src.network.Route = cmd.liveRoute
+	if src.network.Obstacles, err = tproxyObstacles(src.Config); err != nil {
+		src.Caveats = append(src.Caveats, err.Error())
+	}
 	return nil
+}
+
+// tproxyObstacles returns the sysctls of the namespace by which packets of a configuration
+// are lost.
+func tproxyObstacles(c capture.Config) ([]capture.Obstacle, error) {
+	if !c.ProxiesInbound() {
+		return nil, nil
+	}
+	found, err := pod.TProxyObstacles()
+	if err != nil {
+		err = fmt.Errorf("not known whether the sysctls let mode TPROXY work: %w", err)
+	}
+	return found, err
+}
+
+func obstacleTexts(obstacles []capture.Obstacle) (texts []string) {
+	for _, o := range obstacles {
+		texts = append(texts, report.ObstacleText(o))
+	}
+	return texts
 }
 
 // liveRoute asks the kernel for a route.
 func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
+	if src := q.Src.Addr(); q.In == "" && src.IsValid() {
+		own, err := netutil.PathTo(src)
+		if err != nil || own.Interface != "lo" { // a transparent socket has it, for which the kernel does not look
+			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
+		}
+	}
 	got, err := netutil.Route(netutil.RouteQuery{Proto: uint8(q.Proto), Src: q.Src, Dst: q.Dst, Mark: q.Mark, UID: q.UID, In: q.In, Out: q.Out})
 	if err == nil {
 		return path.Route{Device: got.Interface, Src: got.Src}

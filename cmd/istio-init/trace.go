@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/iptables/xtables"
 )
 
 func newTrace(s streams) *cobra.Command {
@@ -47,9 +49,14 @@ func runTrace(ctx context.Context, cmd *command) error {
 	}
 	cmd.explainRules()
 	return cmd.inNetNS(ctx, func(ctx context.Context) error {
-		src, err := cmd.source(ctx)
+		src, err := cmd.source(ctx, f)
 		if err != nil {
 			return err
+		}
+		if !src.network.Assumed {
+			if err := q.checkDevices(); err != nil {
+				return err
+			}
 		}
 		c, err := q.connection(src, f)
 		if err != nil {
@@ -61,7 +68,15 @@ func runTrace(ctx context.Context, cmd *command) error {
 		}
 		rules := src.Rules[f]
 		src.network.Proxy = proxyOwner(src.Config)
-		return cmd.show(report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)})
+		hops := path.Follow(rules, src.Config, src.network, c)
+		if src.assumed.IsValid() && c.Dst.Addr() == src.assumed {
+			src.sayAssumed(hops[0], func() path.Hop { return path.Follow(rules, src.Config, src.network, c)[0] })
+		}
+		answer := report.Path{Source: src.Source, Rules: rules, Hops: hops}
+		if src.absent[f] {
+			answer.Unknown = fmt.Sprintf("no %s in this dump", xtables.SaveTool(f))
+		}
+		return cmd.show(answer)
 	})
 }
 

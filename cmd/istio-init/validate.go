@@ -69,9 +69,15 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 			return nil, err
 		}
 	}
+	obstacles, unknown := tproxyObstacles(cmd.opts.Config)
 	var plans []selftest.Plan
 	for _, f := range families {
-		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers, Istios: cmd.opts.SkipApply}
+		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers, Istios: cmd.opts.SkipApply, Unknown: unknown}
+		for _, o := range obstacles {
+			if o.Of(f) {
+				env.Lost = append(env.Lost, report.ObstacleText(o))
+			}
+		}
 		plans = append(plans, selftest.Prepare(cmd.opts.Config, f, cmd.opts.ProbePort, env))
 	}
 	return plans, nil
@@ -106,6 +112,9 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		return nothing
 	}
 	return func(p selftest.Probe) string {
+		if !p.To.IsValid() {
+			return ""
+		}
 		src.network.Proxy = proxyOwner(cmd.opts.Config)
 		legs := path.Follow(src.Rules[p.Family], cmd.opts.Config, src.network, path.Connection{
 			Proto: p.Proto, Owner: &p.Who, Src: netip.AddrPortFrom(p.From, 0), Dst: p.To, Mark: p.Mark,

@@ -23,6 +23,10 @@ type Config struct {
 	// Held is the lock file of the network namespace. Programs inherit it, so that it is
 	// locked for as long as they run, also when this process is killed; nil: none.
 	Held *os.File
+	// Common is the common lock file of the legacy variant, where the caller has locked it:
+	// nobody changes rules from the look to the change. Programs inherit it, and
+	// [Backend.Close] closes it; nil: the programs lock it.
+	Common *os.File
 	// OwnLock says that the common lock file is of no use, so that the legacy variant
 	// has to lock one that nobody else has.
 	OwnLock bool
@@ -63,12 +67,12 @@ type Backend struct {
 
 	env      []string
 	caps     []uintptr
-	unlisted bool // the programs cannot list the tables
-	byName   bool // the kernel may lack tables that are read by name
-	prefix    []string   // program and arguments that run the variant's programs
-	files     []*os.File // that they get
-	owned     []*os.File // those of them that Close closes
-	families  inet.PerFamily[programs]
+	unlisted bool       // the programs cannot list the tables
+	byName   bool       // the kernel may lack tables that are read by name
+	prefix   []string   // program and arguments that run the variant's programs
+	files    []*os.File // that they get
+	owned    []*os.File // those of them that Close closes
+	families inet.PerFamily[programs]
 }
 
 // Programs are those of one family.
@@ -110,6 +114,10 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 	}
 	if cfg.Held != nil {
 		pass(cfg.Held)
+	}
+	if cfg.Common != nil {
+		b.owned = append(b.owned, cfg.Common)
+		pass(cfg.Common)
 	}
 	if cfg.UserNS != nil {
 		b.owned = append(b.owned, cfg.UserNS)
@@ -153,11 +161,12 @@ func (b *Backend) waitForLock(ctx context.Context) []string {
 }
 
 // lockWaitIn returns for how many seconds iptables may wait for the lock. It ends half a
-// second before the context does, so that iptables gives up first and says why; 0: not at all.
+// second before the context does, so that iptables gives up first and says why. It is at least
+// 1: for 0 iptables 1.8.9 waits for ever.
 func (b *Backend) lockWaitIn(ctx context.Context) int {
 	deadline, ok := ctx.Deadline()
 	if !ok || b.now == nil {
 		return lockWait
 	}
-	return min(lockWait, max(0, int((deadline.Sub(b.now())-time.Second/2).Seconds())))
+	return min(lockWait, max(1, int((deadline.Sub(b.now())-time.Second/2).Seconds())))
 }

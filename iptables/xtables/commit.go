@@ -168,7 +168,11 @@ func (b *Backend) commit(ctx context.Context, changes []iptables.Change) (starte
 	for i, p := range processes {
 		started = started || p.started()
 		if p.err != nil {
-			errs = append(errs, newRestoreError(changes[i].Family, b.variant, p))
+			refused := newRestoreError(changes[i].Family, b.variant, p)
+			if refused.Foreign = b.foreignRefused(ctx, changes[i], refused, p.stdin); len(refused.Foreign) > 0 {
+				refused.Needs = nil
+			}
+			errs = append(errs, refused)
 		}
 	}
 	return started, errors.Join(errs...)

@@ -21,6 +21,9 @@ type RestoreError struct {
 	// Needs are the modules of the kernel that the line needs; where nothing
 	// else is wrong, one of them is missing.
 	Needs []string
+	// Foreign are rules of the table, of which the kernel refuses one also without a change;
+	// none where the change is refused.
+	Foreign []string
 }
 
 func (e *RestoreError) Error() string {
@@ -34,6 +37,9 @@ func (e *RestoreError) Error() string {
 	}
 	if len(e.Needs) > 0 {
 		text += "; needs of the kernel: " + strings.Join(e.Needs, ", ")
+	}
+	if len(e.Foreign) > 0 {
+		text += "; the kernel refuses a foreign rule that is there already: " + strings.Join(e.Foreign, "; ")
 	}
 	return text
 }

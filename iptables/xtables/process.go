@@ -128,11 +128,15 @@ func memoryFile(name string) (*os.File, error) {
 // group any more, and only then Cmd.Wait reaps.
 func (p *process) wait(ctx context.Context) {
 	defer closeAll(p.outFile, p.errFile)
-	awaitEnd(p.cmd.Process.Pid)
+	reap := p.cmd.Wait
+	if err := awaitEnd(p.cmd.Process.Pid); err != nil { // a seccomp profile may deny waitid, on which Wait relies too
+		reaped := reapEnded(p.cmd.Process.Pid)
+		reap = func() error { return reaped }
+	}
 	if !p.stopKill() {
 		<-p.killDone
 	}
-	if p.err = p.cmd.Wait(); p.err != nil && ctx.Err() != nil {
+	if p.err = reap(); p.err != nil && ctx.Err() != nil {
 		p.err = fmt.Errorf("%w (%w)", context.Cause(ctx), p.err)
 	}
 	var errs [3]error
@@ -146,10 +150,30 @@ func (p *process) wait(ctx context.Context) {
 }
 
 // awaitEnd waits until a child has ended and leaves it to be reaped.
-func awaitEnd(pid int) {
-	for err := error(unix.EINTR); errors.Is(err, unix.EINTR); {
+func awaitEnd(pid int) error {
+	err := error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
 		err = unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 	}
+	return err
+}
+
+// reapEnded waits until a child has ended, reaps it, and returns how it failed.
+func reapEnded(pid int) error {
+	var status unix.WaitStatus
+	err := error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for the program: %w", err)
+	case status.Signaled():
+		return fmt.Errorf("signal: %v", status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
+	}
+	return nil
 }
 
 // maxOutput limits the bytes that a program prints: several times the rules of the largest

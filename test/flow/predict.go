@@ -86,6 +86,9 @@ func (c Config) site() path.Network {
 		Route: func(q path.RouteQuery) path.Route {
 			dst := q.Dst.Addr()
 			device := Device(dst)
+			if c.Mode == capture.TProxy && q.Mark == c.TProxyMark { // by the policy rule of that mode
+				device = "lo"
+			}
 			return path.Route{Device: device, Src: source(dst, device)}
 		},
 	}

@@ -47,6 +47,9 @@ func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 		family = inet.IPv6
 	}
 	answer := fmt.Sprintf("via %d -\n", agentPort)
+	if p.EndsAtProxy {
+		return answer + answerEnd(local, packet)
+	}
 	server := p.upstreamDNS(family)
 	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet)
 	if err != nil {

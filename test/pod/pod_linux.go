@@ -24,6 +24,9 @@ import (
 // namespaces, an app, a proxy, and servers wherever a flow goes.
 type Pod struct {
 	Pod, Peer, VM *Node
+	// EndsAtProxy says that the proxy and the agent answer by themselves: those of other meshes
+	// connect to the destination in ways of their own.
+	EndsAtProxy bool
 
 	config flow.Config
 	known  map[netip.Addr]bool // addresses of the peer

@@ -143,7 +143,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 		return err
 	}
 	local := flow.Device(h.dst.Addr()) == "lo"
-	if local && p.isProxyPort(h.dst.Port()) || !local && h.from.IsValid() {
+	if p.EndsAtProxy || local && p.isProxyPort(h.dst.Port()) || !local && h.from.IsValid() {
 		// The destination is the proxy's own port, which would be a loop, or inbound and not
 		// the pod. Envoy refuses both too.
 		return p.answer(conn, h.dst)

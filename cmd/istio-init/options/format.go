@@ -28,7 +28,7 @@ const (
 	patternPorts    = `:?[0-9A-Za-z][0-9A-Za-z:+._-]*`
 	patternCIDR     = `[0-9A-Fa-f:.]+/[0-9]+`
 	patternID       = "[^-\\s,\"'`\\\\][^\\s,\"'`\\\\]*"
-	patternLink     = `[^-!\s,/:"'\\*][^\s,/:"'\\*]{0,14}`
+	patternLink     = `[^-!\s,/:"'\\*@][^\s,/:"'\\*@]{0,14}`
 	patternLevel    = `[^,]*(debug|info|warn|error|fatal|none)[^,]*`
 	patternDuration = `\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+`
 	patternLoopback = `127(\.[0-9]{1,3}){3}/[0-9]+`

@@ -180,14 +180,21 @@ func outboundExcludeCIDRs(s *Parsed, v string) (err error) {
 	return err
 }
 
+// link parses the name of an interface. ip(8) prints "net1@if7" for net1 whose other end or
+// lower interface is 7.
+func link(v string) (i iptables.Interface, err error) {
+	if name, lower, ok := strings.Cut(v, "@"); ok {
+		return i, valueError(v, "is not an interface name: what ip prints behind @ is %q, another interface; the name is %q", lower, name)
+	}
+	if err := i.UnmarshalText([]byte(v)); err != nil {
+		return i, valueError(v, "%v", err)
+	}
+	return i, nil
+}
+
 func links(target func(*Parsed) *linkList) func(*Parsed, string) error {
 	return func(s *Parsed, v string) (err error) {
-		*target(s), err = list(v, func(v string) (i iptables.Interface, err error) {
-			if err := i.UnmarshalText([]byte(v)); err != nil {
-				return i, valueError(v, "%v", err)
-			}
-			return i, nil
-		})
+		*target(s), err = list(v, link)
 		return err
 	}
 }

@@ -87,13 +87,12 @@ func ownerValue(target func(*Parsed) **uint32, kind string, lookup func(*Parsed)
 
 func linkName(target func(*Parsed) *string) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		var i iptables.Interface
 		w, err := token(v)
 		if err != nil || w == "" {
 			return err
 		}
-		if err := i.UnmarshalText([]byte(w)); err != nil {
-			return valueError(v, "%v", err)
+		if _, err := link(w); err != nil {
+			return err
 		}
 		if strings.HasSuffix(w, "+") {
 			return valueError(v, "is a pattern")

@@ -74,7 +74,7 @@ var casesByForm = map[string]valueCases{
 	formLinks.text: {
 		texts: []string{"eth0", "net+,eth1", " lo , "},
 		yaml:  []string{"[eth0, net+]", "[]", "4711", `""`, "1.5"},
-		bad:   []string{"sixteen-bytes-ab", "a/b", "true", "['a,b']", "'*'", "'!eth0'", "..."[:2], "e:h"},
+		bad:   []string{"sixteen-bytes-ab", "a/b", "true", "['a,b']", "'*'", "'!eth0'", "..."[:2], "e:h", "net1@if7"},
 	},
 	formNumber.text: {
 		texts: []string{"1000", "0x100", " 7 "},

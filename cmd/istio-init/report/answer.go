@@ -50,7 +50,8 @@ type Source struct {
 	Config  capture.Config     // inferred from the rules, or that of the flags
 	// Caveats are why an answer may be wrong, and Problems why the rules do not work.
 	Caveats, Problems []string
-	Unprinted         []string      // tables that may capture, and that iptables did not print
+	Notes             []string      // what was assumed or changed to read the rules
+	Unprinted         []string      // why tables that may capture are not known
 	Warnings          []string      // foreign rules ahead of ours
 	Samples           []path.Sample // what becomes of connections that Config captures
 }
@@ -77,6 +78,13 @@ func (s *Source) Captured() (families []inet.Family) {
 func writeWarnings(b *strings.Builder, s Styler, warnings []string) {
 	for _, w := range warnings {
 		b.WriteString(s.lines(yellow, "warning: "+w, "", "  "))
+	}
+}
+
+// writeNotes writes what was assumed or changed to read the rules.
+func writeNotes(b *strings.Builder, s Styler, notes []string) {
+	for _, n := range notes {
+		b.WriteString(s.lines(dim, "note: "+n, "", "  "))
 	}
 }
 

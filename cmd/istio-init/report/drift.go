@@ -18,8 +18,10 @@ type Drift struct {
 	// Besides are differences other than rules of the variant: routes, the address ::6,
 	// rules in the other variant.
 	Besides  []string `json:"besides,omitempty"`
+	Problems []string `json:"problems,omitempty"` // why the wanted rules do not work
 	Warnings []string `json:"warnings,omitempty"` // foreign rules ahead of ours
 	Caveats  []string `json:"doubts,omitempty"`
+	Notes    []string `json:"notes,omitempty"` // what was changed to read the dump
 }
 
 // A FamilyDrift is the drift of one family.
@@ -70,7 +72,11 @@ func (d *Drift) text(s Styler) string {
 	for _, f := range d.Families {
 		f.write(&b, s, cmp.Or(d.Variant, d.Dump))
 	}
+	for _, line := range d.Problems {
+		b.WriteString(s.lines(red, "problem: "+line, "", "  "))
+	}
 	writeWarnings(&b, s, d.Warnings)
+	writeNotes(&b, s, d.Notes)
 	writeCaveats(&b, s, d.Caveats)
 	return b.String()
 }
@@ -78,6 +84,8 @@ func (d *Drift) text(s Styler) string {
 // verdict returns the answer in one sentence.
 func (d *Drift) verdict() string {
 	switch {
+	case d.InOrder && len(d.Problems) > 0:
+		return "in order, but there are problems: see below"
 	case d.InOrder && len(d.Warnings) > 0:
 		return "in order, but foreign rules may decide first: see the warnings"
 	case d.InOrder:

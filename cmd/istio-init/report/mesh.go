@@ -131,7 +131,9 @@ func packetsText(r infer.Redirect, f inet.Family) string {
 	for _, p := range r.Only {
 		var only excepted
 		if only.add(p, f); len(only[0]) > 0 {
-			text += " to " + only.texts()[0]
+			if to := " to " + only.texts()[0]; !strings.HasSuffix(text, to) {
+				text += to
+			}
 			continue
 		}
 		p.Proto = 0
@@ -162,13 +164,14 @@ func (r *redirection) text() string {
 	if r.Port != 0 {
 		port = fmt.Sprintf("local port %d", r.Port)
 	}
-	switch r.Mesh {
-	case infer.OtherMesh:
+	if r.Mesh == infer.OtherMesh {
 		return fmt.Sprintf("%s is redirected to %s by %s %s%s", r.packets, port, r.At.Table, r.At.Chain, &r.except)
-	case infer.IstioAmbient:
-		return fmt.Sprintf("%s -> ztunnel's %s%s", r.packets, port, &r.except)
 	}
-	return fmt.Sprintf("%s -> %s of the proxy%s", r.packets, port, &r.except)
+	proxy := "the proxy"
+	if r.Mesh == infer.IstioAmbient {
+		proxy = "ztunnel"
+	}
+	return fmt.Sprintf("%s -> %s of %s%s", r.packets, port, proxy, &r.except)
 }
 
 // addMeshes adds what foreign rules redirect. Beside ours it is a warning.

@@ -16,21 +16,24 @@ type Path struct {
 	Source Source
 	Rules  *infer.Inference // those of its family
 	Hops   path.Path
+	// Unknown is why nothing is known of the connection, where that is so.
+	Unknown string
 }
 
 func (p Path) text(s Styler) string {
 	var b strings.Builder
 	b.WriteString(s.lines(dim, "by "+p.Source.title(), "", "  "))
 	writeWarnings(&b, s, p.Source.Warnings)
-	for i, hop := range p.Hops {
+	writeNotes(&b, s, p.Source.Notes)
+	for i, hop := range p.hops() {
 		start := ""
 		if i > 0 {
 			start = "then "
 			b.WriteString("\n")
 		}
 		b.WriteString(s.lines(bold, start+connectionText(hop), "", "  "))
-		outcome := OutcomeText(hop, p.Rules.Rules.Family)
-		if hop.Uncertain() {
+		outcome := p.outcomeText(hop)
+		if p.Unknown == "" && (hop.Uncertain() || len(p.Source.Caveats) > 0) {
 			outcome += "; not certain, see the end"
 		}
 		b.WriteString(s.lines(outcomeColour(hop), outcome, "", "  "))
@@ -50,6 +53,24 @@ func (p Path) text(s Styler) string {
 	return b.String()
 }
 
+// hops returns the connections whose path is known, or else the one that was asked about.
+func (p Path) hops() path.Path {
+	if p.Unknown == "" {
+		return p.Hops
+	}
+	first := p.Hops[0]
+	first.Hooks, first.Decided, first.Doubts = nil, nil, nil
+	first.Outcome, first.Port, first.Captured = path.Unknown, 0, false
+	return path.Path{first}
+}
+
+func (p Path) outcomeText(hop path.Hop) string {
+	if p.Unknown != "" {
+		return "not known: " + p.Unknown
+	}
+	return OutcomeText(hop, p.Rules.Rules.Family)
+}
+
 // writeStep writes a matching rule: its reason and its text. The rule that decides is
 // marked.
 func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, step iptables.Step) {
@@ -63,7 +84,7 @@ func writeStep(b *strings.Builder, s Styler, r *infer.Inference, hop path.Hop, s
 
 // decides reports whether a step is the one that decides the outcome.
 func decides(hop path.Hop, s iptables.Step) bool {
-	return hop.Decided != nil && hop.Decided.Cause == path.ByRule && !s.Maybe && hop.Decided.At == placeOf(s)
+	return hop.Decided != nil && (hop.Decided.Cause == path.ByRule || hop.Decided.Cause == path.Unseen) && !s.Maybe && hop.Decided.At == placeOf(s)
 }
 
 func placeOf(s iptables.Step) iptables.Place {
@@ -156,6 +177,8 @@ func endText(hop path.Hop) string {
 			return fmt.Sprintf("captured by %s -> local port %d", mesh, hop.Port)
 		}
 		return fmt.Sprintf("redirected -> local port %d", hop.Port)
+	case path.Elsewhere:
+		return "redirected -> " + addrText(hop.To)
 	case path.Continues:
 		return "follows the first packet of its connection"
 	case path.Direct:
@@ -183,7 +206,7 @@ func outcomeColour(hop path.Hop) string {
 	switch {
 	case hop.Loop || hop.Outcome == path.Dropped || hop.Outcome == path.NoRoute:
 		return red
-	case hop.Outcome == path.Unknown || hop.Outcome == path.Foreign || hop.Uncertain():
+	case slices.Contains([]path.Outcome{path.Unknown, path.Foreign, path.Elsewhere}, hop.Outcome) || hop.Uncertain():
 		return yellow
 	case hop.Captured:
 		return green
@@ -194,7 +217,7 @@ func outcomeColour(hop path.Hop) string {
 // caveats returns the reasons why the answer may be wrong.
 func (p Path) caveats() []string {
 	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
-	for _, hop := range p.Hops {
+	for _, hop := range p.hops() {
 		for _, d := range hop.Doubts {
 			if text := doubtText(hop, d); !slices.Contains(caveats, text) {
 				caveats = append(caveats, text)
@@ -213,7 +236,7 @@ func ChainText(c path.BaseChain, what string) string {
 func doubtText(hop path.Hop, d path.Doubt) string {
 	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
 	case path.UnknownCondition:
-		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Rule.Foreign.Conditions, ", "))
+		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Unknown, ", "))
 	case path.UnknownTarget:
 		return fmt.Sprintf("%s takes the packet of the %s; cannot be evaluated: -j %s", at, hop.Who, d.Step.Rule.Foreign.Target)
 	case path.ForeignChain:

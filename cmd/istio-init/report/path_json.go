@@ -14,6 +14,7 @@ type (
 		Family   string    `json:"family"`
 		Warnings []string  `json:"warnings,omitempty"`
 		Certain  bool      `json:"certain"`
+		Notes    []string  `json:"notes,omitempty"`
 		Caveats  []string  `json:"doubts,omitempty"`
 		Legs     []hopJSON `json:"legs"` // the connection, and those that the proxy opens for it
 	}
@@ -53,13 +54,13 @@ type (
 )
 
 func (p Path) document() any {
-	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Warnings: p.Source.Warnings, Caveats: p.caveats()}
+	out := pathJSON{Rules: p.Source.Name, Variant: p.Source.Variant, Family: p.Rules.Rules.Family.String(), Warnings: p.Source.Warnings, Caveats: p.caveats(), Notes: p.Source.Notes}
 	out.Certain = len(out.Caveats) == 0
-	for _, hop := range p.Hops {
+	for _, hop := range p.hops() {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,
 			State: hop.State.String(), Landing: hop.Outcome.String(), Port: hop.Port, Captured: hop.Captured, Loop: hop.Loop,
-			Outcome: OutcomeText(hop, p.Rules.Rules.Family), Stages: []hookJSON{},
+			Outcome: p.outcomeText(hop), Stages: []hookJSON{},
 		}
 		if hop.Owner != nil {
 			h.UID, h.GID = &hop.Owner.UID, &hop.Owner.GID
@@ -79,10 +80,7 @@ func (p Path) hookDocument(hop path.Hop, hook path.HookTrace) hookJSON {
 	out := hookJSON{Hook: hook.Hook, Verdict: hook.Verdict.String(), Steps: []stepJSON{}}
 	for _, s := range hook.Steps {
 		step := stepJSON{
-			Table: s.Table, Chain: s.Chain, Number: s.Index + 1, Rule: ruleText(p.Rules, s), Reason: reasonOf(p.Rules, s), Decides: decides(hop, s),
-		}
-		if s.Maybe {
-			step.Unknown = s.Rule.Foreign.Conditions
+			Table: s.Table, Chain: s.Chain, Number: s.Index + 1, Rule: ruleText(p.Rules, s), Reason: reasonOf(p.Rules, s), Decides: decides(hop, s), Unknown: s.Unknown,
 		}
 		out.Steps = append(out.Steps, step)
 	}

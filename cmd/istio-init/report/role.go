@@ -201,12 +201,18 @@ func Because(hop path.Hop, f inet.Family) string {
 		return fmt.Sprintf("the policy of %s %s is DROP", d.At.Table, d.At.Chain)
 	case path.NoRouteTo:
 		return routeReason(hop)
+	case path.BySysctl:
+		return ObstacleText(d.Obstacle)
 	case path.NoRules:
 		return fmt.Sprintf("there are no rules of Istio for %s", f)
 	case path.NotFirst:
 		return "nat sees only the first packet of a connection (--state new)"
 	case path.NotTracked:
 		return "its state is INVALID"
+	case path.Unseen:
+		return fmt.Sprintf("a foreign rule takes it from connection tracking, so that nat does not see it: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
+	case path.NotDelivered:
+		return fmt.Sprintf("no policy rule leads packets with mark %#x to this machine", d.Mark)
 	case path.OtherUDP:
 		return "of UDP only DNS queries are captured"
 	case path.OtherProtocol:
@@ -234,16 +240,22 @@ func Because(hop path.Hop, f inet.Family) string {
 
 // routeReason says why there is no route.
 func routeReason(hop path.Hop) string {
-	switch dst := hop.Dst.Addr(); hop.Decided.Route {
-	case path.Unreachable:
-		return fmt.Sprintf("the route to %s is unreachable", dst)
-	case path.Blackhole:
-		return fmt.Sprintf("the route to %s is a blackhole", dst)
-	case path.Prohibited:
-		return fmt.Sprintf("the route to %s is prohibited", dst)
-	case path.Rejected:
-		return fmt.Sprintf("the source address %s is not valid on %s (rp_filter)", hop.Src.Addr(), hop.In)
-	default:
-		return fmt.Sprintf("there is no route to %s", dst)
+	to := hop.Dst.Addr().String()
+	if hop.Decided.Mark != 0 {
+		to += fmt.Sprintf(" with mark %#x", hop.Decided.Mark)
 	}
+	incoming := hop.Owner == nil
+	switch why := hop.Decided.Route; {
+	case incoming && (why == path.Rejected || why == path.Blackhole):
+		return fmt.Sprintf("the kernel rejects it: %s is no valid source on %s (rp_filter, a martian), or the route to %s is a blackhole", hop.Src.Addr(), hop.In, to)
+	case why == path.Unreachable && incoming:
+		return fmt.Sprintf("there is no route to %s, or no forwarding on %s", to, hop.In)
+	case why == path.Unreachable:
+		return fmt.Sprintf("the route to %s is unreachable", to)
+	case why == path.Blackhole:
+		return fmt.Sprintf("the route to %s is a blackhole", to)
+	case why == path.Prohibited:
+		return fmt.Sprintf("the route to %s is prohibited", to)
+	}
+	return "there is no route to " + to
 }

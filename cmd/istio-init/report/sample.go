@@ -58,6 +58,8 @@ func lostText(hop path.Hop) string {
 		return "fail"
 	case path.Foreign:
 		return fmt.Sprintf("are redirected to local port %d", hop.Port)
+	case path.Elsewhere:
+		return "are redirected to " + addrText(hop.To)
 	default:
 		return "are redirected to an unknown destination"
 	}

@@ -31,13 +31,15 @@ type State struct {
 	Problems  []string `json:"problems,omitempty"` // why the rules do not work
 	Warnings  []string `json:"warnings,omitempty"` // foreign rules that decide too
 	Caveats   []string `json:"doubts,omitempty"`
+	Notes     []string `json:"notes,omitempty"` // what was changed to read the rules
 
 	config  capture.Config
 	samples []path.Sample
 	title   string // of the rules
 	where   string // the families with rules of ambient mode
 
-	unprinted []string // tables that may capture
+	unprinted     []string // tables that may capture
+	assumesTunnel bool
 
 	redirects  []string // what foreign rules redirect, by its label
 	redirected []string // in which families
@@ -58,7 +60,7 @@ func newFact(label, text string) fact { return fact{cmp.Or(jsonLabels[label], la
 // its environment are those that make the rules.
 func NewState(src Source, args, variables []string) State {
 	s := State{
-		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Facts: []fact{}, Families: []string{},
+		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Notes: src.Notes, Facts: []fact{}, Families: []string{},
 		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(), unprinted: src.Unprinted,
 	}
 	s.addAmbient(src)
@@ -83,7 +85,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Caveats = slices.Concat(s.Caveats, DoubtfulSamples(src.Samples))
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
-	s.Arguments, s.Variables = args, variables
+	s.Arguments, s.Variables, s.assumesTunnel = args, variables, src.assumesTunnel()
 	for _, f := range Facts(withoutTunnel(src)) {
 		s.Facts = append(s.Facts, newFact(f.Label, f.Text))
 	}
@@ -106,6 +108,11 @@ func (s *State) addAmbient(src Source) {
 	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
 }
 
+// assumesTunnel reports whether the tunnel port of the configuration is an excluded port.
+func (s *Source) assumesTunnel() bool {
+	return s.Config.TunnelPort != capture.DefaultTunnelPort && !slices.ContainsFunc(s.Rules, (*infer.Inference).KnowsTunnel)
+}
+
 // withoutTunnel returns the configuration of rules: without a tunnel port where none is known. That
 // of the arguments is then the first port of -d, which has the same rule.
 func withoutTunnel(src Source) capture.Config {
@@ -113,7 +120,7 @@ func withoutTunnel(src Source) capture.Config {
 	if slices.ContainsFunc(src.Rules, (*infer.Inference).KnowsTunnel) {
 		return c
 	}
-	if c.TunnelPort != capture.DefaultTunnelPort {
+	if src.assumesTunnel() {
 		c.InboundPorts.Except = append([]iptables.PortRange{iptables.Port(c.TunnelPort)}, c.InboundPorts.Except...)
 	}
 	c.TunnelPort = 0
@@ -145,10 +152,14 @@ func (s State) text(styler Styler) string {
 		if !s.Exact {
 			row("", "the rules are not exactly those; \"check\" with these flags shows how they differ")
 		}
+		if s.assumesTunnel {
+			row("", "-e has the first of the excluded ports, by the same rule: the rules have no tunnel port")
+		}
 		row("generation", s.Generation)
 	}
 	row("source", s.title)
 	writeWarnings(&b, styler, s.Warnings)
+	writeNotes(&b, styler, s.Notes)
 	writeCaveats(&b, styler, s.Caveats)
 	return b.String()
 }
@@ -166,7 +177,7 @@ func (s State) headline() string {
 	case !s.Captures && len(s.redirects) > 0:
 		return s.meshHeadline()
 	case s.Unknown():
-		return "it is not known what is captured: iptables does not print " + strings.Join(s.unprinted, " and ")
+		return "it is not known what is captured: " + strings.Join(s.unprinted, "; ")
 	case !s.Captures:
 		return "nothing is captured: there are no rules of a mesh"
 	case in && out:
