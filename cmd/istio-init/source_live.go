@@ -81,6 +81,14 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
 		}
 	}
+	misprinted, err := live.Misprinted()
+	if err != nil {
+		caveats = append(caveats, "not known whether iptables prints the rules of nft rightly: "+err.Error())
+	}
+	for _, c := range misprinted {
+		caveats = append(caveats, fmt.Sprintf("%s: nft has made rules in %s %s that iptables prints without a condition; \"nft list chain %s %s %s\" shows them",
+			c.Family, c.Table, c.Chain, nftFamily(c.Family), c.Table, c.Chain))
+	}
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
 	}
