@@ -93,6 +93,7 @@ func (d *Dump) add(f inet.Family, p dumpPart) error {
 		have.Tables = append(have.Tables, t)
 	}
 	have.Unreadable = append(have.Unreadable, p.Unreadable...)
+	have.Incomplete = append(have.Incomplete, p.Incomplete...)
 	d.Has[f] = d.Has[f] || len(p.Tables)+len(p.Unreadable) > 0
 	return nil
 }

@@ -95,3 +95,19 @@ func TestResolvConfThatIsAFIFOEndsARun(t *testing.T) {
 		})
 	}
 }
+
+// TestAccountsInAFIFOEndARun waits for names of accounts: the default user of the proxy is one.
+func TestAccountsInAFIFOEndARun(t *testing.T) {
+	t.Parallel()
+	kernel.Need(t, "unshare", "mount")
+	fifo := filepath.Join(t.TempDir(), "passwd")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const bindAndRun = `mount --bind "$1" /etc/passwd && shift && exec "$@"`
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c", bindAndRun, "sh", fifo, built, "--dry-run", "--ip-family", "ipv4", "--timeout", "1ms")
+	log, err := cmd.CombinedOutput()
+	if err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(log), "read the names of accounts and services: context deadline exceeded") {
+		t.Errorf("want exit code 1 and what was waited for, got %v:\n%s", err, log)
+	}
+}

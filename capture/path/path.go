@@ -317,10 +317,10 @@ func (e evaluator) isLocal(dst netip.AddrPort) bool {
 	return e.network.Route(RouteQuery{Dst: dst}).Device == "lo"
 }
 
-// next is the connection that the proxy opens for one it took; nil when the
-// path ends.
+// next is the connection that the proxy opens for one it took; nil when the path ends, or
+// the rules do not tell who the proxy is.
 func (e evaluator) next(hop Hop) *Connection {
-	if !hop.Captured || hop.State != iptables.New {
+	if known := len(e.c.ProxyUIDs)+len(e.c.ProxyGIDs) > 0; !known || !hop.Captured || hop.State != iptables.New {
 		return nil
 	}
 	proxy := e.network.Proxy

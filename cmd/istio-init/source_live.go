@@ -78,8 +78,16 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
+			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
 		}
+	}
+	misprinted, err := live.Misprinted()
+	if err != nil {
+		caveats = append(caveats, "not known whether iptables prints the rules of nft rightly: "+err.Error())
+	}
+	for _, c := range misprinted {
+		caveats = append(caveats, fmt.Sprintf("%s: nft has made rules in %s %s that iptables prints without a condition; \"nft list chain %s %s %s\" shows them",
+			c.Family, c.Table, c.Chain, nftFamily(c.Family), c.Table, c.Chain))
 	}
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
@@ -100,8 +108,21 @@ func foreignChains(found *pod.Survey) []string {
 	return caveats
 }
 
-// unprintable names the tables that iptables cannot print.
+// unprintable names what iptables has not printed of a dump.
 func unprintable(s iptables.Snapshot) []string {
+	caveats := unprinted(s)
+	for _, table := range s.Incomplete { // live they are known: see foreignChains
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has base chains made by nft, which iptables does not print; \"nft list table %s %s\" does",
+			s.Family, table, nftFamily(s.Family), table))
+	}
+	return caveats
+}
+
+// nftFamily returns the name of a family of nftables.
+func nftFamily(f inet.Family) string { return inet.PerFamily[string]{"ip", "ip6"}[f] }
+
+// unprinted names the tables that iptables cannot print.
+func unprinted(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
 		caveats = append(caveats, unprintableText(s.Family, table))
