@@ -95,7 +95,7 @@ func (r *dumpReader) read(n int, line string) (reason string) {
 		return ""
 	}
 	if r.part.open && !r.listing || line != "" && line[0] == '#' {
-		return r.inTable(n, line)
+		return r.inTable(line)
 	}
 	if m := policyLine.FindStringSubmatch(line); m != nil {
 		if r.listing || slices.ContainsFunc(r.policies, func(p string) bool { return policyLine.FindStringSubmatch(p)[1] == m[1] }) {
@@ -109,7 +109,7 @@ func (r *dumpReader) read(n int, line string) (reason string) {
 	}
 	if strings.HasPrefix(line, "-N ") || strings.HasPrefix(line, "-A ") {
 		if reason = r.beginListing(); reason == "" {
-			reason = r.inTable(n, line)
+			reason = r.inTable(line)
 		}
 		return reason
 	}
@@ -192,7 +192,7 @@ func (r *dumpReader) outside(n int, line string) (reason string) {
 }
 
 // inTable reads a line of a table, or a comment.
-func (r *dumpReader) inTable(n int, line string) (reason string) {
+func (r *dumpReader) inTable(line string) (reason string) {
 	switch {
 	case line != "" && line[0] == '#':
 		r.prompt(line)

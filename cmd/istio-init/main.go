@@ -30,10 +30,11 @@ func run() int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
 	return execute(ctx, streams{
-		args:   os.Args,
-		env:    os.LookupEnv,
-		stdin:  os.Stdin,
-		stdout: os.Stdout,
-		stderr: os.Stderr,
+		args:    os.Args,
+		env:     os.LookupEnv,
+		environ: os.Environ(),
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
 	})
 }
