@@ -45,6 +45,9 @@ func (w *Walk) addrOfType(words []string) (a netip.Addr, neg, ok bool) {
 	}
 	switch words[0] {
 	case "--dst-type":
+		if w.Packet.DstUnknown {
+			return netip.Addr{}, neg, true
+		}
 		return w.Packet.Dst.Addr(), neg, true
 	case "--src-type":
 		if w.Packet.SrcUnknown {
