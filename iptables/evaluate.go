@@ -13,6 +13,9 @@ func (w *Walk) holds(condition string) (holds, known bool) {
 	if len(words) == 3 && words[0] == "!" && words[1] == "-p" {
 		return words[2] != w.Packet.Proto.String(), words[2] == TCP.String() || words[2] == UDP.String()
 	}
+	if condition == "-m socket --transparent" {
+		return false, w.Packet.ToApp
+	}
 	if addr, neg, ok := w.addrOfType(words); ok {
 		if w.tracer.Local == nil || !addr.IsValid() {
 			return false, false

@@ -25,6 +25,8 @@ type Packet struct {
 	// NATDone says that nat has decided on the connection already: the packet
 	// comes back by the loopback interface.
 	NATDone bool
+	// ToApp says that the socket for the packet is one of an app, which is not transparent.
+	ToApp bool
 	// NATed is what nat makes of the addresses of a later packet of a connection, in either
 	// direction; nil: it leaves them.
 	NATed *Addresses

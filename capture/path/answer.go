@@ -27,6 +27,7 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 	answer, later := first, first
 	answer.Src, answer.Dst, answer.DstUnknown = landed.Dst, landed.Src, landed.SrcUnknown
 	answer.AnySrcPort, answer.AnyDstPort, answer.Owner, answer.Mark = false, first.AnySrcPort, nil, 0
+	answer.ToApp = hop.Who == "app"
 	answer.NATed = &iptables.Addresses{Src: first.Dst, Dst: first.Src}
 	later.NATed = &iptables.Addresses{Src: landed.Src, Dst: landed.Dst}
 	for _, p := range []*iptables.Packet{&answer, &later} {
