@@ -106,7 +106,7 @@ var dumpTests = []struct {
 	}, nil},
 	{"forward-of-the-pod", "forward", "trace --from 203.0.113.9 --to 10.0.0.9:80 --pod-address 10.0.0.9", good, []string{"passes: not captured"}, []string{"is taken for"}},
 	{"forward-of-another", "forward", "trace --from 203.0.113.9 --to 10.0.0.9:80 --pod-address 10.0.0.8", good, []string{"dropped, because the policy of filter FORWARD is DROP"}, []string{"is taken for"}},
-	{"forward-of-docker", "forward", "trace --in docker0 --from 203.0.113.9 --to 10.0.0.9:80", good, []string{"note: 10.0.0.9 is taken for the pod's own address; --pod-address tells"}, []string{"If it is not"}},
+	{"forward-of-docker", "forward", "trace --in docker0 --from 203.0.113.9 --to 10.0.0.9:80", good, []string{"10.0.0.9 is taken for the pod's own address; --pod-address tells. If it is not:", "the answer does not arrive, because the policy of filter FORWARD is DROP"}, nil},
 	{"assumed-address-of-a-sidecar", "sidecar", "trace --from 10.1.1.1 --to 10.0.0.9:8080", good, []string{
 		"captured: inbound -> proxy port 15006", "note: 10.0.0.9 is taken for the pod's own address",
 	}, []string{"not certain"}},
