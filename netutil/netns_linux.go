@@ -83,7 +83,7 @@ func onNetNSThread(path string, fn func() error) (err error) {
 	defer target.Close()
 	if err := netns.Set(target); err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace %s %s: %w", path, Needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
+		return fmt.Errorf("enter network namespace %s %s: %w", path, needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
 	}
 	defer func() {
 		if back := netns.Set(home); back != nil {

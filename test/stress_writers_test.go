@@ -13,15 +13,24 @@ import (
 )
 
 // The other programs that change rules while ours run, until there is the file $stop. They fail
-// where a rule that they have added is not there.
+// where a rule that they have added is not there. To add one to nft is tried again: where an
+// empty table is deleted between look and change, iptables 1.8.9 does not make it anew ("RULE_APPEND
+// failed (No such file or directory)").
 const (
 	iptablesWriter = `
+add() {
+	for try in 1 2 3 4 5; do
+		if said=$($iptables -w 60 "$@" 2>&1); then return; fi
+	done
+	echo "$said"
+	exit 1
+}
 n=0
 while [ ! -e "$stop" ]; do
 	n=$((n % 60000 + 1))
-	$iptables -w 60 -t nat -A POSTROUTING -p tcp --dport $n -j RETURN
-	$iptables -w 60 -t nat -I OUTPUT -p icmp -j RETURN
-	$iptables -w 60 -t mangle -I PREROUTING -p icmp -j RETURN
+	add -t nat -A POSTROUTING -p tcp --dport $n -j RETURN
+	add -t nat -I OUTPUT -p icmp -j RETURN
+	add -t mangle -I PREROUTING -p icmp -j RETURN
 	$iptables -w 60 -t nat -R POSTROUTING 1 -p tcp --dport $n -j ACCEPT
 	$iptables -w 60 -t nat -D OUTPUT -p icmp -j RETURN
 	$iptables -w 60 -t mangle -D PREROUTING -p icmp -j RETURN
