@@ -12,10 +12,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// The other programs that change rules while ours run, until there is the file $stop. They fail
-// where a rule that they have added is not there. To add one to nft is tried again: where an
-// empty table is deleted between look and change, iptables 1.8.9 does not make it anew ("RULE_APPEND
-// failed (No such file or directory)").
+// The other programs that change rules while ours run, until there is the file $stop or the test
+// is killed. They fail where a rule that they have added is not there. To add one to nft is tried
+// again: where an empty table is deleted between look and change, iptables 1.8.9 does not make
+// it anew ("RULE_APPEND failed (No such file or directory)").
 const (
 	iptablesWriter = `
 add() {
@@ -26,7 +26,7 @@ add() {
 	exit 1
 }
 n=0
-while [ ! -e "$stop" ]; do
+while [ ! -e "$stop" ] && [ -e "$test" ]; do
 	n=$((n % 60000 + 1))
 	add -t nat -A POSTROUTING -p tcp --dport $n -j RETURN
 	add -t nat -I OUTPUT -p icmp -j RETURN
@@ -40,7 +40,7 @@ echo "$n rounds"
 `
 	nftWriter = `
 n=0
-while [ ! -e "$stop" ]; do
+while [ ! -e "$stop" ] && [ -e "$test" ]; do
 	n=$((n + 1))
 	nft add table inet theirs
 	nft "add chain inet theirs output { type filter hook output priority 0; }"
@@ -98,7 +98,7 @@ func (s *site) writers(iptables ...string) (stop func()) {
 	var ended sync.WaitGroup
 	for _, script := range scripts {
 		ended.Go(func() {
-			said, code := s.start("/bin/sh", "-euc", fmt.Sprintf("stop=%s\n%s", file, script))
+			said, code := s.start("/bin/sh", "-euc", fmt.Sprintf("stop=%s test=/proc/%d\n%s", file, os.Getpid(), script))
 			if code != 0 {
 				s.t.Errorf("another program: exit code %d: %s", code, said)
 			}
