@@ -89,9 +89,11 @@ func (d *Dump) add(f inet.Family, p dumpPart) error {
 			return &DumpError{p.line, "*" + t.Name, fmt.Sprintf("the %s table %s is there twice: give one variant or namespace at a time", f, t.Name)}
 		}
 		t.readRules(f)
+		have.reword(t)
 		have.Tables = append(have.Tables, t)
 	}
 	have.Unreadable = append(have.Unreadable, p.Unreadable...)
+	have.Incomplete = append(have.Incomplete, p.Incomplete...)
 	d.Has[f] = d.Has[f] || len(p.Tables)+len(p.Unreadable) > 0
 	return nil
 }

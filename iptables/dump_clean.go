@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -99,6 +100,9 @@ func (c *cleaner) join(n int, line, rest string) (_, _ string, more int) {
 	return strings.TrimRight(line, blanks), rest, more
 }
 
+// hardSpaces are the spaces that do not break.
+const hardSpaces = "\u00a0\u2007\u202f"
+
 var (
 	// escapedTable is the first line of a table in a text whose line ends are "\n" in two
 	// characters, as in a log in JSON.
@@ -108,7 +112,7 @@ var (
 	// colours are the control sequences SGR and EL of ECMA-48, as grep --color prints.
 	colours = regexp.MustCompile(`\x1b\[[0-9;]*[mK]`)
 	// hardSpace is a space that does not break where iptables prints one.
-	hardSpace  = regexp.MustCompile(`(?m)^\s*(?:-[APN]|:\S+?|#.*Generated)[\x{a0}\x{2007}\x{202f}]`)
+	hardSpace  = regexp.MustCompile(`(?m)^\s*(?:-[APN]|:\S+?|#.*Generated)[` + hardSpaces + `]`)
 	plainSpace = strings.NewReplacer("\u00a0", " ", "\u2007", " ", "\u202f", " ", "\u200b", "", "\ufeff", "")
 	unescape   = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "")
 	unescapeQ  = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "", `\"`, `"`, `\\`, `\`)
@@ -116,25 +120,43 @@ var (
 
 // text makes the whole text plain: its line ends and spaces, without colours.
 func (c *cleaner) text(text string) string {
+	if strings.HasPrefix(text, "\xff\xfe") {
+		text = fromUTF16(text)
+	}
 	text = strings.TrimPrefix(text, "\ufeff") // the byte order mark of Windows
-	lineOf := func(at []int) int { return 1 + strings.Count(text[:at[0]], "\n") }
-	if at := escapedTable.FindStringIndex(text); at != nil && !wholeTable.MatchString(text) {
-		c.edited(PlainNewlines, lineOf(at), "")
+	if strings.Contains(text, `\n`) && !wholeTable.MatchString(text) {
+		with := unescapeQ // the quotes of comments are escaped too
 		if bareQuote.MatchString(text) {
-			text = unescape.Replace(text)
-		} else { // the quotes of comments are escaped too
-			text = unescapeQ.Replace(text)
+			with = unescape
 		}
+		text = c.replace(PlainNewlines, escapedTable, text, func() string { return with.Replace(text) })
 	}
-	if at := colours.FindStringIndex(text); at != nil {
-		c.edited(CutColours, lineOf(at), "")
-		text = colours.ReplaceAllString(text, "")
+	if strings.Contains(text, "\x1b") {
+		text = c.replace(CutColours, colours, text, func() string { return colours.ReplaceAllString(text, "") })
 	}
-	if at := hardSpace.FindStringIndex(text); at != nil {
-		c.edited(PlainSpaces, lineOf(at), "")
-		text = plainSpace.Replace(text)
+	if strings.ContainsAny(text, hardSpaces) {
+		text = c.replace(PlainSpaces, hardSpace, text, func() string { return plainSpace.Replace(text) })
 	}
 	return text
+}
+
+// fromUTF16 decodes what a redirection of PowerShell writes: UTF-16, the low byte first.
+func fromUTF16(text string) string {
+	units := make([]uint16, len(text)/2)
+	for i := range units {
+		units[i] = uint16(text[2*i]) | uint16(text[2*i+1])<<8
+	}
+	return string(utf16.Decode(units))
+}
+
+// replace makes a text plain that matches.
+func (c *cleaner) replace(kind EditKind, re *regexp.Regexp, text string, plain func() string) string {
+	at := re.FindStringIndex(text)
+	if at == nil {
+		return text
+	}
+	c.edited(kind, 1+strings.Count(text[:at[0]], "\n"), "")
+	return plain()
 }
 
 // begins matches a line with which a dump or a table begins, and what is before that.
@@ -197,85 +219,4 @@ func prefixPattern(prefix string) *regexp.Regexp {
 		}
 	}
 	return regexp.MustCompile(b.String() + regexp.QuoteMeta(prefix[at:]))
-}
-
-var (
-	smartQuote = regexp.MustCompile(`[“”„]`)
-	smartDash  = regexp.MustCompile(`(?:^|\s)-*[‐-―−][‐-―−-]*[A-Za-z]*`)
-	dashes     = regexp.MustCompile(`[‐-―−-]+`)
-	// noteBehind is a comment behind a word that is no option: the name of an interface may
-	// begin with "#".
-	noteBehind  = regexp.MustCompile(`(?:^|\s)[^\s-]\S*\s+#.*$`)
-	countBehind = regexp.MustCompile(` -c \d+ \d+(?: |$)`)
-)
-
-// plain makes a line of a table plain: without the comment that somebody wrote behind it,
-// and with the dashes and quotes that iptables prints. Any other line stays as it is.
-func (c *cleaner) plain(n int, line string) string {
-	edited := line
-	if strings.Contains(line, "\xe2") {
-		edited = replaceUnquoted(edited, smartQuote, func(string) string { return `"` })
-		edited = replaceUnquoted(edited, smartDash, plainOption)
-		if edited != line && tableLine.MatchString(edited) {
-			c.edited(PlainDashes, n, strings.TrimSpace(cmp.Or(smartDash.FindString(line), smartQuote.FindString(line))))
-			line = edited
-		}
-	}
-	if strings.Contains(line, "#") {
-		edited = replaceUnquoted(line, noteBehind, beforeNote)
-		if edited != line && tableLine.MatchString(edited) {
-			c.edited(CutComments, n, strings.TrimSpace(line[len(edited):]))
-			line = edited
-		}
-	}
-	if strings.Contains(line, " -c ") { // iptables -S -v
-		line = replaceUnquoted(line, countBehind, func(s string) string { return s[len(strings.TrimRight(s, " ")):] })
-	}
-	return line
-}
-
-// beforeNote is a word without the comment behind it.
-func beforeNote(text string) string {
-	const spaces = "\t\n\f\r " // \s
-	word := strings.TrimLeft(text, spaces)
-	return text[:len(text)-len(word)+strings.IndexAny(word, spaces)]
-}
-
-// plainOption is an option as iptables prints it: one of several letters has two dashes.
-func plainOption(option string) string {
-	space := option[:len(option)-len(strings.TrimSpace(option))]
-	name := option[len(space)+len(dashes.FindString(option[len(space):])):]
-	if len(name) > 1 {
-		return space + "--" + name
-	}
-	return space + "-" + name
-}
-
-// replaceUnquoted replaces what matches outside of quoted words.
-func replaceUnquoted(line string, re *regexp.Regexp, with func(string) string) string {
-	mask := unquoted(line)
-	var b strings.Builder
-	at := 0
-	for _, m := range re.FindAllStringIndex(mask, -1) {
-		b.WriteString(line[at:m[0]] + with(line[m[0]:m[1]]))
-		at = m[1]
-	}
-	return b.String() + line[at:]
-}
-
-// unquoted is a line in which "x" stands for each byte of its quoted values.
-func unquoted(line string) string {
-	quote := nextQuote(line, 0)
-	if quote < 0 {
-		return line
-	}
-	mask := []byte(line)
-	for quote >= 0 {
-		end := quoteEnd(line, quote)
-		for i := quote; i < end; i++ {
-			mask[i] = 'x'
-		}
-		quote = nextQuote(line, end)
-	}
-	return string(mask)
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,6 +35,14 @@ func each(text, before, behind string) string {
 		lines[i] = strings.ReplaceAll(before, "%d", fmt.Sprint(i+1)) + line + behind
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+func utf16Text(text string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return string(b)
 }
 
 // TestParseDumpCutsWhatOthersPutAroundIt: each variation is read as the dump itself, and
@@ -67,6 +76,7 @@ func TestParseDumpCutsWhatOthersPutAroundIt(t *testing.T) {
 		{"non-breaking", strings.ReplaceAll(saved, " ", "\u00a0"), PlainSpaces, 1},
 		{"narrow-non-breaking", replace("-A OUTPUT ", "-A\u202fOUTPUT "), PlainSpaces, 8},
 		{"byte-order-mark", "\ufeff" + saved, 0, 0},
+		{"powershell", utf16Text("\ufeff" + strings.ReplaceAll(saved, "\n", "\r\n")), 0, 0},
 		{"em-dash", replace("--uid-owner", "—uid-owner"), PlainDashes, 9},
 		{"en-dash", replace("--uid-owner", "–uid-owner"), PlainDashes, 9},
 		{"minus-sign", replace(" -d ", " −d "), PlainDashes, 9},

@@ -7,7 +7,7 @@ import "slices"
 // Our jumps stay where the first of them was, or come last in their chain. A chain of ours
 // that a foreign rule jumps to cannot be removed and stays empty.
 func (s Snapshot) withOurs(own Ownership, want []LiveTable) Snapshot {
-	out := Snapshot{Family: s.Family, Unreadable: s.Unreadable}
+	out := Snapshot{Family: s.Family, Unreadable: s.Unreadable, Incomplete: s.Incomplete}
 	for _, t := range s.Tables {
 		out.Tables = append(out.Tables, s.tableWith(t, tableOf(want, t.Name), own))
 	}

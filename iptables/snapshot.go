@@ -12,9 +12,12 @@ import (
 type Snapshot struct {
 	Family inet.Family
 	Tables []LiveTable
-	// Unreadable are tables that hold rules that iptables cannot express. iptables-nft-save
-	// does not print them, and no rule can be added to them.
+	// Unreadable are tables that hold rules that iptables cannot express, so that
+	// iptables-nft-save does not print them.
 	Unreadable []string
+	// Incomplete are tables that also have base chains that iptables-nft-save does not print.
+	// Packets enter these besides the built-in chains.
+	Incomplete []string
 }
 
 // A LiveTable is a table with its chains in the order in which they were printed.

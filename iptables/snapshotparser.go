@@ -166,15 +166,20 @@ func withoutCounters(line string) string {
 	return line
 }
 
-// comment reads the comment that stands for a table of nf_tables that iptables cannot
-// print (iptables/xtables-save.c of 1.8.9):
+// comment reads the comments about tables of nf_tables that iptables cannot print, or only
+// in part (iptables/xtables-save.c of 1.8.9):
 //
 //	# Table `nat' is incompatible, use 'nft' tool.
+//	# Table `nat' contains incompatible base-chains, use 'nft' tool to list them.
 func (s *Snapshot) comment(line string) {
-	if rest, ok := strings.CutPrefix(line, "# Table `"); ok {
-		name, what, _ := strings.Cut(rest, "'")
-		if strings.Contains(what, "incompatible") {
-			s.Unreadable = append(s.Unreadable, name)
-		}
+	rest, ok := strings.CutPrefix(line, "# Table `")
+	if !ok {
+		return
+	}
+	switch name, what, _ := strings.Cut(rest, "'"); {
+	case strings.Contains(what, "incompatible base-chains"):
+		s.Incomplete = append(s.Incomplete, name)
+	case strings.Contains(what, "incompatible"):
+		s.Unreadable = append(s.Unreadable, name)
 	}
 }

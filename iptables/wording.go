@@ -20,8 +20,36 @@ func (s Snapshot) canonical(live LiveRule) (text string, ok bool) {
 	r.Foreign = nil
 	text = r.Text(s.Family)
 	// Reading leaves out a comment, some values of a target, and what is there twice.
-	complete := len(strings.Fields(text)) == len(strings.Fields(live.Text)) && strings.HasSuffix(live.Text, targetText(r.Target, s.Family))
+	complete := len(strings.Fields(text)) == len(strings.Fields(live.Text))+impliedWords(live.Text, text) && strings.HasSuffix(live.Text, targetText(r.Target, s.Family))
 	return text, complete
+}
+
+// impliedWords returns how many words a rule lacks that its protocol implies: iptables loads
+// "-p tcp --dport 80" and prints "-p tcp -m tcp --dport 80" (iptables(8), -p).
+func impliedWords(live, printed string) (n int) {
+	for _, module := range []string{" -m tcp ", " -m udp "} {
+		if strings.Contains(printed, module) && !strings.Contains(live, module) {
+			n += len(strings.Fields(module))
+		}
+	}
+	return n
+}
+
+// reword gives the rules of a table the words in which iptables prints them: people write
+// some in others.
+func (s Snapshot) reword(t LiveTable) {
+	for _, c := range t.Chains {
+		for i, live := range c.Rules {
+			if live.Rule.Foreign == nil {
+				continue
+			}
+			if text, ok := s.canonical(live); ok && text != live.Text {
+				if r, err := ParseRule(s.Family, text); err == nil {
+					c.Rules[i] = LiveRule{Text: text, Rule: r}
+				}
+			}
+		}
+	}
 }
 
 func targetText(t Target, f inet.Family) string { return Rule{Target: t}.Text(f) }

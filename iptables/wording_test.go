@@ -39,6 +39,8 @@ func TestPlanIgnoresTheWordingOfRules(t *testing.T) {
 		{"protocol-of-a-jump-from-a-built-in-chain", "-A PREROUTING -p tcp", "-A PREROUTING -p 6", true},
 		{"another-order", "-s 127.0.0.6/32 -i lo", "-i lo -s 127.0.0.6/32", true},
 		{"state-by-its-old-module", "-m conntrack --ctstate INVALID", "-m state --state INVALID", true},
+		{"module-that-the-protocol-implies", "-p tcp -m tcp --dport 80", "-p tcp --dport 80", true},
+		{"module-that-the-protocol-implies-and-a-comment", "-p tcp -m tcp --dport 80", "-p tcp --dport 80 -m comment --comment", false},
 		{"mask-of-an-address-that-is-not-masked", "-s 127.0.0.6/32", "-s 127.0.0.6/31", false},
 		{"another-port", "--dport 80 ", "--dport 81 ", false},
 		{"another-port-in-other-words", "-p tcp -m tcp --dport 80 ", "-p 6 -m tcp --dport 81 ", false},

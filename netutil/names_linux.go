@@ -46,7 +46,7 @@ const (
 // asked there is none. Nor is there anything to cover for musl, which knows no
 // services.
 func WithoutNameServices(fn func(why error) error) error {
-	conf, err := os.ReadFile(nsswitch)
+	conf, err := readRegular(nsswitch, 1<<20)
 	if err != nil || !asksOthers(string(conf)) {
 		return fn(nil)
 	}

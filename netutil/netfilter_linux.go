@@ -120,9 +120,12 @@ type nftObject struct {
 	attrs  []byte
 }
 
-// nftDump lists the objects that a GET message names.
-func nftDump(message int, family uint8) ([]nftObject, error) {
+// nftDump lists the objects that a GET message names, and its attributes select.
+func nftDump(message int, family uint8, selects ...*nl.RtAttr) ([]nftObject, error) {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, message, family, unix.NLM_F_DUMP)
+	for _, attr := range selects {
+		req.AddData(attr)
+	}
 	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
 	if err != nil {
 		return nil, err

@@ -52,19 +52,15 @@ func InNetNS(path string, fn func() error) error {
 	return <-done
 }
 
-// openNamespace opens the file of a network namespace. To open a FIFO would block, so the
-// open does not wait, and other kinds of files than those of namespaces are refused.
-func openNamespace(path string) (netns.NsHandle, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return -1, fmt.Errorf("open network namespace %s: %w", path, err)
+// notNetNS says of an error that a file is of another kind.
+func notNetNS(err error) error {
+	if failed, ok := errors.AsType[*os.PathError](err); ok {
+		err = failed.Err // the path is said already
 	}
-	var file unix.Stat_t
-	if err := unix.Fstat(fd, &file); err != nil || file.Mode&unix.S_IFMT != unix.S_IFREG {
-		_ = unix.Close(fd)
-		return -1, errors.Join(err, fmt.Errorf("%s is not the file of a network namespace", path))
+	if errors.Is(err, errNotRegular) || errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("it is not the file of a network namespace: %w", err)
 	}
-	return netns.NsHandle(fd), nil
+	return err
 }
 
 func onNetNSThread(path string, fn func() error) (err error) {
@@ -75,14 +71,17 @@ func onNetNSThread(path string, fn func() error) (err error) {
 		return fmt.Errorf("open the current network namespace: %w", err)
 	}
 	defer home.Close()
-	target, err := openNamespace(path)
+	target, err := openRegular(path)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return err
+		return fmt.Errorf("open network namespace %s: %w", path, notNetNS(err))
 	}
 	defer target.Close()
-	if err := netns.Set(target); err != nil {
+	if err := netns.Set(netns.NsHandle(target.Fd())); err != nil {
 		runtime.UnlockOSThread()
+		if errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("enter network namespace %s: %w", path, notNetNS(err))
+		}
 		return fmt.Errorf("enter network namespace %s %s: %w", path, needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
 	}
 	defer func() {

@@ -24,7 +24,8 @@ func TestRolesOfInferredRulesAreThoseOfTheRules(t *testing.T) {
 		c := istio.WithoutRepeats(istio.RandomConfig(rng, n%2 == 0))
 		if c.Generation == capture.Istio1_0 {
 			c.OwnerGroups.Except = nil // which it did not have: its rules do not tell them from the proxy's
-		} else if c.Generation == capture.Istio1_15 {
+		}
+		if c.Generation == capture.Istio1_15 {
 			c.TunnelPort = capture.DefaultTunnelPort // another one may be of -d by its rule
 		}
 		for _, f := range inet.Families {

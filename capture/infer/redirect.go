@@ -35,7 +35,7 @@ func (r *Inference) Redirects() []Redirect {
 		for _, name := range iptables.TablesAt(hook) {
 			f := redirectFinder{of: r, table: r.Rules.Table(name), hook: hook, budget: maxSearched}
 			if f.prepare(); f.leads[hook] {
-				f.search(hook, Redirect{Hook: hook}, 0)
+				f.search(hook, Redirect{Hook: hook})
 				found = append(found, f.found...)
 			}
 		}
@@ -43,11 +43,10 @@ func (r *Inference) Redirects() []Redirect {
 	return found
 }
 
-// maxSearched bounds a search through chains that jump to each other many times, and deepest one
-// through chains that lead back to themselves.
+// maxSearched and maxFound bound a search through chains that jump to each other many times.
 const (
-	maxSearched = 1 << 14
-	deepest     = 16
+	maxSearched = 1 << 13
+	maxFound    = 64
 )
 
 // A redirectFinder finds the redirects of a table at a hook.
@@ -57,6 +56,7 @@ type redirectFinder struct {
 	hook   string
 	chains map[string][]iptables.Rule
 	leads  map[string]bool // chains from which a redirect is reached
+	within []string        // the chains that are searched, each from the one before
 	budget int             // rules that may still be looked at
 	found  []Redirect
 }
@@ -91,13 +91,15 @@ func (f *redirectFinder) prepare() {
 
 // search finds the redirects of a chain and of those that it jumps to. So far has the conditions
 // under which packets come to the chain.
-func (f *redirectFinder) search(chain string, so Redirect, depth int) {
+func (f *redirectFinder) search(chain string, so Redirect) {
+	f.within = append(f.within, chain)
+	defer func() { f.within = f.within[:len(f.within)-1] }()
 	if mesh := f.of.MeshOf(f.table.Name, chain); mesh != OtherMesh {
 		so.Mesh = mesh
 	}
 	var ended iptables.Proto // a rule takes all packets of it
 	for i, rule := range f.chains[chain] {
-		if f.budget--; f.budget < 0 {
+		if f.budget--; f.budget < 0 || len(f.found) == maxFound {
 			return
 		}
 		at := iptables.Place{Table: f.table.Name, Chain: chain, Index: i}
@@ -116,8 +118,8 @@ func (f *redirectFinder) search(chain string, so Redirect, depth int) {
 			if !taken.local() && !slices.ContainsFunc(f.found, func(have Redirect) bool { return reflect.DeepEqual(have, taken) }) {
 				f.found = append(f.found, taken)
 			}
-		case jumps && f.leads[to] && depth < deepest:
-			f.search(to, so.narrowed(rule), depth+1)
+		case jumps && f.leads[to] && !slices.Contains(f.within, to): // chains in a loop do not exist
+			f.search(to, so.narrowed(rule))
 		case rule.Target == iptables.Return || rule.Target == iptables.Accept || rule.Target == iptables.Drop:
 			so.Except = append(slices.Clip(so.Except), packets(rule))
 		}

@@ -2,6 +2,9 @@ package infer_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +13,8 @@ import (
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/istio"
+	"istio-init/test/size"
 )
 
 // redirects returns the foreign redirects of rules of nat, as lines.
@@ -104,4 +109,68 @@ func TestSearchOfRedirectsIsBounded(t *testing.T) {
 	if diff := cmp.Diff(want, redirects(t, rules.String())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestForeignRedirectsAreThoseOfPackets: a packet that a random foreign rule redirects is one that
+// Redirects has: of all of its conditions, and of none of its exceptions.
+func TestForeignRedirectsAreThoseOfPackets(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(6, 28))
+	redirected := 0
+	for range size.Of(300, 2000, 20000) {
+		rs := iptables.Ruleset{Tables: []iptables.Table{{Name: iptables.NAT}}}
+		names := []string{iptables.Output, "A", "B", "C"}
+		for i, name := range names {
+			c := iptables.Chain{Name: name}
+			targets := []iptables.Target{iptables.Return, iptables.Accept, iptables.Drop, iptables.Redirect{Port: 7}, iptables.Redirect{Port: 8}}
+			for _, next := range names[i+1:] {
+				targets = append(targets, iptables.Jump{Chain: next}, iptables.Goto{Chain: next})
+			}
+			for range rng.IntN(5) {
+				c.Rules = append(c.Rules, iptables.Rule{Match: randomMatch(rng), Target: istio.OneOf(rng, targets...)})
+			}
+			rs.Tables[0].Chains = append(rs.Tables[0].Chains, c)
+		}
+		found := infer.Infer(rs).Redirects()
+		for range 20 {
+			p := istio.RandomPacket(rng, inet.IPv4)
+			p.Hook, p.State, p.In, p.NATDone = iptables.Output, iptables.New, "", false
+			p.Out = istio.OneOf(rng, "lo", "eth0")
+			w := rs.Trace(p)
+			if w.Packet.RedirectedTo == 0 || w.BrokenOff {
+				continue
+			}
+			redirected++
+			last := w.Steps[len(w.Steps)-1]
+			at := iptables.Place{Table: last.Table, Chain: last.Chain, Index: last.Index}
+			takes := func(m infer.Packets) bool { return m.Matches(p) }
+			if !slices.ContainsFunc(found, func(r infer.Redirect) bool {
+				return r.At == at && (r.Proto == 0 || r.Proto == p.Proto) && !slices.ContainsFunc(r.Except, takes) &&
+					!slices.ContainsFunc(r.Only, func(m infer.Packets) bool { return !m.Matches(p) })
+			}) {
+				t.Fatalf("packet %+v %+v is redirected by %v, which is not found in\n%s\nfound: %+v", p, p.Owner, at, rs, found)
+			}
+		}
+	}
+	if redirected == 0 {
+		t.Error("no packet was redirected")
+	}
+}
+
+// randomMatch returns conditions, negated ones among them, that random packets often meet.
+func randomMatch(rng *rand.Rand) (m iptables.Match) {
+	m.Proto = istio.OneOf[iptables.Proto](rng, 0, iptables.TCP, iptables.TCP, iptables.UDP)
+	if rng.IntN(3) == 0 && m.Proto != 0 {
+		m.DPort = iptables.Cond[iptables.PortRange]{Val: istio.OneOf(rng, iptables.Port(80), iptables.PortRange{Lo: 1, Hi: 9000}), Set: true, Neg: rng.IntN(2) == 0}
+	}
+	if rng.IntN(4) == 0 {
+		m.Dst = iptables.Cond[netip.Prefix]{Val: netip.MustParsePrefix(istio.OneOf(rng, "10.0.0.0/8", "1.2.3.4/32")), Set: true, Neg: rng.IntN(2) == 0}
+	}
+	if rng.IntN(4) == 0 {
+		m.Out = iptables.Cond[iptables.Interface]{Val: "lo", Set: true, Neg: rng.IntN(2) == 0}
+	}
+	if rng.IntN(4) == 0 {
+		m.UIDs = []iptables.Cond[iptables.IDRange]{{Val: iptables.IDRange{Lo: 0, Hi: 1000}, Set: true, Neg: rng.IntN(2) == 0}}
+	}
+	return m
 }

@@ -18,8 +18,9 @@ type view struct {
 	families []inet.Family
 	differ   bool // some addresses are shown as IPV4|IPV6
 	config   capture.Config
-	captures bool // there are chains of ours
-	ambient  bool // Istio's ambient mode is there
+	captures bool         // there are chains of ours
+	ambient  bool         // Istio's ambient mode is there
+	meshes   []infer.Mesh // other ones that redirect connections
 	ours     iptables.Ownership
 	chains   []*chain // sorted by table and name
 	byName   map[chainKey]*chain
@@ -77,6 +78,8 @@ func (v *view) heading() string {
 		mode = "Istio's ambient mode"
 	case v.captures:
 		mode = "mode " + v.config.Mode.String()
+	case len(v.meshes) > 0:
+		mode = "rules of " + v.meshes[0].String()
 	}
 	families, rules := v.families[0].String(), v.count()*len(v.families)
 	if len(v.families) > 1 {
@@ -141,7 +144,7 @@ func unaddressed(r iptables.Rule) string {
 // newView makes a view of a reading and the one of the other family, or of the same
 // reading twice.
 func newView(r, other *infer.Inference, reason Reason) *view {
-	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), ambient: r.Ambient, ours: r.Own, byName: map[chainKey]*chain{}}
+	v := &view{families: []inet.Family{r.Rules.Family}, captures: r.Captures(), ambient: r.Ambient, meshes: r.Meshes(), ours: r.Own, byName: map[chainKey]*chain{}}
 	v.config = infer.Configuration(r, other)
 	if r != other {
 		v.families = append(v.families, other.Rules.Family)

@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture/infer"
 	"istio-init/iptables"
+	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
 )
 
@@ -72,11 +73,24 @@ type FamilyState struct {
 	Own       iptables.Ownership // what of them is ours
 	Err       error              // why it cannot be read or changed
 	Transient error              // Err, where the next attempt may succeed: a program was killed
+	// Unprinted is what is known of the tables in Rules.Unreadable. Where chains of ours are
+	// in one, Err is set.
+	Unprinted []*xtables.NFTRulesError
 }
 
 // Holds reports whether the backend has rules of ours.
 func (s State) Holds() bool {
 	return s.any(func(f FamilyState) bool { return !f.Own.Empty() })
+}
+
+// hidesOurs returns why chains of ours cannot be read; nil where none are known that cannot.
+func (s State) hidesOurs() error {
+	for _, f := range inet.Families {
+		if _, ok := errors.AsType[*xtables.NFTRulesError](s.Families[f].Err); ok {
+			return s.familyErr(f)
+		}
+	}
+	return nil
 }
 
 // Ambient reports whether the backend has rules of Istio's ambient mode.

@@ -16,6 +16,11 @@ var ErrNoBackend = errors.New("no usable iptables")
 // Both families go together. need are those that have rules; the programs for the others
 // may be missing.
 func choose(states []State, force Name, need []inet.Family) (chosen State, reason string, err error) {
+	for _, s := range states {
+		if err := s.hidesOurs(); err != nil { // else the pod would have our rules twice
+			return s, "", err
+		}
+	}
 	if force != "" {
 		i := slices.IndexFunc(states, func(s State) bool { return s.Backend.Name() == force })
 		if i < 0 {

@@ -210,7 +210,7 @@ func (e Engine) removeRules(p *Plan, have State) error {
 	if err != nil {
 		return err
 	}
-	remains := append(unprintable(have), remaining(have, change)...)
+	remains := remaining(have, change)
 	p.Remains = append(p.Remains, remains...)
 	switch {
 	case !change.Empty():
@@ -244,41 +244,6 @@ func stale(have netutil.Routing, keep netutil.TProxyRoute) (rules []netutil.TPro
 		}
 	}
 	return rules, tables
-}
-
-// unprintable returns the tables with chains of ours that iptables-nft cannot print, since
-// nft itself has added rules.
-func unprintable(have State) []error {
-	if have.Backend.Name() != NFT {
-		return nil
-	}
-	var errs []error
-	for _, f := range inet.Families {
-		for _, table := range have.Families[f].Rules.Unreadable {
-			chains, err := netutil.NFTChains(f, table)
-			ours := ownChains(have.Families[f].Rules, table, chains)
-			if err == nil && len(ours) > 0 {
-				err = fmt.Errorf("%s nft: table %s holds rules made by nft itself, so iptables cannot print or change it, and chains of ours stay in it: %s",
-					f, table, listed(ours))
-			}
-			if err != nil {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errs
-}
-
-// ownChains returns those chains of a table that are ours. The rest of the state has what
-// else says whose they are.
-func ownChains(s iptables.Snapshot, table string, chains []string) []string {
-	live := iptables.LiveTable{Name: table}
-	for _, name := range chains {
-		live.Chains = append(live.Chains, iptables.LiveChain{Name: name, Policy: "-"})
-	}
-	s.Tables = append(slices.Clip(s.Tables), live)
-	own := infer.Ownership(s)
-	return slices.DeleteFunc(chains, func(name string) bool { return !own.Has(table, name) })
 }
 
 func listed(names []string) string { return strings.Join(names, ", ") }

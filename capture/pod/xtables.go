@@ -88,7 +88,7 @@ func (x *variant) Read(ctx context.Context) State {
 			live.Err = x.unprinted(live.Rules)
 			live.Transient = live.Err
 		}
-		s.Families[f] = FamilyState(live)
+		s.Families[f] = FamilyState(live).withUnprinted(inet.Family(f))
 	}
 	return s
 }

@@ -28,8 +28,9 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
 
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, or the pod is in
-Istio's ambient mode, in which "apply" refuses.`,
+Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
+capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
+refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,

@@ -19,6 +19,7 @@ import (
 type streams struct {
 	args           []string
 	env            func(string) (string, bool)
+	environ        []string // all of env, as NAME=VALUE
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	log            io.Writer // stdout for a log, whose errors do not count
@@ -59,7 +60,7 @@ func commandLine(name string, args []string) []string {
 		args = []string{"--help"} // without a command it never did anything
 	}
 	ours := []string{"-h", "--help", "--version"}
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
+	if len(args) == 0 || args[0] == "" || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
 		args = append([]string{applyCommand}, args...)
 	}
 	if slices.Contains(applyNames, args[0]) && len(args) > 1 && args[1] == cleanCommand {
@@ -148,7 +149,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		if len(problems) > 0 {
 			return refuse(log, problems)
 		}
-		for _, w := range parsed.Warnings {
+		for _, w := range append(parsed.Warnings, options.UnknownVariables(s.environ)...) {
 			log.Warn(w)
 		}
 		cmd := &command{

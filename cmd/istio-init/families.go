@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"istio-init/capture/pod"
@@ -17,11 +18,11 @@ func resolveDNS(run *options.Run, servers func() ([]netip.Addr, error)) (warning
 		return "", nil
 	}
 	var to []netip.Addr
+	if run.NameServers, err = servers(); err != nil && !run.CaptureAllDNS {
+		return "", err
+	}
 	if !run.CaptureAllDNS {
-		if to, err = servers(); err != nil {
-			return "", err
-		}
-		to, warning = limitServers(to)
+		to, warning = limitServers(run.NameServers)
 	}
 	if run.Config.DNS = pod.CapturedDNS(run.CaptureAllDNS, to); !run.Config.DNS.Captures() {
 		warning = "--redirect-dns captures nothing: /etc/resolv.conf has no server (--capture-all-dns captures queries to any server)"
@@ -44,8 +45,8 @@ func limitServers(servers []netip.Addr) (captured []netip.Addr, warning string) 
 }
 
 // decideFamilies returns the families to capture, and warnings of what is not captured.
-func decideFamilies(choice pod.FamilyChoice, dualStack bool, addrs []netutil.Addr, v6Off func() bool) (families []inet.Family, warnings []string) {
-	families, caveat := pod.ChooseFamilies(choice, dualStack, addrs, v6Off)
+func decideFamilies(run *options.Run, addrs []netutil.Addr, v6Off func() bool) (families []inet.Family, warnings []string) {
+	families, caveat := pod.ChooseFamilies(run.Families, run.DualStack, addrs, v6Off)
 	if caveat.NoAddress {
 		warnings = append(warnings, "the namespace has no address but loopback and link-local ones: "+
 			"the families to capture are unknown (set --ip-family)")
@@ -58,5 +59,9 @@ func decideFamilies(choice pod.FamilyChoice, dualStack bool, addrs []netutil.Add
 		warnings = append(warnings, "IPv6 is NOT captured, inbound or outbound, though the pod has "+strings.Join(v6, ", ")+
 			": --dual-stack captures it")
 	}
-	return families, warnings
+	var own []netip.Addr
+	for _, a := range addrs {
+		own = append(own, a.IP)
+	}
+	return families, slices.Concat(warnings, run.Ineffective(families), run.DNSLoop(families, own))
 }

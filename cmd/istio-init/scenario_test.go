@@ -69,7 +69,7 @@ func parseScenario(t *testing.T, s *scenario.Scenario) *parsedScenario {
 	if err != nil {
 		t.Fatalf("%s: %v", s.Path, err)
 	}
-	families, warnings := decideFamilies(set.Families, set.DualStack, podAddrs, func() bool { return false })
+	families, warnings := decideFamilies(&set.Run, podAddrs, func() bool { return false })
 	warnings = append(set.Warnings, warnings...)
 	if warning != "" {
 		warnings = append(warnings, warning)

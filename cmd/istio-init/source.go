@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -24,6 +25,7 @@ type ruleSource struct {
 	states  states               // of live rules, or those of a file
 	own     []netip.Addr         // addresses of the pod, without those of loopback
 	known   bool                 // own is complete
+	assumed netip.Addr           // one of own that may not be the pod's
 	absent  inet.PerFamily[bool] // the families that a dump does not have
 	network path.Network
 }
@@ -114,8 +116,22 @@ func (src *ruleSource) isOwn(a netip.Addr) bool {
 // assumeLocal treats an address as the pod's, if the addresses of the pod are unknown.
 func (src *ruleSource) assumeLocal(a netip.Addr) {
 	if a.IsValid() && !src.known && !src.isOwn(a) {
-		src.own = append(src.own, a)
+		src.own, src.assumed = append(src.own, a), a
 	}
+}
+
+// sayAssumed says that the destination is assumed to be the pod's. If the connection ends
+// elsewhere as one that the pod forwards, which follow tells, that is a caveat.
+func (src *ruleSource) sayAssumed(local path.Hop, follow func() path.Hop) {
+	src.own = slices.DeleteFunc(src.own, func(a netip.Addr) bool { return a == src.assumed })
+	forwarded := follow()
+	src.own = append(src.own, src.assumed)
+	text := fmt.Sprintf("%s is taken for the pod's own address; --pod-address tells", src.assumed)
+	if forwarded.Outcome == local.Outcome && forwarded.Port == local.Port && (local.Uncertain() || !forwarded.Uncertain()) {
+		src.Notes = append(src.Notes, text)
+		return
+	}
+	src.Caveats = append(src.Caveats, text+". If it is not: "+report.OutcomeText(forwarded, inet.Of(src.assumed)))
 }
 
 // guess returns the route of a connection without a namespace: lo for the addresses of the

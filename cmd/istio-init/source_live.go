@@ -78,8 +78,16 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
 		}
 		for _, f := range inet.Families {
-			caveats = append(caveats, unprintable(other.Families[f].Rules)...)
+			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
 		}
+	}
+	misprinted, err := live.Misprinted()
+	if err != nil {
+		caveats = append(caveats, "not known whether iptables prints the rules of nft rightly: "+err.Error())
+	}
+	for _, c := range misprinted {
+		caveats = append(caveats, fmt.Sprintf("%s: nft has made rules in %s %s that iptables prints without a condition; \"nft list chain %s %s %s\" shows them",
+			c.Family, c.Table, c.Chain, nftFamily(c.Family), c.Table, c.Chain))
 	}
 	if found.LegacyHidden != nil {
 		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
@@ -100,8 +108,21 @@ func foreignChains(found *pod.Survey) []string {
 	return caveats
 }
 
-// unprintable names the tables that iptables cannot print.
+// unprintable names what iptables has not printed of a dump.
 func unprintable(s iptables.Snapshot) []string {
+	caveats := unprinted(s)
+	for _, table := range s.Incomplete { // live they are known: see foreignChains
+		caveats = append(caveats, fmt.Sprintf("the %s table %s has base chains made by nft, which iptables does not print; \"nft list table %s %s\" does",
+			s.Family, table, nftFamily(s.Family), table))
+	}
+	return caveats
+}
+
+// nftFamily returns the name of a family of nftables.
+func nftFamily(f inet.Family) string { return inet.PerFamily[string]{"ip", "ip6"}[f] }
+
+// unprinted names the tables that iptables cannot print.
+func unprinted(s iptables.Snapshot) []string {
 	var caveats []string
 	for _, table := range s.Unreadable {
 		caveats = append(caveats, unprintableText(s.Family, table))
@@ -123,7 +144,12 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	for _, a := range addrs {
 		src.own = append(src.own, a.IP)
 	}
-	src.network.Route = cmd.liveRoute
+	src.network.Route = func(q path.RouteQuery) path.Route {
+		if from := q.Src.Addr(); q.In == "" && from.IsValid() && !src.isOwn(from) { // a transparent socket has it
+			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
+		}
+		return cmd.liveRoute(q)
+	}
 	if src.network.Obstacles, err = tproxyObstacles(src.Config); err != nil {
 		src.Caveats = append(src.Caveats, err.Error())
 	}
@@ -152,12 +178,6 @@ func obstacleTexts(obstacles []capture.Obstacle) (texts []string) {
 
 // liveRoute asks the kernel for a route.
 func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
-	if src := q.Src.Addr(); q.In == "" && src.IsValid() {
-		own, err := netutil.PathTo(src)
-		if err != nil || own.Interface != "lo" { // a transparent socket has it, for which the kernel does not look
-			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
-		}
-	}
 	got, err := netutil.Route(netutil.RouteQuery{Proto: uint8(q.Proto), Src: q.Src, Dst: q.Dst, Mark: q.Mark, UID: q.UID, In: q.In, Out: q.Out})
 	if err == nil {
 		return path.Route{Device: got.Interface, Src: got.Src}

@@ -68,7 +68,11 @@ func runTrace(ctx context.Context, cmd *command) error {
 		}
 		rules := src.Rules[f]
 		src.network.Proxy = proxyOwner(src.Config)
-		answer := report.Path{Source: src.Source, Rules: rules, Hops: path.Follow(rules, src.Config, src.network, c)}
+		hops := path.Follow(rules, src.Config, src.network, c)
+		if src.assumed.IsValid() && c.Dst.Addr() == src.assumed {
+			src.sayAssumed(hops[0], func() path.Hop { return path.Follow(rules, src.Config, src.network, c)[0] })
+		}
+		answer := report.Path{Source: src.Source, Rules: rules, Hops: hops}
 		if src.absent[f] {
 			answer.Unknown = fmt.Sprintf("no %s in this dump", xtables.SaveTool(f))
 		}

@@ -24,7 +24,7 @@ var blocked = []struct {
 	{"config-of-stdin", []string{"apply", "--dry-run", "--config", "-"}, "", "read stdin: "},
 	{"rules", []string{"check", "--rules", "FIFO"}, "", "read FIFO: "},
 	{"rules-of-stdin", []string{"trace", "--to", "10.0.0.1:80", "--rules", "-"}, "", "read standard input: "},
-	{"namespace", []string{"check", "--network-namespace", "FIFO"}, "", "FIFO is not the file of a network namespace"},
+	{"namespace", []string{"check", "--network-namespace", "FIFO"}, "", "FIFO: it is not the file of a network namespace"},
 }
 
 // TestEveryWaitEnds has FIFOs that nobody opens, and a stdin without an end.

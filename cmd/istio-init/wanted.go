@@ -49,7 +49,7 @@ func (cmd *command) families() (families []inet.Family, warnings []string, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	families, warnings = decideFamilies(cmd.opts.Families, cmd.opts.DualStack, addrs, netutil.IPv6Off)
+	families, warnings = decideFamilies(cmd.opts, addrs, netutil.IPv6Off)
 	return families, warnings, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"istio-init/iptables"
-	"istio-init/netutil/inet"
 )
 
 // Plan returns the change of one family that makes our rules the wanted ones. It is pure.
@@ -23,8 +22,11 @@ func Plan(v Variant, have FamilyState, want iptables.Ruleset) (iptables.Change, 
 		return nothing, fmt.Errorf("%s: %w", v.of(want.Family), have.Err)
 	}
 	for _, t := range want.Tables {
+		if i := slices.IndexFunc(have.Unprinted, func(u *NFTRulesError) bool { return u.Table == t.Name }); i >= 0 {
+			return nothing, fmt.Errorf("%s: %w", v.of(want.Family), have.Unprinted[i])
+		}
 		if slices.Contains(have.Rules.Unreadable, t.Name) {
-			return nothing, &NFTRulesError{v, want.Family, t.Name}
+			return nothing, fmt.Errorf("%s: %w", v.of(want.Family), &NFTRulesError{Table: t.Name})
 		}
 	}
 	if foreign := have.foreign(want); len(foreign) > 0 {
@@ -64,14 +66,21 @@ func (s FamilyState) foreign(want iptables.Ruleset) []string {
 	return names
 }
 
-// An NFTRulesError says that a wanted table has rules of nft, so that iptables cannot be
-// used for it.
+// An NFTRulesError says that a table has rules of nft, so that iptables cannot print it and
+// no change can be planned.
 type NFTRulesError struct {
-	Variant Variant
-	Family  inet.Family
-	Table   string
+	Table  string
+	Chains []string // that have the rules; none: not known
+	Ours   []string // our chains in the table
 }
 
 func (e *NFTRulesError) Error() string {
-	return fmt.Sprintf("%s: table %s holds rules made by nft itself, which iptables can neither print nor add to", e.Variant.of(e.Family), e.Table)
+	text := fmt.Sprintf("table %s has rules made by nft, which iptables cannot print", e.Table)
+	if len(e.Chains) > 0 {
+		text += ", in the chains " + strings.Join(e.Chains, ", ")
+	}
+	if len(e.Ours) > 0 {
+		text = "cannot tell what is captured: " + text + "; chains of ours are in it too: " + strings.Join(e.Ours, ", ")
+	}
+	return text
 }

@@ -45,7 +45,7 @@ func TestPlanRefusesWhatCannotBeChanged(t *testing.T) {
 	}{
 		{"family-that-is-missing", "missing", six, "ipv6 nft: executable file not found in $PATH"},
 		{"nothing-of-a-family-that-is-missing", "missing", nothing, ""},
-		{"table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", six, "ipv6 nft: table nat holds rules made by nft itself"},
+		{"table-of-nft-itself", "# Table `nat' is incompatible, use 'nft' tool.\n", six, "ipv6 nft: table nat has rules made by nft"},
 		{"another-table-of-nft-itself", "# Table `raw' is incompatible, use 'nft' tool.\n", six, ""},
 		{
 			"jump-of-several-lines", "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -m comment --comment \"a\nCOMMIT\n*filter\n-F INPUT\" -j ISTIO_OUTPUT\nCOMMIT\n", nothing,

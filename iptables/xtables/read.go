@@ -17,6 +17,7 @@ type FamilyState struct {
 	Own       iptables.Ownership // our chains and rules of them
 	Err       error              // why it cannot be read or changed
 	Transient error              // Err, where the next attempt may succeed: a program was killed
+	Unprinted []*NFTRulesError   // what is known of the tables in Rules.Unreadable
 }
 
 // Read reads the rules of both families. It starts one iptables-save for each family that

@@ -1,6 +1,7 @@
 package options
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -37,7 +38,7 @@ func parsed(t *testing.T, args, variables []string, servers []netip.Addr) *Parse
 		}
 		return "", false
 	}
-	set, problems := parseSettings(values, env, systemNames{}, allOptions)
+	set, problems := parseSettings(values, env, &systemNames{ctx: context.Background}, allOptions)
 	if len(problems) > 0 {
 		t.Fatalf("%q %q: %v", variables, args, problems)
 	}
@@ -100,7 +101,7 @@ func ofScenario(t *testing.T, s *scenario.Scenario) *Parsed {
 	if err := flags.Parse(s.Args); err != nil {
 		t.Fatal(err)
 	}
-	set, problems := parseSettings(flags.values, s.LookupEnv, systemNames{}, allOptions)
+	set, problems := parseSettings(flags.values, s.LookupEnv, &systemNames{ctx: context.Background}, allOptions)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

@@ -58,13 +58,17 @@ func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, [
 	bounded, cancel := context.WithTimeout(ctx, f.timeout(env))
 	defer cancel()
 	inFile := readConfig(bounded, f.values, env, stdin)
-	p, problems := parseSettings(f.values, env, systemNames{}, f.command.meant)
+	names := &systemNames{ctx: func() context.Context { return bounded }}
+	p, problems := parseSettings(f.values, env, names, f.command.meant)
 	switch {
 	case p.print != printNothing:
 		p.Log.Target = "" // printing leaves no file behind
 	case p.Clean: // whatever rules the other options describe
-		p, problems = parseSettings(f.values, env, systemNames{}, cleanOptions)
+		p, problems = parseSettings(f.values, env, names, cleanOptions)
 		p.Clean = true
+	}
+	if names.err != nil {
+		problems = append(problems, names.err)
 	}
 	return p, append(inFile, problems...)
 }

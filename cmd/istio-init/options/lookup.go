@@ -1,6 +1,7 @@
 package options
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/user"
@@ -21,25 +22,43 @@ type nameLookup interface {
 
 // systemNames are the users, groups and services of the system. Without /etc/services only a
 // few services are known, such as http and https (net.LookupPort).
-type systemNames struct{}
-
-func (systemNames) uid(name string) (string, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return "", err
-	}
-	return u.Uid, nil
+type systemNames struct {
+	ctx func() context.Context // ends a wait for a file that is a FIFO
+	err error                  // of a wait that was ended
 }
 
-func (systemNames) gid(name string) (string, error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		return "", err
-	}
-	return g.Gid, nil
+func (s *systemNames) uid(name string) (string, error) {
+	return await(s, func() (string, error) {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	})
 }
 
-func (systemNames) port(name string) (int, error) { return net.LookupPort("tcp", name) }
+func (s *systemNames) gid(name string) (string, error) {
+	return await(s, func() (string, error) {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	})
+}
+
+func (s *systemNames) port(name string) (int, error) {
+	return await(s, func() (int, error) { return net.LookupPort("tcp", name) })
+}
+
+func await[T any](s *systemNames, find func() (T, error)) (T, error) {
+	ctx := s.ctx()
+	found, err := UntilDone(ctx, "read the names of accounts and services", find)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		s.err = err
+	}
+	return found, err
+}
 
 // parseIDs parses a list of ids, ranges and names; kind is "user" or "group".
 func parseIDs(v, kind string, lookup func(string) (string, error)) ([]iptables.IDRange, error) {

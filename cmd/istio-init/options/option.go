@@ -69,6 +69,7 @@ type flagValue struct {
 	option  *option
 	value   string
 	changed bool
+	others  bool   // the command line had other values before
 	inFile  origin // where the file has it; zero: nowhere
 	file    string // its value there
 }
@@ -76,6 +77,7 @@ type flagValue struct {
 func (f *flagValue) String() string { return f.value }
 
 func (f *flagValue) Set(v string) error {
+	f.others = f.others || f.changed && v != f.value
 	f.value, f.changed = v, true
 	return nil
 }

@@ -22,6 +22,7 @@ type Run struct {
 	// CaptureAllDNS all. Config.DNS is empty until the servers are known.
 	RedirectDNS   bool
 	CaptureAllDNS bool
+	NameServers   []netip.Addr // of the namespace, with RedirectDNS
 
 	DryRun     bool
 	Plan       bool   // print the steps that a run would take, and take none
@@ -129,6 +130,9 @@ type Env func(string) (string, bool)
 // given returns the effective value of an option and its origin.
 func (f *flagValue) given(env Env, s *Parsed) setting {
 	if f.changed {
+		if f.others && f.option.form.list {
+			s.warn("--%s is given more than once, and the last one counts, %s: write a list as one value, as in 80,443", f.option.long, quote(f.value))
+		}
 		return setting{f.option, f.value, origin{byFlag, "--" + f.option.long}}
 	}
 	if value, name := f.option.fromEnvironment(env, s); name != "" {

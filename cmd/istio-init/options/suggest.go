@@ -1,15 +1,18 @@
 package options
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
 
+// longest is the length of a name up to which it is compared with others.
+const longest = 64
+
 // suggestion returns the end of a message that names the option whose name is most like
 // a key of a configuration file; "" if none is.
 func suggestion(key string) string {
-	const most = 64
-	if len(key) > most {
+	if len(key) > longest {
 		return ""
 	}
 	best, name := 1+len(key)/5, ""
@@ -63,4 +66,41 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// ownPrefix starts the names of variables that are ours and not Istio's.
+const ownPrefix = "ISTIO_INIT_"
+
+// UnknownVariables warns of variables of an environment, as NAME=VALUE, that look like ours and
+// are not. Those of a Kubernetes service named istio-init are passed over.
+func UnknownVariables(environ []string) (warnings []string) {
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		own, ok := strings.CutPrefix(name, ownPrefix)
+		service := own == "PORT" || strings.HasPrefix(own, "PORT_") || strings.HasPrefix(own, "SERVICE_")
+		if ok && value != "" && !service && !slices.ContainsFunc(options, func(o *option) bool { return slices.Contains(o.env, name) }) {
+			warnings = append(warnings, "env "+quote(name)+" is not a variable of this program and has no effect"+nearestVariable(own))
+		}
+	}
+	return warnings
+}
+
+// nearestVariable returns the end of a message that names the variable whose name is most like
+// one, both without our prefix; "" if none is.
+func nearestVariable(own string) string {
+	if len(own) > longest {
+		return ""
+	}
+	best, nearest := 1+len(own)/5, ""
+	for _, o := range options {
+		for _, known := range o.env {
+			if d := distance(letters(own), letters(strings.TrimPrefix(known, ownPrefix))); d < best {
+				best, nearest = d, known
+			}
+		}
+	}
+	if nearest == "" {
+		return ""
+	}
+	return " (did you mean " + nearest + "?)"
 }

@@ -32,7 +32,9 @@ func Explain(err error) error {
 	if refused, ok := errors.AsType[*xtables.RestoreError](err); ok {
 		return explainModules(err, refused.Needs)
 	}
-	if _, ok := errors.AsType[*xtables.NFTRulesError](err); ok {
+	if in, ok := errors.AsType[*xtables.NFTRulesError](err); ok && len(in.Ours) > 0 {
+		return fmt.Errorf("%w: remove the rules of nft", err)
+	} else if ok {
 		return fmt.Errorf("%w: remove them, or use the other variant (--force-iptables-binary)", err)
 	}
 	if _, ok := errors.AsType[foreignRoute](err); ok {

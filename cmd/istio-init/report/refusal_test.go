@@ -7,7 +7,6 @@ import (
 
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
-	"istio-init/netutil/inet"
 )
 
 func TestExplainNamesOptions(t *testing.T) {
@@ -18,8 +17,8 @@ func TestExplainNamesOptions(t *testing.T) {
 		want string
 	}{
 		{
-			"table-of-nft", fmt.Errorf("plan: %w", &xtables.NFTRulesError{Variant: xtables.NFT, Family: inet.IPv6, Table: "nat"}),
-			"plan: ipv6 nft: table nat holds rules made by nft itself, which iptables can neither print nor add to: remove them, or use the other variant (--force-iptables-binary)",
+			"table-of-nft", fmt.Errorf("ipv6 nft: %w", &xtables.NFTRulesError{Table: "nat", Chains: []string{"KUBEVIRT"}}),
+			"ipv6 nft: table nat has rules made by nft, which iptables cannot print, in the chains KUBEVIRT: remove them, or use the other variant (--force-iptables-binary)",
 		},
 		{
 			"foreign-route", fmt.Errorf("policy routing (ipv4): %w", &netutil.ForeignRouteError{Table: 200}),

@@ -38,7 +38,8 @@ type State struct {
 	title   string // of the rules
 	where   string // the families with rules of ambient mode
 
-	unprinted []string // tables that may capture
+	unprinted     []string // tables that may capture
+	assumesTunnel bool
 
 	redirects  []string // what foreign rules redirect, by its label
 	redirected []string // in which families
@@ -84,7 +85,7 @@ func NewState(src Source, args, variables []string) State {
 	s.Caveats = slices.Concat(s.Caveats, DoubtfulSamples(src.Samples))
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
-	s.Arguments, s.Variables = args, variables
+	s.Arguments, s.Variables, s.assumesTunnel = args, variables, src.assumesTunnel()
 	for _, f := range Facts(withoutTunnel(src)) {
 		s.Facts = append(s.Facts, newFact(f.Label, f.Text))
 	}
@@ -107,6 +108,11 @@ func (s *State) addAmbient(src Source) {
 	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
 }
 
+// assumesTunnel reports whether the tunnel port of the configuration is an excluded port.
+func (s *Source) assumesTunnel() bool {
+	return s.Config.TunnelPort != capture.DefaultTunnelPort && !slices.ContainsFunc(s.Rules, (*infer.Inference).KnowsTunnel)
+}
+
 // withoutTunnel returns the configuration of rules: without a tunnel port where none is known. That
 // of the arguments is then the first port of -d, which has the same rule.
 func withoutTunnel(src Source) capture.Config {
@@ -114,7 +120,7 @@ func withoutTunnel(src Source) capture.Config {
 	if slices.ContainsFunc(src.Rules, (*infer.Inference).KnowsTunnel) {
 		return c
 	}
-	if c.TunnelPort != capture.DefaultTunnelPort {
+	if src.assumesTunnel() {
 		c.InboundPorts.Except = append([]iptables.PortRange{iptables.Port(c.TunnelPort)}, c.InboundPorts.Except...)
 	}
 	c.TunnelPort = 0
@@ -145,6 +151,9 @@ func (s State) text(styler Styler) string {
 		b.WriteString(wrapCommand(line, fmt.Sprintf("%-*s", indent, label), strings.Repeat(" ", indent+2)))
 		if !s.Exact {
 			row("", "the rules are not exactly those; \"check\" with these flags shows how they differ")
+		}
+		if s.assumesTunnel {
+			row("", "-e has the first of the excluded ports, by the same rule: the rules have no tunnel port")
 		}
 		row("generation", s.Generation)
 	}
