@@ -28,7 +28,7 @@ type dumpReader struct {
 	part     dumpPart
 	named    inet.PerFamily[bool] // its program is named in a prompt
 	warned   inet.PerFamily[int]  // the line that says that the other variant has tables
-	policies []string             // the lines -P of a table of iptables -S that has no other line yet
+	policies [][]string           // the chain and policy of the lines -P of iptables -S above the first other line
 	listing  bool                 // the open table is of iptables -S
 	other    []otherOutput
 	prefixed *DumpError // a line of a table behind other words
@@ -78,7 +78,7 @@ func lineAt(text string, n int) string {
 func (r *dumpReader) table() *LiveTable { return &r.part.Tables[len(r.part.Tables)-1] }
 
 var (
-	tableHead = regexp.MustCompile(`^\*\s*[a-z]+$`)
+	tableHead = regexp.MustCompile(`^\*\s*(?:raw|mangle|nat|filter|security)$`)
 	// pieceOfTable matches a line that is only in a table: the table's first line is
 	// missing.
 	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[AI] \S|COMMIT$)`)
@@ -95,21 +95,22 @@ func (r *dumpReader) read(n int, line string) (reason string) {
 		return ""
 	}
 	if r.part.open && !r.listing || line != "" && line[0] == '#' {
-		return r.inTable(n, line)
+		return r.inTable(line)
 	}
 	if m := policyLine.FindStringSubmatch(line); m != nil {
-		if r.listing || slices.ContainsFunc(r.policies, func(p string) bool { return policyLine.FindStringSubmatch(p)[1] == m[1] }) {
+		again := slices.ContainsFunc(r.policies, func(p []string) bool { return p[0] == m[1] })
+		if r.listing || again || len(r.policies) == len(Hooks) {
 			reason = r.endListing()
 		}
 		if len(r.policies) == 0 {
 			r.part.line = n
 		}
-		r.policies = append(r.policies, line)
+		r.policies = append(r.policies, m[1:])
 		return reason
 	}
 	if strings.HasPrefix(line, "-N ") || strings.HasPrefix(line, "-A ") {
 		if reason = r.beginListing(); reason == "" {
-			reason = r.inTable(n, line)
+			reason = r.inTable(line)
 		}
 		return reason
 	}
@@ -126,7 +127,7 @@ func (r *dumpReader) beginListing() (reason string) {
 	}
 	var chains []string
 	for _, p := range r.policies {
-		chains = append(chains, policyLine.FindStringSubmatch(p)[1])
+		chains = append(chains, p[0])
 	}
 	table := tableWith(chains)
 	if table == "" {
@@ -135,8 +136,7 @@ func (r *dumpReader) beginListing() (reason string) {
 	r.listing, r.part.one = true, true
 	_ = r.part.snapshotParser.line("*" + table)
 	for _, p := range r.policies {
-		m := policyLine.FindStringSubmatch(p)
-		_ = r.part.snapshotParser.line(":" + m[1] + " " + m[2])
+		_ = r.part.snapshotParser.line(":" + p[0] + " " + p[1])
 	}
 	r.policies = nil
 	return ""
@@ -192,7 +192,7 @@ func (r *dumpReader) outside(n int, line string) (reason string) {
 }
 
 // inTable reads a line of a table, or a comment.
-func (r *dumpReader) inTable(n int, line string) (reason string) {
+func (r *dumpReader) inTable(line string) (reason string) {
 	switch {
 	case line != "" && line[0] == '#':
 		r.prompt(line)

@@ -33,7 +33,7 @@ func TestParseDump(t *testing.T) {
 		{"indented", "    " + strings.ReplaceAll(natV4, "\n", "\n    "), natV4, ""},
 		{"counters", strings.ReplaceAll(natV4, "-A ", "[12:3456] -A "), natV4, ""},
 		{"no-end-of-line", strings.TrimSuffix(natV4, "\n"), natV4, ""},
-		{"list-of-words", "* nat is in order\n* so is mangle\n" + natV4, natV4, ""},
+		{"list-of-words", "* nat is in order\n* so is mangle\n* ingress\n" + natV4, natV4, ""},
 		{
 			"comment-of-several-lines", "*nat\n:A - [0:0]\n-A A -m comment --comment \"one\nCOMMIT\n*nat\" -j RETURN\nCOMMIT\n",
 			"*nat\n:A - [0:0]\n-A A -m comment --comment \"one\nCOMMIT\n*nat\" -j RETURN\nCOMMIT\n", "",

@@ -13,6 +13,9 @@ func (w *Walk) holds(condition string) (holds, known bool) {
 	if len(words) == 3 && words[0] == "!" && words[1] == "-p" {
 		return words[2] != w.Packet.Proto.String(), words[2] == TCP.String() || words[2] == UDP.String()
 	}
+	if condition == "-m socket --transparent" {
+		return false, w.Packet.ToApp
+	}
 	if addr, neg, ok := w.addrOfType(words); ok {
 		if w.tracer.Local == nil || !addr.IsValid() {
 			return false, false
@@ -45,6 +48,9 @@ func (w *Walk) addrOfType(words []string) (a netip.Addr, neg, ok bool) {
 	}
 	switch words[0] {
 	case "--dst-type":
+		if w.Packet.DstUnknown {
+			return netip.Addr{}, neg, true
+		}
 		return w.Packet.Dst.Addr(), neg, true
 	case "--src-type":
 		if w.Packet.SrcUnknown {

@@ -14,16 +14,22 @@ type Packet struct {
 	In, Out  string // interface names
 	Proto    Proto
 	Src, Dst netip.AddrPort
-	// AnySrcPort says that the port of Src stands for any that the kernel picks.
-	AnySrcPort bool
-	SYN        bool   // TCP: the packet opens a connection
-	State      States // one state; a packet that begins a connection is New
-	Mark       uint32
-	ConnMark   uint32
-	Owner      *Owner
+	// AnySrcPort says that the port of Src stands for any that the kernel picks, AnyDstPort that
+	// of Dst, and AnyOwner that a process has sent it that is not known.
+	AnySrcPort, AnyDstPort, AnyOwner bool
+	SYN                              bool   // TCP: the packet opens a connection
+	State                            States // one state; a packet that begins a connection is New
+	Mark                             uint32
+	ConnMark                         uint32
+	Owner                            *Owner
 	// NATDone says that nat has decided on the connection already: the packet
 	// comes back by the loopback interface.
 	NATDone bool
+	// ToApp says that the socket for the packet is one of an app, which is not transparent.
+	ToApp bool
+	// NATed is what nat makes of the addresses of a later packet of a connection, in either
+	// direction; nil: it leaves them.
+	NATed *Addresses
 
 	// What the rules decided; set by Trace.
 	Zone         uint16 // conntrack zone
@@ -31,7 +37,24 @@ type Packet struct {
 	TProxiedTo   uint16 // port of a TPROXY that took the packet
 	DNATed       bool   // a DNAT took the packet: Dst is where it sends it
 	SrcUnknown   bool   // the source was changed to an address that is not known here
+	DstUnknown   bool   // the packet is an answer to such a one
 	NAT          States // SNAT and DNAT, where an address or a port was changed
+}
+
+// Addresses are the source and the destination of a packet.
+type Addresses struct{ Src, Dst netip.AddrPort }
+
+// translate changes the addresses as nat does for later packets: the destination at the hooks
+// at which it decides on that, and the source at the others (net/netfilter/nf_nat_core.c,
+// nf_nat_packet).
+func (p *Packet) translate() {
+	switch {
+	case p.NATed == nil || p.untracked():
+	case p.Hook == Prerouting || p.Hook == Output:
+		p.Dst, p.DstUnknown = p.NATed.Dst, false
+	default:
+		p.Src = p.NATed.Src
+	}
 }
 
 // untracked reports whether conntrack has no connection for the packet: then no rule for

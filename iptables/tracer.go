@@ -52,11 +52,17 @@ func (w *Walk) spend(steps int) (ok bool) {
 func (t *Tracer) Trace(p Packet) Walk {
 	w := Walk{Verdict: Accept, Packet: p, tracer: t}
 	for _, name := range TablesAt(p.Hook) {
-		if name == NAT && !w.Packet.SeesNAT() {
-			continue
-		}
 		before := w.Packet
-		verdict := w.table(name)
+		verdict := Accept
+		switch {
+		case name != NAT || w.Packet.SeesNAT():
+			verdict = w.table(name)
+		case w.Packet.NATed == nil:
+			continue
+		default:
+			w.accepted = nil
+			w.Packet.translate()
+		}
 		if w.BrokenOff {
 			break
 		}
@@ -199,7 +205,7 @@ func (w *Walk) may(table string, r *Rule) (matters bool) {
 
 // matches reports whether a rule matches the packet, or may where conditions are unknown.
 func (w *Walk) matches(r *Rule) (matches bool, unknown []string) {
-	m, unknown := w.withoutUnknown(&r.Match)
+	m, unknown := w.withoutUnknown(r)
 	if !m.Matches(w.Packet) {
 		return false, nil
 	}
@@ -221,19 +227,32 @@ func (w *Walk) matches(r *Rule) (matches bool, unknown []string) {
 // (Documentation/networking/ip-sysctl.rst, ip_local_port_range).
 var ephemeral = PortRange{32768, 60999}
 
-// withoutUnknown leaves out conditions on what is not known of the packet: the source.
-func (w *Walk) withoutUnknown(m *Match) (known *Match, unknown []string) {
-	src := w.Packet.SrcUnknown && m.Src.Set
-	port := w.Packet.AnySrcPort && m.SPort.Set && m.SPort.Val.dividesEphemeral()
-	if !src && !port {
+// withoutUnknown leaves out conditions on what is not known of the packet.
+func (w *Walk) withoutUnknown(r *Rule) (known *Match, unknown []string) {
+	p, m := &w.Packet, &r.Match
+	src, dst := p.SrcUnknown && m.Src.Set, p.DstUnknown && m.Dst.Set
+	foreign := r.Role == 0 // of a mesh's own rules, the assumption is good enough
+	sport := foreign && p.AnySrcPort && m.SPort.Set && m.SPort.Val.dividesEphemeral()
+	dport := foreign && p.AnyDstPort && m.DPort.Set && m.DPort.Val.dividesEphemeral()
+	owner := foreign && p.AnyOwner && len(m.UIDs)+len(m.GIDs) > 0
+	if !src && !dst && !sport && !dport && !owner {
 		return m, nil
 	}
 	some := *m
 	if src {
 		some.Src, unknown = Cond[netip.Prefix]{}, append(unknown, "-s "+prefixText(m.Src.Val))
 	}
-	if port {
+	if dst {
+		some.Dst, unknown = Cond[netip.Prefix]{}, append(unknown, "-d "+prefixText(m.Dst.Val))
+	}
+	if sport {
 		some.SPort, unknown = Cond[PortRange]{}, append(unknown, "--sport "+m.SPort.Val.String())
+	}
+	if dport {
+		some.DPort, unknown = Cond[PortRange]{}, append(unknown, "--dport "+m.DPort.Val.String())
+	}
+	if owner {
+		some.UIDs, some.GIDs, unknown = nil, nil, append(unknown, "-m owner")
 	}
 	return &some, unknown
 }

@@ -62,7 +62,7 @@ func TestReaderOfTheLogThatGoesAwayChangesNothing(t *testing.T) {
 func TestResolvConfThatIsAFIFOEndsARun(t *testing.T) {
 	t.Parallel()
 	kernel.Need(t, "unshare", "mount")
-	for _, end := range []string{"timeout", "signal"} {
+	for end, signal := range map[string]syscall.Signal{"timeout": 0, "term": syscall.SIGTERM, "int": syscall.SIGINT, "hup": syscall.SIGHUP} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
 			fifo := filepath.Join(t.TempDir(), "resolv.conf")
@@ -72,7 +72,7 @@ func TestResolvConfThatIsAFIFOEndsARun(t *testing.T) {
 			const bindAndRun = `mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && shift && exec "$@"`
 			args := append([]string{"--mount", "sh", "-c", bindAndRun, "sh", fifo, built}, asRedirect...)
 			args = append(args, "--dry-run", "--redirect-dns", "--ip-family", "ipv4")
-			if end == "timeout" {
+			if signal == 0 {
 				args = append(args, "--timeout", "1ms")
 			}
 			cmd := exec.CommandContext(t.Context(), "unshare", args...)
@@ -81,13 +81,13 @@ func TestResolvConfThatIsAFIFOEndsARun(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if end == "signal" {
+			if signal != 0 {
 				writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the run to open it
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer writer.Close()
-				_ = cmd.Process.Signal(syscall.SIGTERM)
+				_ = cmd.Process.Signal(signal)
 			}
 			if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(log.String(), "read /etc/resolv.conf: ") {
 				t.Errorf("want exit code 1 and what was waited for, got %v:\n%s", err, log.String())

@@ -1,6 +1,7 @@
 package path
 
 import (
+	"net/netip"
 	"slices"
 
 	"istio-init/capture"
@@ -16,6 +17,7 @@ type Decision struct {
 	Others bool           // the rule is foreign
 	Mesh   infer.Mesh     // whose, if its chain tells
 	Route  RouteFailure   // for NoRouteTo
+	To     netip.Addr     // likewise
 	Mark   uint32         // of the packet, for NoRouteTo and NotDelivered
 	// Obstacle is for BySysctl.
 	Obstacle capture.Obstacle
@@ -33,6 +35,7 @@ const (
 	NotFirst               // nat sees only the first packet of a connection
 	NotTracked             // its state is INVALID
 	Unseen                 // a foreign rule took it from conntrack, so that nat did not see it
+	NotReturned            // the answer is routed to this machine by its mark
 	NotDelivered           // what TPROXY took is not routed to this machine
 	OtherUDP               // of UDP only DNS queries are captured
 	OtherProtocol          // only TCP and DNS queries are captured
@@ -47,7 +50,7 @@ const (
 )
 
 var causeNames = [...]string{
-	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
+	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-returned", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
 	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
 }
 

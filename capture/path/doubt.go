@@ -6,6 +6,7 @@ import "istio-init/iptables"
 // that could not be evaluated.
 type Doubt struct {
 	Cause DoubtCause
+	Of    Lost // the packet
 	Hook  string
 	Step  iptables.Step // for UnknownCondition and UnknownTarget
 	Chain BaseChain     // for ForeignChain
@@ -21,10 +22,11 @@ const (
 	UnknownTarget               // a foreign rule with a target that is not known here
 	ForeignChain                // a base chain of nftables
 	UnknownRoute                // the route of a packet with a mark
+	RoutedHere                  // a policy rule routes the packet to this machine, which does not have its destination
 	OutOfSteps                  // too many chains, or a loop of chains
 )
 
-var doubtNames = [...]string{"condition", "target", "nft-chain", "route", "steps"}
+var doubtNames = [...]string{"condition", "target", "nft-chain", "route", "routed-here", "steps"}
 
 // String returns the name of the cause.
 func (c DoubtCause) String() string { return doubtNames[c] }

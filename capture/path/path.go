@@ -59,6 +59,8 @@ type Hop struct {
 	Who        string // "app", "proxy" or "peer"
 	Connection        // with what was filled in
 	Hooks      []HookTrace
+	Lost       Lost        // the packet that does not arrive, for Dropped and NoRoute
+	Behind     []HookTrace // the hooks of that packet where it is not the first
 	Outcome    Outcome
 	Port       uint16         // of the proxy or the agent, for the outcomes there; another one, for Foreign
 	To         netip.AddrPort // for Elsewhere
@@ -112,7 +114,7 @@ func (e evaluator) hop(c Connection) Hop {
 	}
 	route := Route{Device: c.In}
 	if c.Owner != nil {
-		route = e.network.Route(RouteQuery{Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, UID: c.Owner.UID, Out: c.Out})
+		route = e.routeSent(c)
 	}
 	if !c.Src.Addr().IsValid() {
 		c.Src = netip.AddrPortFrom(route.Src, c.Src.Port())
@@ -123,7 +125,7 @@ func (e evaluator) hop(c Connection) Hop {
 		c.Src = netip.AddrPortFrom(c.Src.Addr(), ephemeralPort)
 	}
 	if route.Failure != Routed {
-		hop.noRoute(route.Failure)
+		hop.noRoute(route.Failure, c.Dst, c.Mark)
 		return hop
 	}
 	hop.setDevice(route.Device)
@@ -131,6 +133,10 @@ func (e evaluator) hop(c Connection) Hop {
 		Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, State: c.State, Owner: c.Owner, AnySrcPort: anyPort,
 		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
 	}
+	if c.Owner != nil && hop.bound == "" && route.Device == "lo" && c.Mark != e.c.TProxyMark && !e.isLocal(c.Dst) {
+		hop.Doubts = append(hop.Doubts, Doubt{Cause: RoutedHere, Hook: iptables.Output})
+	}
+	first := p
 	if c.Owner == nil {
 		p = e.comesIn(&hop, p)
 	} else {
@@ -141,13 +147,28 @@ func (e evaluator) hop(c Connection) Hop {
 	if hop.Decided == nil {
 		hop.Decided = e.decision(hop)
 	}
+	e.answers(&hop, first, p)
 	return hop
 }
 
-// noRoute ends a hop that has no way to its destination.
-func (l *Hop) noRoute(why RouteFailure) {
+// routeSent routes what a socket sends. In IPv4 the kernel routes once more with the source
+// that it has picked, which policy rules may match (net/route.h, ip_route_connect_init).
+func (e evaluator) routeSent(c Connection) Route {
+	q := RouteQuery{Proto: c.Proto, Src: c.Src, Dst: c.Dst, Mark: c.Mark, UID: c.Owner.UID, Out: c.Out}
+	route := e.network.Route(q)
+	if route.Failure != Routed || q.Src.Addr().IsValid() || e.Rules.Family != inet.IPv4 {
+		return route
+	}
+	q.Src = netip.AddrPortFrom(route.Src, q.Src.Port())
+	again := e.network.Route(q)
+	again.Src = route.Src
+	return again
+}
+
+// noRoute ends a hop that has no way to a destination.
+func (l *Hop) noRoute(why RouteFailure, to netip.AddrPort, mark uint32) {
 	l.Outcome = NoRoute
-	l.Decided = &Decision{Cause: NoRouteTo, Route: why}
+	l.Decided = &Decision{Cause: NoRouteTo, Route: why, To: to.Addr(), Mark: mark}
 }
 
 // setDevice takes the interface at which the rules meet the connection first.
@@ -206,8 +227,7 @@ func (e evaluator) reroute(hop *Hop, p iptables.Packet) (device string) {
 	e.doubtRoute(hop, p)
 	route := e.network.Route(q)
 	if route.Failure != Routed {
-		hop.noRoute(route.Failure)
-		hop.Decided.Mark = p.Mark
+		hop.noRoute(route.Failure, p.Dst, p.Mark)
 	}
 	return route.Device
 }
@@ -220,7 +240,7 @@ func (e evaluator) doubtRoute(hop *Hop, p iptables.Packet) {
 	}
 	for _, trace := range hop.Hooks {
 		for _, s := range trace.Steps {
-			if s.Marks && !e.Own.Has(s.Table, s.Chain) {
+			if s.Marks && s.Rule.Role == capture.RoleUnknown && !e.Own.Has(s.Table, s.Chain) {
 				hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownRoute, Hook: trace.Hook, Mark: p.Mark})
 				return
 			}
@@ -253,13 +273,15 @@ func (e evaluator) comesIn(hop *Hop, p iptables.Packet) iptables.Packet {
 		return p
 	}
 	e.doubtRoute(hop, p)
+	if p.RedirectedTo != 0 && !e.isLocal(p.Dst) { // to the address of the interface
+		p.Dst = netip.AddrPortFrom(e.network.Route(RouteQuery{Dst: p.Src}).Src, p.RedirectedTo)
+	}
 	route := e.network.Route(RouteQuery{Proto: p.Proto, Src: p.Src, Dst: p.Dst, Mark: p.Mark, In: p.In})
 	switch {
 	case p.RedirectedTo != 0 || p.TProxiedTo != 0 && e.network.Assumed:
 		route = Route{Device: "lo"}
 	case route.Failure != Routed:
-		hop.noRoute(route.Failure)
-		hop.Decided.Mark = p.Mark
+		hop.noRoute(route.Failure, p.Dst, p.Mark)
 		return p
 	case p.TProxiedTo != 0 && route.Device != "lo": // ip_forward drops what has a socket
 		hop.Outcome, hop.Decided = Dropped, &Decision{Cause: NotDelivered, Mark: p.Mark}

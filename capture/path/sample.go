@@ -58,7 +58,6 @@ func Samples(rules *infer.Inference, c capture.Config, network Network) []Sample
 var outside = inet.PerFamily[netip.Addr]{netip.MustParseAddr("203.0.113.77"), netip.MustParseAddr("2001:db8:77::77")}
 
 const (
-	appID    = 1000
 	rarePort = 47113
 	dnsPort  = 53
 	maxTried = 4 // of a list

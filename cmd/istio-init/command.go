@@ -60,7 +60,7 @@ func commandLine(name string, args []string) []string {
 		args = []string{"--help"} // without a command it never did anything
 	}
 	ours := []string{"-h", "--help", "--version"}
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
+	if len(args) == 0 || args[0] == "" || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
 		args = append([]string{applyCommand}, args...)
 	}
 	if slices.Contains(applyNames, args[0]) && len(args) > 1 && args[1] == cleanCommand {

@@ -16,10 +16,14 @@ func main() {
 	os.Exit(run())
 }
 
-// run runs the program and returns its exit code. SIGINT and SIGTERM cancel its context;
+// run runs the program and returns its exit code. SIGINT, SIGTERM and SIGHUP cancel its context;
 // further signals are ignored, so that a rollback completes.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as by nohup(1)
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	// A reader of stdout or stderr that goes away is an error of the write, and does not end the
 	// run between two steps. The programs that are started keep the default.

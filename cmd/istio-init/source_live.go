@@ -144,7 +144,12 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	for _, a := range addrs {
 		src.own = append(src.own, a.IP)
 	}
-	src.network.Route = cmd.liveRoute
+	src.network.Route = func(q path.RouteQuery) path.Route {
+		if from := q.Src.Addr(); q.In == "" && from.IsValid() && !src.isOwn(from) { // a transparent socket has it
+			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
+		}
+		return cmd.liveRoute(q)
+	}
 	if src.network.Obstacles, err = tproxyObstacles(src.Config); err != nil {
 		src.Caveats = append(src.Caveats, err.Error())
 	}
@@ -173,12 +178,6 @@ func obstacleTexts(obstacles []capture.Obstacle) (texts []string) {
 
 // liveRoute asks the kernel for a route.
 func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
-	if src := q.Src.Addr(); q.In == "" && src.IsValid() {
-		own, err := netutil.PathTo(src)
-		if err != nil || own.Interface != "lo" { // a transparent socket has it, for which the kernel does not look
-			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
-		}
-	}
 	got, err := netutil.Route(netutil.RouteQuery{Proto: uint8(q.Proto), Src: q.Src, Dst: q.Dst, Mark: q.Mark, UID: q.UID, In: q.In, Out: q.Out})
 	if err == nil {
 		return path.Route{Device: got.Interface, Src: got.Src}

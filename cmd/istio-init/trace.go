@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,8 +74,11 @@ func runTrace(ctx context.Context, cmd *command) error {
 			src.sayAssumed(hops[0], func() path.Hop { return path.Follow(rules, src.Config, src.network, c)[0] })
 		}
 		answer := report.Path{Source: src.Source, Rules: rules, Hops: hops}
-		if src.absent[f] {
+		switch unprinted := unprintedNames(src.states[f]); {
+		case src.absent[f]:
 			answer.Unknown = fmt.Sprintf("no %s in this dump", xtables.SaveTool(f))
+		case len(unprinted) > 0:
+			answer.Unknown = strings.Join(unprinted, "; ")
 		}
 		return cmd.show(answer)
 	})

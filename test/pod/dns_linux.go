@@ -51,7 +51,7 @@ func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 		return answer + answerEnd(local, packet)
 	}
 	server := p.upstreamDNS(family)
-	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet)
+	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet, timeout)
 	if err != nil {
 		return answer + err.Error()
 	}
@@ -72,7 +72,7 @@ func (p *Pod) upstreamDNS(f inet.Family) netip.Addr {
 // returns the answer, which has to come from the destination of the packet. Without a port
 // it takes one that no packet of the node had: conntrack sends a packet where the last one
 // of the same addresses and ports went, whatever the rules say of it.
-func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string) (answer string, err error) {
+func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet string, wait time.Duration) (answer string, err error) {
 	if from.Port() == 0 {
 		from = netip.AddrPortFrom(from.Addr(), uint16(node.newPort()))
 	}
@@ -81,7 +81,7 @@ func askUDP(node *Node, who flow.Identity, dst, from netip.AddrPort, packet stri
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(timeout))
+	_ = conn.SetDeadline(time.Now().Add(wait))
 	if _, err := io.WriteString(conn, packet); err != nil {
 		return "", err
 	}

@@ -24,6 +24,33 @@ var tokens atomic.Uint64
 // sockets saw it, and their answers. An outcome that no flow can have describes an error:
 // a loop, a lost answer, another destination.
 func (p *Pod) Observe(f flow.Flow, family inet.Family) (outcome, said string) {
+	token := fmt.Sprintf("token-%d\n", tokens.Add(1))
+	said, err := p.ask(f, family, token, timeout)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED) && said == "":
+		return "refused", ""
+	case errors.Is(err, os.ErrDeadlineExceeded) && said == "", isTimeout(err) && said == "":
+		return "timeout", ""
+	case err != nil:
+		return "error: " + err.Error(), said
+	}
+	return p.judge(said, netip.AddrPortFrom(f.Dst(family), f.Port), token), said
+}
+
+// Ask makes the connection of a flow in one family and returns the first answer that comes
+// in that time: "via PORT DESTINATION" of a proxy, or "end ADDRESS" of a server; "" for none.
+func (p *Pod) Ask(f flow.Flow, family inet.Family, wait time.Duration) string {
+	said, _ := p.ask(f, family, fmt.Sprintf("token-%d\n", tokens.Add(1)), wait)
+	line, _, _ := strings.Cut(said, "\n")
+	words := strings.Fields(line)
+	if len(words) > 2 && words[0] == "end" {
+		words = words[:2]
+	}
+	return strings.Join(words, " ")
+}
+
+// ask makes the connection of a flow and returns all answers.
+func (p *Pod) ask(f flow.Flow, family inet.Family, token string, wait time.Duration) (said string, err error) {
 	node, who := p.Pod, flow.Identity{}
 	if id, inside := f.Identity(p.config.Proxy()); inside {
 		who = id
@@ -33,25 +60,13 @@ func (p *Pod) Observe(f flow.Flow, family inet.Family) (outcome, said string) {
 		node = p.Peer
 	}
 	dst := netip.AddrPortFrom(f.Dst(family), f.Port)
-	token := fmt.Sprintf("token-%d\n", tokens.Add(1))
-	var err error
 	switch {
 	case f.Stray:
-		err = sendStray(node, flow.Addr(f.Who, family), dst)
+		return "", sendStray(node, flow.Addr(f.Who, family), dst)
 	case f.Proto == iptables.UDP:
-		said, err = askUDP(node, who, dst, f.From, token)
-	default:
-		said, err = ask(node, who, dst, f.From, token)
+		return askUDP(node, who, dst, f.From, token, wait)
 	}
-	switch {
-	case errors.Is(err, unix.ECONNREFUSED) && said == "":
-		return "refused", ""
-	case errors.Is(err, os.ErrDeadlineExceeded) && said == "", isTimeout(err) && said == "":
-		return "timeout", ""
-	case err != nil:
-		return "error: " + err.Error(), said
-	}
-	return p.judge(said, dst, token), said
+	return ask(node, who, dst, f.From, token, wait)
 }
 
 func isTimeout(err error) bool {
@@ -60,13 +75,13 @@ func isTimeout(err error) bool {
 }
 
 // ask connects, sends the token and reads all answers.
-func ask(node *Node, who flow.Identity, dst, from netip.AddrPort, token string) (string, error) {
-	conn, err := dialTCP(node, who, dst, from, 0)
+func ask(node *Node, who flow.Identity, dst, from netip.AddrPort, token string, wait time.Duration) (string, error) {
+	conn, err := dialTCP(node, who, dst, from, 0, wait)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(timeout))
+	_ = conn.SetDeadline(time.Now().Add(wait))
 	if _, err := io.WriteString(conn, token); err != nil {
 		return "", err
 	}

@@ -39,7 +39,7 @@ func (n *Node) Listen(t TB, who flow.Identity, at netip.AddrPort, transparent bo
 
 // Dial connects as a user of the namespace.
 func (n *Node) Dial(who flow.Identity, dst netip.AddrPort) (*net.TCPConn, error) {
-	return dialTCP(n, who, dst, netip.AddrPort{}, 0)
+	return dialTCP(n, who, dst, netip.AddrPort{}, 0, timeout)
 }
 
 // ListenUDP takes packets as a user of the namespace.

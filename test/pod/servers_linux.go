@@ -148,7 +148,7 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 		// the pod. Envoy refuses both too.
 		return p.answer(conn, h.dst)
 	}
-	upstream, err := dialTCP(p.Pod, p.config.Proxy(), h.to, netip.AddrPortFrom(h.from, 0), h.mark)
+	upstream, err := dialTCP(p.Pod, p.config.Proxy(), h.to, netip.AddrPortFrom(h.from, 0), h.mark, timeout)
 	if err != nil {
 		return err
 	}
@@ -166,9 +166,9 @@ func (p *Pod) proxy(conn *net.TCPConn, h hop) error {
 }
 
 // dialTCP connects as a user of a node, optionally from an address and a port.
-func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint32) (conn *net.TCPConn, err error) {
+func dialTCP(node *Node, who flow.Identity, dst, from netip.AddrPort, mark uint32, wait time.Duration) (conn *net.TCPConn, err error) {
 	err = node.As(who, func() error {
-		d := net.Dialer{Timeout: timeout, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
+		d := net.Dialer{Timeout: wait, Control: netutil.Socket{Transparent: from.Addr().IsValid(), Mark: mark}.Control}
 		if from != (netip.AddrPort{}) {
 			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}

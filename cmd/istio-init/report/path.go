@@ -37,14 +37,8 @@ func (p Path) text(s Styler) string {
 			outcome += "; not certain, see the end"
 		}
 		b.WriteString(s.lines(outcomeColour(hop), outcome, "", "  "))
-		for _, hook := range hop.Hooks {
-			if len(hook.Steps) > 0 {
-				b.WriteString("  at " + hook.Hook + "\n")
-			}
-			for _, step := range hook.Steps {
-				writeStep(&b, s, p.Rules, hop, step)
-			}
-		}
+		p.writeHooks(&b, s, hop, hop.Hooks, "  at ")
+		p.writeHooks(&b, s, hop, hop.Behind, [...]string{"", "  the answer at ", "  the packet behind the answer at "}[hop.Lost])
 	}
 	if caveats := p.caveats(); len(caveats) > 0 {
 		b.WriteString("\n")
@@ -53,13 +47,25 @@ func (p Path) text(s Styler) string {
 	return b.String()
 }
 
+// writeHooks writes the matching rules of a packet.
+func (p Path) writeHooks(b *strings.Builder, s Styler, hop path.Hop, hooks []path.HookTrace, at string) {
+	for _, hook := range hooks {
+		if len(hook.Steps) > 0 {
+			b.WriteString(at + hook.Hook + "\n")
+		}
+		for _, step := range hook.Steps {
+			writeStep(b, s, p.Rules, hop, step)
+		}
+	}
+}
+
 // hops returns the connections whose path is known, or else the one that was asked about.
 func (p Path) hops() path.Path {
 	if p.Unknown == "" {
 		return p.Hops
 	}
 	first := p.Hops[0]
-	first.Hooks, first.Decided, first.Doubts = nil, nil, nil
+	first.Hooks, first.Behind, first.Lost, first.Decided, first.Doubts = nil, nil, 0, nil, nil
 	first.Outcome, first.Port, first.Captured = path.Unknown, 0, false
 	return path.Path{first}
 }
@@ -167,7 +173,7 @@ func endText(hop path.Hop) string {
 		}
 		return fmt.Sprintf("captured: DNS query -> agent port %d", hop.Port)
 	case path.Dropped:
-		return "dropped"
+		return "dropped" + [...]string{"", ": the answer does not arrive", ": the packet behind the answer does not arrive"}[hop.Lost]
 	case path.NoRoute:
 		return "fails"
 	case path.Unknown:
@@ -234,15 +240,18 @@ func ChainText(c path.BaseChain, what string) string {
 
 // doubtText says what could not be evaluated.
 func doubtText(hop path.Hop, d path.Doubt) string {
+	packet := [...]string{"", "the answer to ", "the packets behind "}[d.Of] + "the packet of the " + hop.Who
 	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
 	case path.UnknownCondition:
-		return fmt.Sprintf("%s may match the packet of the %s first; cannot be evaluated: %s", at, hop.Who, strings.Join(d.Step.Unknown, ", "))
+		return fmt.Sprintf("%s may match %s first; cannot be evaluated: %s", at, packet, strings.Join(d.Step.Unknown, ", "))
 	case path.UnknownTarget:
-		return fmt.Sprintf("%s takes the packet of the %s; cannot be evaluated: -j %s", at, hop.Who, d.Step.Rule.Foreign.Target)
+		return fmt.Sprintf("%s takes %s; cannot be evaluated: -j %s", at, packet, d.Step.Rule.Foreign.Target)
 	case path.ForeignChain:
-		return ChainText(d.Chain, "the packet of the "+hop.Who)
+		return ChainText(d.Chain, packet)
 	case path.UnknownRoute:
-		return fmt.Sprintf("the packet of the %s has mark %#x: the policy rules for it are not known; \"ip rule\" shows them", hop.Who, d.Mark)
+		return fmt.Sprintf("%s has mark %#x: the policy rules for it are not known; \"ip rule\" shows them", packet, d.Mark)
+	case path.RoutedHere:
+		return fmt.Sprintf("a policy rule routes %s to this machine, which does not have the address %s; \"ip rule\" shows it", packet, hop.Dst.Addr())
 	case path.OutOfSteps:
 	}
 	return "the path has too many chains, or a loop of chains"

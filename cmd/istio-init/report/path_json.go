@@ -30,12 +30,14 @@ type (
 		Mark     uint32     `json:"mark,omitempty"`
 		State    string     `json:"state"`
 		Landing  string     `json:"landing"`
-		Port     uint16     `json:"port,omitempty"` // of the proxy or the agent
+		Port     uint16     `json:"port,omitempty"`          // of the proxy or the agent
+		Sent     string     `json:"redirected_to,omitempty"` // for the landing elsewhere
 		Captured bool       `json:"captured"`
 		Loop     bool       `json:"loop,omitempty"`
 		Outcome  string     `json:"outcome"`
 		Reason   string     `json:"reason,omitempty"`
 		Stages   []hookJSON `json:"stages"`
+		Behind   []hookJSON `json:"behind,omitempty"` // of the answer or a later packet, where that is dropped
 	}
 	hookJSON struct {
 		Hook    string     `json:"hook"`
@@ -59,7 +61,7 @@ func (p Path) document() any {
 	for _, hop := range p.hops() {
 		h := hopJSON{
 			Who: hop.Who, Protocol: hop.Proto.String(), From: addrText(hop.Src), To: addrText(hop.Dst), In: hop.In, Out: hop.Out, Mark: hop.Mark,
-			State: hop.State.String(), Landing: hop.Outcome.String(), Port: hop.Port, Captured: hop.Captured, Loop: hop.Loop,
+			State: hop.State.String(), Landing: hop.Outcome.String(), Port: hop.Port, Sent: addrText(hop.To), Captured: hop.Captured, Loop: hop.Loop,
 			Outcome: p.outcomeText(hop), Stages: []hookJSON{},
 		}
 		if hop.Owner != nil {
@@ -70,6 +72,9 @@ func (p Path) document() any {
 		}
 		for _, hook := range hop.Hooks {
 			h.Stages = append(h.Stages, p.hookDocument(hop, hook))
+		}
+		for _, hook := range hop.Behind {
+			h.Behind = append(h.Behind, p.hookDocument(hop, hook))
 		}
 		out.Legs = append(out.Legs, h)
 	}

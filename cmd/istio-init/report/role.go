@@ -211,6 +211,8 @@ func Because(hop path.Hop, f inet.Family) string {
 		return "its state is INVALID"
 	case path.Unseen:
 		return fmt.Sprintf("a foreign rule takes it from connection tracking, so that nat does not see it: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
+	case path.NotReturned:
+		return fmt.Sprintf("a policy rule routes the answer with mark %#x to this machine", d.Mark)
 	case path.NotDelivered:
 		return fmt.Sprintf("no policy rule leads packets with mark %#x to this machine", d.Mark)
 	case path.OtherUDP:
@@ -240,11 +242,11 @@ func Because(hop path.Hop, f inet.Family) string {
 
 // routeReason says why there is no route.
 func routeReason(hop path.Hop) string {
-	to := hop.Dst.Addr().String()
+	to := hop.Decided.To.String()
 	if hop.Decided.Mark != 0 {
 		to += fmt.Sprintf(" with mark %#x", hop.Decided.Mark)
 	}
-	incoming := hop.Owner == nil
+	incoming := hop.Owner == nil && hop.Lost == 0
 	switch why := hop.Decided.Route; {
 	case incoming && (why == path.Rejected || why == path.Blackhole):
 		return fmt.Sprintf("the kernel rejects it: %s is no valid source on %s (rp_filter, a martian), or the route to %s is a blackhole", hop.Src.Addr(), hop.In, to)
