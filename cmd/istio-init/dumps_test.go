@@ -97,6 +97,7 @@ var dumpTests = []struct {
 	{"istio-1.3-trace", "istio-1.3", "trace --from 203.0.113.9 --to :9080", good, []string{"captured: inbound -> proxy port 15006", "127.0.0.1:9080"}, []string{"loops"}},
 	{"no-tunnel-port", "no-tunnel-port", "check", good, []string{"but not 15090, 15021, 15020 (-d)", "15001 out, 15006 in DNS", "made by"}, []string{"tunnels"}},
 	{"incompatible", "incompatible", "check", exitUnknown, []string{"it is not known what is captured: iptables does not print the ipv4 table nat"}, []string{"nothing is captured"}},
+	{"incompatible-trace", "incompatible", "trace --to 10.0.0.5:80", good, []string{"not known: iptables does not print the ipv4 table nat", "not certain: the ipv4 table nat"}, []string{"passes"}},
 	{"kube-proxy", "kube-proxy", "check", good, []string{"nothing is captured: there are no rules of a mesh", noIPv6}, []string{"not certain: ipv4"}},
 	{"kube-proxy-trace", "kube-proxy", "trace --to 10.0.0.5:80", good, []string{"passes: not captured"}, []string{"not certain"}},
 

@@ -28,14 +28,21 @@ func (src *ruleSource) follow() {
 	}
 }
 
+// unprintedNames names the tables of a family that may redirect connections and that iptables
+// does not print.
+func unprintedNames(s iptables.Snapshot) (names []string) {
+	for _, table := range s.Unreadable {
+		if table == iptables.NAT || table == iptables.Mangle {
+			names = append(names, fmt.Sprintf("iptables does not print the %s table %s", s.Family, table))
+		}
+	}
+	return names
+}
+
 // unprinted names the tables that may redirect connections and that iptables does not print.
 func (src *ruleSource) unprinted() (names []string) {
 	for _, s := range src.states {
-		for _, table := range s.Unreadable {
-			if table == iptables.NAT || table == iptables.Mangle {
-				names = append(names, fmt.Sprintf("iptables does not print the %s table %s", s.Family, table))
-			}
-		}
+		names = append(names, unprintedNames(s)...)
 	}
 	if src.found == nil {
 		return names

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func newTrace(s streams) *cobra.Command {
 by a foreign rule; which rules match, which of them decides, and the reason of that rule.
 If the proxy captures the connection, the one that it opens is followed too. Nothing is
 sent, and nothing is changed. The answer is not certain where something may decide that
-is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not looked at.
+is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not read.
 
 The rules are those of the network namespace; with flags that describe rules, those
 that "apply" would make; with --rules those of a file.`,
@@ -73,8 +74,11 @@ func runTrace(ctx context.Context, cmd *command) error {
 			src.sayAssumed(hops[0], func() path.Hop { return path.Follow(rules, src.Config, src.network, c)[0] })
 		}
 		answer := report.Path{Source: src.Source, Rules: rules, Hops: hops}
-		if src.absent[f] {
+		switch unprinted := unprintedNames(src.states[f]); {
+		case src.absent[f]:
 			answer.Unknown = fmt.Sprintf("no %s in this dump", xtables.SaveTool(f))
+		case len(unprinted) > 0:
+			answer.Unknown = strings.Join(unprinted, "; ")
 		}
 		return cmd.show(answer)
 	})
