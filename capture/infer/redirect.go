@@ -57,7 +57,7 @@ type redirectFinder struct {
 	chains map[string][]iptables.Rule
 	leads  map[string]bool // chains from which a redirect is reached
 	within []string        // the chains that are searched, each from the one before
-	budget int             // rules that may still be looked at
+	budget int             // rules that may still be searched
 	found  []Redirect
 }
 
