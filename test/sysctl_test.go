@@ -89,7 +89,7 @@ func TestSourceValidationInModeTPROXY(t *testing.T) {
 			{Name: conf + "all.rp_filter", Value: n / 16 % 3},
 			{Name: conf + "eth0.rp_filter", Value: n / 48},
 		}
-		if n&3 == 0 && n/16 > 1 || !size.Stress() && n%13 != 1 { // without src_valid_mark nothing of it counts
+		if n&3 == 0 && n/16 > 1 || !size.Stress() && n%26 != 1 { // without src_valid_mark nothing of it counts
 			continue
 		}
 		t.Run(strings.ReplaceAll(fmt.Sprint(settings), conf, ""), func(t *testing.T) {
@@ -135,8 +135,7 @@ func TestMarkOfAcceptedConnectionsInModeTPROXY(t *testing.T) {
 	}
 }
 
-// TestModeREDIRECTNeedsNoSysctl: neither source validation nor route_localnet is needed or
-// in the way, with the source 127.0.0.6 and redirects to 127.0.0.1.
+// TestModeREDIRECTNeedsNoSysctl: neither source validation nor route_localnet matters, with the source 127.0.0.6 and redirects to 127.0.0.1.
 func TestModeREDIRECTNeedsNoSysctl(t *testing.T) {
 	needKernel(t)
 	t.Parallel()

@@ -26,7 +26,7 @@ func newCheck(s streams) *cobra.Command {
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
-about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not looked at.
+about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
 
 Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
 capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
