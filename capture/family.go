@@ -16,7 +16,7 @@ type familyConfig struct {
 	excludedGroups   []iptables.IDRange
 	groupTree        bool                          // the rules of excludedGroups are a tree of chains
 	servers          []iptables.Cond[netip.Prefix] // of DNS: one without a condition for all servers
-	istios           bool                          // see IstioRules
+	istio            bool                          // see IstioRules
 }
 
 // A prefixList is a list of destinations, and whether its rules are a tree of chains.

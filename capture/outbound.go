@@ -126,7 +126,7 @@ func fromProxy(c familyConfig) []rule {
 	// Proxy to app, on behalf of a peer: the last step of an inbound connection.
 	rules := []rule{when(match{Src: iptables.Is(host(Passthrough(c.family))), Out: iptables.Is(loopbackInterface)}, iptables.Return, RoleProxyToApp)}
 	together := max(len(c.ProxyUIDs), len(c.ProxyGIDs), 1)
-	if c.istios {
+	if c.istio {
 		together = 1
 	}
 	for uids := range slices.Chunk(c.ProxyUIDs, together) {
@@ -186,7 +186,7 @@ func fromOwners(c familyConfig, by func(iptables.Cond[iptables.IDRange]) match, 
 
 // exceptTunnelAndDNS excludes the tunnel port and DNS from a call to the own pod.
 func exceptTunnelAndDNS(c familyConfig, self match) match {
-	dns := c.DNS.Captures() && !(c.istios && len(self.GIDs) > 0)
+	dns := c.DNS.Captures() && (!c.istio || len(self.GIDs) == 0)
 	switch {
 	case c.Generation == Current && dns:
 		self.Proto = iptables.TCP

@@ -33,13 +33,13 @@ func Rules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, false)
 // the own pod from a group of the proxy.
 func IstioRules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, true) }
 
-func rules(c Config, f inet.Family, istios bool) iptables.Ruleset {
+func rules(c Config, f inet.Family, istio bool) iptables.Ruleset {
 	rs := iptables.Ruleset{Family: f}
 	if c.Mode == None || c.Generation == Istio1_0 && f == inet.IPv6 {
 		return rs
 	}
 	fc := c.of(f)
-	fc.istios = istios
+	fc.istio = istio
 	for _, t := range []iptables.Table{rawTable(fc), mangleTable(fc), natTable(fc)} {
 		if len(t.Chains) > 0 {
 			rs.Tables = append(rs.Tables, t)

@@ -40,7 +40,7 @@ func tproxyInbound(c familyConfig) []rule {
 		when(match{Src: iptables.Is(host(Passthrough(c.family))), In: lo, Proto: iptables.TCP}, iptables.Return, RoleProxyToApp),
 		// App to itself: local. The proxy to its own pod goes on, by its mark.
 		when(match{In: lo, Proto: iptables.TCP, Mark: iptables.Not(iptables.FullMark(SelfCallMark))}, iptables.Return, RoleLocalCall))
-	if !c.istios { // HBONE ends in the proxy by itself.
+	if !c.istio { // HBONE ends in the proxy by itself.
 		rules = append(rules, when(toPort(iptables.Port(c.TunnelPort)), iptables.Return, RoleTunnelPort))
 	}
 	if c.InboundPorts.All {

@@ -57,16 +57,21 @@ func effective() (set uint64) {
 	return set
 }
 
-// Needs returns in brackets what a call that has failed needs; hint tells it, with the name of
-// the capability. If the call was denied to a thread that has the capability, it returns what
-// else denies calls.
-func Needs(capability int, hint string, err error) string {
+// NeedsNetAdmin returns in brackets what a call that has failed needs; hint tells it, with the
+// name of the capability NET_ADMIN. If the call was denied to a thread that has the capability,
+// it returns what else denies calls.
+func NeedsNetAdmin(hint string, err error) string { return needs(unix.CAP_NET_ADMIN, hint, err) }
+
+func needs(capability int, hint string, err error) string {
 	if errors.Is(err, os.ErrPermission) && HasCap(capability) {
 		return "(the capability is held, so this was denied by SELinux, AppArmor or a seccomp profile: see the audit log, dmesg and " +
 			"kubectl describe pod; or the network namespace belongs to another user namespace)"
 	}
 	return "(needs " + hint + ")"
 }
+
+// HasNoNetlink reports whether an error says that the kernel has no netlink sockets.
+func HasNoNetlink(err error) bool { return errors.Is(err, unix.EPROTONOSUPPORT) }
 
 // ChildCaps returns the capabilities that a program started by us has to be
 // given: those of the packet filter that we have, unless we are root, whose

@@ -82,7 +82,7 @@ func onNetNSThread(path string, fn func() error) (err error) {
 		if errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("enter network namespace %s: %w", path, notNetNS(err))
 		}
-		return fmt.Errorf("enter network namespace %s %s: %w", path, Needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
+		return fmt.Errorf("enter network namespace %s %s: %w", path, needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
 	}
 	defer func() {
 		if back := netns.Set(home); back != nil {

@@ -45,7 +45,7 @@ func withCapabilities(t *testing.T) (program string) {
 // everybodysDir returns a directory that other users can reach.
 func everybodysDir(t *testing.T, mode os.FileMode) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "everybody")
+	dir, err := os.MkdirTemp("", "everybody") //nolint:usetesting // only root can reach that of t.TempDir
 	if err == nil {
 		err = os.Chmod(dir, mode)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -81,8 +80,7 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 // error.
 func refused(err error) *xtables.RestoreError {
 	refusal, is := errors.AsType[*xtables.RestoreError](err)
-	_, ended := errors.AsType[*exec.ExitError](err)
-	if _, stays := errors.AsType[*xtables.RevertError](err); !is || !ended || stays {
+	if _, stays := errors.AsType[*xtables.RevertError](err); !is || !refusal.Refused() || stays {
 		return nil
 	}
 	return refusal

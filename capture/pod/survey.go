@@ -7,8 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
@@ -48,7 +46,7 @@ func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(c
 func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix)
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
-		needs := netutil.Needs(unix.CAP_NET_ADMIN, "the capability NET_ADMIN in the network namespace", seen.NoNFT)
+		needs := netutil.NeedsNetAdmin("the capability NET_ADMIN in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
 	backends, noLegacy, err := e.xtables(ctx, seen, lock)
@@ -63,7 +61,7 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 			e.Report(TablesUnreadable{b.Name(), err})
 		}
 	}
-	if s.NeedsErr = s.needs(); errors.Is(s.NeedsErr, unix.EPROTONOSUPPORT) {
+	if s.NeedsErr = s.needs(); netutil.HasNoNetlink(s.NeedsErr) {
 		s.Close()
 		return nil, ErrNoNetlink
 	}

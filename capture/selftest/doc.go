@@ -35,7 +35,7 @@
 //
 // # Rules of Istio
 //
-// With [Environment.Istios] the rules may be those that Istio's own tools make of the config,
+// With [Environment.Istio] the rules may be those that Istio's own tools make of the config,
 // such as its CNI plugin. A few connections arrive elsewhere then, [capture.IstioRules]. Such
 // a result differs, and is no failure.
 //

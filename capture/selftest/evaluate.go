@@ -24,7 +24,7 @@ func evaluate(p Probe, o observation) Result {
 	case landed(p, p.Want, o):
 		return result(Passed, "", "")
 	}
-	for _, to := range p.Istios {
+	for _, to := range p.Istio {
 		if landed(p, to, o) {
 			return result(Differs, to.String(), "")
 		}

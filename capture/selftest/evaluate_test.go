@@ -51,7 +51,7 @@ func TestEvaluate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := evaluate(Probe{Proto: iptables.TCP, To: to, Want: tt.lands, Istios: []Target{{Port: 15008}}, Rule: "RULE"}, tt.seen)
+			r := evaluate(Probe{Proto: iptables.TCP, To: to, Want: tt.lands, Istio: []Target{{Port: 15008}}, Rule: "RULE"}, tt.seen)
 			got := r.Outcome.String()
 			for _, text := range []string{r.Saw, r.Why} {
 				if text != "" {

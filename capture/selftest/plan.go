@@ -16,8 +16,8 @@ import (
 // rules in the family has no connections.
 func Prepare(c capture.Config, f inet.Family, port uint16, env Environment) Plan {
 	p := &planner{c: c, f: f, env: env, rules: capture.Rules(c, f)}
-	if env.Istios {
-		p.istios = istioRules(c, f)
+	if env.Istio {
+		p.istio = istioRules(c, f)
 	}
 	p.plan = Plan{Family: f, Self: env.self()}
 	if len(p.rules.Tables) == 0 {
@@ -39,13 +39,13 @@ type planner struct {
 	c     capture.Config
 	f     inet.Family
 	rules iptables.Ruleset
-	// istios are the rules that Istio's own tools may have made.
-	istios []iptables.Ruleset
-	env    Environment
-	port   uint16 // the destination port where the config asks for no other
-	apps   identity
-	proxy  []identity // never empty
-	plan   Plan
+	// istio are the rules that Istio's own tools may have made.
+	istio []iptables.Ruleset
+	env   Environment
+	port  uint16 // the destination port where the config asks for no other
+	apps  identity
+	proxy []identity // never empty
+	plan  Plan
 }
 
 // istioRules returns the rules that Istio's own tools make of a config: those of its
@@ -98,12 +98,12 @@ func (p *planner) resolve(who identity, probe Probe) Probe {
 	}
 	w := p.rules.TraceSent(packet)
 	probe.Want, probe.Rule = target(w.Packet, path.Interface), p.deciding(w.Steps)
-	for _, rules := range p.istios {
+	for _, rules := range p.istio {
 		to := target(rules.TraceSent(packet).Packet, path.Interface)
-		if to == probe.Want || slices.Contains(probe.Istios, to) {
+		if to == probe.Want || slices.Contains(probe.Istio, to) {
 			continue
 		}
-		probe.Istios = append(probe.Istios, to)
+		probe.Istio = append(probe.Istio, to)
 		if to.TProxy && !p.env.Powers.Raw && probe.Skip == "" {
 			probe.Skip = "Istio's own rules send it to a transparent socket, which needs CAP_NET_ADMIN or CAP_NET_RAW"
 		}

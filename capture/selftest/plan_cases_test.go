@@ -193,7 +193,7 @@ app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 15001
 	},
 	{
 		name: "rules-of-istio-without-powers", config: func(c *capture.Config) { c.Mode, c.TProxyMark = capture.TProxy, 1337 },
-		env: func(s *Environment) { s.Powers, s.Istios = netutil.Powers{UID: 1337, GID: 1337}, true },
+		env: func(s *Environment) { s.Powers, s.Istio = netutil.Powers{UID: 1337, GID: 1337}, true },
 		want: `
 proxy (user 1337) to its own pod: 1337:1337 -> tcp 10.244.0.2:15002 = port 15006
 proxy to the tunnel port of its own pod: Istio's own rules send it to a transparent socket, which needs CAP_NET_ADMIN or CAP_NET_RAW

@@ -15,7 +15,7 @@ type Environment struct {
 	Addr   netip.Addr                             // of the pod; not valid: none
 	PathTo func(netip.Addr) (netutil.Path, error) // the route to an address; an error: there is none
 	Powers netutil.Powers                         // the capabilities that sockets need
-	Istios bool                                   // the rules may be those that Istio's own tools make of the config
+	Istio  bool                                   // the rules may be those that Istio's own tools make of the config
 	// Lost are why connections from other machines are lost though the rules are right, and
 	// Unknown is why that is not known.
 	Lost    []string
@@ -33,7 +33,7 @@ type Probe struct {
 	Mark   uint32 // of its packets; zero: none
 
 	Want   Target
-	Istios []Target // where else Istio's own rules send it
+	Istio  []Target // where else Istio's own rules send it
 	Rule   string   // the rules that decide, each with its table and chain; "": none
 	Hint   string   // what else is probably wrong if it fails
 	OneWay bool     // no answer comes back; to arrive is enough

@@ -72,7 +72,7 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 	obstacles, unknown := tproxyObstacles(cmd.opts.Config)
 	var plans []selftest.Plan
 	for _, f := range families {
-		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers, Istios: cmd.opts.SkipApply, Unknown: unknown}
+		env := selftest.Environment{Addr: podAddr(addrs, f), PathTo: netutil.PathTo, Powers: powers, Istio: cmd.opts.SkipApply, Unknown: unknown}
 		for _, o := range obstacles {
 			if o.Of(f) {
 				env.Lost = append(env.Lost, report.ObstacleText(o))

@@ -1,7 +1,9 @@
 package xtables
 
 import (
+	"errors"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -42,6 +44,12 @@ func (e *RestoreError) Error() string {
 		text += "; the kernel refuses a foreign rule that is there already: " + strings.Join(e.Foreign, "; ")
 	}
 	return text
+}
+
+// Refused reports whether the program itself has failed: it was started and not killed.
+func (e *RestoreError) Refused() bool {
+	exit, ended := errors.AsType[*exec.ExitError](e.Err)
+	return ended && exit.Exited()
 }
 
 // Unwrap returns how the program ended.

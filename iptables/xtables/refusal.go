@@ -2,8 +2,6 @@ package xtables
 
 import (
 	"context"
-	"errors"
-	"os/exec"
 	"strings"
 
 	"istio-init/iptables"
@@ -20,7 +18,7 @@ const probe = "ISTIO_INIT_PROBE"
 // (net/netfilter/xt_bpf.c, XT_BPF_MODE_PATH_PINNED). To find out, the table is replaced by
 // itself: a chain is made and removed in one transaction.
 func (b *Backend) foreignRefused(ctx context.Context, c iptables.Change, refused *RestoreError, script string) []string {
-	if _, ended := errors.AsType[*exec.ExitError](refused.Err); b.variant != Legacy || refused.Text != "COMMIT" || !ended {
+	if b.variant != Legacy || refused.Text != "COMMIT" || !refused.Refused() {
 		return nil
 	}
 	lines := strings.Split(script, "\n")[:refused.Line]
