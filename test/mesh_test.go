@@ -94,7 +94,7 @@ var otherMeshes = []struct {
 }
 
 // meshAddresses converts rules for IPv4 to IPv6.
-var meshAddresses = strings.NewReplacer("127.0.0.1/32", "::1/128", "127.0.0.6/32", "::6/128", "169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128")
+var meshAddresses = strings.NewReplacer("127.0.0.1:8600", "[::1]:8600", "127.0.0.1/32", "::1/128", "127.0.0.6/32", "::6/128", "169.254.7.127/32", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128")
 
 // TestConnectionsByRulesOfOtherMeshes land where trace says, and trace names the mesh.
 func TestConnectionsByRulesOfOtherMeshes(t *testing.T) {

@@ -135,8 +135,7 @@ func TestMarkOfAcceptedConnectionsInModeTPROXY(t *testing.T) {
 	}
 }
 
-// TestModeREDIRECTNeedsNoSysctl: neither source validation nor route_localnet is needed or
-// in the way, with the source 127.0.0.6 and redirects to 127.0.0.1.
+// TestModeREDIRECTNeedsNoSysctl: neither source validation nor route_localnet matters, with the source 127.0.0.6 and redirects to 127.0.0.1.
 func TestModeREDIRECTNeedsNoSysctl(t *testing.T) {
 	needKernel(t)
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 // Where chains of ours are in one, the family counts as unreadable.
 func (s FamilyState) withUnprinted(f inet.Family) FamilyState {
 	for _, name := range s.Rules.Unreadable {
-		table, err := lookAtUnprinted(s.Rules, name)
+		table, err := readUnprinted(s.Rules, name)
 		s.Unprinted = append(s.Unprinted, table)
 		if err == nil && len(table.Ours) > 0 {
 			err = table
@@ -29,8 +29,8 @@ func (s FamilyState) withUnprinted(f inet.Family) FamilyState {
 	return s
 }
 
-// lookAtUnprinted asks nf_tables about a table that iptables could not print.
-func lookAtUnprinted(s iptables.Snapshot, table string) (u *xtables.NFTRulesError, err error) {
+// readUnprinted asks nf_tables about a table that iptables could not print.
+func readUnprinted(s iptables.Snapshot, table string) (u *xtables.NFTRulesError, err error) {
 	u = &xtables.NFTRulesError{Table: table}
 	there, err := netutil.NFTChains(s.Family, table)
 	if err != nil {
@@ -47,8 +47,8 @@ type MisprintedChain struct {
 	Table, Chain string
 }
 
-// maxInspected is how many rules a table has at most that is looked at: by netlink, 25,000
-// take 40 percent of what iptables-nft-save takes.
+// maxInspected is how many rules of a table are inspected at most: by netlink, 25,000 take
+// 40 percent of what iptables-nft-save takes.
 const maxInspected = 5000
 
 // Misprinted returns the chains of a state that are not as they were read.

@@ -25,7 +25,7 @@ func newTrace(s streams) *cobra.Command {
 by a foreign rule; which rules match, which of them decides, and the reason of that rule.
 If the proxy captures the connection, the one that it opens is followed too. Nothing is
 sent, and nothing is changed. The answer is not certain where something may decide that
-is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not looked at.
+is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not read.
 
 The rules are those of the network namespace; with flags that describe rules, those
 that "apply" would make; with --rules those of a file.`,
@@ -49,7 +49,7 @@ func runTrace(ctx context.Context, cmd *command) error {
 		return err
 	}
 	cmd.explainRules()
-	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+	return cmd.ask(ctx, func(ctx context.Context) error {
 		src, err := cmd.source(ctx, f)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func newNode(t TB, name string) *Node {
 	// Link-local addresses, which a router needs for neighbour discovery, are usable at
 	// once: no other node can have them.
 	n.sysctl(t, "ipv6/conf/default/accept_dad", "0")
-	// The machine's is inherited, and in the way of mode TPROXY.
+	// The machine's is inherited, and breaks mode TPROXY.
 	n.sysctl(t, "ipv4/conf/all/src_valid_mark", "0")
 	n.sysctl(t, "ipv4/conf/default/src_valid_mark", "0")
 	n.Do(t, func() error {

@@ -8,7 +8,7 @@ import (
 
 // ObstacleText says which sysctls have packets of mode TPROXY lost, and what helps.
 func ObstacleText(o capture.Obstacle) string {
-	lost := "ipv4 packets of mode TPROXY that come in by " + o.Interface + " are dropped"
+	lost := "inbound ipv4 packets of mode TPROXY on " + o.Interface + " are dropped"
 	if o.Interface == "" {
 		lost = "answers to inbound connections of mode TPROXY do not reach the peer"
 	}
