@@ -35,9 +35,9 @@ const (
 // A cleaner returns the lines of a dump without what programs and people put around
 // them.
 type cleaner struct {
-	edits     []Edit
-	prefix    *regexp.Regexp // what lines begin with; nil: nothing
-	openQuote int            // the line of a quote that does not end as iptables ends one
+	edits  []Edit
+	prefix *regexp.Regexp // what lines begin with; nil: nothing
+	torn   *DumpError     // the first quote that does not end as iptables ends one
 }
 
 func (c *cleaner) edited(kind EditKind, line int, text string) {
@@ -77,6 +77,7 @@ func (c *cleaner) join(n int, line, rest string) (_, _ string, more int) {
 	if _, _, isRule := cutRule(line); !isRule {
 		return line, rest, 0
 	}
+	first := line
 	for quote := nextQuote(line, 0); quote >= 0; {
 		end, closed := quoteClose(line, quote)
 		if !closed && rest != "" {
@@ -92,7 +93,7 @@ func (c *cleaner) join(n int, line, rest string) (_, _ string, more int) {
 			end, closed = quoteClose(line, quote)
 		}
 		if !closed || end < len(line) && !strings.Contains(blanks, line[end:end+1]) || more > 0 && len(line) > longest {
-			c.openQuote = cmp.Or(c.openQuote, n)
+			c.torn = cmp.Or(c.torn, &DumpError{n, first, openQuote})
 			break
 		}
 		quote = nextQuote(line, end)

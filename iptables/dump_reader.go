@@ -48,15 +48,15 @@ func readDump(text string) (*dumpReader, []Edit, error) {
 	for n, line := range c.lines(text) {
 		last, lastText = n, line
 		if reason := r.read(n, line); reason != "" {
-			if c.openQuote > 0 && c.openQuote < n {
-				break
+			if c.torn != nil && c.torn.Line < n {
+				return nil, nil, c.torn
 			}
 			return nil, nil, &DumpError{n, line, reason}
 		}
 	}
 	switch {
-	case c.openQuote > 0:
-		return nil, nil, &DumpError{c.openQuote, lineAt(text, c.openQuote), openQuote}
+	case c.torn != nil:
+		return nil, nil, c.torn
 	case r.endListing() != "":
 		return nil, nil, &DumpError{last, lastText, isHeadless}
 	case r.part.open:
@@ -64,14 +64,6 @@ func readDump(text string) (*dumpReader, []Edit, error) {
 	}
 	r.parts = append(r.parts, r.part)
 	return &r, c.edits, nil
-}
-
-func lineAt(text string, n int) string {
-	for ; n > 1; n-- {
-		_, text, _ = strings.Cut(text, "\n")
-	}
-	line, _, _ := strings.Cut(text, "\n")
-	return strings.TrimSpace(line)
 }
 
 // table is the one that is open.
@@ -84,7 +76,7 @@ var (
 	pieceOfTable = regexp.MustCompile(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[AI] \S|COMMIT$)`)
 	policyLine   = regexp.MustCompile(`^-P (\S+) (ACCEPT|DROP)(?: |$)`)
 	// warning is what iptables-nft prints where the legacy variant has tables
-	// (iptables/xtables-standalone.c and xtables-save.c of 1.8.9).
+	// (iptables/nft.c of 1.8.9, nft_check_xt_legacy).
 	warning = regexp.MustCompile(`^(?:# )?Warning: (ip6?tables)-legacy tables present`)
 )
 

@@ -40,7 +40,7 @@ refuses.`,
 // runCheck compares the live rules with those of the flags, or without flags reports what
 // is captured.
 func runCheck(ctx context.Context, cmd *command) error {
-	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+	return cmd.ask(ctx, func(ctx context.Context) error {
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
 			src, err := cmd.source(ctx, inet.Families[:]...)
 			if err != nil {
@@ -101,11 +101,15 @@ func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 }
 
 func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file string) error {
-	want, err := cmd.wanted()
+	name, dump, err := cmd.readDump(ctx, file)
 	if err != nil {
 		return err
 	}
-	name, dump, err := cmd.readDump(ctx, file)
+	families, _ := pod.ChooseFamilies(cmd.opts.Families, cmd.opts.DualStack, addrsOf(dump), func() bool { return false })
+	for _, w := range cmd.opts.Ineffective(families) {
+		cmd.log.Warn(w)
+	}
+	want, err := cmd.wantedIn(families)
 	if err != nil {
 		return err
 	}

@@ -129,6 +129,8 @@ var dumpTests = []struct {
 	{"kube-proxy-local", "kube-proxy", "trace --from 10.1.1.1 --to :22", good, []string{"passes: not captured"}, []string{"not certain"}},
 
 	{"drift-ipv4-only", "sidecar", "check --ip-family dual -i * -b * -d 15090,15021,15020 --compat 1.15", good, []string{"in order: ", noIPv6}, []string{"ipv6 ("}},
+	{"drift-families-of-the-dump", "sidecar", "check -i * -b * -d 15090,15021,15020 --compat 1.15", good, []string{"in order: ", noIPv6}, []string{"warn", "ipv6 ("}},
+	{"drift-families-of-an-ipv6-dump", "ipv6-only", "check -i * -b * -d 15090 --compat 1.15", exitDrift, []string{"drift: ", "ipv6 ("}, []string{"warn", "ipv4 ("}},
 	{"drift-ipv6-not-there", "sidecar", "check --ip-family dual -i * -b * -d 15090 --compat 1.15", exitDrift, []string{"drift: ", noIPv6}, []string{"ipv6 ("}},
 	{"drift-one-table", "list-rules", "check --ip-family ipv4 -m TPROXY -i * -b * -d 22,15090,15021,15020", exitDrift, []string{"drift: ", onlyNAT}, []string{"@@ mangle"}},
 	{"drift-nothing-to-compare", "ipv6-only", "check --ip-family ipv4 -b 80 -m TPROXY", exitDrift, []string{"drift"}, nil},

@@ -13,6 +13,7 @@ import (
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
@@ -84,6 +85,16 @@ func (cmd *command) dumpText(path, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return text, nil
+}
+
+// addrsOf returns addresses of a pod that has the families of a dump: this machine is another.
+func addrsOf(dump iptables.Dump) (addrs []netutil.Addr) {
+	for f, has := range dump.Has {
+		if has {
+			addrs = append(addrs, netutil.Addr{IP: somePod[f], Interface: defaultDevice})
+		}
+	}
+	return addrs
 }
 
 // gapTexts returns what a dump does not tell about the families.

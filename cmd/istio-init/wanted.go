@@ -62,6 +62,11 @@ func (cmd *command) wanted() (pod.Want, error) {
 	for _, w := range warnings {
 		cmd.log.Warn(w)
 	}
+	return cmd.wantedIn(families)
+}
+
+// wantedIn returns what a namespace should have in which these families are captured.
+func (cmd *command) wantedIn(families []inet.Family) (pod.Want, error) {
 	want := pod.Wanted(cmd.opts.Config, families)
 	for _, f := range families {
 		if err := want.Rules[f].Validate(); err != nil {
