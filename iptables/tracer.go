@@ -92,15 +92,15 @@ func (t *Tracer) Trace(p Packet) Walk {
 // that INVALID).
 func (w *Walk) table(name string) Verdict {
 	w.accepted = nil
-	state := w.Packet.State
-	if name == Raw && !w.Packet.NATDone {
-		w.Packet.State = Invalid
+	if name != Raw || w.Packet.NATDone {
+		return w.chain(name, w.Packet.Hook)
 	}
+	state, changed := w.Packet.State, w.Packet.NAT
+	w.Packet.State, w.Packet.NAT = Invalid, 0
 	verdict := w.chain(name, w.Packet.Hook)
-	if name == Raw && w.Packet.State != Untracked {
-		w.Packet.State = state
-		if w.accepted != nil && w.accepted.State != Untracked {
-			w.accepted.State = state
+	for _, p := range []*Packet{&w.Packet, w.accepted} {
+		if p != nil && p.State != Untracked {
+			p.State, p.NAT = state, changed
 		}
 	}
 	return verdict

@@ -69,6 +69,7 @@ func serveDNS(t *testing.T, node *pod.Node, who flow.Identity, at netip.AddrPort
 
 // queryDNS sends a query and returns the answer; nil if stop is closed before.
 func queryDNS(t *testing.T, node *pod.Node, who flow.Identity, to netip.AddrPort, stop <-chan struct{}) []byte {
+	t.Helper()
 	conn, err := node.DialUDP(who, to, netip.AddrPort{})
 	if err != nil {
 		t.Error(err)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"istio-init/capture"
-	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
@@ -18,6 +17,9 @@ import (
 
 // dnsServers is the resolv.conf of the server in testdata/takeover.
 const dnsServers = "nameserver 10.96.0.10\nnameserver 2001:db8::53\n"
+
+// published are flags of every validation here.
+const published = "-p 15001 -z 15006 -u 1337 -i * --dual-stack"
 
 // shellIn runs a script in a pod.
 func shellIn(t *testing.T, p *pod.Pod, script string) {
@@ -51,25 +53,29 @@ func TestValidationPassesOnIstioRules(t *testing.T) {
 		restoreIn(t, p, v, inet.IPv4, g.sections["ipv4"]+g.sections["both"])
 		restoreIn(t, p, v, inet.IPv6, toIPv6.Replace(g.sections["both"]))
 		shellIn(t, p, g.sections["before"])
-		flags := slices.Concat(strings.Fields("-p 15001 -z 15006 -u 1337 -m REDIRECT -i * -b * -d 15090,15021,15020 --dual-stack"), strings.Fields(args))
+		flags := strings.Fields(published + " -b * -d 15090,15021,15020 " + args)
 		for _, as := range [][]string{nil, asProxy} {
 			validatesAs(t, p, as, flags)
 		}
 	})
 }
 
-// changes are the configurations of TestValidationPassesOnIstioRulesOfEveryMode.
-var changes = map[string]func(*capture.Config){
-	"all": func(*capture.Config) {},
-	"listed": func(c *capture.Config) {
+// istioConfigs are the configurations of TestValidationPassesOnIstioRulesOfEveryMode: the
+// flags besides those of published, and what they mean.
+var istioConfigs = map[string]struct {
+	flags  string
+	change func(*capture.Config)
+}{
+	"all": {"-b *", func(*capture.Config) {}},
+	"listed": {"-b 80,15008", func(c *capture.Config) {
 		c.InboundPorts = capture.Selector[iptables.PortRange]{Only: []iptables.PortRange{iptables.Port(80), iptables.Port(15008)}}
-	},
-	"users": func(c *capture.Config) {
+	}},
+	"users": {"-b * -u 1337,3 -g 1337,4", func(c *capture.Config) {
 		c.ProxyUIDs = append(c.ProxyUIDs, iptables.ID(3))
 		c.ProxyGIDs = append(c.ProxyGIDs, iptables.ID(4))
-	},
-	"dns":     func(c *capture.Config) { c.DNS.All = true },
-	"no-port": func(c *capture.Config) { c.InboundPorts.All = false },
+	}},
+	"dns":     {"-b * --redirect-dns --capture-all-dns", func(c *capture.Config) { c.DNS.All = true }},
+	"no-port": {"", func(c *capture.Config) { c.InboundPorts.All = false }},
 }
 
 // TestValidationPassesOnIstioRulesOfEveryMode validates the rules that Istio makes for a
@@ -80,21 +86,20 @@ func TestValidationPassesOnIstioRulesOfEveryMode(t *testing.T) {
 	needKernel(t)
 	for _, generation := range []capture.Generation{capture.Current, capture.Istio1_15} {
 		for _, mode := range []capture.Mode{capture.Redirect, capture.TProxy} {
-			for name, change := range changes {
+			for name, config := range istioConfigs {
 				t.Run(fmt.Sprintf("%s-%s-%s", generation, mode, name), func(t *testing.T) {
 					t.Parallel()
 					c := istio.LongConfig(0)
 					c.Mode, c.Generation, c.TProxyMark, c.TProxyTable = mode, generation, capture.DefaultTProxyMark, capture.DefaultTProxyTable
-					change(&c)
+					config.change(&c)
 					p := withIstio(t, c)
-					c.Generation = capture.Current // a CNI plugin has no --compat
-					flags, _ := options.Arguments(c, true)
+					flags := strings.Fields(published + " -m " + mode.String() + " " + config.flags)
 					for _, as := range [][]string{nil, asProxy} {
 						log := validatesAs(t, p, as, flags)
 						if told := checks(log, "check differs, as Istio's own rules do"); told == 0 && as == nil && mode == capture.TProxy && name != "no-port" {
 							t.Errorf("the tunnel port is not told:\n%s", log)
 						}
-						if generation == capture.Istio1_15 {
+						if generation == capture.Istio1_15 { // a CNI plugin has no --compat
 							validatesAs(t, p, as, append(flags, "--compat", "1.15"))
 						}
 					}

@@ -40,15 +40,26 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 			answer.State = iptables.Invalid
 		}
 	}
-	e.answer(hop, answer, landed)
-	if first.Proto == iptables.TCP {
+	e.answer(hop, answer, first, landed)
+	switch {
+	case first.Proto != iptables.TCP:
+		return
+	case landed.State != iptables.Untracked:
 		e.later(hop, later)
+		return
 	}
+	// What is tracked of it later is taken up in its middle (nf_conntrack_tcp_loose).
+	answer.State, later.State = iptables.New, iptables.New
+	if p := e.later(hop, later); p.State != iptables.Untracked || landed.TProxiedTo != 0 {
+		hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownTarget, Step: untracking(hop)})
+		return
+	}
+	e.answer(hop, answer, first, landed)
 }
 
 // answer follows the answer to a packet that has landed.
-func (e evaluator) answer(hop *Hop, p, landed iptables.Packet) {
-	back, out := &Hop{Who: hop.Who}, ""
+func (e evaluator) answer(hop *Hop, p, first, landed iptables.Packet) {
+	back := &Hop{Who: hop.Who}
 	if hop.Captured && hop.Outcome != Elsewhere || e.isLocal(landed.Dst) {
 		p.Owner, p.AnyOwner = &iptables.Owner{UID: appID, GID: appID}, true
 		if hop.Outcome == Outbound || hop.Outcome == Inbound || hop.Outcome == DNS {
@@ -59,8 +70,7 @@ func (e evaluator) answer(hop *Hop, p, landed iptables.Packet) {
 		if hop.Owner == nil {
 			route = e.network.Route(RouteQuery{Proto: p.Proto, Src: p.Src, Dst: p.Dst, UID: p.Owner.UID})
 		}
-		out = route.Device
-		if back.Out = out; route.Failure != Routed {
+		if back.Out = route.Device; route.Failure != Routed {
 			back.noRoute(route.Failure, p.Dst, 0)
 		} else {
 			p = e.goesOut(back, p)
@@ -71,25 +81,42 @@ func (e evaluator) answer(hop *Hop, p, landed iptables.Packet) {
 	}
 	switch {
 	case back.Outcome != Direct:
+	case hop.Owner == nil && back.Owner == nil && p.Hook == iptables.Input: // it was to be forwarded
+		back.Outcome, back.Decided = Dropped, &Decision{Cause: NotReturned, Mark: p.Mark}
 	case p.State == iptables.Untracked && landed.NAT != 0: // its addresses are not those that the sender knows
 		back.Outcome, back.Decided = Dropped, e.untrackedBy(*back)
-	case p.In == "lo" && out != "" && out != "lo": // a mark that was saved routes it to this machine
+	case hop.Owner == nil && p.In == "lo" && !e.isLocal(first.Src): // a mark that was saved routes it to this machine
 		back.Outcome, back.Decided = Dropped, &Decision{Cause: NotReturned, Mark: p.Mark}
+	case p.RedirectedTo != 0 || p.DNATed: // nat takes it for the first packet of a connection
+		back.Outcome, back.Decided = Dropped, e.capturedBy(*back)
 	case p.TProxiedTo != 0: // its socket is not transparent (net/netfilter/xt_TPROXY.c, tproxy_tg4)
 		back.Outcome, back.Decided = Dropped, e.capturedBy(*back)
 	}
 	e.end(hop, back, Answer)
 }
 
+// untracking is the step that took the connection from conntrack.
+func untracking(hop *Hop) iptables.Step {
+	for _, trace := range hop.Hooks {
+		for _, s := range trace.Steps {
+			if s.Untracks {
+				return s
+			}
+		}
+	}
+	return iptables.Step{}
+}
+
 // later follows the next packet of a connection.
-func (e evaluator) later(hop *Hop, p iptables.Packet) {
+func (e evaluator) later(hop *Hop, p iptables.Packet) iptables.Packet {
 	next := &Hop{Who: hop.Who, Connection: hop.Connection, bound: hop.bound}
 	if hop.Owner != nil {
-		e.goesOut(next, p)
+		p = e.goesOut(next, p)
 	} else {
-		e.comesIn(next, p)
+		p = e.comesIn(next, p)
 	}
 	e.end(hop, next, Later)
+	return p
 }
 
 // end ends a hop where a packet behind its first one does.

@@ -16,6 +16,8 @@ type Network struct {
 	Proxy iptables.Owner // as whom the proxy connects
 	// Route answers as the routing of the kernel does.
 	Route func(RouteQuery) Route
+	// Own reports whether an address is the namespace's own; nil: one that is routed to lo.
+	Own func(netip.Addr) bool
 	// Assumed says that the answers of Route are a guess that knows no policy rules.
 	Assumed bool
 	// BaseChains are those of the nftables tables that iptables does not print.

@@ -336,6 +336,9 @@ func (e evaluator) land(hop *Hop, p iptables.Packet) {
 
 // isLocal reports whether a destination is the namespace's own.
 func (e evaluator) isLocal(dst netip.AddrPort) bool {
+	if e.network.Own != nil {
+		return e.network.Own(dst.Addr())
+	}
 	return e.network.Route(RouteQuery{Dst: dst}).Device == "lo"
 }
 

@@ -64,6 +64,34 @@ func (cmd *command) inNetNS(ctx context.Context, action func(context.Context) er
 	return netutil.InNetNS(netutil.NetNSPath(cmd.opts.NetNS), func() error { return action(ctx) })
 }
 
+// ask calls an action that changes nothing and answers, as inNetNS does. An action that only
+// computes sees no end of its context: it is left behind. An answer that is being written may
+// take its reader longer than --timeout.
+func (cmd *command) ask(ctx context.Context, action func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, cmd.opts.Timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- cmd.inNetNS(bounded, action) }()
+	select {
+	case err := <-done:
+		return err
+	case <-bounded.Done():
+	}
+	if cmd.answering() {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+		}
+	}
+	select { // most actions say better what they waited for
+	case err := <-done:
+		return err
+	case <-time.After(2 * lastWrite):
+		return fmt.Errorf("find the answer: %w", context.Cause(bounded))
+	}
+}
+
 // engine returns the engine with its options. A caller who lends his environment to a
 // process with more rights than his own does not choose its programs or what these load.
 func (cmd *command) engine() pod.Engine {

@@ -40,7 +40,7 @@ refuses.`,
 // runCheck compares the live rules with those of the flags, or without flags reports what
 // is captured.
 func runCheck(ctx context.Context, cmd *command) error {
-	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+	return cmd.ask(ctx, func(ctx context.Context) error {
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
 			src, err := cmd.source(ctx, inet.Families[:]...)
 			if err != nil {

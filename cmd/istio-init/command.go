@@ -22,8 +22,9 @@ type streams struct {
 	environ        []string // all of env, as NAME=VALUE
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	log            io.Writer // stdout for a log, whose errors do not count
-	terminal       bool      // stdout is one
+	log            io.Writer   // stdout for a log, whose errors do not count
+	answering      func() bool // something was written to stdout
+	terminal       bool        // stdout is one
 }
 
 // The commands, and their names in Istio's tools.
@@ -75,7 +76,7 @@ func execute(ctx context.Context, s streams) int {
 	line := commandLine(s.args[0], s.args[1:])
 	answer := &output{name: "stdout", to: s.stdout, done: ctx.Done()}
 	complaints := plainOutput{&output{name: "stderr", to: s.stderr, done: ctx.Done()}}
-	s.terminal, s.log, s.stdout = report.IsTerminal(s.stdout), s.stdout, answer
+	s.terminal, s.log, s.stdout, s.answering = report.IsTerminal(s.stdout), s.stdout, answer, answer.begun.Load
 	root := newRoot(s)
 	root.SetArgs(line)
 	root.SetOut(s.stdout)
@@ -118,13 +119,14 @@ pilot-agent, as a command or as the name of its file.`,
 
 // A command is one run of a command: its options, and where it reads and writes.
 type command struct {
-	opts   *options.Run
-	env    options.Env
-	log    *logger
-	stdin  io.Reader
-	stdout io.Writer // for text that is safe on a terminal
-	plain  io.Writer // stdout for all other text
-	styler report.Styler
+	opts      *options.Run
+	env       options.Env
+	log       *logger
+	stdin     io.Reader
+	stdout    io.Writer   // for text that is safe on a terminal
+	plain     io.Writer   // stdout for all other text
+	answering func() bool // something was written to stdout
+	styler    report.Styler
 }
 
 // newRuleCommand makes a command whose options come from flags, environment and a
@@ -153,7 +155,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 			log.Warn(w)
 		}
 		cmd := &command{
-			opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout,
+			opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout, answering: s.answering,
 			styler: report.NewStyler(s.terminal, s.env),
 		}
 		if s.terminal {

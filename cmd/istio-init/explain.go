@@ -47,7 +47,7 @@ func (src *ruleSource) shown() []*infer.Inference {
 
 // runExplain shows the rules in a format.
 func runExplain(ctx context.Context, cmd *command) error {
-	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+	return cmd.ask(ctx, func(ctx context.Context) error {
 		src, err := cmd.source(ctx, inet.Families[:]...)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ type output struct {
 	name  string
 	to    io.Writer
 	done  <-chan struct{} // ends the wait for a reader
+	begun atomic.Bool     // a write
 	stuck bool            // a write did not end
 	err   error           // of the first write that failed
 }
@@ -32,6 +34,7 @@ var (
 )
 
 func (o *output) Write(text []byte) (int, error) {
+	o.begun.Store(true)
 	if o.stuck {
 		return 0, o.err
 	}

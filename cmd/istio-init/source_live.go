@@ -144,6 +144,7 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	for _, a := range addrs {
 		src.own = append(src.own, a.IP)
 	}
+	src.network.Own = src.isOwn
 	src.network.Route = func(q path.RouteQuery) path.Route {
 		if from := q.Src.Addr(); q.In == "" && from.IsValid() && !src.isOwn(from) { // a transparent socket has it
 			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())

@@ -49,7 +49,7 @@ func runTrace(ctx context.Context, cmd *command) error {
 		return err
 	}
 	cmd.explainRules()
-	return cmd.inNetNS(ctx, func(ctx context.Context) error {
+	return cmd.ask(ctx, func(ctx context.Context) error {
 		src, err := cmd.source(ctx, f)
 		if err != nil {
 			return err

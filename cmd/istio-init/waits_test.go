@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"istio-init/cmd/istio-init/options"
 )
 
 // blocked are places that can be a FIFO or a pipe at whose other end nobody is.
@@ -66,6 +70,48 @@ func TestEveryWaitEnds(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAnActionThatComputesEndsInTime never sees the end of its context.
+func TestAnActionThatComputesEndsInTime(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		timeout   time.Duration
+		answering bool
+		signal    bool
+		want      error
+	}{
+		"timeout":          {timeout: time.Millisecond, want: context.DeadlineExceeded},
+		"signal":           {timeout: time.Hour, signal: true, want: context.Canceled},
+		"signal-in-answer": {timeout: time.Millisecond, answering: true, signal: true, want: context.DeadlineExceeded},
+		"slow-reader":      {timeout: time.Millisecond, answering: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, signal := context.WithCancel(t.Context())
+			defer signal()
+			if tt.signal {
+				signal()
+			}
+			goesOn := make(chan struct{})
+			cmd := &command{opts: &options.Run{Timeout: tt.timeout}, answering: func() bool { return tt.answering }}
+			err := cmd.ask(ctx, func(ctx context.Context) error {
+				if tt.want == nil { // the reader takes longer than the timeout
+					<-ctx.Done()
+					return nil
+				}
+				<-goesOn
+				return nil
+			})
+			close(goesOn)
+			if !errors.Is(err, tt.want) && !errors.Is(err, context.Canceled) {
+				t.Errorf("want %v, got %v", tt.want, err)
+			}
+			if tt.want == nil && err != nil {
+				t.Errorf("want no error, got %v", err)
+			}
+		})
 	}
 }
 

@@ -245,7 +245,7 @@ func doubtText(hop path.Hop, d path.Doubt) string {
 	case path.UnknownCondition:
 		return fmt.Sprintf("%s may match %s first; cannot be evaluated: %s", at, packet, strings.Join(d.Step.Unknown, ", "))
 	case path.UnknownTarget:
-		return fmt.Sprintf("%s takes %s; cannot be evaluated: -j %s", at, packet, d.Step.Rule.Foreign.Target)
+		return fmt.Sprintf("%s takes %s; cannot be evaluated: %s", at, packet, d.Step.Rule.Text(0))
 	case path.ForeignChain:
 		return ChainText(d.Chain, packet)
 	case path.UnknownRoute:
