@@ -113,7 +113,7 @@ pilot-agent, as a command or as the name of its file.`,
 		DisableAutoGenTag: true,
 	}
 	root.SetUsageFunc(printUsage)
-	root.AddCommand(newApply(s), newClean(s), newTrace(s), newCheck(s), newExplain(s), newConfigSchema(), newVersion())
+	root.AddCommand(newApply(s), newClean(s), newTrace(s), newCheck(s), newExplain(s), newConfigSchema(), newVersion(s))
 	return root
 }
 

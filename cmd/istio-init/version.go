@@ -1,22 +1,48 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"istio-init/cmd/istio-init/options"
+	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 )
 
-func newVersion() *cobra.Command {
+func newVersion(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "print the version",
+		Short: "print the version, and the releases of iptables that are installed",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), programName, version())
+			lines := programName + " " + version() + "\n"
+			for _, v := range xtables.Variants {
+				lines += installed(cmd.Context(), s, v) + "\n"
+			}
+			_, err := io.WriteString(cmd.OutOrStdout(), lines)
 			return err
 		},
 	}
+}
+
+// installed names the release of a variant of iptables, and where it is.
+func installed(ctx context.Context, s streams, v xtables.Variant) string {
+	var programs xtables.Config
+	if !netutil.HasMoreRights() { // as for the programs of a run
+		programs.Path, _ = s.env("PATH")
+	}
+	text, err := options.UntilDone(ctx, "run it", func() (string, error) {
+		release, path, err := programs.Release(ctx, v)
+		return fmt.Sprintf("iptables %s (%s) %s", release, v, path), err
+	})
+	if err != nil {
+		return fmt.Sprintf("iptables (%s): %v", v, err)
+	}
+	return text
 }
 
 // release is the version that the build was told; "": that of its build info.

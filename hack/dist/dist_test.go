@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +121,7 @@ func TestBinaryVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	got, _, _ = strings.Cut(got, "\n") // iptables is below
 	if want := program + " v1.2.3 " + goVersion; got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
