@@ -63,7 +63,7 @@ func Infer(rs iptables.Ruleset) *Inference {
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
 			if r.Captures() && !r.Own.Has(t.Name, c.Name) { // else it is not Istio's
-				r.chain(t.Name, c.Name)
+				r.reader.read(t.Name, c.Name, c.Rules) // without a look for it among all chains
 			}
 		}
 	}
