@@ -31,6 +31,16 @@ type RouteQuery struct {
 	In, Out  string // the interface by which the packet came, or to which the socket is bound
 }
 
+// Errors of [Route], as the kernel says them (net/ipv4/route.c, net/ipv4/fib_semantics.c,
+// net/ipv6/route.c). Every other one is that there is no route.
+const (
+	ErrUnreachable = unix.EHOSTUNREACH // a route of that type, or no forwarding
+	ErrBlackhole   = unix.EINVAL       // likewise, or a source that is not valid
+	ErrProhibited  = unix.EACCES
+	ErrSource      = unix.EXDEV  // the source is not one of that interface
+	ErrNoInterface = unix.ENODEV // it is not there
+)
+
 // PathTo asks the kernel for the way to an address, which needs no capability. The
 // error is the kernel's where there is none.
 func PathTo(dst netip.Addr) (Path, error) {

@@ -184,6 +184,7 @@ type tracedLeg struct {
 
 // trace returns what trace says of a flow.
 func (g *ground) trace(t *testing.T, f flow.Flow) (leg *tracedLeg, certain bool, text string) {
+	t.Helper()
 	args := append([]string{"trace", "--force-iptables-binary", g.variant.String(), "--output", "json"}, traceArgs(f.Connection(g.config, inet.IPv4))...)
 	stdout, stderr, err := g.Run(t.Context(), built, args...)
 	var answer struct {

@@ -1,6 +1,8 @@
 package path
 
 import (
+	"slices"
+
 	"istio-init/iptables"
 )
 
@@ -17,11 +19,7 @@ const (
 // answer, which comes back through the hooks, and of TCP the next packet, which completes the
 // connection. Where one of them is dropped, so is the connection.
 func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
-	switch hop.Outcome {
-	case Dropped, NoRoute, Unknown, Continues:
-		return
-	}
-	if hop.State != iptables.New {
+	if hop.State != iptables.New || slices.Contains([]Outcome{Dropped, NoRoute, Unknown, Continues}, hop.Outcome) {
 		return
 	}
 	answer, later := first, first

@@ -36,6 +36,7 @@ const (
 	NotTracked             // its state is INVALID
 	Unseen                 // a foreign rule took it from conntrack, so that nat did not see it
 	NotReturned            // the answer is routed to this machine by its mark
+	BrokenOff              // the rules have too many chains, or a loop of them
 	NotDelivered           // what TPROXY took is not routed to this machine
 	OtherUDP               // of UDP only DNS queries are captured
 	OtherProtocol          // only TCP and DNS queries are captured
@@ -50,7 +51,7 @@ const (
 )
 
 var causeNames = [...]string{
-	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-returned", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
+	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-returned", "broken-off", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
 	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
 }
 

@@ -204,7 +204,11 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 	w := e.tracer.Trace(p)
 	hop.Hooks = append(hop.Hooks, HookTrace{hook, w})
 	e.doubt(hop, p, w)
-	if w.Verdict == iptables.Drop {
+	if w.BrokenOff {
+		last := &hop.Hooks[len(hop.Hooks)-1]
+		last.Steps = last.Steps[:min(len(last.Steps), maxShown)]
+		hop.Outcome, hop.Decided = Unknown, &Decision{Cause: BrokenOff}
+	} else if w.Verdict == iptables.Drop {
 		hop.Outcome = Dropped
 	} else if w.Taken {
 		hop.Outcome = Unknown
@@ -216,6 +220,9 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 	}
 	return w.Packet, hop.Outcome == Direct
 }
+
+// maxShown is how many steps are kept of a walk that was broken off.
+const maxShown = 100
 
 // reroute routes a packet anew that a socket sent, as ip_route_me_harder does
 // (net/ipv4/netfilter.c, which does not know the user; net/ipv6/netfilter.c).

@@ -240,8 +240,22 @@ func TestPathsThroughForeignRules(t *testing.T) {
 			path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
 			"app outbound 15001: every destination is included by -i\n",
 		},
+		{"too-many-chains", chainsOfJumps(14), to("10.0.0.5:80"), "app unknown uncertain: the rules have too many chains that jump to the next, or a loop of chains\n"},
 		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule jumps to ISTIO_OUTPUT\n"},
 	} {
 		t.Run(tt.name, tt.run)
 	}
+}
+
+// chainsOfJumps returns rules in which each chain jumps three times to the next.
+func chainsOfJumps(chains int) string {
+	var declared, rules strings.Builder
+	for i := range chains {
+		fmt.Fprintf(&declared, ":K%d - [0:0]\n", i)
+		for range 3 {
+			fmt.Fprintf(&rules, "-A K%d -j K%d\n", i, i+1)
+		}
+	}
+	fmt.Fprintf(&declared, ":K%d - [0:0]\n", chains)
+	return "*nat\n:OUTPUT ACCEPT [0:0]\n" + declared.String() + "-A OUTPUT -j K0\n" + rules.String() + "COMMIT\n"
 }

@@ -39,13 +39,13 @@ func Samples(rules *infer.Inference, c capture.Config, network Network) []Sample
 		return r
 	}
 	alone := newEvaluator(infer.Infer(capture.Rules(c, f)), c, Network{Proxy: network.Proxy, Route: network.Route})
-	real := newEvaluator(rules, c, network)
+	live := newEvaluator(rules, c, network)
 	var samples []Sample
 	for _, ports := range [][]uint16{{rarePort}, {80, 8080}} {
 		for _, want := range []Outcome{Outbound, Inbound, DNS} {
-			for _, connection := range real.candidates(want, f, ports) {
+			for _, connection := range live.candidates(want, f, ports) {
 				if hop := alone.hop(connection); hop.Outcome == want && hop.Captured {
-					samples = append(samples, Sample{want, real.hop(connection)})
+					samples = append(samples, Sample{want, live.hop(connection)})
 					break
 				}
 			}
@@ -66,10 +66,10 @@ const (
 // candidates returns connections that a configuration may capture, to these ports where it
 // captures them.
 func (e evaluator) candidates(want Outcome, f inet.Family, ports []uint16) []Connection {
-	switch want {
-	case Outbound:
+	if want == Outbound {
 		return e.outbound(iptables.TCP, e.destinations(e.c.OutboundPrefixes.Only, f), slices.Concat(ports, firstPorts(e.c.OutboundPorts)))
-	case DNS:
+	}
+	if want == DNS {
 		servers := []netip.Addr{outside[f]}
 		for _, server := range e.c.DNS.Servers {
 			if f.Has(server) {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
@@ -183,7 +181,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 	if err == nil {
 		return path.Route{Device: got.Interface, Src: got.Src}
 	}
-	if q.In != "" && errors.Is(err, unix.ENODEV) { // it may come later
+	if q.In != "" && errors.Is(err, netutil.ErrNoInterface) { // it may come later
 		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
@@ -196,10 +194,9 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 	return path.Route{Failure: path.Unrouted}
 }
 
-// routeFailures are the answers of the kernel where there is no route (net/ipv4/route.c,
-// net/ipv4/fib_semantics.c, net/ipv6/route.c).
-var routeFailures = map[unix.Errno]path.RouteFailure{
-	unix.EHOSTUNREACH: path.Unreachable, unix.EINVAL: path.Blackhole, unix.EACCES: path.Prohibited, unix.EXDEV: path.Rejected,
+var routeFailures = map[error]path.RouteFailure{
+	netutil.ErrUnreachable: path.Unreachable, netutil.ErrBlackhole: path.Blackhole,
+	netutil.ErrProhibited: path.Prohibited, netutil.ErrSource: path.Rejected,
 }
 
 // checkNeeds adds as problems what the rules need and the namespace lacks: policy routing

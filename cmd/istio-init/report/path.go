@@ -177,6 +177,9 @@ func endText(hop path.Hop) string {
 	case path.NoRoute:
 		return "fails"
 	case path.Unknown:
+		if hop.Decided != nil && hop.Decided.Cause == path.BrokenOff {
+			return "not known"
+		}
 		return "redirected to an unknown destination"
 	case path.Foreign:
 		if mesh := hop.Decided.Mesh; mesh != infer.OtherMesh {

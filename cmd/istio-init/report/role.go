@@ -213,6 +213,8 @@ func Because(hop path.Hop, f inet.Family) string {
 		return fmt.Sprintf("a foreign rule takes it from connection tracking, so that nat does not see it: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
 	case path.NotReturned:
 		return fmt.Sprintf("a policy rule routes the answer with mark %#x to this machine", d.Mark)
+	case path.BrokenOff:
+		return "the rules have too many chains that jump to the next, or a loop of chains"
 	case path.NotDelivered:
 		return fmt.Sprintf("no policy rule leads packets with mark %#x to this machine", d.Mark)
 	case path.OtherUDP:
