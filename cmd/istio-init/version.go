@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,11 +19,11 @@ func newVersion(s streams) *cobra.Command {
 		Short: "print the version, and the releases of iptables that are installed",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			lines := programName + " " + version() + "\n"
+			lines := []string{programName + " " + version()}
 			for _, v := range xtables.Variants {
-				lines += installed(cmd.Context(), s, v) + "\n"
+				lines = append(lines, installed(cmd.Context(), s, v))
 			}
-			_, err := io.WriteString(cmd.OutOrStdout(), lines)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(lines, "\n"))
 			return err
 		},
 	}
