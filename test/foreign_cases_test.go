@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A foreignCase is random rules of others around ours: of iptables, in nftables tables,
+// A foreignCase is random foreign rules around ours: of iptables, in nftables tables,
 // and of policy routing. The same number is the same case.
 type foreignCase struct {
 	*rand.Rand

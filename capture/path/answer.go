@@ -49,7 +49,7 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 	// What is tracked of it later is taken up in its middle (nf_conntrack_tcp_loose).
 	answer.State, later.State = iptables.New, iptables.New
 	if p := e.later(hop, later); p.State != iptables.Untracked || landed.TProxiedTo != 0 {
-		hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownTarget, Step: untracking(hop)})
+		hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownTarget, Step: untracking(hop)})
 		return
 	}
 	e.answer(hop, answer, first, landed)
@@ -119,9 +119,9 @@ func (e evaluator) later(hop *Hop, p iptables.Packet) iptables.Packet {
 
 // end ends a hop where a packet behind its first one does.
 func (e evaluator) end(hop, of *Hop, packet Lost) {
-	for _, d := range of.Doubts {
+	for _, d := range of.Caveats {
 		d.Of = packet
-		hop.Doubts = append(hop.Doubts, d)
+		hop.Caveats = append(hop.Caveats, d)
 	}
 	if of.Outcome != Dropped && of.Outcome != NoRoute && of.Outcome != Unknown || hop.Outcome == Dropped {
 		return

@@ -47,7 +47,7 @@ func TestForeignChainsThatMayDecide(t *testing.T) {
 			network := testNetwork(c)
 			network.BaseChains = []path.BaseChain{tt.chain}
 			if hop := path.Follow(r, c, network, tt.c)[0]; hop.Uncertain() != tt.want {
-				t.Errorf("want uncertain %t, got %+v", tt.want, hop.Doubts)
+				t.Errorf("want uncertain %t, got %+v", tt.want, hop.Caveats)
 			}
 		})
 	}

@@ -68,7 +68,7 @@ type Hop struct {
 	Loop       bool           // the proxy's own connection comes back to it for ever
 	Decided    *Decision
 	bound      string  // the interface to which the socket is bound
-	Doubts     []Doubt // what could change the way, and is not known here
+	Caveats     []Caveat // what could change the way, and is not known here
 }
 
 // maxHops bounds a path: app to proxy, proxy to its own pod, proxy to app.
@@ -134,7 +134,7 @@ func (e evaluator) hop(c Connection) Hop {
 		SYN: c.Proto == iptables.TCP && c.State&(iptables.New|iptables.Related) != 0,
 	}
 	if c.Owner != nil && hop.bound == "" && route.Device == "lo" && c.Mark != e.c.TProxyMark && !e.isLocal(c.Dst) {
-		hop.Doubts = append(hop.Doubts, Doubt{Cause: RoutedHere, Hook: iptables.Output})
+		hop.Caveats = append(hop.Caveats, Caveat{Cause: RoutedHere, Hook: iptables.Output})
 	}
 	first := p
 	if c.Owner == nil {
@@ -203,7 +203,7 @@ func (e evaluator) hook(hop *Hop, p iptables.Packet, hook string) (_ iptables.Pa
 	p.Hook = hook
 	w := e.tracer.Trace(p)
 	hop.Hooks = append(hop.Hooks, HookTrace{hook, w})
-	e.doubt(hop, p, w)
+	e.caveat(hop, p, w)
 	if w.BrokenOff {
 		last := &hop.Hooks[len(hop.Hooks)-1]
 		last.Steps = last.Steps[:min(len(last.Steps), maxShown)]
@@ -231,7 +231,7 @@ func (e evaluator) reroute(hop *Hop, p iptables.Packet) (device string) {
 	if e.Rules.Family == inet.IPv6 {
 		q.UID = hop.Owner.UID
 	}
-	e.doubtRoute(hop, p)
+	e.caveatRoute(hop, p)
 	route := e.network.Route(q)
 	if route.Failure != Routed {
 		hop.noRoute(route.Failure, p.Dst, p.Mark)
@@ -239,16 +239,16 @@ func (e evaluator) reroute(hop *Hop, p iptables.Packet) (device string) {
 	return route.Device
 }
 
-// doubtRoute adds that the route of a packet is not known: a foreign rule has set its mark,
+// caveatRoute adds that the route of a packet is not known: a foreign rule has set its mark,
 // and policy rules are not known.
-func (e evaluator) doubtRoute(hop *Hop, p iptables.Packet) {
+func (e evaluator) caveatRoute(hop *Hop, p iptables.Packet) {
 	if !e.network.Assumed || p.Mark == hop.Mark {
 		return
 	}
 	for _, trace := range hop.Hooks {
 		for _, s := range trace.Steps {
 			if s.Marks && s.Rule.Role == capture.RoleUnknown && !e.Own.Has(s.Table, s.Chain) {
-				hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownRoute, Hook: trace.Hook, Mark: p.Mark})
+				hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownRoute, Hook: trace.Hook, Mark: p.Mark})
 				return
 			}
 		}
@@ -279,7 +279,7 @@ func (e evaluator) comesIn(hop *Hop, p iptables.Packet) iptables.Packet {
 	if !ok {
 		return p
 	}
-	e.doubtRoute(hop, p)
+	e.caveatRoute(hop, p)
 	if p.RedirectedTo != 0 && !e.isLocal(p.Dst) { // to the address of the interface
 		p.Dst = netip.AddrPortFrom(e.network.Route(RouteQuery{Dst: p.Src}).Src, p.RedirectedTo)
 	}

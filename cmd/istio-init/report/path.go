@@ -65,7 +65,7 @@ func (p Path) hops() path.Path {
 		return p.Hops
 	}
 	first := p.Hops[0]
-	first.Hooks, first.Behind, first.Lost, first.Decided, first.Doubts = nil, nil, 0, nil, nil
+	first.Hooks, first.Behind, first.Lost, first.Decided, first.Caveats = nil, nil, 0, nil, nil
 	first.Outcome, first.Port, first.Captured = path.Unknown, 0, false
 	return path.Path{first}
 }
@@ -227,8 +227,8 @@ func outcomeColour(hop path.Hop) string {
 func (p Path) caveats() []string {
 	caveats := slices.Concat(p.Source.Caveats, p.Source.Problems)
 	for _, hop := range p.hops() {
-		for _, d := range hop.Doubts {
-			if text := doubtText(hop, d); !slices.Contains(caveats, text) {
+		for _, d := range hop.Caveats {
+			if text := caveatText(hop, d); !slices.Contains(caveats, text) {
 				caveats = append(caveats, text)
 			}
 		}
@@ -241,8 +241,8 @@ func ChainText(c path.BaseChain, what string) string {
 	return fmt.Sprintf("%s may decide about %s; \"nft list chain %s %s %s\" shows it", c, what, c.Family, c.Table, c.Name)
 }
 
-// doubtText says what could not be evaluated.
-func doubtText(hop path.Hop, d path.Doubt) string {
+// caveatText says what could not be evaluated.
+func caveatText(hop path.Hop, d path.Caveat) string {
 	packet := [...]string{"", "the answer to ", "the packets behind "}[d.Of] + "the packet of the " + hop.Who
 	switch at := fmt.Sprintf("foreign rule %d of %s %s", d.Step.Index+1, d.Step.Table, d.Step.Chain); d.Cause {
 	case path.UnknownCondition:

@@ -65,12 +65,12 @@ func lostText(hop path.Hop) string {
 	}
 }
 
-// DoubtfulSamples says what could decide about connections that a configuration captures,
+// UncertainSamples says what could decide about connections that a configuration captures,
 // and could not be evaluated, without the base chains of nftables: all of those are named.
-func DoubtfulSamples(samples []path.Sample) (texts []string) {
+func UncertainSamples(samples []path.Sample) (texts []string) {
 	for _, s := range samples {
-		for _, d := range s.Hop.Doubts {
-			if text := doubtText(s.Hop, d); d.Cause != path.ForeignChain && !slices.Contains(texts, text) {
+		for _, d := range s.Hop.Caveats {
+			if text := caveatText(s.Hop, d); d.Cause != path.ForeignChain && !slices.Contains(texts, text) {
 				texts = append(texts, text)
 			}
 		}

@@ -82,7 +82,7 @@ func NewState(src Source, args, variables []string) State {
 		}
 	}
 	s.Problems = append(s.Problems, LostSamples(src.Samples)...)
-	s.Caveats = slices.Concat(s.Caveats, DoubtfulSamples(src.Samples))
+	s.Caveats = slices.Concat(s.Caveats, UncertainSamples(src.Samples))
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables, s.assumesTunnel = args, variables, src.assumesTunnel()

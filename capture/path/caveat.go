@@ -2,10 +2,10 @@ package path
 
 import "istio-init/iptables"
 
-// A Doubt is something that could send a connection another way than the path says, and
+// A Caveat is something that could send a connection another way than the path says, and
 // that could not be evaluated.
-type Doubt struct {
-	Cause DoubtCause
+type Caveat struct {
+	Cause CaveatCause
 	Of    Lost // the packet
 	Hook  string
 	Step  iptables.Step // for UnknownCondition and UnknownTarget
@@ -13,12 +13,12 @@ type Doubt struct {
 	Mark  uint32        // for UnknownRoute
 }
 
-// A DoubtCause is the kind of a doubt.
-type DoubtCause uint8
+// A CaveatCause is the kind of a caveat.
+type CaveatCause uint8
 
 // The causes. The zero value: a foreign rule with a condition that is not known here.
 const (
-	UnknownCondition DoubtCause = iota
+	UnknownCondition CaveatCause = iota
 	UnknownTarget               // a foreign rule with a target that is not known here
 	ForeignChain                // a base chain of nftables
 	UnknownRoute                // the route of a packet with a mark
@@ -26,38 +26,38 @@ const (
 	OutOfSteps                  // too many chains, or a loop of chains
 )
 
-var doubtNames = [...]string{"condition", "target", "nft-chain", "route", "routed-here", "steps"}
+var caveatNames = [...]string{"condition", "target", "nft-chain", "route", "routed-here", "steps"}
 
 // String returns the name of the cause.
-func (c DoubtCause) String() string { return doubtNames[c] }
+func (c CaveatCause) String() string { return caveatNames[c] }
 
 // Uncertain reports whether the connection may go another way.
-func (l *Hop) Uncertain() bool { return len(l.Doubts) > 0 }
+func (l *Hop) Uncertain() bool { return len(l.Caveats) > 0 }
 
-// doubt adds what could not be evaluated at a hook.
-func (e evaluator) doubt(hop *Hop, p iptables.Packet, w iptables.Walk) {
+// caveat adds what could not be evaluated at a hook.
+func (e evaluator) caveat(hop *Hop, p iptables.Packet, w iptables.Walk) {
 	for _, c := range e.network.BaseChains {
 		if c.mayDecide(p, e.Rules.Family) {
-			hop.Doubts = append(hop.Doubts, Doubt{Cause: ForeignChain, Hook: p.Hook, Chain: c})
+			hop.Caveats = append(hop.Caveats, Caveat{Cause: ForeignChain, Hook: p.Hook, Chain: c})
 		}
 	}
 	if w.Taken {
-		hop.Doubts = append(hop.Doubts, Doubt{Cause: UnknownTarget, Hook: p.Hook, Step: w.Steps[len(w.Steps)-1]})
+		hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownTarget, Hook: p.Hook, Step: w.Steps[len(w.Steps)-1]})
 	}
 	if !w.Uncertain {
 		return
 	}
-	known := len(hop.Doubts)
+	known := len(hop.Caveats)
 	for _, s := range w.Steps {
 		if s.Matters {
 			cause := UnknownTarget
 			if s.Maybe {
 				cause = UnknownCondition
 			}
-			hop.Doubts = append(hop.Doubts, Doubt{Cause: cause, Hook: p.Hook, Step: s})
+			hop.Caveats = append(hop.Caveats, Caveat{Cause: cause, Hook: p.Hook, Step: s})
 		}
 	}
-	if w.BrokenOff || len(hop.Doubts) == known {
-		hop.Doubts = append(hop.Doubts, Doubt{Cause: OutOfSteps, Hook: p.Hook})
+	if w.BrokenOff || len(hop.Caveats) == known {
+		hop.Caveats = append(hop.Caveats, Caveat{Cause: OutOfSteps, Hook: p.Hook})
 	}
 }
