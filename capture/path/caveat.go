@@ -19,11 +19,11 @@ type CaveatCause uint8
 // The causes. The zero value: a foreign rule with a condition that is not known here.
 const (
 	UnknownCondition CaveatCause = iota
-	UnknownTarget               // a foreign rule with a target that is not known here
-	ForeignChain                // a base chain of nftables
-	UnknownRoute                // the route of a packet with a mark
-	RoutedHere                  // a policy rule routes the packet to this machine, which does not have its destination
-	OutOfSteps                  // too many chains, or a loop of chains
+	UnknownTarget                // a foreign rule with a target that is not known here
+	ForeignChain                 // a base chain of nftables
+	UnknownRoute                 // the route of a packet with a mark
+	RoutedHere                   // a policy rule routes the packet to this machine, which does not have its destination
+	OutOfSteps                   // too many chains, or a loop of chains
 )
 
 var caveatNames = [...]string{"condition", "target", "nft-chain", "route", "routed-here", "steps"}

@@ -67,8 +67,8 @@ type Hop struct {
 	Captured   bool           // it was to go elsewhere, and a rule sent it here
 	Loop       bool           // the proxy's own connection comes back to it for ever
 	Decided    *Decision
-	bound      string  // the interface to which the socket is bound
-	Caveats     []Caveat // what could change the way, and is not known here
+	bound      string   // the interface to which the socket is bound
+	Caveats    []Caveat // what could change the way, and is not known here
 }
 
 // maxHops bounds a path: app to proxy, proxy to its own pod, proxy to app.
