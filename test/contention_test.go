@@ -70,7 +70,11 @@ func TestChangeThatOthersSpoilEachTimeIsAnError(t *testing.T) {
 			s.wrap(tool(v, inet.IPv6), fmt.Sprintf(`/usr/sbin/%s -t filter -A INPUT -p tcp --dport 1 -j DROP
 				line=$(grep -n COMMIT | sed '1!d; s/:.*//'); echo "line $line failed" >&2; echo >>"$0.tried"; exit 1`, iptablesOf(v, inet.IPv6)))
 			log := s.exits(1, in(v, asTProxy)...)
-			if !strings.Contains(log, "other programs changed the rules between look and change, 5 times in a row") || strings.Contains(log, "needs of the kernel") {
+			who := "other programs"
+			if v == xtables.NFT {
+				who += " (ip6tables-nft)"
+			}
+			if !strings.Contains(log, who+" changed the rules between look and change, 5 times in a row") || strings.Contains(log, "needs of the kernel") {
 				t.Errorf("the log does not say why:\n%s", log)
 			}
 			if tried := s.sh("wc -l <" + s.wrappers + "/" + tool(v, inet.IPv6) + ".tried"); strings.TrimSpace(tried) != "5" {

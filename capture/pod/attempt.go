@@ -10,6 +10,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
@@ -20,22 +21,27 @@ const attempts = 5
 // attempt.
 type ContendedError struct {
 	Err  error
-	text string // of Err
+	By   []string // the programs that changed nf_tables; none: they are not known
+	text string   // of Err
 }
 
 // contended returns the error of the last attempt. No module of the kernel is missing, so it
 // names none.
-func contended(err error, refusal *xtables.RestoreError) *ContendedError {
+func contended(err error, refusal *xtables.RestoreError, by []string) *ContendedError {
 	if refusal == nil {
-		return &ContendedError{nil, "the rules may differ from the wanted ones"}
+		return &ContendedError{nil, by, "the rules may differ from the wanted ones"}
 	}
 	named := refusal.Error()
 	refusal.Needs = nil
-	return &ContendedError{err, strings.ReplaceAll(err.Error(), named, refusal.Error())}
+	return &ContendedError{err, by, strings.ReplaceAll(err.Error(), named, refusal.Error())}
 }
 
 func (e *ContendedError) Error() string {
-	return fmt.Sprintf("other programs changed the rules between look and change, %d times in a row: %s", attempts, e.text)
+	who := "other programs"
+	if len(e.By) > 0 {
+		who += " (" + strings.Join(e.By, ", ") + ")"
+	}
+	return fmt.Sprintf("%s changed the rules between look and change, %d times in a row: %s", who, attempts, e.text)
 }
 
 // Unwrap returns why the last attempt has failed.
@@ -51,6 +57,8 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 	}
 	defer func() { found.Close() }()
 	first, ordered := found, false
+	var writers *netutil.NFTWriters
+	defer func() { writers.Close() }()
 	for n := 1; ; n++ {
 		err := change(ctx, found)
 		refusal := refused(err)
@@ -68,9 +76,12 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 		case refusal != nil && same:
 			return err
 		case n == attempts:
-			return contended(err, refusal)
+			return contended(err, refusal, writers.Names(found.programs()))
 		case refusal == nil && !ordered:
 			ordered = found.keepOrder(first)
+		}
+		if n == 1 {
+			writers, _ = netutil.WatchNFTWriters() // without it they have no names
 		}
 		e.Report(ChangedByOthers{})
 	}
@@ -92,6 +103,17 @@ func (s *Survey) disturbed() bool {
 		x, is := state.Backend.(*variant)
 		return is && x.disturbed
 	})
+}
+
+// programs returns the names of the programs that change rules for us.
+func (s *Survey) programs() []string {
+	var names []string
+	for _, state := range s.States {
+		if x, is := state.Backend.(*variant); is {
+			names = append(names, x.Programs()...)
+		}
+	}
+	return names
 }
 
 // keepOrder has plans put our jumps ahead of the foreign rules that they were ahead of in an

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -101,6 +102,15 @@ func New(ctx context.Context, v Variant, cfg Config) *Backend {
 		}
 	}
 	return b
+}
+
+// Programs returns the names of the programs that change rules.
+func (b *Backend) Programs() []string {
+	var names []string
+	for _, p := range b.families {
+		names = append(names, filepath.Base(p.restore))
+	}
+	return names
 }
 
 // newBackend says how the programs of a variant are run.
