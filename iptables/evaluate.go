@@ -103,13 +103,22 @@ func (f *Foreign) acts(p Packet) actor {
 // nat does not see the packet.
 func (f *Foreign) untracks() bool { return f.acts(Packet{}) == noTrack{} }
 
-// setsMark reports whether the target sets a mark.
-func (f *Foreign) setsMark() bool {
+// alters reports whether the target of a foreign rule changes, in a way that is not known here,
+// what other rules, conntrack or the route of a packet depend on.
+func (f *Foreign) alters(hook string) bool {
 	if f == nil {
 		return false
 	}
-	name, _, _ := strings.Cut(f.Target, " ")
-	return slices.Contains([]string{"MARK", "CONNMARK", "HMARK"}, name)
+	name, options, _ := strings.Cut(f.Target, " ")
+	switch name {
+	case "MARK", "CONNMARK", "HMARK", "CT":
+		return true
+	case "TOS", "DSCP": // a policy rule may ask for it
+		return hook == Prerouting || hook == Output
+	case "SET":
+		return strings.Contains(options, "--map-mark")
+	}
+	return false
 }
 
 // natAddress reads an address, with a port or without, of an option of SNAT or DNAT. Where
@@ -162,10 +171,10 @@ type (
 	restoreBits struct{ nf, ct uint32 }
 )
 
-// act leaves a packet alone that has a connection: it comes in again by the loopback
-// interface (net/netfilter/xt_CT.c, notrack_tg).
+// act leaves a packet alone that has a connection, since it comes in again by the loopback
+// interface, or that another rule gave a zone (net/netfilter/xt_CT.c, notrack_tg).
 func (noTrack) act(p *Packet) next {
-	if !p.NATDone {
+	if !p.NATDone && p.Zone == 0 {
 		p.State = Untracked
 	}
 	return next{}

@@ -178,9 +178,11 @@ func (RestoreMark) act(p *Packet) next {
 	return restoreBits{1<<32 - 1, 1<<32 - 1}.act(p)
 }
 
+// act gives the packet a template of a connection, which is NEW to later rules of raw. What is
+// set stays (net/netfilter/xt_CT.c, xt_ct_target).
 func (t Zone) act(p *Packet) next {
-	if p.Zone == 0 { // a zone that is set stays (net/netfilter/xt_CT.c)
-		p.Zone = t.ID
+	if p.Zone == 0 && !p.NATDone && p.State != Untracked {
+		p.Zone, p.State = t.ID, New
 	}
 	return next{}
 }

@@ -114,6 +114,12 @@ var traceTests = []struct {
 		nil,
 		"raw OUTPUT 0, mangle OUTPUT 0, nat OUTPUT 0, filter OUTPUT 0, ACCEPT",
 	},
+	{
+		"a-zone-makes-a-packet-new-to-raw",
+		[]string{"raw OUTPUT -m conntrack --ctstate NEW -j DROP", "raw OUTPUT -j CT --zone 1", "raw OUTPUT -m conntrack --ctstate INVALID -j ACCEPT", "raw OUTPUT -m conntrack --ctstate NEW -j DROP"},
+		nil,
+		"raw OUTPUT 1, raw OUTPUT 3, DROP",
+	},
 	{"nat-is-for-new-connections", []string{"nat OUTPUT -j ISTIO_A", "nat ISTIO_A -j ACCEPT"}, func(p *Packet) { p.State = Established }, "ACCEPT"},
 	{
 		"other-tables-are-for-all",

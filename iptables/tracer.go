@@ -159,9 +159,10 @@ func (w *Walk) take(table string, r *Rule) (verdict Verdict, understood bool) {
 			return w.takeUnknown(r.Foreign)
 		}
 	}
+	_, zone := target.(Zone)
 	n := target.act(&w.Packet)
-	if n.jump == "" {
-		return n.verdict, true
+	if n.jump == "" { // whether the answer is in a zone of others is not known
+		return n.verdict, !zone || r.Role != 0 || w.Packet.NATDone
 	}
 	verdict = w.chain(table, n.jump)
 	if verdict == Return && !n.leaves {
@@ -182,7 +183,7 @@ func (w *Walk) takeUnknown(f *Foreign) (verdict Verdict, understood bool) {
 		return Accept, true
 	case GoesOn:
 	}
-	return 0, !f.setsMark()
+	return 0, !f.alters(w.Packet.Hook)
 }
 
 // may notes what becomes of the packet if a rule takes it that may: the walk is

@@ -112,6 +112,9 @@ func (c *foreignCase) target(table, hook string) string {
 		return c.one(targets...)
 	case "raw":
 		targets = append(targets, "DROP", "CT --notrack", "CT --notrack", "NOTRACK")
+		if !c.understood {
+			targets = append(targets, "CT --zone 5", "CT --zone-orig 5", "CT --zone-reply 5")
+		}
 	case "mangle":
 		targets = append(targets, "DROP", "MARK --set-xmark 0x1/0xffffffff", "MARK --set-xmark 0x2/0xffffffff", "MARK --set-xmark 0x1/0x1", "CONNMARK --set-xmark 0x1/0xffffffff",
 			"CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff", "CONNMARK --restore-mark --nfmask 0x3 --ctmask 0x3")

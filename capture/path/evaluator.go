@@ -77,6 +77,9 @@ func (e evaluator) routeSent(c Connection) Route {
 		return route
 	}
 	q.Src = netip.AddrPortFrom(route.Src, q.Src.Port())
+	if q.Src.Port() == 0 && c.Proto == iptables.TCP { // by now it has a port (ip_route_newports)
+		q.Src = netip.AddrPortFrom(route.Src, ephemeralPort)
+	}
 	again := e.network.Route(q)
 	again.Src = route.Src
 	return again
