@@ -17,6 +17,7 @@ type familyConfig struct {
 	groupTree        bool                          // the rules of excludedGroups are a tree of chains
 	servers          []iptables.Cond[netip.Prefix] // of DNS: one without a condition for all servers
 	istio            bool                          // see IstioRules
+	lists            bool                          // see ListRules
 }
 
 // A prefixList is a list of destinations, and whether its rules are a tree of chains.
@@ -47,6 +48,20 @@ func (c Config) of(f inet.Family) familyConfig {
 	return fc
 }
 
+// withLists is of for rules whose lists are not divided. They are in ascending order, as sets
+// are.
+func (c Config) withLists(f inet.Family) familyConfig {
+	c.OwnerGroups.Only = iptables.MergeGroups(c.OwnerGroups.Only)
+	fc := c.of(f)
+	fc.lists = true
+	fc.include = prefixList{prefixes: iptables.MergePrefixes(ofFamily(c.OutboundPrefixes.Only, f))}
+	fc.exclude = prefixList{prefixes: iptables.MergePrefixes(ofFamily(c.OutboundPrefixes.Except, f))}
+	if fc.groupTree = false; c.OwnerGroups.All {
+		fc.excludedGroups = iptables.MergeGroups(c.OwnerGroups.Except)
+	}
+	return fc
+}
+
 // prefixList returns the prefixes of one family; in the older generations as they are.
 func (c Config) prefixList(list []netip.Prefix, f inet.Family) prefixList {
 	prefixes := ofFamily(list, f)
@@ -59,7 +74,12 @@ func (c Config) prefixList(list []netip.Prefix, f inet.Family) prefixList {
 
 // portMatches returns the matches of packets to one of the ports; in the older generations
 // one for each element.
-func (c Config) portMatches(ports []iptables.PortRange) []match {
+func (c familyConfig) portMatches(ports []iptables.PortRange) []match {
+	if c.lists {
+		if ports = iptables.MergePorts(ports); len(ports) > 1 {
+			return []match{{DPorts: iptables.Is(ports)}}
+		}
+	}
 	if c.Generation != Current {
 		return iptables.EachPort(ports)
 	}

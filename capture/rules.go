@@ -25,21 +25,28 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // Rules returns the rules of a valid config for one family. There are none in
 // mode None, and none for IPv6 in the generation 1.0, which did not capture it.
-func Rules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, false) }
+func Rules(c Config, f inet.Family) iptables.Ruleset { return rules(c, c.of(f)) }
+
+// ListRules returns the same rules for a backend that has sets: of a list of ports one rule
+// with all of them, of other lists one rule for each element in ascending order, whatever the
+// length.
+func ListRules(c Config, f inet.Family) iptables.Ruleset { return rules(c, c.withLists(f)) }
 
 // IstioRules returns rules by which each connection arrives where Istio's own rules of the
 // generation send it, but for -k in mode TProxy. So they lack what [Rules] does better: the
 // self calls of every id of the proxy, the tunnel port in mode TProxy, and DNS over TCP to
 // the own pod from a group of the proxy.
-func IstioRules(c Config, f inet.Family) iptables.Ruleset { return rules(c, f, true) }
+func IstioRules(c Config, f inet.Family) iptables.Ruleset {
+	fc := c.of(f)
+	fc.istio = true
+	return rules(c, fc)
+}
 
-func rules(c Config, f inet.Family, istio bool) iptables.Ruleset {
-	rs := iptables.Ruleset{Family: f}
-	if c.Mode == None || c.Generation == Istio1_0 && f == inet.IPv6 {
+func rules(c Config, fc familyConfig) iptables.Ruleset {
+	rs := iptables.Ruleset{Family: fc.family}
+	if c.Mode == None || c.Generation == Istio1_0 && fc.family == inet.IPv6 {
 		return rs
 	}
-	fc := c.of(f)
-	fc.istio = istio
 	for _, t := range []iptables.Table{rawTable(fc), mangleTable(fc), natTable(fc)} {
 		if len(t.Chains) > 0 {
 			rs.Tables = append(rs.Tables, t)

@@ -32,10 +32,13 @@ func tproxyInbound(c familyConfig) []rule {
 		}
 	}
 	// Proxy to app: the mark is saved, so that the answer goes to the proxy. As in Istio
-	// without -i lo, which matters to a move between variants (see the package).
-	proxied := match{Proto: iptables.TCP, Mark: marked(c)}
+	// without -i lo, which matters to a move between variants (see the package). Native
+	// nftables comes after iptables, whose mark is no sign of the proxy but on lo.
+	proxied, lo := match{Proto: iptables.TCP, Mark: marked(c)}, iptables.Is(loopbackInterface)
+	if c.lists {
+		proxied.In = lo
+	}
 	rules = append(rules, when(proxied, iptables.SaveMark{}, RoleSaveMark), when(proxied, iptables.Return, RoleProxyToApp))
-	lo := iptables.Is(loopbackInterface)
 	rules = append(rules,
 		when(match{Src: iptables.Is(host(Passthrough(c.family))), In: lo, Proto: iptables.TCP}, iptables.Return, RoleProxyToApp),
 		// App to itself: local. The proxy to its own pod goes on, by its mark.

@@ -22,7 +22,7 @@ func EachPort(ports []PortRange) []Match {
 // short list; for a long list as few multiport matches as possible.
 func LowerPorts(ports []PortRange) []Match {
 	if len(ports) > MaxPortRules {
-		ports = mergePorts(ports)
+		ports = MergePorts(ports)
 	}
 	if len(ports) <= MaxPortRules {
 		return EachPort(ports)
@@ -55,8 +55,8 @@ func multiportLen(ports []PortRange) int {
 	return len(ports)
 }
 
-// mergePorts returns the same ports as few ranges in ascending order; all ports from 1.
-func mergePorts(ports []PortRange) []PortRange {
+// MergePorts returns the same ports as few ranges in ascending order; all ports from 1.
+func MergePorts(ports []PortRange) []PortRange {
 	sorted := slices.Clone(ports)
 	slices.SortFunc(sorted, func(a, b PortRange) int {
 		return cmp.Or(cmp.Compare(a.Lo, b.Lo), cmp.Compare(a.Hi, b.Hi))

@@ -15,6 +15,12 @@ func LowerGroups(list []IDRange) (groups []IDRange, tree bool) {
 	if len(list) <= MaxGroupRules {
 		return list, false
 	}
+	merged := MergeGroups(list)
+	return merged, len(merged) > MaxGroupRules
+}
+
+// MergeGroups returns the same groups as few ranges in ascending order.
+func MergeGroups(list []IDRange) []IDRange {
 	sorted := slices.Clone(list)
 	slices.SortFunc(sorted, func(a, b IDRange) int { return cmp.Or(cmp.Compare(a.Lo, b.Lo), cmp.Compare(a.Hi, b.Hi)) })
 	merged := sorted[:0]
@@ -25,7 +31,7 @@ func LowerGroups(list []IDRange) (groups []IDRange, tree bool) {
 		}
 		merged = append(merged, r)
 	}
-	return merged, len(merged) > MaxGroupRules
+	return merged
 }
 
 // A GroupTree describes the chains for a long list of groups, as a [PrefixTree] does those for

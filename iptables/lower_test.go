@@ -29,7 +29,7 @@ func TestMergePrefixes(t *testing.T) {
 				}
 				return list
 			}
-			if got, want := mergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
+			if got, want := MergePrefixes(parse(tt.list)), parse(tt.want); !slices.Equal(got, want) {
 				t.Errorf("want %v, got %v", want, got)
 			}
 		})

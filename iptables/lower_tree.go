@@ -36,12 +36,12 @@ func LowerPrefixes(list []netip.Prefix) (prefixes []netip.Prefix, tree bool) {
 	if len(list) <= MaxPrefixRules {
 		return list, false
 	}
-	merged := mergePrefixes(list)
+	merged := MergePrefixes(list)
 	return merged, len(merged) > MaxPrefixRules
 }
 
-// mergePrefixes returns the same addresses as few prefixes in ascending order.
-func mergePrefixes(list []netip.Prefix) []netip.Prefix {
+// MergePrefixes returns the same addresses as few prefixes in ascending order.
+func MergePrefixes(list []netip.Prefix) []netip.Prefix {
 	sorted := make([]netip.Prefix, len(list))
 	for i, p := range list {
 		sorted[i] = p.Masked()

@@ -206,13 +206,13 @@ func portsText(ports []PortRange) string {
 
 func prefixText(p netip.Prefix) string {
 	p = p.Masked()
-	return addrText(p.Addr()) + "/" + strconv.Itoa(p.Bits())
+	return AddrText(p.Addr()) + "/" + strconv.Itoa(p.Bits())
 }
 
-// addrText prints an address as the C library does, which is how iptables
+// AddrText prints an address as the C library does, which is how iptables
 // prints it: an IPv6 address of which exactly the first 96 bits are zero ends
 // in dotted form (glibc, resolv/inet_ntop.c); netip prints it in hexadecimal.
-func addrText(a netip.Addr) string {
+func AddrText(a netip.Addr) string {
 	if a.Is4() {
 		return a.String()
 	}

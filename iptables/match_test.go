@@ -45,7 +45,7 @@ func TestAddressesPrintAsTheCLibraryPrintsThem(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := addrText(netip.MustParseAddr(tt.addr)); got != tt.want {
+			if got := AddrText(netip.MustParseAddr(tt.addr)); got != tt.want {
 				t.Errorf("want %s, got %s", tt.want, got)
 			}
 		})

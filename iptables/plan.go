@@ -69,6 +69,9 @@ func (o Ownership) heldByForeign(t LiveTable, chain string) bool {
 	})
 }
 
+// Snapshot returns the rules as the live state of a namespace that has no others.
+func (rs Ruleset) Snapshot() Snapshot { return Snapshot{Family: rs.Family, Tables: rs.live()} }
+
 // live returns the rules in the form of a snapshot.
 func (rs Ruleset) live() []LiveTable {
 	var tables []LiveTable

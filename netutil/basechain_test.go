@@ -47,7 +47,7 @@ func TestBaseChainsOfOthersAreListed(t *testing.T) {
 	}
 	ns.Run(t, foreignTables, "nft", "-f", "-")
 	in(t, ns, func() error {
-		seen := netutil.LookAtNetfilter("istio-proxy-")
+		seen := netutil.LookAtNetfilter("istio-proxy-", "")
 		var got []string
 		for _, c := range seen.Foreign {
 			got = append(got, fmt.Sprintf("%s %s %s: %s %s %d %v drops=%t rules=%t", c.Family, c.Table, c.Name, c.Type, c.Hook, c.Priority, c.Devices, c.Drops, c.HasRules))

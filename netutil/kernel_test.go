@@ -199,7 +199,7 @@ func TestListingIsReadOnly(t *testing.T) {
 	kernel.Need(t, "nft")
 	ns := kernel.NewNetNS(t)
 	var seen netutil.Netfilter
-	look := func() { in(t, ns, func() error { seen = netutil.LookAtNetfilter("istio-proxy-"); return nil }) }
+	look := func() { in(t, ns, func() error { seen = netutil.LookAtNetfilter("istio-proxy-", ""); return nil }) }
 	look()
 	if seen.NoNFT != nil || seen.NoLegacy != nil || len(seen.NFT[0])+len(seen.NFT[1])+len(seen.Legacy[0])+len(seen.Legacy[1]) > 0 {
 		t.Errorf("a new namespace: got %+v", seen)

@@ -23,8 +23,8 @@ type Netfilter struct {
 	// only root may.
 	LegacyHidden bool
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
-	// nothing stands against it.
-	NoNFT, NoLegacy error
+	// nothing stands against it. NoNFTables is why nf_tables itself cannot.
+	NoNFT, NoLegacy, NoNFTables error
 	// Native are the tables of the family inet that were asked for.
 	Native []string
 	// Foreign are the base chains that iptables does not print and that may decide about
@@ -40,9 +40,9 @@ type Netfilter struct {
 var nftFamilies = inet.PerFamily[uint8]{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
 
 // LookAtNetfilter reads which tables exist; native starts the names of those that
-// are listed of the family inet. Reading creates none (measured: a listing by
+// are listed of the family inet. Tables of the name own are left out. Reading creates none (measured: a listing by
 // iptables-legacy does).
-func LookAtNetfilter(native string) Netfilter {
+func LookAtNetfilter(native, own string) Netfilter {
 	var n Netfilter
 	for i, file := range [...]string{"ip_tables_names", "ip6_tables_names"} {
 		// thread-self: /proc/net is that of the process, whose main thread
@@ -58,9 +58,11 @@ func LookAtNetfilter(native string) Netfilter {
 	n.Generation = NFTGeneration()
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)
 	if err != nil {
-		n.NoNFT = fmt.Errorf("nf_tables does not answer: %w", err)
+		n.NoNFTables = fmt.Errorf("nf_tables does not answer: %w", err)
+		n.NoNFT = n.NoNFTables
 		return n
 	}
+	tables = slices.DeleteFunc(tables, func(t nftObject) bool { return t.text(unix.NFTA_TABLE_NAME) == own })
 	if len(tables) > 0 {
 		n.Foreign, n.ForeignErr = foreignBaseChains(tables, native)
 	}

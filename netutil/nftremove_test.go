@@ -73,7 +73,7 @@ func TestRemoveNFTTablesRefusesAnotherGeneration(t *testing.T) {
 				}
 			}
 			var look netutil.Netfilter
-			in(t, ns, func() error { look = netutil.LookAtNetfilter(""); return nil })
+			in(t, ns, func() error { look = netutil.LookAtNetfilter("", ""); return nil })
 			if tt.then != "" {
 				ns.Run(t, tt.then, "nft", "-f", "-")
 			}

@@ -35,9 +35,12 @@ func (r *Inference) LostJumps(c capture.Config) []Jump {
 }
 
 // MadeBy reports whether a configuration makes those of the rules that are ours, line for
-// line.
+// line, for any backend.
 func (r *Inference) MadeBy(c capture.Config) bool {
-	return maps.EqualFunc(r.ours(), Infer(capture.Rules(c, r.Rules.Family)).ours(), slices.Equal[[]string])
+	makes := func(rs iptables.Ruleset) bool {
+		return maps.EqualFunc(r.ours(), Infer(rs).ours(), slices.Equal[[]string])
+	}
+	return makes(capture.Rules(c, r.Rules.Family)) || makes(capture.ListRules(c, r.Rules.Family))
 }
 
 // ours returns our rules by chain: those of our chains, and the jumps to them.

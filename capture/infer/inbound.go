@@ -100,10 +100,10 @@ func (r *reader) mangleInbound(s shape, rule iptables.Rule) iptables.Role {
 		return r.returnedInterface(rule.In.Val, r.seen > len(r.c.ExcludeInterfaces))
 	case hasDst | hasIn | toReturn:
 		return capture.RoleVirtualCall
-	case hasTCP | hasMark | toSaveMark:
+	case hasTCP | hasMark | toSaveMark, hasIn | hasTCP | hasMark | toSaveMark: // the second of native nftables
 		r.c.Mode, r.c.TProxyMark = capture.TProxy, rule.Mark.Val.Value // Istio has it without inbound ports too
 		return capture.RoleSaveMark
-	case hasTCP | hasMark | toReturn, hasSrc | hasIn | hasTCP | toReturn:
+	case hasTCP | hasMark | toReturn, hasIn | hasTCP | hasMark | toReturn, hasSrc | hasIn | hasTCP | toReturn:
 		return capture.RoleProxyToApp
 	case hasIn | hasTCP | notMark | toReturn:
 		return capture.RoleLocalCall

@@ -61,8 +61,8 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 	defer func() { writers.Close() }()
 	for n := 1; ; n++ {
 		err := change(ctx, found)
-		refusal := refused(err)
-		if ctx.Err() != nil || err != nil && refusal == nil || err == nil && !found.disturbed() {
+		refusal, stale := refused(err), errors.Is(err, errStale)
+		if ctx.Err() != nil || err != nil && refusal == nil && !stale || err == nil && !found.disturbed() {
 			return err
 		}
 		now, unseen := e.survey(ctx, lock)
@@ -77,7 +77,7 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 			return err
 		case n == attempts:
 			return contended(err, refusal, writers.Names(found.programs()))
-		case refusal == nil && !ordered:
+		case err == nil && !ordered:
 			ordered = found.keepOrder(first)
 		}
 		if n == 1 {

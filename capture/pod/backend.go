@@ -10,6 +10,7 @@ import (
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
+	"istio-init/nftables"
 )
 
 // Rules are the wanted rules of both families. A family without tables has none.
@@ -36,6 +37,8 @@ type Name string
 const (
 	NFT    Name = "nft"    // xtables rules in nf_tables
 	Legacy Name = "legacy" // the older xtables
+	// NFTables is rules of nf_tables itself, in tables of their own.
+	NFTables Name = "nftables"
 )
 
 // A Backend is a way to rules in the kernel.
@@ -156,6 +159,8 @@ type Unidentified struct {
 type Change struct {
 	Families []iptables.Change // of the families that change
 	Text     string            // what is done, in the language of the backend's program
+
+	native []nftables.Change // of the families, for the backend NFTables
 }
 
 // Empty reports whether there is nothing to do.

@@ -43,6 +43,8 @@ func choose(states []State, force Name, need []inet.Family) (chosen State, reaso
 		switch err := s.usable(need); {
 		case err != nil:
 			errs = append(errs, err)
+		case s.Backend.Name() == NFTables:
+			return s, fmt.Sprintf("no variant of iptables is usable: %v", joinLine(errs)), nil
 		case len(errs) > 0:
 			return s, fmt.Sprintf("nft is not usable: %v", joinLine(errs)), nil
 		default:

@@ -94,11 +94,11 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
 	}
 	p := &Plan{Reason: reason}
-	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, want.Rules); err != nil {
+	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, want.rulesFor(chosen.Backend)); err != nil {
 		return nil, err
 	}
 	p.Steps = append(p.Steps, e.missing(s, want)...)
-	if err := e.addRules(p, p.Backend, want.Rules); err != nil {
+	if err := e.addRules(p, p.Backend, want.rulesFor(chosen.Backend)); err != nil {
 		return nil, err
 	}
 	for _, beside := range s.Meshes() {
@@ -215,7 +215,7 @@ func (e Engine) removeRules(p *Plan, have State) error {
 	switch {
 	case !change.Empty():
 		p.Steps = append(p.Steps, &ChangeRules{Have: have, Want: NoRules(), Change: change, Remove: true, report: e.Report})
-	case len(remains) == 0:
+	case len(remains) == 0 && have.Backend.Name() != NFTables: // which hardly any pod has
 		p.note(NothingToRemove{have.Backend.Name()})
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
+	"istio-init/nftables"
 )
 
 // A Survey is what a network namespace has, as one look has found it.
@@ -44,15 +45,17 @@ type Address struct {
 func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(ctx, nil) }
 
 func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
-	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix)
+	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix, nftables.Name)
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
 		needs := netutil.NeedsNetAdmin("the capability NET_ADMIN in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
-	backends, noLegacy, err := e.xtables(ctx, seen, lock)
+	own := &native{no: seen.NoNFTables}
+	backends, noLegacy, err := e.xtables(ctx, seen, lock, own)
 	if err != nil {
 		return nil, err
 	}
+	backends = append(backends, own)
 	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy, Chains: seen.Foreign, ChainsErr: seen.ForeignErr}
 	for _, b := range backends {
 		state := b.Read(ctx)

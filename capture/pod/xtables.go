@@ -21,6 +21,7 @@ type variant struct {
 	*xtables.Backend
 	variant    xtables.Variant
 	generation uint32                   // of nf_tables, before it was read; zero: not known
+	own        *native                  // whose changes of nf_tables are no others'
 	disturbed  bool                     // others have changed nf_tables since then
 	listed     inet.PerFamily[[]string] // tables, by the kernel's list
 	report     func(Event)
@@ -28,7 +29,7 @@ type variant struct {
 
 // xtables returns both variants of iptables, and why the legacy one cannot be read though
 // it may have rules.
-func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.File) (backends []Backend, noLegacy, err error) {
+func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.File, own *native) (backends []Backend, noLegacy, err error) {
 	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now, Owner: infer.Ownership}
 	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
@@ -37,7 +38,7 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, outside)
 	nft, legacy := config, config
 	nft.Tables, nft.No = seen.NFT, seen.NoNFT
-	nft.Generation, nft.Seen = netutil.NFTGeneration, seen.Generation
+	nft.Generation, nft.Seen = own.byOthers, seen.Generation
 	legacy.Tables, legacy.No = seen.Legacy, seen.NoLegacy
 	if lock != nil && e.mayChangeLegacy(seen) {
 		if legacy.Common = netutil.LockXTables(ctx, e.lockWait(ctx), e.LockFile, outside); legacy.Common != nil {
@@ -54,7 +55,7 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	}
 	for v, config := range [...]xtables.Config{xtables.NFT: nft, xtables.Legacy: legacy} {
 		v := xtables.Variant(v)
-		backends = append(backends, &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, listed: listed[v], report: e.Report})
+		backends = append(backends, &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, own: own, listed: listed[v], report: e.Report})
 	}
 	return backends, noLegacy, nil
 }
@@ -199,7 +200,7 @@ func (x *variant) deleteWhole(c Change) error {
 			tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.ChainNames(name)})
 		}
 	}
-	return netutil.RemoveNFTTables(tables, x.generation)
+	return netutil.RemoveNFTTables(tables, x.generation+x.own.commits)
 }
 
 // deleteEmpty deletes tables of nf_tables that have nothing in them. One that stays is no

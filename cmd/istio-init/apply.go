@@ -102,7 +102,10 @@ func (cmd *command) engine() pod.Engine {
 		e.Env = xtables.Env(cmd.env)
 	}
 	e.Now = time.Now
-	if cmd.opts.Force != nil {
+	switch {
+	case cmd.opts.NativeNFT:
+		e.Force = pod.NFTables
+	case cmd.opts.Force != nil:
 		e.Force = pod.Name(cmd.opts.Force.String())
 	}
 	return e

@@ -13,6 +13,8 @@ import (
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
+	"istio-init/netutil/inet"
+	"istio-init/nftables"
 )
 
 // preview prints the rules of the flags.
@@ -30,7 +32,15 @@ func (cmd *command) preview(ctx context.Context) error {
 	}
 	var text strings.Builder
 	for f, rs := range want.Rules {
-		if len(rs.Tables) > 0 {
+		switch {
+		case len(rs.Tables) == 0:
+		case cmd.opts.NativeNFT:
+			table, err := nftables.Compile(want.Lists[f])
+			if err != nil {
+				return fmt.Errorf("%s: %w", rs.Family, err)
+			}
+			text.WriteString(table.String() + routeText(rs.Family, want.Routes[f]))
+		default:
 			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
 		}
 	}
@@ -55,12 +65,17 @@ func (cmd *command) print(text string) error {
 // previewText returns what iptables-save prints, and the policy routing as comments in the
 // syntax of ip(8).
 func previewText(rs iptables.Ruleset, route netutil.TProxyRoute) string {
+	return rs.String() + routeText(rs.Family, route)
+}
+
+// routeText returns the policy routing as comments; "" for none.
+func routeText(f inet.Family, route netutil.TProxyRoute) string {
+	if route == (netutil.TProxyRoute{}) {
+		return ""
+	}
 	var b strings.Builder
-	b.WriteString(rs.String())
-	if route != (netutil.TProxyRoute{}) {
-		for _, command := range route.Commands(rs.Family) {
-			b.WriteString("# " + command + "\n")
-		}
+	for _, command := range route.Commands(f) {
+		b.WriteString("# " + command + "\n")
 	}
 	return b.String()
 }

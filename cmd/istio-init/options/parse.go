@@ -32,6 +32,7 @@ type Run struct {
 	CNIMode    bool
 	NetNS      string           // a path or a name; "": the current one
 	Force      *xtables.Variant // nil: the one that fits
+	NativeNFT  bool             // rules in tables of nf_tables of their own
 	AllowHost  bool             // the network namespace may be that of a machine
 	Timeout    time.Duration    // of everything that is done to the kernel
 
@@ -58,7 +59,6 @@ type Parsed struct {
 	// Warnings name options that have no effect, or another one than expected.
 	Warnings []string
 
-	nativeNFT  bool
 	configFile string
 	print      printForm // zero: the options are used and not printed
 	names      nameLookup

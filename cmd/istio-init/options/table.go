@@ -166,8 +166,8 @@ var options = []*option{
 	},
 	{
 		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupApply,
-		help: "accepted; iptables-nft makes the rules",
-		set:  flag(func(s *Parsed) *bool { return &s.nativeNFT }),
+		help: "make the rules in nftables itself, without iptables",
+		set:  flag(func(s *Parsed) *bool { return &s.NativeNFT }),
 	},
 	{
 		long: "cni-mode", env: []string{"CNI_MODE"}, def: "false", form: formBool, boolean: true, group: groupRun,

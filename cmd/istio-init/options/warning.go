@@ -36,8 +36,8 @@ func (s *Parsed) explainInput() {
 	if s.CaptureAllDNS && !s.RedirectDNS {
 		s.warn("--capture-all-dns has no effect without --redirect-dns")
 	}
-	if s.nativeNFT {
-		s.warn("--native-nftables: iptables-nft makes the rules, which are in nf_tables then")
+	if s.NativeNFT && s.Force != nil {
+		s.warn("--force-iptables-binary has no effect: --native-nftables makes the rules without iptables")
 	}
 }
 
