@@ -160,7 +160,7 @@ func TestRewordedRulesAreNoDrift(t *testing.T) {
 	if answer, _ := pod.run(append([]string{"check"}, args...)...); !strings.Contains(answer, "in order: ") {
 		t.Errorf("other words are called drift:\n%s", answer)
 	}
-	pod.sh("ip link add eth0 type dummy && ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up")
+	pod.sh("ip link add eth0 type veth peer name eth1 && ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up")
 	pod.sh("iptables-nft -t nat -D ISTIO_OUTPUT 1 && iptables-nft -t nat -A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN")
 	if log, _ := pod.run(append([]string{applyCommand}, args...)...); !strings.Contains(log, "rules applied") {
 		t.Errorf("another order is taken for other words:\n%s", log)

@@ -45,12 +45,14 @@ func (n neighbours) moveIn(s *site, v xtables.Variant, section string) {
 	}
 }
 
-// warnings are the warnings of a run, sorted.
-func (n neighbours) warnings() []string {
+// warnings are the warnings of a run, from these sections, sorted.
+func (n neighbours) warnings(sections ...string) []string {
 	var lines []string
 	for _, f := range inet.Families {
-		for rule := range strings.Lines(n["warned"][f]) {
-			lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %s}`, f, strconv.Quote(strings.TrimSpace(rule))))
+		for _, section := range sections {
+			for rule := range strings.Lines(n[section][f]) {
+				lines = append(lines, fmt.Sprintf(`{"family": %q, "rule": %s}`, f, strconv.Quote(strings.TrimSpace(rule))))
+			}
 		}
 	}
 	slices.Sort(lines)
@@ -158,12 +160,12 @@ func TestForeignRulesAheadOfOursAreWarnings(t *testing.T) {
 			n.moveIn(s, v, "before")
 			for _, run := range []string{"first", "second"} {
 				log := s.exits(0, args...)
-				if diff := cmp.Diff(n.warnings(), warned(log)); diff != "" {
+				if diff := cmp.Diff(n.warnings("warned"), warned(log)); diff != "" {
 					t.Errorf("%s run warns (-want +got):\n%s", run, diff)
 				}
 			}
 			n.moveIn(s, v, "after")
-			if diff := cmp.Diff(n.warnings(), warned(s.exits(0, args...))); diff != "" {
+			if diff := cmp.Diff(n.warnings("warned", "warned-after"), warned(s.exits(0, args...))); diff != "" {
 				t.Errorf("with rules behind ours, and before them for other traffic (-want +got):\n%s", diff)
 			}
 		})

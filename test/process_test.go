@@ -113,7 +113,8 @@ func TestProcessesPerRun(t *testing.T) {
 					{"check", append([]string{"check"}, with(sidecar)[1:]...), programs("save")},
 					{"check-what-stands", []string{"check"}, programs("save")},
 					{"trace", []string{"trace", "--to", "127.0.0.1:80"}, programs("save")},
-					{"trace-planned", append([]string{"trace", "--to", "127.0.0.1:80"}, with(sidecar)[1:]...), nil},
+					// It compares the flags with the live rules, and warns where they differ.
+					{"trace-planned", append([]string{"trace", "--to", "127.0.0.1:80"}, with(sidecar)[1:]...), programs("save")},
 					{"asked-to-force", with(append(sidecar, "--force-apply", "--reconcile")), programs("save")},
 					{"changed", with(other), programs("save", "restore")},
 					{"preview", append(with(sidecar), "--dry-run"), nil},

@@ -6,7 +6,7 @@ import (
 )
 
 // mostBytes is the maximum size of the program.
-const mostBytes = 7_000_000
+const mostBytes = 7_500_000
 
 func TestBinarySize(t *testing.T) {
 	t.Parallel()
