@@ -84,10 +84,13 @@ func clone(rs iptables.Ruleset) iptables.Ruleset {
 }
 
 // capturesDNS reports whether DNS queries are captured, in this family or the other:
-// the table raw has rules for them in both.
+// the table raw has zones for them in both.
 func capturesDNS(rs iptables.Ruleset) bool {
 	raw := rs.Table(iptables.Raw)
-	return len(raw.Chain(capture.ChainOutputDNS).Rules)+len(raw.Chain(iptables.Output).Rules) > 0
+	return len(raw.Chain(capture.ChainOutputDNS).Rules) > 0 || slices.ContainsFunc(raw.Chain(iptables.Output).Rules, func(r iptables.Rule) bool {
+		_, zone := r.Target.(iptables.Zone)
+		return zone && r.Proto == iptables.UDP
+	})
 }
 
 // chain reads one chain.

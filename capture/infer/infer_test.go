@@ -2,6 +2,7 @@ package infer_test
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -83,6 +84,27 @@ func TestConfigurationIsInferredFromItsRules(t *testing.T) {
 				t.Fatalf("config %d %+v\nwas read as %+v\nwhich makes (-of the config +of what was read):\n%s", n, c, got, diff)
 			}
 			everyRuleHasItsReason(t, c, inferences[f])
+		}
+	}
+}
+
+// TestForeignRulesOfRawDoNotMakeReleases has rules of today's release and foreign ones in raw.
+func TestForeignRulesOfRawDoNotMakeReleases(t *testing.T) {
+	t.Parallel()
+	c := capture.Config{
+		Generation: capture.Current, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,
+		ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
+		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
+		OwnerGroups: capture.Selector[iptables.IDRange]{All: true},
+	}
+	for _, rule := range []string{"-p tcp -j CT --notrack", "-p tcp -j CT --zone 5", "-p udp -m udp --dport 53 -j ACCEPT"} {
+		rules := capture.Rules(c, inet.IPv4).String() + "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT " + rule + "\nCOMMIT\n"
+		s, err := iptables.ParseSnapshot(inet.IPv4, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := infer.Configuration(infer.Infer(s.Ruleset())).Generation; got != capture.Current {
+			t.Errorf("with %q in raw OUTPUT the release is %s, want %s", rule, got, capture.Current)
 		}
 	}
 }

@@ -38,11 +38,12 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 			answer.State = iptables.Invalid
 		}
 	}
-	e.answer(hop, answer, first, landed)
+	mark := e.answer(hop, answer, first, landed)
 	switch {
 	case first.Proto != iptables.TCP:
 		return
 	case landed.State != iptables.Untracked:
+		later.ConnMark = mark
 		e.later(hop, later)
 		return
 	}
@@ -55,8 +56,9 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 	e.answer(hop, answer, first, landed)
 }
 
-// answer follows the answer to a packet that has landed.
-func (e evaluator) answer(hop *Hop, p, first, landed iptables.Packet) {
+// answer follows the answer to a packet that has landed. It returns the mark that the connection
+// has then.
+func (e evaluator) answer(hop *Hop, p, first, landed iptables.Packet) (connMark uint32) {
 	back := &Hop{Who: hop.Who}
 	if hop.Captured && hop.Outcome != Elsewhere || e.isLocal(landed.Dst) {
 		p.Owner, p.AnyOwner = &iptables.Owner{UID: appID, GID: appID}, true
@@ -91,6 +93,7 @@ func (e evaluator) answer(hop *Hop, p, first, landed iptables.Packet) {
 		back.Outcome, back.Decided = Dropped, e.capturedBy(*back)
 	}
 	e.end(hop, back, Answer)
+	return p.ConnMark
 }
 
 // untracking is the step that took the connection from conntrack.

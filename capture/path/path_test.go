@@ -26,6 +26,7 @@ func testNetwork(c capture.Config) path.Network {
 		switch dst := q.Dst.Addr(); {
 		case c.Mode == capture.TProxy && q.Mark == c.TProxyMark: // by the policy rule of that mode
 			r = path.Route{Device: "lo", Src: dst}
+		case q.Mark == 0x7f: // by a policy rule ahead of the table local
 		case dst.IsLoopback() || dst == capture.Passthrough(inet.IPv6), dst == own[0] || dst == own[1]:
 			r = path.Route{Device: "lo", Src: dst}
 		case dst == netip.MustParseAddr("203.0.113.1"):
@@ -216,6 +217,7 @@ func TestPaths(t *testing.T) {
 func TestPathsThroughForeignRules(t *testing.T) {
 	t.Parallel()
 	redirect := sidecarConfig()
+	asProxy := path.Connection{Proto: iptables.TCP, Owner: &iptables.Owner{UID: 1337, GID: 1337}, Dst: netip.MustParseAddrPort("10.0.0.5:80")}
 	for _, tt := range []pathTest{
 		{"firewall-is-no-guardrail", "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j DROP\nCOMMIT\n", to("10.0.0.5:80"), "app dropped: -p tcp -j DROP\n"},
 		{"policy", with(redirect) + "*filter\n:INPUT DROP [0:0]\nCOMMIT\n", from("10.244.1.1:4000", "eth0", "10.244.0.2:8080"), "peer dropped: the policy of filter INPUT is DROP\n"},
@@ -239,6 +241,15 @@ func TestPathsThroughForeignRules(t *testing.T) {
 			"related-is-asked-of-nat", with(redirect),
 			path.Connection{Proto: iptables.TCP, Owner: app, Dst: netip.MustParseAddrPort("10.0.0.5:80"), State: iptables.Related},
 			"app outbound 15001: every destination is included by -i\n",
+		},
+		{
+			"mark-that-the-answer-gives-the-connection", with(redirect) + "*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n" +
+				"-A PREROUTING -i eth0 -j CONNMARK --set-xmark 0x9/0xffffffff\n-A OUTPUT -m connmark --mark 0x9 -j DROP\nCOMMIT\n", asProxy,
+			"proxy dropped: -m connmark --mark 0x9 -j DROP\n",
+		},
+		{
+			"redirected-without-a-way-to-localhost", with(redirect) + "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j MARK --set-xmark 0x7f/0xffffffff\nCOMMIT\n", to("10.0.0.5:80"),
+			"app no-route: there is no route to 127.0.0.1 with mark 0x7f\n",
 		},
 		{"too-many-chains", chainsOfJumps(14), to("10.0.0.5:80"), "app unknown uncertain: the rules have too many chains that jump to the next, or a loop of chains\n"},
 		{"lost-its-jump", with(redirect, hook, ""), to("10.0.0.5:80"), "app direct: no rule jumps to ISTIO_OUTPUT\n"},

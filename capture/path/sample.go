@@ -32,13 +32,21 @@ func Samples(rules *infer.Inference, c capture.Config, network Network) []Sample
 	f := rules.Rules.Family
 	ask := network.Route
 	network.Route = func(q RouteQuery) Route {
+		if q.Dst.Addr().IsLoopback() {
+			q.Src = netip.AddrPort{} // it may be the assumed one
+		}
 		r := ask(q)
 		if r.Failure == Unrouted && q.In == "" {
 			r = Route{Device: "eth0", Src: outside[f].Prev()}
 		}
 		return r
 	}
-	alone := newEvaluator(infer.Infer(capture.Rules(c, f)), c, Network{Proxy: network.Proxy, Route: network.Route})
+	alone := newEvaluator(infer.Infer(capture.Rules(c, f)), c, Network{Proxy: network.Proxy, Route: func(q RouteQuery) Route {
+		if q.Dst.Addr().IsLoopback() { // also where lo has no address
+			return Route{Device: "lo", Src: q.Dst.Addr()}
+		}
+		return network.Route(q)
+	}})
 	live := newEvaluator(rules, c, network)
 	var samples []Sample
 	for _, ports := range [][]uint16{{rarePort}, {80, 8080}} {

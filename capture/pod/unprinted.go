@@ -43,8 +43,9 @@ func readUnprinted(s iptables.Snapshot, table string) (u *xtables.NFTRulesError,
 
 // A MisprintedChain has rules that nft has made and that iptables prints without a condition.
 type MisprintedChain struct {
-	Family       inet.Family
-	Table, Chain string
+	Family inet.Family
+	Table  string
+	Chain  string // "": the table has more rules than are inspected
 }
 
 // maxInspected is how many rules of a table are inspected at most: by netlink, 25,000 take
@@ -60,6 +61,7 @@ func (s State) Misprinted() (chains []MisprintedChain, err error) {
 		live := s.Families[f].Rules
 		for _, t := range live.Tables {
 			if (iptables.Snapshot{Tables: []iptables.LiveTable{t}}).Rules() > maxInspected {
+				chains = append(chains, MisprintedChain{Family: f, Table: t.Name})
 				continue
 			}
 			names, err := netutil.MisprintedChains(f, t.Name)
@@ -67,6 +69,9 @@ func (s State) Misprinted() (chains []MisprintedChain, err error) {
 				return nil, err
 			}
 			for _, name := range names {
+				if !slices.ContainsFunc(t.Chains, func(c iptables.LiveChain) bool { return c.Name == name }) {
+					continue // a base chain of others, which iptables does not print at all
+				}
 				chains = append(chains, MisprintedChain{f, t.Name, name})
 			}
 		}

@@ -154,6 +154,9 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 // warnOfInterfaces warns of names that no interface has.
 func (cmd *command) warnOfInterfaces() {
 	c := cmd.opts.Config
+	if len(c.ExcludeInterfaces)+len(c.VirtualInterfaces) == 0 {
+		return
+	}
 	there, err := netutil.Interfaces()
 	if err != nil {
 		cmd.log.Debug("the names of interfaces are not checked", errorField(err))

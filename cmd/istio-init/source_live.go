@@ -84,6 +84,10 @@ func unseen(found *pod.Survey, live pod.State) []string {
 		caveats = append(caveats, "not known whether iptables prints the rules of nft rightly: "+err.Error())
 	}
 	for _, c := range misprinted {
+		if c.Chain == "" {
+			caveats = append(caveats, fmt.Sprintf("%s: the table %s has too many rules to tell whether nft has made some that iptables prints without a condition", c.Family, c.Table))
+			continue
+		}
 		caveats = append(caveats, fmt.Sprintf("%s: nft has made rules in %s %s that iptables prints without a condition; \"nft list chain %s %s %s\" shows them",
 			c.Family, c.Table, c.Chain, nftFamily(c.Family), c.Table, c.Chain))
 	}

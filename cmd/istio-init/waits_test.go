@@ -73,6 +73,21 @@ func TestEveryWaitEnds(t *testing.T) {
 	}
 }
 
+// TestConfigThatIsNotReadIsOneProblem has names of accounts to look up when time is over.
+func TestConfigThatIsNotReadIsOneProblem(t *testing.T) {
+	t.Parallel()
+	stdin, writer := io.Pipe()
+	defer writer.Close()
+	var stdout, stderr strings.Builder
+	execute(t.Context(), streams{
+		args:  []string{programName, "apply", "--dry-run", "--config", "-", "--timeout", "1ms", "--proxy-uid", "root"},
+		stdin: stdin, stdout: &stdout, stderr: &stderr, env: func(string) (string, bool) { return "", false },
+	})
+	if got := stderr.String(); !strings.Contains(got, "read stdin: ") || strings.Contains(got, "accounts") {
+		t.Errorf("want an error of the file alone:\n%s", got)
+	}
+}
+
 // TestAnActionThatComputesEndsInTime never sees the end of its context.
 func TestAnActionThatComputesEndsInTime(t *testing.T) {
 	t.Parallel()

@@ -84,7 +84,7 @@ func (p *process) start(ctx context.Context) (err error) {
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Env, p.cmd.ExtraFiles = p.env, p.files
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, p.outFile, p.errFile
-	// A group of its own, so that what the program has started ends with it.
+	// A group of its own, so that what the program has started is killed with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return err
@@ -215,7 +215,7 @@ func contents(file *os.File) ([]byte, error) {
 	return text, err
 }
 
-// ends returns the begin and the end of a file: a complaint about a line comes last.
+// ends returns the beginning and the end of a file: a complaint about a line comes last.
 func ends(file *os.File) ([]byte, error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() <= maxStderr {

@@ -67,8 +67,11 @@ func (f *Flags) Parse(ctx context.Context, env Env, stdin io.Reader) (*Parsed, [
 		p, problems = parseSettings(f.values, env, names, cleanOptions)
 		p.Clean = true
 	}
-	if names.err != nil {
-		problems = append(problems, names.err)
+	switch { // where time is over, a name that was not found may be there
+	case bounded.Err() != nil && len(inFile) > 0:
+		problems = nil
+	case names.err != nil:
+		problems = []error{names.err}
 	}
 	return p, append(inFile, problems...)
 }

@@ -88,6 +88,8 @@ func (d *Drift) verdict() string {
 		return "in order, but there are problems: see below"
 	case d.InOrder && len(d.Warnings) > 0:
 		return "in order, but foreign rules may decide first: see the warnings"
+	case d.InOrder && d.Dump != "":
+		return "in order: the rules of " + d.Dump + " are those of these flags"
 	case d.InOrder:
 		return "in order: the live rules are those of these flags"
 	case d.Dump != "":
