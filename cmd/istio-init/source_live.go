@@ -85,7 +85,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 	}
 	for _, c := range misprinted {
 		if c.Chain == "" {
-			caveats = append(caveats, fmt.Sprintf("%s: the table %s has too many rules to tell whether nft has made some that iptables prints without a condition", c.Family, c.Table))
+			caveats = append(caveats, fmt.Sprintf("%s: the table %s has too many rules to look for those that nft has made and iptables prints without a condition", c.Family, c.Table))
 			continue
 		}
 		caveats = append(caveats, fmt.Sprintf("%s: nft has made rules in %s %s that iptables prints without a condition; \"nft list chain %s %s %s\" shows them",
