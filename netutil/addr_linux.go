@@ -49,6 +49,27 @@ func Addrs(except netip.Addr) ([]Addr, error) {
 	return slices.Concat(found[:]...), nil
 }
 
+// Link tells of an interface whether it is up, and of which families it has an address that
+// REDIRECT sends connections to: of IPv6 that is none of its link (net/netfilter/nf_nat_redirect.c,
+// nf_nat_redirect_ipv6_usable).
+func Link(name string) (up bool, has inet.PerFamily[bool], err error) {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return false, has, fmt.Errorf("interface %q: %w", name, err)
+	}
+	addrs, err := link.Addrs()
+	if err != nil {
+		return false, has, fmt.Errorf("list addresses of %q: %w", name, err)
+	}
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if ip := prefix.Addr(); err == nil && (ip.Is4() || !ip.IsLinkLocalUnicast()) {
+			has[inet.Of(ip)] = true
+		}
+	}
+	return link.Flags&net.FlagUp != 0, has, nil
+}
+
 // linkNames returns the names of the interfaces by their index.
 func linkNames() (map[int]string, error) {
 	links, err := net.Interfaces()

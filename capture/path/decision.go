@@ -47,12 +47,13 @@ const (
 	OtherDestination       // neither the destination nor its port is captured
 	NoJump                 // no rule jumps to [capture.ChainOutput]
 	NotByAmbient           // no rule of Istio's ambient mode takes it
+	NoAddress              // REDIRECT drops it: the interface by which it comes has no address
 	BySysctl               // a sysctl has its packets, or the answers to them, dropped
 )
 
 var causeNames = [...]string{
 	"rule", "policy", "no-route", "no-rules", "not-first", "invalid", "untracked", "not-returned", "broken-off", "not-delivered", "udp", "protocol", "inbound-port", "no-inbound",
-	"group", "no-outbound", "destination", "no-jump", "ambient", "sysctl",
+	"group", "no-outbound", "destination", "no-jump", "ambient", "no-address", "sysctl",
 }
 
 // String returns the name of the cause.

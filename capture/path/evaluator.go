@@ -203,6 +203,10 @@ func (e evaluator) comesIn(hop *Hop, p iptables.Packet) iptables.Packet {
 		return p
 	}
 	e.caveatRoute(hop, p)
+	if p.RedirectedTo != 0 && e.network.HasAddress != nil && !e.network.HasAddress(p.In, e.Rules.Family) { // net/netfilter/nf_nat_redirect.c
+		hop.Outcome, hop.Decided = Dropped, &Decision{Cause: NoAddress}
+		return p
+	}
 	if p.RedirectedTo != 0 && !e.isLocal(p.Dst) { // to the address of the interface
 		p.Dst = netip.AddrPortFrom(e.network.Route(RouteQuery{Dst: p.Src}).Src, p.RedirectedTo)
 	}

@@ -20,6 +20,9 @@ type Network struct {
 	Own func(netip.Addr) bool
 	// Assumed says that the answers of Route are a guess that knows no policy rules.
 	Assumed bool
+	// HasAddress reports whether an interface has an address of a family that REDIRECT sends
+	// connections to which come in by it; nil: each has.
+	HasAddress func(device string, f inet.Family) bool
 	// BaseChains are those of the nftables tables that iptables does not print.
 	BaseChains []BaseChain
 	// Obstacles are the sysctls by which packets of mode TPROXY are lost.

@@ -146,12 +146,24 @@ func (cmd *command) readNetwork(src *ruleSource) error {
 	for _, a := range addrs {
 		src.own = append(src.own, a.IP)
 	}
+	loUp, _, err := netutil.Link("lo")
+	if err != nil {
+		return err
+	}
 	src.network.Own = src.isOwn
 	src.network.Route = func(q path.RouteQuery) path.Route {
 		if from := q.Src.Addr(); q.In == "" && from.IsValid() && !src.isOwn(from) { // a transparent socket has it
 			q.Src = netip.AddrPortFrom(netip.Addr{}, q.Src.Port())
 		}
-		return cmd.liveRoute(q)
+		r := cmd.liveRoute(q)
+		if q.In == "" && r.Device == "lo" && !loUp {
+			r = path.Route{Failure: path.Unrouted}
+		}
+		return r
+	}
+	src.network.HasAddress = func(device string, f inet.Family) bool {
+		_, has, err := netutil.Link(device)
+		return err != nil || has[f]
 	}
 	if src.network.Obstacles, err = tproxyObstacles(src.Config); err != nil {
 		src.Caveats = append(src.Caveats, err.Error())

@@ -211,6 +211,8 @@ func Because(hop path.Hop, f inet.Family) string {
 		return "its state is INVALID"
 	case path.Unseen:
 		return fmt.Sprintf("a foreign rule takes it from connection tracking, so that nat does not see it: %s %s %s", d.At.Table, d.At.Chain, d.Rule.Text(f))
+	case path.NoAddress:
+		return fmt.Sprintf("REDIRECT needs an address, and the interface %s has none of %s", hop.In, f)
 	case path.NotReturned:
 		return fmt.Sprintf("a policy rule routes the answer with mark %#x to this machine", d.Mark)
 	case path.BrokenOff:
