@@ -53,7 +53,11 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 		hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownTarget, Step: untracking(hop)})
 		return
 	}
-	e.answer(hop, answer, first, landed)
+	complete := *hop // before an answer is tracked
+	if e.answer(hop, answer, first, landed); hop.Outcome != complete.Outcome {
+		*hop = complete
+		hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownTarget, Step: untracking(hop)})
+	}
 }
 
 // answer follows the answer to a packet that has landed. It returns the mark that the connection

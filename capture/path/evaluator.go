@@ -153,7 +153,7 @@ func (e evaluator) reroute(hop *Hop, p iptables.Packet) (device string) {
 	}
 	e.caveatRoute(hop, p)
 	route := e.network.Route(q)
-	if p.RedirectedTo != 0 && hop.bound == "" && !e.network.Assumed && route.Failure == Routed && route.Device != "lo" {
+	if p.Dst.Addr().IsLoopback() && hop.bound == "" && !e.network.Assumed && route.Failure == Routed && route.Device != "lo" {
 		route.Failure = Unrouted // lo is down, or has lost its address: it leaves, and is lost
 	}
 	if route.Failure != Routed {
