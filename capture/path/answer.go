@@ -54,10 +54,20 @@ func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
 		return
 	}
 	complete := *hop // before an answer is tracked
-	if e.answer(hop, answer, first, landed); hop.Outcome != complete.Outcome {
+	e.answer(hop, answer, first, landed)
+	if hop.Outcome != complete.Outcome && !captured(hop.Behind) {
 		*hop = complete
 		hop.Caveats = append(hop.Caveats, Caveat{Cause: UnknownTarget, Step: untracking(hop)})
 	}
+}
+
+// captured reports whether a packet came through its hooks, and a rule sent it to a local port.
+func captured(hooks []HookTrace) bool {
+	if len(hooks) == 0 {
+		return false
+	}
+	last := hooks[len(hooks)-1]
+	return last.Verdict == iptables.Accept && (last.Packet.RedirectedTo != 0 || last.Packet.TProxiedTo != 0)
 }
 
 // answer follows the answer to a packet that has landed. It returns the mark that the connection
