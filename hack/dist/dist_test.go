@@ -122,7 +122,7 @@ func TestBinaryVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _, _ = strings.Cut(got, "\n") // iptables is below
-	if want := program + " v1.2.3 " + goVersion; got != want {
+	if want := program + " v1.2.3 " + strings.TrimSpace(goVersion); got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 }
