@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"istio-init/cmd/buildinfo"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -48,4 +48,24 @@ func installed(ctx context.Context, s streams, v xtables.Variant) string {
 // release is the version that the build was told; "": that of its build info.
 var release string // the linker writes it: go build -ldflags '-X main.release=v1.2.3'
 
-func version() string { return buildinfo.Version(release) }
+// version is what the build was told, or else that of the module, or the revision
+// it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if release != "" {
+		return release + " " + info.GoVersion
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return v + " " + info.GoVersion
+}
