@@ -46,7 +46,7 @@ TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,150
 DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
 
 .PHONY: docs
-docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg ## the pictures of the documents, drawn by graphviz
+docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg ## the pictures of the documents, drawn by graphviz
 
 .PHONY: docs/redirect.svg docs/tproxy.svg docs/dns.svg
 docs/redirect.svg: FLAGS = $(REDIRECT)
@@ -57,7 +57,7 @@ docs/redirect.svg docs/tproxy.svg docs/dns.svg: build
 	$(BIN) explain --output dot --ip-family ipv4 $(FLAGS) >bin/$(@F).dot
 	dot -Tsvg bin/$(@F).dot -o $@
 
-docs/design.svg: docs/design.dot
+docs/%.svg: docs/%.dot
 	@command -v dot >/dev/null || { echo "dot is missing: install graphviz"; exit 1; }
 	dot -Tsvg $< -o $@
 
