@@ -14,7 +14,7 @@ import (
 // Rules returns the rules that a release of Istio makes for a config, in the
 // order in which it builds them, written from its documented behaviour. It shares only
 // the config with the rules of package capture. mended adds the intended differences
-// (README, Differences); without it the text is Istio's own.
+// (docs/differences.md); without it the text is Istio's own.
 //
 // Features that an older release did not have are placed as in the current one: in 1.0
 // all but -p, -u, -g, -b, -d, -i and -x, in 1.15 the chain for DNS over UDP, whose rules

@@ -7,7 +7,7 @@ import (
 )
 
 // An option is a row of the option table, from which flags, variables, keys of the
-// configuration file, help, errors and the README are made.
+// configuration file, help, errors and docs/reference.md are made.
 type option struct {
 	long, short string   // names of the flag; "": set by its variable, or by that name in a file
 	env         []string // variables; a later one wins over an earlier one

@@ -10,13 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = goflag.Bool("update", false, "write what is expected anew: the flags of the README, the schema")
+var update = goflag.Bool("update", false, "write what is expected anew: the flags of docs/reference.md, the schema")
 
-// TestReadmeFlagsAreThoseOfTheProgram keeps the table of flags in the README that
+// TestReferenceFlagsAreThoseOfTheProgram keeps the table of flags in docs/reference.md that
 // of the option table.
-func TestReadmeFlagsAreThoseOfTheProgram(t *testing.T) {
-	const path = "../../../README.md"
-	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init/options -run Readme -update` -->\n", "<!-- end of flags -->"
+func TestReferenceFlagsAreThoseOfTheProgram(t *testing.T) {
+	const path = "../../../docs/reference.md"
+	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init/options -run Reference -update` -->\n", "<!-- end of flags -->"
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
