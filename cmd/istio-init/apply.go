@@ -190,8 +190,8 @@ func (cmd *command) refuseHost() error {
 		return nil
 	}
 	err := pod.RefuseHost()
-	if host, ok := errors.AsType[*pod.HostError](err); ok {
-		return fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; to allow it, pass --allow-host-network", host.Why)
+	if _, ok := errors.AsType[*pod.HostError](err); ok {
+		return fmt.Errorf("%w; to allow it, pass --allow-host-network", err)
 	}
 	return err
 }
