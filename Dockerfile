@@ -2,6 +2,7 @@
 # shell and no package manager.
 #
 #   make image                                            for this machine
+#   make image NATIVE=1                                   the program alone, for native nftables
 #   docker buildx build --platform linux/amd64,linux/arm64 .
 #
 # Both base images are arguments: one with Go and make, and any Debian or Ubuntu.
@@ -17,9 +18,31 @@ RUN go mod download
 COPY . .
 RUN GOARCH=$TARGETARCH make build
 
-# The files of the image, from the target platform.
-FROM $BASE_IMAGE AS files
-RUN apt-get update && apt-get install --yes --no-install-recommends iptables libcap2-bin
+# The tools of the target platform, and the program with its file capability. They are for users other than root, because
+# Kubernetes gives them no capabilities. File capabilities are permitted but not effective: with "e", a container without
+# these capabilities could not start the program.
+FROM $BASE_IMAGE AS tools
+RUN apt-get update && apt-get install --yes --no-install-recommends libcap2-bin
+COPY --from=program /src/bin/istio-init /native/usr/local/bin/
+RUN setcap cap_net_admin+p /native/usr/local/bin/istio-init
+
+# The image for native nftables: the program alone.
+FROM scratch AS native
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="istio-init" \
+      org.opencontainers.image.description="Redirects the traffic of a pod through its sidecar proxy, by nftables alone; takes the place of istio-iptables" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=tools /native/ /
+# There is no other way to the kernel here. --native-nftables=false overrides it.
+ENV PATH=/usr/local/bin NATIVE_NFTABLES=true
+USER 0:0
+ENTRYPOINT ["istio-init"]
+
+# The files of the image with iptables.
+FROM tools AS files
+RUN apt-get install --yes --no-install-recommends iptables
 COPY hack/image-files /hack/
 # Additional iptables extensions, for foreign rules.
 ARG EXTENSIONS=
@@ -27,8 +50,6 @@ RUN /hack/image-files /image $EXTENSIONS
 COPY --from=program /src/bin/istio-init /image/usr/local/bin/
 # The names under which scripts and manifests know Istio's tools.
 RUN for name in istio-iptables istio-clean-iptables pilot-agent; do ln -s istio-init "/image/usr/local/bin/$name"; done
-# For users other than root, because Kubernetes gives them no capabilities. The file capabilities are permitted but not
-# effective: with "e", a container without these capabilities could not start the program.
 RUN setcap cap_net_admin,cap_net_raw+p /image/usr/local/bin/istio-init
 
 FROM scratch

@@ -3,7 +3,7 @@ GO       ?= go
 BIN      := bin/istio-init
 FUZZTIME ?= 1m
 ROUNDS   ?= 15
-IMAGE    ?= istio-init:latest
+IMAGE    ?= istio-init:$(if $(NATIVE),native,latest)
 BUILDER  ?= docker
 
 # The version of the binary. Without git it is that of the build info.
@@ -46,7 +46,7 @@ TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,150
 DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
 
 .PHONY: docs
-docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg ## the pictures of the documents, drawn by graphviz
+docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg ## the pictures of the documents, drawn by graphviz
 
 .PHONY: docs/redirect.svg docs/tproxy.svg docs/dns.svg
 docs/redirect.svg: FLAGS = $(REDIRECT)
@@ -57,7 +57,7 @@ docs/redirect.svg docs/tproxy.svg docs/dns.svg: build
 	$(BIN) explain --output dot --ip-family ipv4 $(FLAGS) >bin/$(@F).dot
 	dot -Tsvg bin/$(@F).dot -o $@
 
-docs/design.svg: docs/design.dot
+docs/%.svg: docs/%.dot
 	@command -v dot >/dev/null || { echo "dot is missing: install graphviz"; exit 1; }
 	dot -Tsvg $< -o $@
 
@@ -76,8 +76,8 @@ mutate: ## removes each rule in turn: some connection has to have another outcom
 	$(GO) test -count=1 -v -run '^TestEveryRuleIsNeeded$$' ./test
 
 .PHONY: image
-image: ## the image of the init container, called IMAGE, by docker or another BUILDER
-	$(BUILDER) build --tag $(IMAGE) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
+image: ## the image of the init container, called IMAGE, by docker or another BUILDER; with NATIVE=1 the program alone
+	$(BUILDER) build --tag $(IMAGE) $(if $(NATIVE),--target native) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
 
 .PHONY: e2e
 e2e: ## the image, run as the init container of real pods; as root on Debian and Ubuntu

@@ -27,6 +27,9 @@ var ModeNames = [...]string{"REDIRECT", "TPROXY", "NONE"}
 // String returns Istio's name of the mode.
 func (m Mode) String() string { return ModeNames[m] }
 
+// MarshalText returns Istio's name of the mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // UnmarshalText takes Istio's names in any case; "" is REDIRECT.
 func (m *Mode) UnmarshalText(text []byte) error {
 	i := slices.Index(ModeNames[:], strings.ToUpper(string(text)))

@@ -118,6 +118,9 @@ var GenerationNames = [...]string{"current", "1.15", "1.0"}
 // String returns the form that UnmarshalText takes.
 func (g Generation) String() string { return GenerationNames[g] }
 
+// MarshalText returns the form that UnmarshalText takes.
+func (g Generation) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
+
 // UnmarshalText takes one of [GenerationNames].
 func (g *Generation) UnmarshalText(text []byte) error {
 	i := slices.Index(GenerationNames[:], string(text))

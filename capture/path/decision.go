@@ -59,6 +59,9 @@ var causeNames = [...]string{
 // String returns the name of the cause.
 func (c Cause) String() string { return causeNames[c] }
 
+// MarshalText returns the name of the cause.
+func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // decision returns what says where a hop ended.
 func (e evaluator) decision(hop Hop) *Decision {
 	switch {

@@ -43,6 +43,9 @@ var outcomeNames = [...]string{"direct", "outbound", "inbound", "lookup", "dropp
 // String returns the name of the outcome.
 func (o Outcome) String() string { return outcomeNames[o] }
 
+// MarshalText returns the name of the outcome.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
 // A HookTrace is the way of a packet through one hook.
 type HookTrace struct {
 	Hook string

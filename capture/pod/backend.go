@@ -41,6 +41,14 @@ const (
 	NFTables Name = "nftables"
 )
 
+// Title names the backend in messages.
+func (n Name) Title() string {
+	if n == NFTables {
+		return "native nftables"
+	}
+	return "iptables-" + string(n)
+}
+
 // A Backend is a way to rules in the kernel.
 type Backend interface {
 	Name() Name

@@ -46,9 +46,9 @@ func choose(states []State, force Name, need []inet.Family) (chosen State, reaso
 		case s.Backend.Name() == NFTables:
 			return s, fmt.Sprintf("no variant of iptables is usable: %v", joinLine(errs)), nil
 		case len(errs) > 0:
-			return s, fmt.Sprintf("nft is not usable: %v", joinLine(errs)), nil
+			return s, fmt.Sprintf("iptables-nft is not usable: %v", joinLine(errs)), nil
 		default:
-			return s, "usable, and no variant holds rules", nil
+			return s, "usable, and no backend holds rules", nil
 		}
 	}
 	return chosen, "", fmt.Errorf("%w: %w", ErrNoBackend, joinLine(errs))

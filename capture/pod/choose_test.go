@@ -50,8 +50,8 @@ func TestChoose(t *testing.T) {
 		reason      string
 		err         error
 	}{
-		{name: "fresh", want: NFT, reason: "usable, and no variant holds rules"},
-		{name: "empty-tables-are-no-rules", legacy: [2]string{emptySave}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "fresh", want: NFT, reason: "usable, and no backend holds rules"},
+		{name: "empty-tables-are-no-rules", legacy: [2]string{emptySave}, want: NFT, reason: "usable, and no backend holds rules"},
 		{name: "nft-holds-ours", nft: [2]string{oursSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules of ours"},
 		{name: "legacy-holds-ours", nft: [2]string{foreignSave}, legacy: [2]string{oursSave}, want: Legacy, reason: "it holds rules of ours"},
 		{name: "legacy-holds-ours-in-ipv6-only", nft: [2]string{foreignSave}, legacy: [2]string{"", oursSave}, want: Legacy, reason: "it holds rules of ours"},
@@ -60,13 +60,13 @@ func TestChoose(t *testing.T) {
 		{name: "nft-holds-rules", nft: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
 		{name: "legacy-holds-rules", legacy: [2]string{foreignSave}, want: Legacy, reason: "it holds rules"},
 		{name: "both-hold-rules", nft: [2]string{foreignSave}, legacy: [2]string{foreignSave}, want: NFT, reason: "it holds rules"},
-		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "rules-do-not-decide-when-unusable", legacy: [2]string{foreignSave, "missing"}, want: NFT, reason: "usable, and no backend holds rules"},
 		{
 			name: "nft-unusable", nft: [2]string{"missing", "missing"}, want: Legacy,
-			reason: "nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
+			reason: "iptables-nft is not usable: ipv4 nft: executable file not found in $PATH; ipv6 nft: executable file not found in $PATH",
 		},
-		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "nft is not usable: ipv6 nft: executable file not found in $PATH"},
-		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no variant holds rules"},
+		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "iptables-nft is not usable: ipv6 nft: executable file not found in $PATH"},
+		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no backend holds rules"},
 		{name: "forced-legacy", nft: [2]string{oursSave}, force: Legacy, want: Legacy, reason: "forced"},
 		{name: "forced-nft", legacy: [2]string{oursSave}, force: NFT, want: NFT, reason: "forced"},
 		{name: "forced-but-unusable", nft: [2]string{"missing", "missing"}, force: NFT, want: NFT, reason: "forced", err: exec.ErrNotFound},

@@ -91,7 +91,7 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	}
 	chosen, reason, err := choose(s.States, e.Force, want.Rules.captured())
 	if err != nil {
-		return nil, fmt.Errorf("choose the variant of iptables: %w", err)
+		return nil, fmt.Errorf("choose the backend: %w", err)
 	}
 	p := &Plan{Reason: reason}
 	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, want.rulesFor(chosen.Backend)); err != nil {

@@ -126,7 +126,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		return err
 	}
 	if found.LegacyHidden != nil {
-		cmd.log.Info("the legacy variant may have stale rules, and could not be read", errorField(found.LegacyHidden))
+		cmd.log.Info("iptables-legacy may have stale rules, and could not be read", errorField(found.LegacyHidden))
 	}
 	want, err := cmd.wanted()
 	if err != nil {
@@ -136,7 +136,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	if err != nil {
 		return err
 	}
-	cmd.log.Info("variant of iptables chosen", stringField("variant", string(plan.Backend.Backend.Name())), stringField("reason", plan.Reason))
+	cmd.log.Info("backend chosen", backendField(plan.Backend.Backend.Name()), stringField("reason", plan.Reason))
 	for _, u := range plan.Unidentified {
 		cmd.log.Warn(unidentifiedText(u))
 	}
@@ -190,8 +190,8 @@ func (cmd *command) refuseHost() error {
 		return nil
 	}
 	err := pod.RefuseHost()
-	if host, ok := errors.AsType[*pod.HostError](err); ok {
-		return fmt.Errorf("this seems to be the network namespace of a machine and not of a pod: %s; to allow it, pass --allow-host-network", host.Why)
+	if _, ok := errors.AsType[*pod.HostError](err); ok {
+		return fmt.Errorf("%w; to allow it, pass --allow-host-network", err)
 	}
 	return err
 }

@@ -181,7 +181,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			d.Differs("the variant %s has rules of a mesh too, and every packet passes both", other.Backend.Name())
+			d.Differs("%s has rules of a mesh too, and every packet passes both", other.Backend.Name().Title())
 		}
 	}
 	if len(found.Native) > 0 {

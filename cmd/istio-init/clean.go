@@ -37,7 +37,7 @@ func runClean(ctx context.Context, cmd *command) error {
 // clean runs the plan to nothing, or with --dry-run or --plan prints it.
 func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	if found.LegacyHidden != nil {
-		cmd.log.Warn("the legacy variant may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
+		cmd.log.Warn("iptables-legacy may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
 	}
 	plan, err := cmd.engine().Clean(found)
 	if !cmd.opts.DryRun && !cmd.opts.Plan {

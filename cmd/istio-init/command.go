@@ -81,19 +81,26 @@ func execute(ctx context.Context, s streams) int {
 	root.SetArgs(line)
 	root.SetOut(s.stdout)
 	root.SetErr(complaints)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = answer.err
 	}
-	if _, logged := errors.AsType[*loggedError](err); err != nil && !logged && !errors.Is(err, errReaderGone) {
+	if _, logged := errors.AsType[*loggedError](err); isTold(err) && !logged {
 		const most = 4096 // it may quote a whole argument
 		_, _ = fmt.Fprintf(complaints, "Error: %.*s\n", most, err)
+		_ = leaveLastMessage(c.Name(), err.Error())
+	}
+	if isTold(err) && asksForJSON(line) && !answer.begun.Load() {
+		_ = report.Write(plainOutput{answer}, report.Styler{}, failureOf(c, err), true)
 	}
 	return exitCode(err)
 }
 
 // A loggedError has been logged.
-type loggedError struct{ error }
+type loggedError struct {
+	error
+	problems []error // of the input, which is the error
+}
 
 func (e *loggedError) Unwrap() error { return e.error }
 
@@ -149,7 +156,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		}
 		defer closeLog()
 		if len(problems) > 0 {
-			return refuse(log, problems)
+			return refuse(log, c.Name(), problems)
 		}
 		for _, w := range append(parsed.Warnings, options.UnknownVariables(s.environ)...) {
 			log.Warn(w)
@@ -172,20 +179,25 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		if err == nil {
 			return nil
 		}
-		if coded, ok := errors.AsType[*exitError](err); (!ok || coded.err != nil) && !errors.Is(err, errReaderGone) {
-			log.Error(report.Explain(err).Error())
+		if isTold(err) {
+			said := report.Explain(err).Error()
+			log.Error(said)
+			log.leaveLastMessage(c.Name(), said)
 		}
-		return &loggedError{err}
+		return &loggedError{error: err}
 	}
 	return c
 }
 
 // refuse logs every problem of the input, one a line.
-func refuse(log *logger, problems []error) error {
+func refuse(log *logger, command string, problems []error) error {
+	var lines []string
 	for _, p := range problems {
 		log.Error(p.Error())
+		lines = append(lines, p.Error())
 	}
 	err := fmt.Errorf("%d invalid value(s), nothing was changed", len(problems))
 	log.Error(err.Error())
-	return &loggedError{err}
+	log.leaveLastMessage(command, strings.Join(append(lines, err.Error()), "\n"))
+	return &loggedError{err, problems}
 }

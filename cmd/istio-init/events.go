@@ -15,7 +15,7 @@ func (cmd *command) logEvent(event pod.Event) {
 	case pod.NameServices:
 		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
-		cmd.log.Warn("some tables could not be read", variantField(e.Backend), errorField(e.Err))
+		cmd.log.Warn("some tables could not be read", backendField(e.Backend), errorField(e.Err))
 	case pod.ChangedByOthers:
 		cmd.log.Info("another program changed rules meanwhile, so the change is planned again")
 	case pod.RoutingAdded:
@@ -52,33 +52,47 @@ func (cmd *command) logRules(event pod.Event) {
 		cmd.log.Warn("chains of nftables that iptables does not print may decide about connections", listField("chains", names))
 	case pod.RulesApplied:
 		cmd.reportTaken(e.Change)
-		cmd.logScript(e.Change)
+		cmd.logScript(e.Backend, e.Change)
 		cmd.log.Info("rules applied", rulesFields(e.Backend, e.Want)...)
-		cmd.log.Info("Final iptables state (" + familyTitle(e.Change.Family) + "):\n" + e.Change.After.String())
+		cmd.log.Info(finalState(e.Backend, e.Change.Family) + ":\n" + e.Change.After.String())
 	case pod.RulesInOrder:
 		cmd.log.Info("rules in order, nothing written", rulesFields(e.Backend, e.Want)...)
-		cmd.log.DebugText("Final iptables state ("+familyTitle(e.Want.Family)+")", e.Live.String)
+		cmd.log.DebugText(finalState(e.Backend, e.Want.Family), e.Live.String)
 	case pod.OtherBackend:
-		cmd.log.Info("stale rules in the other variant", variantField(e.Backend))
+		cmd.log.Info("stale rules of another backend", backendField(e.Backend))
 	case pod.RulesRemoved:
-		cmd.logScript(e.Change)
+		cmd.logScript(e.Backend, e.Change)
 		cmd.reportTaken(e.Change)
-		cmd.log.Info("rules removed", namedField("family", e.Change.Family), variantField(e.Backend))
-		cmd.log.DebugText("Final iptables state ("+familyTitle(e.Change.Family)+")", e.Change.After.String)
+		cmd.log.Info("rules removed", namedField("family", e.Change.Family), backendField(e.Backend))
+		cmd.log.DebugText(finalState(e.Backend, e.Change.Family), e.Change.After.String)
 	case pod.NothingToRemove:
-		cmd.log.Info("nothing to remove", variantField(e.Backend))
+		cmd.log.Info("nothing to remove", backendField(e.Backend))
 	}
 }
 
-func (cmd *command) logScript(c iptables.Change) {
+// logScript logs what a program was given. Native nftables has none: --plan prints the change.
+func (cmd *command) logScript(backend pod.Name, c iptables.Change) {
+	if backend == pod.NFTables {
+		return
+	}
 	cmd.log.DebugText("script for "+xtables.SaveTool(c.Family), func() string { return xtables.Script(c) })
 }
 
 func rulesFields(name pod.Name, want iptables.Ruleset) []field {
-	return []field{namedField("family", want.Family), variantField(name), numberField("tables", len(want.Tables)), numberField("rules", want.Len())}
+	return []field{namedField("family", want.Family), backendField(name), numberField("tables", len(want.Tables)), numberField("rules", want.Len())}
 }
 
-func variantField(name pod.Name) field { return stringField("variant", string(name)) }
+func backendField(name pod.Name) field { return stringField("backend", name.Title()) }
+
+// finalState is the heading of the live rules, in Istio's words. --rules reads the rules
+// below it, which are in the notation of iptables-save for every backend.
+func finalState(backend pod.Name, f inet.Family) string {
+	what := "Final iptables state"
+	if backend == pod.NFTables {
+		what = "Final state of native nftables, in the notation of iptables-save"
+	}
+	return what + " (" + familyTitle(f) + ")"
+}
 
 // familyTitle returns the family as Istio's log spells it.
 func familyTitle(f inet.Family) string {

@@ -18,7 +18,7 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// liveSource returns the live rules of one variant of iptables, as [pod.Engine.Live]
+// liveSource returns the live rules of one backend, as [pod.Engine.Live]
 // chooses it.
 func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	engine := cmd.engine()
@@ -53,7 +53,7 @@ func caveats(found *pod.Survey, live pod.State) []string {
 	caveats := unseen(found, live)
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			caveats = append(caveats, fmt.Sprintf("the variant %s has rules of a mesh too, and every packet passes both", other.Backend.Name()))
+			caveats = append(caveats, fmt.Sprintf("%s has rules of a mesh too, and every packet passes both", other.Backend.Name().Title()))
 		}
 	}
 	if len(found.Native) > 0 {
@@ -69,11 +69,11 @@ func unseen(found *pod.Survey, live pod.State) []string {
 		switch err := other.Unreadable(); {
 		case other.Backend == live.Backend:
 		case err != nil:
-			caveats = append(caveats, fmt.Sprintf("the variant %s could not be read: %v", other.Backend.Name(), err))
+			caveats = append(caveats, fmt.Sprintf("%s could not be read: %v", other.Backend.Name().Title(), err))
 		case other.Ambient():
-			caveats = append(caveats, fmt.Sprintf("the variant %s has the rules of Istio's ambient mode, and every packet passes both", other.Backend.Name()))
+			caveats = append(caveats, fmt.Sprintf("%s has the rules of Istio's ambient mode, and every packet passes both", other.Backend.Name().Title()))
 		case other.HoldsRules() && !other.Holds():
-			caveats = append(caveats, fmt.Sprintf("the variant %s has foreign rules, and every packet passes both", other.Backend.Name()))
+			caveats = append(caveats, fmt.Sprintf("%s has foreign rules, and every packet passes both", other.Backend.Name().Title()))
 		}
 		for _, f := range inet.Families {
 			caveats = append(caveats, unprinted(other.Families[f].Rules)...)
@@ -92,7 +92,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 			c.Family, c.Table, c.Chain, nftFamily(c.Family), c.Table, c.Chain))
 	}
 	if found.LegacyHidden != nil {
-		caveats = append(caveats, "the legacy variant could not be read: "+found.LegacyHidden.Error())
+		caveats = append(caveats, "iptables-legacy could not be read: "+found.LegacyHidden.Error())
 	}
 	if found.ChainsErr != nil {
 		caveats = append(caveats, "the chains of nftables are not known: "+found.ChainsErr.Error())

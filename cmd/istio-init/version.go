@@ -2,47 +2,55 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/pod"
 	"istio-init/cmd/buildinfo"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 )
 
 func newVersion(s streams) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "version",
 		Short: "print the version, and the releases of iptables that are installed",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			lines := []string{programName + " " + version()}
-			for _, v := range xtables.Variants {
-				lines = append(lines, installed(cmd.Context(), s, v))
-			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(lines, "\n"))
-			return err
-		},
 	}
+	format := options.DefineOutput(c.Flags())
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		output, err := format()
+		if err != nil {
+			return err
+		}
+		var found []report.IPTables
+		for _, v := range xtables.Variants {
+			found = append(found, installed(c.Context(), s, v))
+		}
+		number, built, _ := strings.Cut(version(), " ")
+		return report.Write(s.stdout, report.Styler{}, report.NewVersion(number, built, found), output == options.JSON)
+	}
+	return c
 }
 
-// installed names the release of a variant of iptables, and where it is.
-func installed(ctx context.Context, s streams, v xtables.Variant) string {
+// installed returns the release of a variant of iptables, and where it is.
+func installed(ctx context.Context, s streams, v xtables.Variant) report.IPTables {
 	var programs xtables.Config
 	if !netutil.HasMoreRights() { // as for the programs of a run
 		programs.Path, _ = s.env("PATH")
 	}
-	text, err := options.UntilDone(ctx, "run it", func() (string, error) {
+	found, err := options.UntilDone(ctx, "run it", func() (report.IPTables, error) {
 		release, path, err := programs.Release(ctx, v)
-		return fmt.Sprintf("iptables %s (%s) %s", release, v, path), err
+		return report.IPTables{Found: true, Version: release, Path: path}, err
 	})
 	if err != nil {
-		return fmt.Sprintf("iptables (%s): %v", v, err)
+		found = report.IPTables{Error: err.Error()}
 	}
-	return text
+	found.Backend = pod.Name(v.String())
+	return found
 }
 
 // release is the version that the build was told; "": that of its build info.

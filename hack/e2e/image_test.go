@@ -10,8 +10,9 @@ import (
 
 // The images. A manifest calls them by these names too.
 const (
-	image    = "localhost/istio-init"
-	appImage = "localhost/istio-init-app"
+	image       = "localhost/istio-init"
+	nativeImage = "localhost/istio-init-native"
+	appImage    = "localhost/istio-init-app"
 )
 
 // largest is the maximum total size of the files in the image.

@@ -16,22 +16,37 @@ import (
 // A pod is a manifest of testdata, run by podman, with a peer that it is linked to.
 type pod struct {
 	name, mode string
-	variant    xtables.Variant
+	backend    backend
 	peer       *kernel.NetNS
 	netns      string // of the pod
 }
 
+// A backend is an image, and what makes its program use a backend.
+type backend struct {
+	name, image string
+	env         string          // an entry of a manifest; "": the image decides
+	variant     xtables.Variant // whose programs of this machine print and make foreign rules
+	excluded    string          // the list of -d, as the rules have it
+}
+
+// backends are both variants of iptables, and native nftables.
+var backends = []backend{
+	{"nft", image, `- {name: FORCE_IPTABLES_BINARY, value: nft}`, xtables.NFT, "15090,15021,15020"},
+	{"legacy", image, `- {name: FORCE_IPTABLES_BINARY, value: legacy}`, xtables.Legacy, "15090,15021,15020"},
+	{"nftables", nativeImage, "", xtables.NFT, "15020-15021,15090"},
+}
+
 // play starts a pod, with the container network of testdata/connect, and returns when
 // podman reports that it runs: the init containers have succeeded.
-func play(t *testing.T, mode string, v xtables.Variant) *pod {
+func play(t *testing.T, mode string, b backend) *pod {
 	t.Helper()
-	p := &pod{name: strings.ToLower(mode) + "-" + v.String(), mode: mode, variant: v, peer: kernel.NewNetNS(t)}
+	p := &pod{name: strings.ToLower(mode) + "-" + b.name, mode: mode, backend: b, peer: kernel.NewNetNS(t)}
 	text, err := os.ReadFile("testdata/" + strings.ToLower(mode) + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	manifest := filepath.Join(t.TempDir(), "pod.yaml")
-	text = []byte(strings.NewReplacer("${POD}", p.name, "${VARIANT}", v.String()).Replace(string(text)))
+	text = []byte(strings.NewReplacer("${POD}", p.name, "${IMAGE}", b.image, "${BACKEND}", b.env).Replace(string(text)))
 	if err := os.WriteFile(manifest, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +100,7 @@ var confined = []string{
 // the init container, and returns its output.
 func (p *pod) run(args ...string) (string, error) {
 	words := append([]string{"run", "--rm", "--pod", p.name}, confined...)
-	return podmanSays(append(append(words, image), args...)...)
+	return podmanSays(append(append(words, p.backend.image), args...)...)
 }
 
 // inside runs a program of this machine in the network of the pod.
@@ -110,7 +125,7 @@ func (p *pod) state(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
 	for _, command := range []string{
-		"nft --handle list ruleset", "iptables-" + p.variant.String() + "-save", "ip6tables-" + p.variant.String() + "-save",
+		"nft --handle list ruleset", "iptables-" + p.backend.variant.String() + "-save", "ip6tables-" + p.backend.variant.String() + "-save",
 		"ip rule", "ip -6 rule", "ip route show table all", "ip -6 route show table all", "ip address",
 	} {
 		words := strings.Fields(command)

@@ -41,10 +41,12 @@ var built = sync.OnceValue(func() error {
 	if err := configure(); err != nil {
 		return err
 	}
-	build := exec.Command("../image-local", image)
-	build.Env = podmanEnv()
-	if err := run(build); err != nil {
-		return err
+	for _, words := range [][]string{{nativeImage, "native"}, {image}} {
+		build := exec.Command("../image-local", words...)
+		build.Env = podmanEnv()
+		if err := run(build); err != nil {
+			return err
+		}
 	}
 	app := filepath.Join(store, "app")
 	compile := exec.Command("go", "build", "-ldflags", "-s -w", "-o", app, "./app")

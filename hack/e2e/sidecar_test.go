@@ -20,13 +20,13 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// TestPodTrafficGoesThroughTheSidecar runs a pod in each mode and with each variant.
+// TestPodTrafficGoesThroughTheSidecar runs a pod in each mode and with each backend.
 func TestPodTrafficGoesThroughTheSidecar(t *testing.T) {
 	needBuilt(t)
 	for _, mode := range []string{"REDIRECT", "TPROXY"} {
-		for _, v := range xtables.Variants {
-			t.Run(mode+"/"+v.String(), func(t *testing.T) {
-				p := play(t, mode, v)
+		for _, b := range backends {
+			t.Run(mode+"/"+b.name, func(t *testing.T) {
+				p := play(t, mode, b)
 				if mode == "TPROXY" {
 					p.markUpstream(t)
 				}
@@ -83,7 +83,7 @@ func (p *pod) isChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{p.mode, p.variant.String(), "15001", "15006", "15090,15021,15020", "9443"} {
+	for _, want := range []string{p.mode, p.backend.name, "15001", "15006", p.backend.excluded, "9443"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("check does not name %s:\n%s", want, said)
 		}
@@ -124,7 +124,7 @@ func (p *pod) markUpstream(t *testing.T) {
 	t.Helper()
 	const rule = "*mangle\n-A OUTPUT -o lo -p tcp -m owner --gid-owner 1337 -m addrtype ! --src-type LOCAL -j MARK --set-xmark 0x539/0xffffffff\nCOMMIT\n"
 	for _, f := range inet.Families {
-		p.inside(t, rule, strings.Replace(xtables.SaveTool(f), "-save", "-"+p.variant.String()+"-restore", 1), "--noflush")
+		p.inside(t, rule, strings.Replace(xtables.SaveTool(f), "-save", "-"+p.backend.variant.String()+"-restore", 1), "--noflush")
 	}
 }
 

@@ -37,6 +37,9 @@ func (f Family) String() string {
 	return "ipv4"
 }
 
+// MarshalText returns what String does.
+func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
 // Has reports whether an address is valid and of the family.
 func (f Family) Has(a netip.Addr) bool { return a.IsValid() && Of(a) == f }
 

@@ -3,6 +3,8 @@ package options
 import (
 	"slices"
 
+	"github.com/spf13/pflag"
+
 	"istio-init/capture/picture"
 )
 
@@ -120,6 +122,20 @@ const (
 	Text Output = iota
 	JSON
 )
+
+// DefineOutput gives a command without other options the flag for the format of its answer,
+// and returns the function that parses it.
+func DefineOutput(flags *pflag.FlagSet) func() (Output, error) {
+	value := defineFlags(flags, []*option{outputOption}, func(*option) bool { return true })[0]
+	return func() (Output, error) {
+		var s Parsed
+		given := value.given(func(string) (string, bool) { return "", false }, &s)
+		if err := output(&s, given.text); err != nil {
+			return Text, given.invalid(err)
+		}
+		return s.Output, nil
+	}
+}
 
 func output(s *Parsed, v string) error {
 	i := slices.Index([]string{"text", "json"}, v)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"istio-init/cmd/istio-init/report"
+)
+
+// isTold reports whether an error is told to the user. Drift has been, by the answer, and
+// nobody waits for an answer whose reader has gone.
+func isTold(err error) bool {
+	coded, ok := errors.AsType[*exitError](err)
+	return err != nil && (!ok || coded.err != nil) && !errors.Is(err, errReaderGone)
+}
+
+// asksForJSON reports whether a command line has --output json. It may be one that cannot be
+// parsed.
+func asksForJSON(line []string) bool {
+	if end := slices.Index(line, "--"); end >= 0 {
+		line = line[:end]
+	}
+	asks := false
+	for i, word := range line {
+		value, is := strings.CutPrefix(word, "--output=")
+		if word == "--output" && i+1 < len(line) {
+			value, is = line[i+1], true
+		}
+		if is {
+			asks = value == "json"
+		}
+	}
+	return asks
+}
+
+// failureOf returns the document of the error of a command.
+func failureOf(c *cobra.Command, err error) *report.Failure {
+	name := c.Name()
+	if !c.HasParent() {
+		name = ""
+	}
+	logged, ran := errors.AsType[*loggedError](err)
+	var problems []error
+	if ran {
+		problems = logged.problems
+	}
+	code := exitCode(err)
+	return report.NewFailure(name, code, withoutCode(err), problems, !ran, code == exitValidation)
+}
+
+// withoutCode returns the error that a user is told of.
+func withoutCode(err error) error {
+	if coded, ok := errors.AsType[*exitError](err); ok && coded.err != nil {
+		return coded.err
+	}
+	if logged, ok := errors.AsType[*loggedError](err); ok {
+		return logged.error
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// terminationLog is the file whose text "kubectl describe pod" shows of a container that
+	// has ended, unless its terminationMessagePath names another.
+	terminationLog = "/dev/termination-log"
+	// mostMessage is the longest text in bytes: a pod has 12 KiB for those of all its containers.
+	mostMessage = 2048
+)
+
+// leaveLastMessage logs at level debug why the last message could not be left.
+func (l *logger) leaveLastMessage(command, text string) {
+	if err := leaveLastMessage(command, text); err != nil {
+		l.Debug("the error is not in the termination log", errorField(err))
+	}
+}
+
+// leaveLastMessage writes the error of an apply or a clean to the termination log, if this is
+// process 1 of its PID namespace, as in an init container. A command that somebody runs in
+// the container of another program is not, so it leaves the last message of that alone.
+func leaveLastMessage(command, text string) error {
+	if os.Getpid() != 1 || command != applyCommand && command != cleanCommand {
+		return nil
+	}
+	file, err := os.OpenFile(terminationLog, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	kind, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !kind.Mode().IsRegular() {
+		return errors.New(terminationLog + " is not a regular file")
+	}
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = file.WriteString(cutMessage(text))
+	return err
+}
+
+// cutMessage returns as many whole lines as fit, or the beginning of the first.
+func cutMessage(text string) string {
+	const gap = "..."
+	if len(text) < mostMessage {
+		return text + "\n"
+	}
+	end := mostMessage - len(gap) - 1
+	if line := strings.LastIndexByte(text[:end+1], '\n'); line > 0 {
+		return text[:line+1] + gap + "\n"
+	}
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + gap + "\n"
+}
