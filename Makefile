@@ -18,8 +18,8 @@ GOLANGCI := bin/golangci-lint-v2.15.0
 GOFUMPT  := bin/gofumpt-v0.12.0
 
 .PHONY: build
-build: ## the static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/istio-init
+build: ## the static binaries istio-init and istio-cni
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(dir $(BIN)) ./cmd/istio-init ./cmd/istio-cni
 
 .PHONY: test-unit
 test-unit: ## the tests that need neither root nor a kernel, in a minute
