@@ -16,8 +16,17 @@ import (
 // store is the directory of this run, which hack/e2e/run makes and removes.
 var store = os.Getenv("E2E")
 
-// needBuilt skips a test unless hack/e2e/run runs it, and builds the images.
+// needBuilt skips a test like [needRun], and builds the images.
 func needBuilt(t *testing.T) {
+	t.Helper()
+	needRun(t)
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// needRun skips a test unless hack/e2e/run runs it.
+func needRun(t *testing.T) {
 	t.Helper()
 	if store == "" {
 		t.Skip("skipped, the image was not tested; run it as root: make e2e")
@@ -30,9 +39,6 @@ func needBuilt(t *testing.T) {
 			t.Fatalf("KERNEL_TESTS=require: %s is not installed", program)
 		}
 		t.Skipf("skipped, the image was not tested: %s is not installed; hack/e2e/setup installs it", program)
-	}
-	if err := built(); err != nil {
-		t.Fatal(err)
 	}
 }
 
