@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -29,9 +30,16 @@ plugin. With the commands below it is installed on a node.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(install.Commands()...)
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
-		return 1
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
 	}
-	return 0
+	coded, ok := errors.AsType[*install.ExitError](err)
+	if !ok {
+		coded = &install.ExitError{Code: 1, Err: err}
+	}
+	if coded.Err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "Error:", coded.Err)
+	}
+	return coded.Code
 }
