@@ -30,6 +30,7 @@ func (cmd *command) preview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cmd.result.Wants(want.Rules)
 	var text strings.Builder
 	for f, rs := range want.Rules {
 		switch {
@@ -56,6 +57,10 @@ func (cmd *command) answer(ctx context.Context, text string) error {
 }
 
 func (cmd *command) print(text string) error {
+	if cmd.result != nil && cmd.opts.Output == options.JSON {
+		cmd.result.Text = text
+		return nil
+	}
 	if _, err := io.WriteString(cmd.plain, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
