@@ -19,13 +19,6 @@ import (
 // there, too: of a rule that is none of ours, Typed has a foreign one.
 func Read(f inet.Family) (Live, error) {
 	live := Live{Table: Table{Family: f}}
-	tables, err := netutil.DumpNFT(unix.NFT_MSG_GETTABLE, f, nil)
-	if err != nil {
-		return live, fmt.Errorf("list nf_tables tables: %w", err)
-	}
-	if live.Present = slices.ContainsFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name }); !live.Present {
-		return live, nil
-	}
 	chains, err := netutil.DumpNFT(unix.NFT_MSG_GETCHAIN, f, nil)
 	if err != nil {
 		return live, fmt.Errorf("list nf_tables chains: %w", err)
@@ -35,7 +28,15 @@ func Read(f inet.Family) (Live, error) {
 			live.Chains = append(live.Chains, readChain(c))
 		}
 	}
-	return live, live.readRules()
+	if live.Present = len(live.Chains) > 0; live.Present {
+		return live, live.readRules()
+	}
+	tables, err := netutil.DumpNFT(unix.NFT_MSG_GETTABLE, f, nil)
+	if err != nil {
+		return live, fmt.Errorf("list nf_tables tables: %w", err)
+	}
+	live.Present = slices.ContainsFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name })
+	return live, nil
 }
 
 // text returns an attribute that is a C string.
