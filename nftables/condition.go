@@ -97,7 +97,7 @@ func (r *Rule) address(a field, neg bool, prefixes []netip.Prefix) {
 	op, not := operator(neg)
 	switch {
 	case len(prefixes) > 1:
-		r.add(a.name+" "+not+setText(texts), a.load, lookup(neg, &set{a.kind, intervals}))
+		r.add(a.name+" "+not+setText(texts), a.load, lookup(neg, &set{kind: a.kind, intervals: intervals}))
 	case first.Bits() == 0 && !neg:
 	case first.IsSingleIP():
 		r.add(a.name+" "+not+texts[0], a.load, compare(op, first.Addr().AsSlice()))

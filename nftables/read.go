@@ -104,6 +104,7 @@ func (l *Live) readRules() error {
 		for _, e := range netutil.Attributes(netutil.Attribute(attrs, unix.NFTA_RULE_EXPRESSIONS)) {
 			r.exprs = append(r.exprs, readExpression(e, sets))
 		}
+		r.exprs = canonical(l.Family, r.exprs)
 		l.Chains[c].Rules = append(l.Chains[c].Rules, r)
 	}
 	for _, c := range l.Chains {
@@ -157,12 +158,11 @@ func (l *Live) readSet(attrs []byte) (*set, error) {
 		}
 		return cmp.Compare(a.key, b.key)
 	})
-	s := &set{kind: number(attrs, unix.NFTA_SET_KEY_TYPE)}
-	intervals := number(attrs, unix.NFTA_SET_FLAGS)&unix.NFT_SET_INTERVAL != 0
+	s := &set{kind: number(attrs, unix.NFTA_SET_KEY_TYPE), single: number(attrs, unix.NFTA_SET_FLAGS)&unix.NFT_SET_INTERVAL == 0}
 	for i, e := range elements {
 		switch {
 		case e.end:
-		case !intervals:
+		case s.single:
 			s.intervals = append(s.intervals, interval{e.key, e.key})
 		case i+1 < len(elements):
 			s.intervals = append(s.intervals, interval{e.key, before([]byte(elements[i+1].key))})
