@@ -19,6 +19,18 @@ import (
 // there, too: of a rule that is none of ours, Typed has a foreign one.
 func Read(f inet.Family) (Live, error) {
 	live := Live{Table: Table{Family: f}}
+	tables, err := netutil.DumpNFT(unix.NFT_MSG_GETTABLE, f, nil)
+	if err != nil {
+		return live, fmt.Errorf("list nf_tables tables: %w", err)
+	}
+	i := slices.IndexFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name })
+	if live.Present = i >= 0; !live.Present {
+		return live, nil
+	}
+	const dormant = 1 // NFT_TABLE_F_DORMANT: no rule has an effect
+	if live.flags = number(tables[i], unix.NFTA_TABLE_FLAGS); live.flags&dormant != 0 {
+		return live, nil
+	}
 	chains, err := netutil.DumpNFT(unix.NFT_MSG_GETCHAIN, f, nil)
 	if err != nil {
 		return live, fmt.Errorf("list nf_tables chains: %w", err)
@@ -28,15 +40,7 @@ func Read(f inet.Family) (Live, error) {
 			live.Chains = append(live.Chains, readChain(c))
 		}
 	}
-	if live.Present = len(live.Chains) > 0; live.Present {
-		return live, live.readRules()
-	}
-	tables, err := netutil.DumpNFT(unix.NFT_MSG_GETTABLE, f, nil)
-	if err != nil {
-		return live, fmt.Errorf("list nf_tables tables: %w", err)
-	}
-	live.Present = slices.ContainsFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name })
-	return live, nil
+	return live, live.readRules()
 }
 
 // text returns an attribute that is a C string.
