@@ -25,6 +25,9 @@ type Netfilter struct {
 	// NoNFT and NoLegacy say why a variant of iptables cannot work here; nil when
 	// nothing stands against it. NoNFTables is why nf_tables itself cannot.
 	NoNFT, NoLegacy, NoNFTables error
+	// NoXTables is why the legacy variant may not work in a family: its part of the kernel is not
+	// loaded, which iptables-legacy may do; nil: it is.
+	NoXTables inet.PerFamily[error]
 	// Native are the tables of the family inet that were asked for.
 	Native []string
 	// Foreign are the base chains that iptables does not print and that may decide about
@@ -51,6 +54,9 @@ func LookAtNetfilter(native, own string) Netfilter {
 		text, err := os.ReadFile("/proc/thread-self/net/" + file)
 		n.LegacyHidden = n.LegacyHidden || errors.Is(err, os.ErrPermission)
 		n.Legacy[i] = strings.Fields(string(text))
+		if errors.Is(err, os.ErrNotExist) {
+			n.NoXTables[i] = fmt.Errorf("the kernel has no legacy iptables here (no /proc/net/%s)", file)
+		}
 	}
 	if !HasCap(unix.CAP_NET_RAW) {
 		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")

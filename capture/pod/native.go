@@ -38,6 +38,9 @@ func (n *native) Read(context.Context) State {
 		}
 		n.live[f] = live
 		s.Families[f] = FamilyState{Present: live.Present, Err: err}
+		if n.no == nil && err != nil { // it may have rules, which the next attempt may read
+			s.Families[f].Present, s.Families[f].Transient = true, err
+		}
 		if err == nil {
 			s.Families[f].Rules = live.Ruleset().Snapshot()
 			s.Families[f].Own = all(s.Families[f].Rules)
@@ -93,28 +96,41 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 
 // Commit makes the change in one transaction. Where others have changed nf_tables since the
 // look, but not our tables, it is made all the same.
-func (n *native) Commit(_ context.Context, c Change) error {
-	err := nftables.Commit(c.native, n.generation)
-	for range attempts {
-		if !nftables.Contended(err) {
-			break
+func (n *native) Commit(ctx context.Context, c Change) error {
+	generation := n.generation
+	var writers *netutil.NFTWriters
+	defer func() { writers.Close() }()
+	for look := 1; ; look++ {
+		err := nftables.Commit(c.native, generation)
+		switch {
+		case err == nil:
+			n.commits++
+			return nil
+		case !nftables.Contended(err) || ctx.Err() != nil:
+			return fmt.Errorf("change nf_tables: %w", err)
+		case look == attempts:
+			return &ContendedError{err, writers.Names(nil), "change nf_tables: " + err.Error()}
+		case look == 1:
+			writers, _ = netutil.WatchNFTWriters() // without it they have no names
 		}
-		generation := netutil.NFTGeneration()
-		for _, change := range c.native {
-			now, err := nftables.Read(change.After.Family)
-			if err != nil {
-				return err
-			}
-			if now.Present != change.Before.Present || !now.Equal(change.Before.Table) {
-				return errStale
-			}
+		generation = netutil.NFTGeneration()
+		if err := unchanged(c.native); err != nil {
+			return err
 		}
-		err = nftables.Commit(c.native, generation)
 	}
-	if err != nil {
-		return fmt.Errorf("change nf_tables: %w", err)
+}
+
+// unchanged returns errStale where our tables are no longer those from before changes.
+func unchanged(changes []nftables.Change) error {
+	for _, change := range changes {
+		now, err := nftables.Read(change.After.Family)
+		if err != nil {
+			return err
+		}
+		if now.Present != change.Before.Present || !now.Equal(change.Before.Table) {
+			return errStale
+		}
 	}
-	n.commits++
 	return nil
 }
 

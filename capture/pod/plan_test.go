@@ -27,7 +27,7 @@ type memory struct {
 
 func (m *memory) Name() Name { return m.name }
 
-func (m *memory) Read(context.Context) State { return State{m, m.families} }
+func (m *memory) Read(context.Context) State { return State{Backend: m, Families: m.families} }
 
 func (m *memory) Identify(_ context.Context, have State, _ Rules) (State, []Unidentified, error) {
 	return have, nil, nil
