@@ -59,6 +59,8 @@ var (
 	gidField      = field{name: "meta skgid", load: meta(unix.NFT_META_SKGID), kind: kindGID}
 )
 
+var otherFields = []field{inField, outField, protoField, sportField, dportField, flagsField, markField, connMarkField, stateField, uidField, gidField}
+
 // operator returns the comparison for equal, and how nft prints it before a value.
 func operator(neg bool) (op uint32, text string) {
 	if neg {
@@ -95,7 +97,7 @@ func (r *Rule) address(a field, neg bool, prefixes []netip.Prefix) {
 	op, not := operator(neg)
 	switch {
 	case len(prefixes) > 1:
-		r.add(a.name+" "+not+setText(texts), a.load, lookup(neg, &set{a.kind, intervals}))
+		r.add(a.name+" "+not+setText(texts), a.load, lookup(neg, &set{kind: a.kind, intervals: intervals}))
 	case first.Bits() == 0 && !neg:
 	case first.IsSingleIP():
 		r.add(a.name+" "+not+texts[0], a.load, compare(op, first.Addr().AsSlice()))

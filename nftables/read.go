@@ -23,7 +23,12 @@ func Read(f inet.Family) (Live, error) {
 	if err != nil {
 		return live, fmt.Errorf("list nf_tables tables: %w", err)
 	}
-	if live.Present = slices.ContainsFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name }); !live.Present {
+	i := slices.IndexFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name })
+	if live.Present = i >= 0; !live.Present {
+		return live, nil
+	}
+	const dormant = 1 // NFT_TABLE_F_DORMANT: no rule has an effect
+	if live.flags = number(tables[i], unix.NFTA_TABLE_FLAGS); live.flags&dormant != 0 {
 		return live, nil
 	}
 	chains, err := netutil.DumpNFT(unix.NFT_MSG_GETCHAIN, f, nil)
@@ -103,6 +108,7 @@ func (l *Live) readRules() error {
 		for _, e := range netutil.Attributes(netutil.Attribute(attrs, unix.NFTA_RULE_EXPRESSIONS)) {
 			r.exprs = append(r.exprs, readExpression(e, sets))
 		}
+		r.exprs = canonical(l.Family, r.exprs)
 		l.Chains[c].Rules = append(l.Chains[c].Rules, r)
 	}
 	for _, c := range l.Chains {
@@ -156,12 +162,11 @@ func (l *Live) readSet(attrs []byte) (*set, error) {
 		}
 		return cmp.Compare(a.key, b.key)
 	})
-	s := &set{kind: number(attrs, unix.NFTA_SET_KEY_TYPE)}
-	intervals := number(attrs, unix.NFTA_SET_FLAGS)&unix.NFT_SET_INTERVAL != 0
+	s := &set{kind: number(attrs, unix.NFTA_SET_KEY_TYPE), single: number(attrs, unix.NFTA_SET_FLAGS)&unix.NFT_SET_INTERVAL == 0}
 	for i, e := range elements {
 		switch {
 		case e.end:
-		case !intervals:
+		case s.single:
 			s.intervals = append(s.intervals, interval{e.key, e.key})
 		case i+1 < len(elements):
 			s.intervals = append(s.intervals, interval{e.key, before([]byte(elements[i+1].key))})

@@ -9,6 +9,7 @@ import (
 type set struct {
 	kind      uint32 // of the values, as nft numbers it; it prints them by that
 	intervals []interval
+	single    bool // the kernel has values, not intervals
 }
 
 // An interval is the values from lo to hi, both included, in network byte order.

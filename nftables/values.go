@@ -26,7 +26,7 @@ func (v *values) condition(r *Rule, f field, neg bool, prepare ...expression) {
 	_, not := operator(neg)
 	r.add("", append([]expression{f.load}, prepare...)...)
 	if len(v.texts) > 1 {
-		r.add(f.name+" "+not+setText(v.texts), lookup(neg, &set{f.kind, v.intervals}))
+		r.add(f.name+" "+not+setText(v.texts), lookup(neg, &set{kind: f.kind, intervals: v.intervals}))
 		return
 	}
 	only := v.intervals[0]

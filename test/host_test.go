@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"istio-init/iptables/xtables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/kernel"
@@ -91,9 +90,9 @@ func (s *site) state() string {
 func (s *site) rules() string {
 	s.t.Helper()
 	var text strings.Builder
-	for _, v := range xtables.Variants {
+	for _, b := range backends {
 		for _, f := range inet.Families {
-			fmt.Fprintf(&text, "== %s %s\n%s", f, v, heldText(s.Save(s.t, v, f)))
+			fmt.Fprintf(&text, "== %s %s\n%s", f, b, s.saved(b, f))
 		}
 	}
 	text.WriteString(s.sh(`for f in -4 -6; do

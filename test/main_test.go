@@ -37,8 +37,10 @@ const (
 	exitValidation = 126
 )
 
-// built is the path of the program.
-var built string
+var (
+	built    string // the path of the program
+	programs string // the directory of all built programs
+)
 
 // TestMain builds the program once, as "make build" does, unless TEST_PROGRAM names one.
 // It is first in PATH, under all its names. Other users can read its directory.
@@ -59,6 +61,7 @@ func install() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", programName); err != nil {
 		return "", err
 	}
+	programs = dir
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return dir, err
 	}

@@ -94,42 +94,55 @@ func TestForeignRulesStayByteForByte(t *testing.T) {
 		{"back", asRedirect},
 		{"clean", []string{cleanCommand}},
 	}
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
-			t.Parallel()
-			n, s := loadNeighbours(t), newSite(t)
-			n.moveIn(s, v, "before")
-			s.sh(fmt.Sprintf(`for tool in iptables-%s ip6tables-%[1]s; do
-				$tool -t nat -A OUTPUT -p udp -m comment --comment "$(printf 'two lines\n-A OUTPUT -j ISTIO_OUTPUT')" -j RETURN
-			done`, v))
-			before := s.foreign(v)
-			s.exits(0, asRedirect...)
-			if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
-				t.Fatalf("the first run changed (-before +after):\n%s", diff)
+	for _, b := range backends {
+		for _, v := range xtables.Variants { // of the foreign rules
+			if b != native && b != v {
+				continue
 			}
-			n.moveIn(s, v, "after")
-			before = s.foreign(v)
-			for _, step := range steps {
-				s.exits(0, step.args...)
+			t.Run(b.String()+"/beside-"+v.String(), func(t *testing.T) {
+				t.Parallel()
+				n, s := loadNeighbours(t), newSite(t)
+				n.moveIn(s, v, "before")
+				s.sh(fmt.Sprintf(`for tool in iptables-%s ip6tables-%[1]s; do
+					$tool -t nat -A OUTPUT -p udp -m comment --comment "$(printf 'two lines\n-A OUTPUT -j ISTIO_OUTPUT')" -j RETURN
+				done`, v))
+				before := s.foreign(v)
+				s.exits(0, in(b, asRedirect)...)
 				if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
-					t.Fatalf("%s changed (-before +after):\n%s", step.name, diff)
+					t.Fatalf("the first run changed (-before +after):\n%s", diff)
 				}
-			}
-			for _, f := range inet.Families {
-				if left := ourLine.FindString(s.Run(t, "", strings.Replace(tool(v, f), "restore", "save", 1), "-c")); left != "" {
+				n.moveIn(s, v, "after")
+				before = s.foreign(v)
+				for _, step := range steps { // not forced: the backend stays
+					s.exits(0, step.args...)
+					if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
+						t.Fatalf("%s changed (-before +after):\n%s", step.name, diff)
+					}
+					for _, other := range others(b) {
+						if text := s.saved(other, inet.IPv4); strings.Contains(text, "ISTIO_") && other != b {
+							t.Fatalf("%s has moved to %s:\n%s", step.name, other, text)
+						}
+					}
+				}
+				for _, f := range inet.Families {
+					if left := ourLine.FindString(s.Run(t, "", saver(v, f), "-c")); left != "" {
+						t.Errorf("after clean there is still %s", left)
+					}
+				}
+				if left := s.sh("nft list tables"); strings.Contains(left, programName) {
 					t.Errorf("after clean there is still %s", left)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
-// TestForeignRulesStayWhenOursChangeVariant has foreign rules in both variants.
-func TestForeignRulesStayWhenOursChangeVariant(t *testing.T) {
+// TestForeignRulesStayWhenOursChangeBackend has foreign rules in both variants.
+func TestForeignRulesStayWhenOursChangeBackend(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) {
 			t.Parallel()
 			n, s := loadNeighbours(t), newSite(t)
 			both := func() string { return s.foreign(xtables.NFT) + s.foreign(xtables.Legacy) }
@@ -137,7 +150,7 @@ func TestForeignRulesStayWhenOursChangeVariant(t *testing.T) {
 				n.moveIn(s, each, "before")
 			}
 			before := both()
-			for _, args := range [][]string{in(v, asTProxy), in(otherVariant(v), asRedirect), in(v, asOther), {cleanCommand}} {
+			for _, args := range [][]string{in(b, asTProxy), in(others(b)[0], asRedirect), in(b, asOther), in(others(b)[1], asDNS), {cleanCommand}} {
 				s.exits(0, args...)
 				if diff := cmp.Diff(before, both()); diff != "" {
 					t.Fatalf("%s changed (-before +after):\n%s", strings.Join(args, " "), diff)

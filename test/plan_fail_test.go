@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/capture/pod"
-	"istio-init/iptables/xtables"
 	"istio-init/test/scenario"
 )
 
@@ -35,27 +34,24 @@ func (f failing) Do(ctx context.Context) error {
 // TestEachStepThatFailsLeavesTheNamespaceAsItWas fails each step of the plans of the
 // scenarios, to apply and to clean, before and after its change; without STRESS=1 of each
 // twelfth scenario. What is there before is of another configuration, in turns of the same
-// variant and of the other. After a whole run the plan is empty.
+// backend and of another. After a whole run the plan is empty.
 func TestEachStepThatFailsLeavesTheNamespaceAsItWas(t *testing.T) {
 	needKernel(t)
 	for i, sc := range scenario.All(t, testdata) {
 		if i%rounds(12, 1) != 0 {
 			continue
 		}
-		for _, v := range xtables.Variants {
-			t.Run(v.String()+"/"+sc.Name(), func(t *testing.T) {
+		for n, b := range backends {
+			t.Run(b.String()+"/"+sc.Name(), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
-				from := v
-				if i%2 == 0 {
-					from = otherVariant(v)
-				}
+				from := backends[(n+i/rounds(12, 1))%len(backends)]
 				s.exits(0, in(from, asOther)...)
 				s.sh("nft add table inet istio-proxy-nat")
 				c := sc.Config(t)
 				want := pod.Wanted(c.Config, c.Captured)
 				programs := pod.Programs{Path: os.Getenv("PATH")}
-				p := planned{s, pod.Engine{Options: pod.Options{Force: pod.Name(v.String()), Programs: programs}, Report: func(pod.Event) {}}}
+				p := planned{s, pod.Engine{Options: pod.Options{Force: pod.Name(b.String()), Programs: programs}, Report: func(pod.Event) {}}}
 				apply := func(ctx context.Context, e pod.Engine, found *pod.Survey) (*pod.Plan, error) {
 					return e.Apply(ctx, found, want)
 				}

@@ -20,11 +20,16 @@ import (
 // takeSteps is a shell script that takes the steps which a plan prints.
 const takeSteps = `
 flush() {
-	if [ -n "$program" ]; then printf '%s' "$script" | "$program" --noflush; fi
+	case $program in
+	"") ;;
+	nft) printf '%s' "$script" | nft -f - ;;
+	*) printf '%s' "$script" | "$program" --noflush ;;
+	esac
 	program= script=
 }
 while IFS= read -r line; do
 	case $line in
+	"# input for nft "*) flush; program=nft ;;
 	"# input for "*) flush; set -- $line; program=${4%-restore}-$7-restore ;;
 	"# "*) flush; ${line#??} ;;
 	*) script="$script$line
@@ -64,19 +69,19 @@ func withPlan(args []string) []string {
 // what the run leaves. The print changes nothing, and after a run the plan is empty.
 func TestThePlanIsWhatARunDoes(t *testing.T) {
 	t.Parallel()
-	for _, v := range xtables.Variants {
-		for _, tt := range killedChanges {
-			t.Run(v.String()+"/"+tt.name, func(t *testing.T) {
+	for n, b := range backends {
+		for i, tt := range killedChanges {
+			t.Run(b.String()+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
 				from, to := asClean, tt.to
 				if tt.from != nil {
-					from = in(v, tt.from)
+					from = in(b, tt.from)
 				}
 				if tt.moves {
-					from = in(otherVariant(v), tt.from)
+					from = in(others(b)[(n+i)%2], tt.from)
 				}
 				if to[0] != cleanCommand {
-					to = in(v, to)
+					to = in(b, to)
 				}
 				start := func() *site {
 					s := newSite(t)

@@ -66,7 +66,7 @@ func TestNonRootWithCapabilities(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
-	for v, caps := range map[xtables.Variant]string{xtables.NFT: ",+net_admin", xtables.Legacy: ",+net_admin,+net_raw"} {
+	for v, caps := range map[backend]string{xtables.NFT: ",+net_admin", xtables.Legacy: ",+net_admin,+net_raw", native: ",+net_admin"} {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s, root := newSite(t), newSite(t)

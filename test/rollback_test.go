@@ -54,37 +54,33 @@ func flags(line string) []string {
 	return append([]string{applyCommand, "-u", "1337", "--ip-family", "dual"}, strings.Fields(line)...)
 }
 
-// in adds the flag that forces a variant.
-func in(v xtables.Variant, args []string) []string {
-	return append(slices.Clone(args), "--force-iptables-binary", v.String())
-}
-
 // noIPv6OnLo takes IPv6 from the loopback interface, to which no address can be
 // added then.
 const noIPv6OnLo = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 
-// failures are the steps of a run that can fail, for a run that works in variant v
-// where an earlier one has worked in the variant before.
+// failures are the steps of a run that can fail. fail gets the variant of iptables whose
+// programs it works on.
 var failures = []struct {
 	name   string
-	moves  bool // what was there before is in the other variant
+	own    bool // that of the rules to be; native has none
+	moves  bool // that of the rules before, which is another one
 	fail   func(s *site, v xtables.Variant)
 	to     []string // the configuration that cannot be applied
 	log    string   // what it says
 	repeat bool     // the next run succeeds
 }{
 	{
-		name: "ipv6-refused", to: asOther, repeat: true,
+		name: "ipv6-refused", own: true, to: asOther, repeat: true,
 		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv6), refuseAll) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "-A ISTIO_TPROXY .*": exit status 4: .*failed; needs of the kernel: xt_TPROXY; .*\(xt_TPROXY for -m TPROXY\)`,
 	},
 	{
-		name: "last-table-of-ipv6-refused", to: asOther, repeat: true,
+		name: "last-table-of-ipv6-refused", own: true, to: asOther, repeat: true,
 		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv6), refuseLastTable) },
 		log:  `error\trestore rules \(ipv6, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
 	{
-		name: "last-table-of-ipv4-refused", to: asOther, repeat: true,
+		name: "last-table-of-ipv4-refused", own: true, to: asOther, repeat: true,
 		fail: func(s *site, v xtables.Variant) { s.wrap(tool(v, inet.IPv4), refuseLastTable) },
 		log:  `error\trestore rules \(ipv4, \w+\): line \d+ "COMMIT": exit status \d+: .*needs of the kernel: (nft_|iptable_|ip6table_)\w+`,
 	},
@@ -109,23 +105,18 @@ var failures = []struct {
 		log:  `error\tadd ::6/128 to lo .*disable_ipv6\): permission denied`,
 	},
 	{
-		name: "other-variant-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
+		name: "variant-before-cannot-be-cleaned", moves: true, to: asOther, repeat: true,
 		fail: func(s *site, v xtables.Variant) {
 			// A chain of others, or the table would go as a whole, without a script.
-			if err := s.Restore(s.t, otherVariant(v), inet.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n"); err != nil {
-				s.t.Fatal(err)
-			}
-			s.wrap(tool(otherVariant(v), inet.IPv6), refuseAll)
+			s.restore(v, inet.IPv6, "*nat\n:THEIRS - [0:0]\nCOMMIT\n")
+			s.wrap(tool(v, inet.IPv6), refuseAll)
 		},
 		log: `error\t.*restore rules \(ipv6, \w+\): line \d+ "-D OUTPUT [^"]+": exit status 4`,
 	},
 	{
-		name: "other-variant-cannot-be-emptied", moves: true, to: asOther,
+		name: "variant-before-cannot-be-emptied", moves: true, to: asOther,
 		fail: func(s *site, v xtables.Variant) {
-			hold := "*nat\n:THEIRS - [0:0]\n-A THEIRS -j ISTIO_REDIRECT\nCOMMIT\n"
-			if err := s.Restore(s.t, otherVariant(v), inet.IPv4, hold); err != nil {
-				s.t.Fatal(err)
-			}
+			s.restore(v, inet.IPv4, "*nat\n:THEIRS - [0:0]\n-A THEIRS -j ISTIO_REDIRECT\nCOMMIT\n")
 		},
 		log: `error\t.*foreign rules jump to them: nat ISTIO_REDIRECT`,
 	},
@@ -138,35 +129,37 @@ func TestRollbackAfterFailedStep(t *testing.T) {
 		name string
 		args []string
 	}{{"nothing", nil}, {"redirect", asRedirect}, {"tproxy", asTProxy}}
-	for _, v := range xtables.Variants {
+	for _, b := range backends {
 		for _, tt := range failures {
-			for _, before := range befores {
-				if tt.moves && before.args == nil {
+			for _, was := range backends {
+				of, programs := was.(xtables.Variant)
+				if tt.moves == (was == b) || (tt.own || tt.moves) && !programs {
 					continue
 				}
-				t.Run(fmt.Sprintf("%s/%s/from-%s", v, tt.name, before.name), func(t *testing.T) {
-					t.Parallel()
-					s := newSite(t)
-					was := v
-					if tt.moves {
-						was = otherVariant(v)
+				for _, before := range befores {
+					if tt.moves && before.args == nil {
+						continue
 					}
-					if before.args != nil {
-						s.exits(0, in(was, before.args)...)
-					}
-					tt.fail(s, v)
-					want := s.state()
-					log := s.exits(1, in(v, tt.to)...)
-					if !regexp.MustCompile(tt.log).MatchString(log) {
-						t.Errorf("the log does not say %s:\n%s", tt.log, log)
-					}
-					if diff := cmp.Diff(want, s.state()); diff != "" {
-						t.Errorf("left changed (-before +after):\n%s\n%s", diff, log)
-					}
-					if tt.repeat {
-						s.exits(0, in(v, tt.to)...)
-					}
-				})
+					t.Run(fmt.Sprintf("%s/%s/from-%s-in-%s", b, tt.name, before.name, was), func(t *testing.T) {
+						t.Parallel()
+						s := newSite(t)
+						if before.args != nil {
+							s.exits(0, in(was, before.args)...)
+						}
+						tt.fail(s, of)
+						want := s.state()
+						log := s.exits(1, in(b, tt.to)...)
+						if !regexp.MustCompile(tt.log).MatchString(log) {
+							t.Errorf("the log does not say %s:\n%s", tt.log, log)
+						}
+						if diff := cmp.Diff(want, s.state()); diff != "" {
+							t.Errorf("left changed (-before +after):\n%s\n%s", diff, log)
+						}
+						if tt.repeat {
+							s.exits(0, in(b, tt.to)...)
+						}
+					})
+				}
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -57,9 +59,29 @@ func (s stage) onNative(t *testing.T, connects bool) {
 	if diff := cmp.Diff(applied, nftRuleset(t, pod, "-a")); diff != "" {
 		t.Errorf("a second run changed rules (-want +got):\n%s", diff)
 	}
+	if connects {
+		s.loadsByNFT(t, pod, preview, run)
+	}
 	run(cleanCommand)
 	if diff := cmp.Diff(before, nftRuleset(t, pod)); diff != "" {
 		t.Errorf("cleaning left something (-want +got):\n%s", diff)
+	}
+}
+
+// loadsByNFT has nft make the tables from their text. They are the wanted ones then.
+func (s stage) loadsByNFT(t *testing.T, pod *pod.Pod, preview string, run func(...string) string) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "preview")
+	if err := os.WriteFile(script, []byte("flush ruleset\n"+preview), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, err := pod.Run(t.Context(), "nft", "-f", script); err != nil {
+		t.Fatalf("nft -f: %v: %s\n%s", err, stderr, preview)
+	}
+	loaded := nftRuleset(t, pod, "-a")
+	log := run(append([]string{applyCommand}, s.Args...)...)
+	if diff := cmp.Diff(loaded, nftRuleset(t, pod, "-a")); diff != "" {
+		t.Errorf("rules that nft has loaded were changed (-before +after):\n%s\n%s", diff, log)
 	}
 }
 

@@ -26,22 +26,22 @@ type liveState struct {
 
 // A place is where a table is.
 type place struct {
-	variant xtables.Variant
-	family  inet.Family
-	table   string
+	backend
+	family inet.Family
+	table  string
 }
 
-func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.variant, p.table) }
+func (p place) String() string { return fmt.Sprintf("%s %s %s", p.family, p.backend, p.table) }
 
 // see reads the state of the namespace, without empty tables.
 func (s *site) see() liveState {
 	s.t.Helper()
 	now := liveState{tables: map[place]string{}}
-	for _, v := range xtables.Variants {
+	for _, b := range backends {
 		for _, f := range inet.Families {
-			for table := range strings.SplitAfterSeq(heldText(s.Save(s.t, v, f)), "COMMIT\n") {
+			for table := range strings.SplitAfterSeq(s.saved(b, f), "COMMIT\n") {
 				if name, _, ok := strings.Cut(strings.TrimPrefix(table, "*"), "\n"); ok {
-					now.tables[place{v, f, name}] = table
+					now.tables[place{b, f, name}] = table
 				}
 			}
 		}
@@ -81,7 +81,7 @@ type verdict struct {
 }
 
 // judge evaluates the flows with the rules of a state. A connection is captured if one of
-// the variants captures it.
+// the backends captures it.
 func (now liveState) judge(t *testing.T, c flow.Config) []verdict {
 	t.Helper()
 	flows, err := flow.Parse(strings.Join(evaluatedFlows, " = direct\n") + " = direct\n")
@@ -92,8 +92,8 @@ func (now liveState) judge(t *testing.T, c flow.Config) []verdict {
 	for _, fl := range flows {
 		for _, f := range fl.In(inet.Families[:]) {
 			var outcome string
-			for _, v := range xtables.Variants {
-				if got := flow.PredictBy(c, now.ruleset(t, v, f), fl).Outcome; outcome == "" || got != "direct" {
+			for _, b := range backends {
+				if got := flow.PredictBy(c, now.ruleset(t, b, f), fl).Outcome; outcome == "" || got != "direct" {
 					outcome = got
 				}
 			}
@@ -103,13 +103,13 @@ func (now liveState) judge(t *testing.T, c flow.Config) []verdict {
 	return verdicts
 }
 
-// ruleset parses the rules of a variant and family.
-func (now liveState) ruleset(t *testing.T, v xtables.Variant, f inet.Family) iptables.Ruleset {
+// ruleset parses the rules of a backend and family.
+func (now liveState) ruleset(t *testing.T, b backend, f inet.Family) iptables.Ruleset {
 	t.Helper()
 	rs := iptables.Ruleset{Family: f}
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.NAT} {
 		table := iptables.Table{Name: name}
-		for line := range strings.Lines(now.tables[place{v, f, name}]) {
+		for line := range strings.Lines(now.tables[place{b, f, name}]) {
 			rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "-A ")
 			if !ok {
 				continue
@@ -198,10 +198,11 @@ func configOf(t testing.TB, line []string) flow.Config {
 	return c
 }
 
-// rulesOf returns the rules of a command line, from --dry-run.
+// rulesOf returns the rules of a command line, from --dry-run, as iptables has them.
 func rulesOf(t testing.TB, line []string) (rules [len(inet.Families)]iptables.Ruleset) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), built, append(slices.Clone(line), "--dry-run")...)
+	line = slices.DeleteFunc(slices.Clone(line), func(arg string) bool { return arg == "--native-nftables" })
+	cmd := exec.CommandContext(t.Context(), built, append(line, "--dry-run")...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	text, err := cmd.Output()
 	if err != nil {

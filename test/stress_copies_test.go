@@ -31,16 +31,20 @@ func TestConcurrentRunsConverge(t *testing.T) {
 		{"different", [][]string{asRedirect, asPorts, asDNS, asOther, asLists}},
 		{"apply-and-clean", [][]string{asTProxy, asClean}},
 	}
-	for _, v := range xtables.Variants {
+	for _, b := range backends {
 		for _, tt := range tests {
-			t.Run(v.String()+"/"+tt.name, func(t *testing.T) {
+			t.Run(b.String()+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
 				var lines [][]string
 				for _, line := range tt.lines {
 					if line[0] != cleanCommand {
-						line = in(v, line)
+						line = in(b, line)
 					}
 					lines = append(lines, line)
+				}
+				v, is := b.(xtables.Variant)
+				if !is {
+					v = xtables.NFT // of the other program
 				}
 				startedTogether(t, v, lines)
 			})

@@ -23,7 +23,7 @@ func TestNextRunWaitsForChildrenOfAKilledRun(t *testing.T) {
 		for _, change := range killedChanges[:rounds(1, 3)] {
 			t.Run(v.String()+"/"+change.name, func(t *testing.T) {
 				t.Parallel()
-				k := newKilledRun(t, v, change.from, change.to, false)
+				k := newKilledRun(t, v, v, change.from, change.to)
 				n, step := 1, rounds(3, 1)
 				for k.orphanedAt(n) {
 					n += step

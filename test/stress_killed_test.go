@@ -1,31 +1,33 @@
 package test
 
 import (
+	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"istio-init/iptables/xtables"
+	"istio-init/test/size"
 )
 
 // Additional configurations for changes that are killed.
 var (
-	asLists     = flags("-m REDIRECT -i * -x 10.9.0.0/16,2001:db8:9::/48 -b * -d 15020 -o 9000,9001 --drop-invalid")
-	asDNS       = flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns")
-	asPorts     = flags("-m TPROXY -i * -b 8080,9090 --drop-invalid")
-	asV4Only    = flags("-m REDIRECT -i * -b * --ip-family ipv4")
-	asClean     = []string{cleanCommand}
-	asNothing   []string
-	changesKept = 8 // minimum number of relevant calls of a run
+	asLists   = flags("-m REDIRECT -i * -x 10.9.0.0/16,2001:db8:9::/48 -b * -d 15020 -o 9000,9001 --drop-invalid")
+	asDNS     = flags("-m REDIRECT -i * -b * -d 15090,15021,15020 --redirect-dns --capture-all-dns")
+	asPorts   = flags("-m TPROXY -i * -b 8080,9090 --drop-invalid")
+	asV4Only  = flags("-m REDIRECT -i * -b * --ip-family ipv4")
+	asClean   = []string{cleanCommand}
+	asNothing []string
 )
 
 // killedChanges are the runs that are killed: from one configuration to another.
 var killedChanges = []struct {
 	name     string
 	from, to []string
-	moves    bool // the old rules are in the other variant
+	moves    bool // the old rules are in another backend
 }{
 	{name: "redirect-to-tproxy", from: asRedirect, to: asPorts},
 	{name: "tproxy-to-redirect", from: asPorts, to: asLists},
@@ -35,7 +37,9 @@ var killedChanges = []struct {
 	{name: "dns-on", from: asRedirect, to: asDNS},
 	{name: "dns-off", from: asDNS, to: asRedirect},
 	{name: "mark", from: asPorts, to: asOther},
-	{name: "other-variant", from: asTProxy, to: asRedirect, moves: true},
+	{name: "moves-tproxy-to-redirect", from: asTProxy, to: asRedirect, moves: true},
+	{name: "moves-redirect", from: asRedirect, to: asRedirect, moves: true},
+	{name: "moves-tproxy", from: asTProxy, to: asTProxy, moves: true},
 	{name: "ipv6-on", from: asV4Only, to: asRedirect},
 	{name: "ipv6-off", from: asOther, to: asV4Only},
 	{name: "clean", from: asLists, to: asClean},
@@ -43,47 +47,77 @@ var killedChanges = []struct {
 }
 
 // TestKilledRunLeaksNothingAndNextRunConverges kills a run before each of its relevant
-// system calls; without STRESS=1 only one change, before every third call.
+// system calls; without STRESS=1 only of the first change, and of the move of TPROXY between
+// iptables-nft and native, before every third call.
 func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		for _, change := range killedChanges[:rounds(1, len(killedChanges))] {
-			for _, who := range []victims{everybody, childOnly, programOnly, asked} {
-				t.Run(strings.Join([]string{v.String(), change.name, strings.ReplaceAll(who.String(), " ", "-")}, "/"), func(t *testing.T) {
-					t.Parallel()
-					k := newKilledRun(t, v, change.from, change.to, change.moves)
-					n, step := 1+int(who), rounds(3, 1)
-					for k.killedAt(n, who) {
-						n += step
+	for i, change := range killedChanges {
+		for _, b := range backends {
+			froms := []backend{b}
+			if change.moves {
+				froms = others(b)
+			}
+			for _, from := range froms {
+				if sampled := i == 0 || change.name == "moves-tproxy" && b != xtables.Legacy && from != xtables.Legacy; !sampled && !size.Stress() {
+					continue
+				}
+				for _, who := range victimsOf(from, b) {
+					if change.moves && who != everybody && !size.Stress() {
+						continue
 					}
-					t.Logf("killed before every %d. call, up to %d", step, n-step)
-					if n < changesKept && who != childOnly {
-						t.Errorf("a whole run has less than %d calls that matter", n)
-					}
-				})
+					t.Run(fmt.Sprintf("%s/%s-from-%s/%s", b, change.name, from, strings.ReplaceAll(who.String(), " ", "-")), func(t *testing.T) {
+						t.Parallel()
+						killedAtEachCall(t, newKilledRun(t, from, b, change.from, change.to), who)
+					})
+				}
 			}
 		}
+	}
+}
+
+// victimsOf returns whom to kill of a run that changes the rules of one backend to those of
+// another. Where both are native it starts no program.
+func victimsOf(was, b backend) []victims {
+	if was == native && b == native {
+		return []victims{everybody, asked}
+	}
+	return []victims{everybody, childOnly, programOnly, asked}
+}
+
+func killedAtEachCall(t *testing.T, k *killedRun, who victims) {
+	t.Helper()
+	fewest := 8 // of the relevant calls of a run
+	if !slices.Contains(victimsOf(k.was, k.backend), childOnly) {
+		fewest = 2
+	}
+	n, step := 1+int(who)%fewest, rounds(3, 1)
+	for k.killedAt(n, who) {
+		n += step
+	}
+	t.Logf("killed before every %d. call, up to %d", step, n-step)
+	if n < fewest && who != childOnly {
+		t.Errorf("a whole run has less than %d calls that matter", n)
 	}
 }
 
 // A killedRun is a run that is killed repeatedly.
 type killedRun struct {
 	*site
+	was, backend  backend
 	from, to      []string
 	before, after liveState
 }
 
-func newKilledRun(t *testing.T, v xtables.Variant, from, to []string, moves bool) *killedRun {
+// newKilledRun has a run that changes the rules of one backend to those of another, or of the
+// same one.
+func newKilledRun(t *testing.T, was, b backend, from, to []string) *killedRun {
 	t.Helper()
-	k := &killedRun{site: newSite(t), from: asClean, to: to}
+	k := &killedRun{site: newSite(t), was: was, backend: b, from: asClean, to: to}
 	if from != nil {
-		k.from = in(v, from)
-	}
-	if moves {
-		k.from = in(otherVariant(v), from)
+		k.from = in(was, from)
 	}
 	if to[0] != cleanCommand {
-		k.to = in(v, to)
+		k.to = in(b, to)
 	}
 	k.exits(0, k.from...)
 	k.before = k.see()

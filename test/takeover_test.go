@@ -157,53 +157,57 @@ func TestCleanRemovesIstioRules(t *testing.T) {
 	})
 }
 
-// TestApplyMovesIstioRulesFromTheOtherVariant: nothing is redirected twice.
-func TestApplyMovesIstioRulesFromTheOtherVariant(t *testing.T) {
+// TestApplyMovesIstioRulesFromAnotherBackend: nothing is redirected twice.
+func TestApplyMovesIstioRulesFromAnotherBackend(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
-		fresh, s := newSite(t), newSite(t)
-		g.keptIn(fresh, otherVariant(v))
-		fresh.exits(0, in(v, asWritten)...)
+		for _, to := range others(v) {
+			fresh, s := newSite(t), newSite(t)
+			g.keptIn(fresh, v)
+			fresh.exits(0, in(to, asWritten)...)
 
-		g.in(s, otherVariant(v))
-		log := s.exits(0, in(v, asWritten)...)
-		if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
-			t.Errorf("(-what a fresh run makes +what came out):\n%s\n%s", diff, log)
+			g.in(s, v)
+			log := s.exits(0, in(to, asWritten)...)
+			if diff := cmp.Diff(fresh.rules(), s.rules()); diff != "" {
+				t.Errorf("to %s (-what a fresh run makes +what came out):\n%s\n%s", to, diff, log)
+			}
 		}
 	})
 }
 
-// TestRulesMoveToTheForcedVariant changes the variant and back, in each mode.
-func TestRulesMoveToTheForcedVariant(t *testing.T) {
+// TestRulesMoveToTheForcedBackend changes the backend and back, in each mode.
+func TestRulesMoveToTheForcedBackend(t *testing.T) {
 	t.Parallel()
 	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
-		for _, v := range xtables.Variants {
-			t.Run(fmt.Sprintf("%s-%d", v, i), func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t)
-				s.exits(0, in(v, config)...)
-				before := s.state()
-				s.exits(0, in(otherVariant(v), config)...)
-				for _, f := range inet.Families {
-					if text := s.Save(t, v, f); strings.Contains(text, "ISTIO_") {
-						t.Errorf("after the move %s %s holds\n%s", f, v, text)
+		for _, b := range backends {
+			for _, to := range others(b) {
+				t.Run(fmt.Sprintf("%s-%s-%d", b, to, i), func(t *testing.T) {
+					t.Parallel()
+					s := newSite(t)
+					s.exits(0, in(b, config)...)
+					before := s.state()
+					s.exits(0, in(to, config)...)
+					for _, f := range inet.Families {
+						if text := s.saved(b, f); strings.Contains(text, "ISTIO_") {
+							t.Errorf("after the move %s %s holds\n%s", f, b, text)
+						}
 					}
-				}
-				s.exits(0, config...) // not forced: the variant stays
-				if text := s.Save(t, otherVariant(v), inet.IPv6); !strings.Contains(text, "ISTIO_") {
-					t.Errorf("a run that is not told the variant left it: ipv6 %s holds\n%s", otherVariant(v), text)
-				}
-				s.exits(0, in(v, config)...)
-				if diff := cmp.Diff(before, s.state()); diff != "" {
-					t.Errorf("there and back (-before +after):\n%s", diff)
-				}
-			})
+					s.exits(0, config...) // not forced: the backend stays
+					if text := s.saved(to, inet.IPv6); !strings.Contains(text, "ISTIO_") {
+						t.Errorf("a run that is not told the backend left it: ipv6 %s holds\n%s", to, text)
+					}
+					s.exits(0, in(b, config)...)
+					if diff := cmp.Diff(before, s.state()); diff != "" {
+						t.Errorf("there and back (-before +after):\n%s", diff)
+					}
+				})
+			}
 		}
 	}
 }
 
-// native are the tables of istio-iptables --native-nftables, in mode TPROXY with
+// istioNative are the tables of istio-iptables --native-nftables, in mode TPROXY with
 // DNS, so that there is one of each.
-const native = `
+const istioNative = `
 table inet istio-proxy-nat {
 	chain prerouting { type nat hook prerouting priority dstnat; policy accept; meta l4proto tcp counter jump istio-inbound; }
 	chain output { type nat hook output priority -100; policy accept; counter jump istio-output; }
@@ -232,14 +236,14 @@ table inet proxy {
 
 func TestNativeNftablesOfIstioAreRemoved(t *testing.T) {
 	t.Parallel()
-	for _, v := range xtables.Variants {
-		for _, args := range [][]string{in(v, asWritten), {cleanCommand}} {
-			t.Run(v.String()+"-"+args[0], func(t *testing.T) {
+	for _, b := range backends {
+		for _, args := range [][]string{in(b, asWritten), {cleanCommand}} {
+			t.Run(b.String()+"-"+args[0], func(t *testing.T) {
 				t.Parallel()
 				fresh, s := newSite(t), newSite(t)
 				fresh.Run(t, theirs, "nft", "-f", "-")
 				fresh.exits(0, args...)
-				s.Run(t, theirs+native, "nft", "-f", "-")
+				s.Run(t, theirs+istioNative, "nft", "-f", "-")
 				s.sh("ip rule add fwmark 1337 lookup 133; ip route add local default dev lo table 133")
 				log := s.exits(0, args...)
 				if diff := cmp.Diff(fresh.sh("nft list tables | sort"), s.sh("nft list tables | sort")); diff != "" {

@@ -25,8 +25,8 @@ func saver(v xtables.Variant, f inet.Family) string {
 }
 
 // checkOf returns the arguments of check for those of an apply.
-func checkOf(v xtables.Variant, args []string) []string {
-	return append([]string{"check"}, in(v, args)[1:]...)
+func checkOf(b backend, args []string) []string {
+	return append([]string{"check"}, in(b, args)[1:]...)
 }
 
 // onVariants runs a test with both variants, in a namespace with our rules.

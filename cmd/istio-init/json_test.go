@@ -54,8 +54,13 @@ func TestJSONOfDumpsIsOfItsSchema(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			for _, args := range [][]string{
-				{"check"}, {"check", "--ip-family", "dual", "-i", "*", "-b", "*", "-d", "15090"}, {"check", "-m", "TPROXY", "-b", "80", "--ip-family", "ipv4"},
-				{"explain"}, {"trace", "--to", "10.0.0.5:80"}, {"trace", "--from", "10.1.1.1", "--to", ":22"}, {"trace", "--proto", "udp", "--to", "[2001:db8::5]:53"},
+				{"check"},
+				{"check", "--ip-family", "dual", "-i", "*", "-b", "*", "-d", "15090"},
+				{"check", "-m", "TPROXY", "-b", "80", "--ip-family", "ipv4"},
+				{"explain"},
+				{"trace", "--to", "10.0.0.5:80"},
+				{"trace", "--from", "10.1.1.1", "--to", ":22"},
+				{"trace", "--proto", "udp", "--to", "[2001:db8::5]:53"},
 			} {
 				checkJSON(t, "", append(args, "--rules", file)...)
 			}

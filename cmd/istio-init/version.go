@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"istio-init/capture/pod"
+	"istio-init/cmd/buildinfo"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables/xtables"
@@ -56,24 +56,4 @@ func installed(ctx context.Context, s streams, v xtables.Variant) report.IPTable
 // release is the version that the build was told; "": that of its build info.
 var release string // the linker writes it: go build -ldflags '-X main.release=v1.2.3'
 
-// version is what the build was told, or else that of the module, or the revision
-// it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if release != "" {
-		return release + " " + info.GoVersion
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value
-		}
-	}
-	if v == "" {
-		v = "(devel)"
-	}
-	return v + " " + info.GoVersion
-}
+func version() string { return buildinfo.Version(release) }

@@ -16,8 +16,17 @@ import (
 // store is the directory of this run, which hack/e2e/run makes and removes.
 var store = os.Getenv("E2E")
 
-// needBuilt skips a test unless hack/e2e/run runs it, and builds the images.
+// needBuilt skips a test like [needRun], and builds the images.
 func needBuilt(t *testing.T) {
+	t.Helper()
+	needRun(t)
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// needRun skips a test unless hack/e2e/run runs it.
+func needRun(t *testing.T) {
 	t.Helper()
 	if store == "" {
 		t.Skip("skipped, the image was not tested; run it as root: make e2e")
@@ -31,9 +40,6 @@ func needBuilt(t *testing.T) {
 		}
 		t.Skipf("skipped, the image was not tested: %s is not installed; hack/e2e/setup installs it", program)
 	}
-	if err := built(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // built builds the images, once.
@@ -41,7 +47,7 @@ var built = sync.OnceValue(func() error {
 	if err := configure(); err != nil {
 		return err
 	}
-	for _, words := range [][]string{{nativeImage, "native"}, {image}} {
+	for _, words := range [][]string{{nativeImage, "native"}, {cniImage, "cni"}, {image}} {
 		build := exec.Command("../image-local", words...)
 		build.Env = podmanEnv()
 		if err := run(build); err != nil {

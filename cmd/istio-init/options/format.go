@@ -10,6 +10,7 @@ import (
 // A form is the syntax of the values of an option. The zero form: anything.
 type form struct {
 	text    string // in words, for errors ("want ...") and help
+	numbers string // the same where names have no meaning; "": as text
 	boolean bool
 	list    bool     // comma-separated; in a configuration file also a list
 	all     bool     // or * for all
@@ -38,11 +39,11 @@ const (
 var (
 	formBool       = form{text: "true or false", boolean: true}
 	formPort       = form{text: "a port (1-65535)", number: "integer", most: 65535, pattern: patternPort}
-	formPorts      = form{text: "a comma-separated list of ports (1-65535), ranges (80-90, 1024:, :1024) and names of services (http)", list: true, number: "integer", most: 65535, pattern: patternPorts}
+	formPorts      = form{text: "a comma-separated list of ports (1-65535), ranges (80-90, 1024:, :1024) and names of services (http)", numbers: "a comma-separated list of ports (1-65535) and ranges (80-90)", list: true, number: "integer", most: 65535, pattern: patternPorts}
 	formAllPorts   = orAll(formPorts)
 	formCIDRs      = form{text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
 	formAllCIDRs   = orAll(formCIDRs)
-	formIDs        = form{text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
+	formIDs        = form{text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", numbers: "a comma-separated list of ids (0-4294967294) and ranges (0-999)", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
 	formAllGroups  = orAll(atMost64(formIDs))
 	formLinks      = form{text: "a comma-separated list of interface names (up to 15 bytes); eth+ stands for all that start with eth", list: true, number: "number", pattern: patternLink}
 	formNumber     = form{text: "a number (1-4294967295), decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
@@ -64,14 +65,21 @@ var (
 )
 
 func orAll(f form) form {
-	f.text += ", or * alone for all"
+	f.addText(", or * alone for all")
 	f.all = true
 	return f
 }
 
 func atMost64(f form) form {
-	f.text += " (at most 64)"
+	f.addText(" (at most 64)")
 	return f
+}
+
+func (f *form) addText(more string) {
+	f.text += more
+	if f.numbers != "" {
+		f.numbers += more
+	}
 }
 
 // choice returns the form of one of some words; without a pattern they are accepted as

@@ -131,6 +131,8 @@ func (s *Parsed) parsePorts(v string) (iptables.PortRange, error) {
 	switch port, err := s.names.port(v); {
 	case err == nil && 1 <= port && port <= 65535:
 		return iptables.Port(uint16(port)), nil
+	case errors.Is(err, errNoNames):
+		return iptables.PortRange{}, valueError(v, "")
 	case !unicode.IsLetter(rune(v[0])):
 		return iptables.PortRange{}, valueError(v, "")
 	}

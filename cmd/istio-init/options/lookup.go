@@ -2,6 +2,7 @@ package options
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/user"
@@ -73,7 +74,10 @@ func parseID(v, kind string, lookup func(string) (string, error)) (id iptables.I
 		return id, nil
 	}
 	number, err := lookup(v)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoNames):
+		return id, valueError(v, "")
+	case err != nil:
 		return id, valueError(v, "is no %s of this system", kind)
 	}
 	if err := id.UnmarshalText([]byte(number)); err != nil {

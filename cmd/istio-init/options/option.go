@@ -48,6 +48,9 @@ func (o *option) key() string {
 // in the file.
 func (o *option) name(from origin) string {
 	place := from.String()
+	if from.kind == byCaller {
+		return place
+	}
 	if from.kind != byEnv && from.kind != byFile {
 		if len(o.env) == 0 {
 			return "--" + o.long
@@ -70,7 +73,7 @@ type flagValue struct {
 	value   string
 	changed bool
 	others  bool   // the command line had other values before
-	inFile  origin // where the file has it; zero: nowhere
+	inFile  origin // where the file, or the caller, has it; zero: nowhere
 	file    string // its value there
 }
 

@@ -1,6 +1,9 @@
 package options
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // An origin is where the value of an option comes from. The zero value: it is the
 // default.
@@ -16,13 +19,14 @@ const (
 	byFlag
 	byEnv
 	byFile
-	derived // computed from other options
+	derived  // computed from other options
+	byCaller // of a caller that has neither flags nor an environment
 )
 
 // String returns the place as messages name it.
 func (o origin) String() string {
 	switch o.kind {
-	case byFlag, byFile:
+	case byFlag, byFile, byCaller:
 		return o.text
 	case byEnv:
 		return "env " + o.text
@@ -46,5 +50,8 @@ func (s setting) name() string { return s.option.name(s.from) }
 // invalid is the error of a value: it names the option, where the value is, and what
 // is accepted.
 func (s setting) invalid(err error) error {
+	if s.from.kind == byCaller {
+		return fmt.Errorf("%s %w: want %s", s.name(), err, cmp.Or(s.option.form.numbers, s.option.form.text))
+	}
 	return fmt.Errorf("%s: %w: want %s", s.name(), err, s.option.form.text)
 }

@@ -138,7 +138,7 @@ func (f *flagValue) given(env Env, s *Parsed) setting {
 	if value, name := f.option.fromEnvironment(env, s); name != "" {
 		return setting{f.option, value, origin{byEnv, name}}
 	}
-	if f.inFile.kind == byFile {
+	if f.inFile.kind != byDefault {
 		return setting{f.option, f.file, f.inFile}
 	}
 	for _, name := range f.option.env {

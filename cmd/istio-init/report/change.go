@@ -77,8 +77,26 @@ func NewCleaned() *Change {
 	return &Change{header: newHeader(kindClean), Rules: []familySize{}, Steps: []step{}}
 }
 
+// The methods of a nil *Change do nothing: nobody reads the document.
+
+// Chosen says which backend has the rules that are wanted.
+func (c *Change) Chosen(p *pod.Plan, want pod.Want) {
+	if c == nil {
+		return
+	}
+	c.Backend, c.Reason = p.Backend.Backend.Name(), p.Reason
+	rules := want.Rules()
+	if c.Backend == pod.NFTables {
+		rules = want.Lists()
+	}
+	c.Wants(rules)
+}
+
 // Wants says which rules are wanted.
 func (c *Change) Wants(rules pod.Rules) {
+	if c == nil {
+		return
+	}
 	c.Rules = []familySize{}
 	for _, rs := range rules {
 		if len(rs.Tables) > 0 {
@@ -87,17 +105,11 @@ func (c *Change) Wants(rules pod.Rules) {
 	}
 }
 
-// Chosen says which backend has the rules that are wanted.
-func (c *Change) Chosen(p *pod.Plan, want pod.Want) {
-	c.Backend, c.Reason = p.Backend.Backend.Name(), p.Reason
-	c.Wants(want.Rules)
-	if c.Backend == pod.NFTables {
-		c.Wants(want.Lists)
-	}
-}
-
 // Add adds the steps of a plan.
 func (c *Change) Add(p *pod.Plan) {
+	if c == nil {
+		return
+	}
 	for _, s := range p.Steps {
 		c.Steps = append(c.Steps, steps(s)...)
 	}
@@ -105,7 +117,9 @@ func (c *Change) Add(p *pod.Plan) {
 
 // Validated says how the validation has ended.
 func (c *Change) Validated(passed, differs, notChecked int) {
-	c.Validation = &validation{passed, differs, notChecked}
+	if c != nil {
+		c.Validation = &validation{passed, differs, notChecked}
+	}
 }
 
 // steps returns a step of a plan: of rules, one for each family and backend; of policy

@@ -1,0 +1,66 @@
+package install
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"istio-init/cmd/istio-cni/netconf"
+)
+
+// AnnotationsNeed says what has to be there for annotations to reach the plugin.
+const AnnotationsNeed = `annotations of pods reach the plugin from containerd ` + containerdNeed + ` and CRI-O ` + crioNeed + ` on, ` +
+	`and only with this line in its entry: "capabilities": {"` + netconf.Capability + `": true}`
+
+// DefaultEntry is the entry that is installed where none is given.
+const DefaultEntry = `{
+  "type": "` + pluginType + `",
+  "exclude_namespaces": ["istio-system", "kube-system"],
+  "capabilities": {"` + netconf.Capability + `": true}
+}`
+
+// CheckEntry returns what is wrong with an entry that is to be installed.
+func CheckEntry(text []byte) error {
+	kind, err := kindOf(text)
+	if err != nil {
+		return err
+	}
+	conf, errs := netconf.Parse(text)
+	if kind != pluginType {
+		errs = append(errs, fmt.Errorf("key type: %q: want %q", kind, pluginType))
+	}
+	if !conf.Capable {
+		errs = append(errs, errors.New(AnnotationsNeed))
+	}
+	if conf.Ambient {
+		errs = append(errs, errAmbient)
+	}
+	return errors.Join(errs...)
+}
+
+var errAmbient = errors.New("ambient_enabled is true: this plugin has no ambient mode, and pods of ambient would not be captured")
+
+// standalone returns an entry as a configuration of its own, for runtimes and Multus that
+// name a network and call one plugin. 0.3.1 is the version that Istio writes.
+func standalone(text []byte) []byte {
+	var top map[string]json.RawMessage
+	_ = json.Unmarshal(text, &top) // it is an object
+	var head strings.Builder
+	for _, k := range [][2]string{{"cniVersion", "0.3.1"}, {"name", pluginType}} {
+		if _, ok := top[k[0]]; !ok {
+			fmt.Fprintf(&head, "%q: %q, ", k[0], k[1])
+		}
+	}
+	text = bytes.TrimSpace(text)
+	return indented(splice(text, 1, 1, head.String()))
+}
+
+// indented returns valid JSON as a text of a file.
+func indented(text []byte) []byte {
+	var b bytes.Buffer
+	_ = json.Indent(&b, bytes.TrimSpace(text), "", "  ")
+	b.WriteString("\n")
+	return b.Bytes()
+}

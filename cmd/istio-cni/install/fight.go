@@ -1,0 +1,36 @@
+package install
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// watched returns the directories whose changes matter.
+func (t Target) watched() []string {
+	dirs := []string{t.Dirs.Conf, t.Dirs.Bin}
+	nets, _ := filepath.Glob(filepath.Join(t.Dirs.Conf, "*", dropInName))
+	for _, n := range nets {
+		dirs = append(dirs, filepath.Dir(n))
+	}
+	return dirs
+}
+
+// fight returns the warning about a program that undoes what is written.
+func (t Target) fight() string {
+	text := fmt.Sprintf("another program undid %d changes within %s; from now on there is one every %s", fightWrites, fightWindow, fightPause)
+	n, err := ReadNode(t.Dirs, nil)
+	if err == nil && n.hasCilium() {
+		text += `. Cilium keeps its directory to itself: set its Helm value cni.exclusive to "false", or cni-exclusive in the ConfigMap cilium-config`
+	}
+	return text
+}
+
+// hasCilium reports whether Cilium is the main plugin or has renamed files of others.
+func (n Node) hasCilium() bool {
+	bak, _ := filepath.Glob(filepath.Join(n.Dirs.Conf, "*.cilium_bak"))
+	return len(bak) > 0 || slices.ContainsFunc(readConfs(n.Confs), func(c conf) bool {
+		return slices.ContainsFunc(c.list.plugins, func(p plugin) bool { return strings.HasPrefix(p.kind, "cilium") })
+	})
+}

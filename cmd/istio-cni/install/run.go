@@ -1,0 +1,71 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// A Target is the node that is changed.
+type Target struct {
+	Dirs     Directories
+	Runtimes []string // programs of container runtimes, where they can be read
+}
+
+// Run reads the node, plans, and makes the steps of the plan; done is called after each. A
+// plan that another program's writes made stale is made anew, five times at most. Of several
+// runs for one directory the others wait.
+func (t Target) Run(ctx context.Context, plan func(Node) (Plan, error), done func(Step)) (Plan, error) {
+	unlock, err := lock(t.Dirs.Conf)
+	if err != nil {
+		return Plan{}, err
+	}
+	defer unlock()
+	const attempts = 5
+	var p Plan
+	for range attempts {
+		node, err := ReadNode(t.Dirs, t.Runtimes)
+		if err != nil {
+			return p, err
+		}
+		if p, err = plan(node); err != nil {
+			return p, err
+		}
+		if err = makeSteps(ctx, p.Steps, done); !errors.Is(err, ErrChanged) {
+			return p, err
+		}
+	}
+	return p, fmt.Errorf("%d attempts: %w", attempts, ErrChanged)
+}
+
+func makeSteps(ctx context.Context, steps []Step, done func(Step)) error {
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("before the step %q: %w", s, err)
+		}
+		if err := s.Do(); err != nil {
+			return err
+		}
+		done(s)
+	}
+	return nil
+}
+
+// lock waits until no other run changes a directory. The kernel releases the lock of a
+// process that ends.
+func lock(path string) (unlock func(), err error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("directory of configurations: %w", err)
+	}
+	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
+		err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { d.Close() }, nil
+}

@@ -1,0 +1,132 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// The times of a watch.
+const (
+	quietTime   = 200 * time.Millisecond // without an event, before the files are read
+	quietAtMost = 2 * time.Second        // after the first event
+	resyncTime  = 30 * time.Second       // without an event: inotify may lose some
+	fightWindow = time.Minute
+	fightWrites = 5                // in the window: another program undoes them
+	fightPause  = 30 * time.Second // between writes from then on
+	fightOver   = 5 * time.Minute  // without a write
+)
+
+// A Pass reads the node and makes it as it should be. It returns how many files it wrote.
+type Pass func(context.Context) (steps int, err error)
+
+// Watch calls pass at once, after each change that events announces, and from time to time,
+// until ctx ends or pass returns an error that is fatal. Events that follow each other are
+// one. Where another program undoes what pass writes, the writes become rare; fight is
+// called then.
+func Watch(ctx context.Context, events <-chan struct{}, pass Pass, fatal func(error) bool, fight func()) error {
+	var l limiter
+	var first time.Time // of the events that no pass has followed; zero: none
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-events:
+			now := time.Now()
+			if first.IsZero() {
+				first = now
+			}
+			at := now.Add(quietTime)
+			if last := first.Add(quietAtMost); at.After(last) {
+				at = last
+			}
+			if next := l.next(); at.Before(next) {
+				at = next
+			}
+			wake.Reset(at.Sub(now))
+		case <-wake.C:
+			first = time.Time{}
+			steps, err := pass(ctx)
+			if err != nil && fatal(err) {
+				return err
+			}
+			if steps > 0 && l.wrote(time.Now()) {
+				fight()
+			}
+			wake.Reset(resyncTime)
+		}
+	}
+}
+
+// A limiter decides when the next write may be. The zero limiter has seen no write.
+type limiter struct {
+	writes   []time.Time // of the last minute
+	fighting bool
+}
+
+// wrote notes a write. It reports whether it is the one that begins a fight.
+func (l *limiter) wrote(now time.Time) (begins bool) {
+	if n := len(l.writes); n > 0 && now.Sub(l.writes[n-1]) >= fightOver {
+		*l = limiter{}
+	}
+	l.writes = append(l.writes, now)
+	for now.Sub(l.writes[0]) > fightWindow {
+		l.writes = l.writes[1:]
+	}
+	begins = !l.fighting && len(l.writes) >= fightWrites
+	l.fighting = l.fighting || begins
+	return begins
+}
+
+// next returns the time before which nothing is written; zero: at once.
+func (l *limiter) next() time.Time {
+	if !l.fighting {
+		return time.Time{}
+	}
+	return l.writes[len(l.writes)-1].Add(fightPause)
+}
+
+// notify returns a channel that gets a value after changes in the directories, until ctx
+// ends. Without inotify it never gets one; the error says why.
+func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w", err)
+	}
+	add := func() error {
+		var errs []error
+		for _, d := range dirs() {
+			if err := w.Add(d); err != nil {
+				errs = append(errs, fmt.Errorf("inotify of %s: %w", d, err))
+			}
+		}
+		return errors.Join(errs...)
+	}
+	err = add()
+	events := make(chan struct{}, 1)
+	go func() {
+		defer w.Close()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.Events:
+			case _, ok := <-w.Errors: // some events were lost
+				if !ok {
+					return
+				}
+			}
+			_ = add() // directories that are new; that it fails was said before
+			select {
+			case events <- struct{}{}:
+			default: // one waits already
+			}
+		}
+	}()
+	return events, err
+}

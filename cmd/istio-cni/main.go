@@ -1,0 +1,35 @@
+// Command istio-cni is a CNI plugin that makes Istio's traffic-interception rules for pods
+// that have no privileged init container. It decides by the annotations of the pod, which
+// the container runtime passes on, and needs neither the API server nor an agent.
+//
+// A runtime calls it with CNI_COMMAND set. Without that it is a program with the commands
+// install, uninstall and status.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"istio-init/netutil"
+)
+
+// release is the version that the build was told; "": that of its build info.
+var release string // the linker writes it: go build -ldflags '-X main.release=v1.2.3'
+
+func main() {
+	os.Exit(run())
+}
+
+// run runs the plugin or a command and returns the exit code. SIGINT and SIGTERM cancel its
+// context; further signals are ignored, so that a rollback completes.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
+	if command := os.Getenv("CNI_COMMAND"); command != "" {
+		return runPlugin(ctx, command, os.Stdout, os.Stderr)
+	}
+	return runCommand(ctx, os.Args[1:])
+}
