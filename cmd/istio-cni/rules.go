@@ -51,13 +51,7 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 	if run.RedirectDNS {
 		config.DNS = pod.CapturedDNS(true, nil)
 	}
-	want := pod.Wanted(config, families)
-	for _, f := range families {
-		if err := want.Rules[f].Validate(); err != nil {
-			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
-		}
-	}
-	return want, nil
+	return pod.Wanted(config, families), nil
 }
 
 // apply makes the rules of the pod.
