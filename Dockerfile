@@ -5,6 +5,8 @@
 #   make image NATIVE=1                                   the program alone, for native nftables
 #   docker buildx build --platform linux/amd64,linux/arm64 .
 #
+# The target cni, of make image-cni, is the image of the CNI plugin.
+#
 # Both base images are arguments: one with Go and make, and any Debian or Ubuntu.
 ARG GO_IMAGE=golang:1.26-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -51,6 +53,21 @@ COPY --from=program /src/bin/istio-init /image/usr/local/bin/
 # The names under which scripts and manifests know Istio's tools.
 RUN for name in istio-iptables istio-clean-iptables pilot-agent; do ln -s istio-init "/image/usr/local/bin/$name"; done
 RUN setcap cap_net_admin,cap_net_raw+p /image/usr/local/bin/istio-init
+
+# The image of the CNI plugin: the plugin with its installer, and istio-init to check and trace what it has made. On a
+# node, both run with the files of the node.
+FROM scratch AS cni
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="istio-cni" \
+      org.opencontainers.image.description="A CNI plugin that redirects the traffic of pods through their sidecar proxies, and its installer" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=program /src/bin/istio-cni /src/bin/istio-init /usr/local/bin/
+ENV PATH=/usr/local/bin
+# The installer writes to directories of root.
+USER 0:0
+ENTRYPOINT ["istio-cni"]
 
 FROM scratch
 ARG BASE_IMAGE

@@ -4,6 +4,7 @@ BIN      := bin/istio-init
 FUZZTIME ?= 1m
 ROUNDS   ?= 15
 IMAGE    ?= istio-init:$(if $(NATIVE),native,latest)
+CNI_IMAGE ?= istio-cni:latest
 BUILDER  ?= docker
 
 # The version of the binary. Without git it is that of the build info.
@@ -36,6 +37,8 @@ lint: $(GOLANGCI) $(GOFUMPT) ## go vet, golangci-lint, gofumpt, length of files,
 	$(GOLANGCI) run
 	$(GO) vet -C hack/dist ./...
 	cd hack/dist && $(CURDIR)/$(GOLANGCI) run
+	$(GO) vet -C hack/cni ./...
+	cd hack/cni && $(CURDIR)/$(GOLANGCI) run
 	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted by gofumpt: $$unformatted"; exit 1; }
 	hack/file-length
 	hack/words-check
@@ -79,10 +82,19 @@ mutate: ## removes each rule in turn: some connection has to have another outcom
 image: ## the image of the init container, called IMAGE, by docker or another BUILDER; with NATIVE=1 the program alone
 	$(BUILDER) build --tag $(IMAGE) $(if $(NATIVE),--target native) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
 
+.PHONY: image-cni
+image-cni: ## the image of the CNI plugin, called CNI_IMAGE
+	$(BUILDER) build --target cni --tag $(CNI_IMAGE) --build-arg VERSION="$$(git describe --tags --always --dirty)" --build-arg REVISION="$$(git rev-parse HEAD)" .
+
 .PHONY: e2e
 e2e: ## the image, run as the init container of real pods; as root on Debian and Ubuntu
 	hack/e2e/setup
 	hack/e2e/run -v
+
+.PHONY: cni-e2e
+cni-e2e: build ## the CNI plugin, run by containerd and cnitool; as root on Debian and Ubuntu
+	hack/cni/setup
+	hack/cni/run -test.v
 
 .PHONY: bench
 bench: ## what a run costs, against a lower bound; see docs/benchmarks.md

@@ -11,8 +11,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// canonical returns the expressions of a live rule as [Compile] makes them, where nft makes
-// others of the same meaning: of the text that we print, which a user may load with nft -f.
+// canonical returns the expressions of a live rule as [Compile] makes them, where there are
+// others of the same meaning: nft makes some of the text that we print, which a user may load
+// with nft -f, and kernels before 5.6 do not know what a bitwise expression does besides mask
+// and xor.
 func canonical(f inet.Family, exprs []expression) []expression {
 	var same []expression
 	for i := 0; i < len(exprs); i++ {
@@ -28,6 +30,9 @@ func canonical(f inet.Family, exprs []expression) []expression {
 				i++
 				continue
 			}
+		}
+		if bits := maskOf(e); bits != nil {
+			e = mask(bits)
 		}
 		if i > 0 && exprs[i-1].name == "meta" && e.set.ofHostIDs() {
 			same = append(same, networkOrder())
@@ -55,6 +60,16 @@ func wholeAddress(f inet.Family, load, to expression) (exprs []expression, ok bo
 		}
 	}
 	return nil, false
+}
+
+// maskOf returns the bits that a bitwise expression without an operation keeps; nil: it does
+// something else.
+func maskOf(e expression) []byte {
+	bits := netutil.Attribute(netutil.Attribute([]byte(e.data), unix.NFTA_BITWISE_MASK), unix.NFTA_DATA_VALUE)
+	if e.name == "bitwise" && len(bits) > 0 && e.data == bitwise(bits) {
+		return bits
+	}
+	return nil
 }
 
 // asRange returns two comparisons as one with a range, as nft before 1.1 makes them.

@@ -146,9 +146,14 @@ func inRange(neg bool, lo, hi []byte) expression {
 
 // mask keeps the bits of a mask.
 func mask(bits []byte) expression {
-	const attrOp = 6 // NFTA_BITWISE_OP, 0: mask and xor
-	return express("bitwise", unix.NFTA_BITWISE_SREG, reg1, unix.NFTA_BITWISE_DREG, reg1, unix.NFTA_BITWISE_LEN, uint32(len(bits)), attrOp, 0).
-		with(unix.NFTA_BITWISE_MASK, bits).with(unix.NFTA_BITWISE_XOR, make([]byte, len(bits)))
+	const attrOp = 6 // NFTA_BITWISE_OP, 0: mask and xor. Kernels before 5.6 do not know it, and no other operation
+	return expression{name: "bitwise", data: bitwise(bits, attrOp, 0)}
+}
+
+// bitwise returns the attributes of an expression that keeps bits; op are more of them.
+func bitwise(bits []byte, op ...uint32) string {
+	attrs := []uint32{unix.NFTA_BITWISE_SREG, reg1, unix.NFTA_BITWISE_DREG, reg1, unix.NFTA_BITWISE_LEN, uint32(len(bits))}
+	return express("", append(attrs, op...)...).with(unix.NFTA_BITWISE_MASK, bits).with(unix.NFTA_BITWISE_XOR, make([]byte, len(bits))).data
 }
 
 // networkOrder turns a number of 32 bits around, so that ranges of it can be compared.

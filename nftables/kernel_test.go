@@ -175,6 +175,7 @@ func TestForeignRulesAreRepaired(t *testing.T) {
 		"known-rule":      "insert rule ip istio-init nat-ISTIO_OUTPUT tcp dport 80 return",
 		"another-chain":   "add chain ip istio-init foreign",
 		"policy":          "chain ip istio-init nat-OUTPUT { policy drop; }",
+		"dormant":         "table ip istio-init { flags dormant; }",
 		"rules-flushed":   "flush table ip istio-init",
 		"table-of-others": "delete table ip istio-init; add table ip istio-init",
 	} {

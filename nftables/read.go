@@ -23,7 +23,12 @@ func Read(f inet.Family) (Live, error) {
 	if err != nil {
 		return live, fmt.Errorf("list nf_tables tables: %w", err)
 	}
-	if live.Present = slices.ContainsFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name }); !live.Present {
+	i := slices.IndexFunc(tables, func(t []byte) bool { return text(t, unix.NFTA_TABLE_NAME) == Name })
+	if live.Present = i >= 0; !live.Present {
+		return live, nil
+	}
+	const dormant = 1 // NFT_TABLE_F_DORMANT: no rule has an effect
+	if live.flags = number(tables[i], unix.NFTA_TABLE_FLAGS); live.flags&dormant != 0 {
 		return live, nil
 	}
 	chains, err := netutil.DumpNFT(unix.NFT_MSG_GETCHAIN, f, nil)

@@ -18,6 +18,8 @@ const Name = "istio-init"
 type Table struct {
 	Family inet.Family
 	Chains []Chain
+
+	flags uint32 // of a live table, as nft lists them; ours has none
 }
 
 // A Chain is a chain of a table of iptables.
@@ -110,7 +112,7 @@ func family(f inet.Family) string { return inet.PerFamily[string]{"ip", "ip6"}[f
 // Equal reports whether the kernel does the same in both tables: chains, hooks and rules with
 // their expressions, in their order.
 func (t Table) Equal(other Table) bool {
-	return t.Family == other.Family && slices.EqualFunc(t.Chains, other.Chains, func(a, b Chain) bool {
+	return t.Family == other.Family && t.flags == other.flags && slices.EqualFunc(t.Chains, other.Chains, func(a, b Chain) bool {
 		return a.kernelName() == b.kernelName() && a.base == b.base && slices.EqualFunc(a.Rules, b.Rules, Rule.equal)
 	})
 }
@@ -130,7 +132,7 @@ func (t Table) Ruleset() iptables.Ruleset {
 			at = len(rs.Tables)
 			rs.Tables = append(rs.Tables, iptables.Table{Name: c.Table})
 		}
-		chain := iptables.Chain{Name: c.Name}
+		chain := iptables.Chain{Name: c.Name, Rules: make([]iptables.Rule, 0, len(c.Rules))}
 		for _, r := range c.Rules {
 			chain.Rules = append(chain.Rules, r.Typed...)
 		}

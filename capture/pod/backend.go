@@ -75,6 +75,8 @@ type Backend interface {
 type State struct {
 	Backend  Backend
 	Families inet.PerFamily[FamilyState]
+
+	notLoaded inet.PerFamily[error] // why another backend is chosen rather, though it may work
 }
 
 // A FamilyState is the live rules of one family.
@@ -150,11 +152,27 @@ func (s State) usable(need []inet.Family) error {
 	return joinLine(errs)
 }
 
-func (s State) familyErr(f inet.Family) error {
-	if err := s.Families[f].Err; err != nil {
-		return fmt.Errorf("%s %s: %w", f, s.Backend.Name(), err)
+// ready returns why some of the families cannot be changed, or may not; nil where all can.
+func (s State) ready(need []inet.Family) error {
+	var errs []error
+	for _, f := range need {
+		err := s.familyErr(f)
+		if err == nil {
+			err = s.named(f, s.notLoaded[f])
+		}
+		errs = append(errs, err)
 	}
-	return nil
+	return joinLine(errs)
+}
+
+func (s State) familyErr(f inet.Family) error { return s.named(f, s.Families[f].Err) }
+
+// named adds to an error whose it is.
+func (s State) named(f inet.Family, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", f, s.Backend.Name(), err)
 }
 
 // An Unidentified rule is live, has no type, and counts as different from the wanted one.

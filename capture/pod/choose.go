@@ -12,7 +12,7 @@ import (
 var ErrNoBackend = errors.New("no usable iptables")
 
 // choose returns the backend to work with, and why: the one that has rules of ours, else
-// the one that has rules, else the first that is usable. force overrides; "" does not.
+// the one that has rules, else the first that is ready, else one that iptables may load. force overrides; "" does not.
 // Both families go together. need are those that have rules; the programs for the others
 // may be missing.
 func choose(states []State, force Name, need []inet.Family) (chosen State, reason string, err error) {
@@ -40,7 +40,7 @@ func choose(states []State, force Name, need []inet.Family) (chosen State, reaso
 	}
 	var errs []error
 	for _, s := range states {
-		switch err := s.usable(need); {
+		switch err := s.ready(need); {
 		case err != nil:
 			errs = append(errs, err)
 		case s.Backend.Name() == NFTables:
@@ -49,6 +49,11 @@ func choose(states []State, force Name, need []inet.Family) (chosen State, reaso
 			return s, fmt.Sprintf("iptables-nft is not usable: %v", joinLine(errs)), nil
 		default:
 			return s, "usable, and no backend holds rules", nil
+		}
+	}
+	for _, s := range states {
+		if s.usable(need) == nil {
+			return s, fmt.Sprintf("no backend is ready, and iptables may load this one: %v", joinLine(errs)), nil
 		}
 	}
 	return chosen, "", fmt.Errorf("%w: %w", ErrNoBackend, joinLine(errs))

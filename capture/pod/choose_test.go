@@ -17,7 +17,10 @@ const (
 	oursSave    = "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
 	foreignSave = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
 	emptySave   = "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+	notFound    = "executable file not found in $PATH"
 )
+
+var missing = [2]string{"missing", "missing"}
 
 // seen returns the state of a backend from the texts of iptables-save; "missing" stands
 // for a family whose programs are not installed.
@@ -44,6 +47,8 @@ func TestChoose(t *testing.T) {
 	tests := []struct {
 		name        string
 		nft, legacy [2]string // texts of iptables-save by family
+		native      [2]string // of the rules in our tables
+		notLoaded   bool      // the legacy variant, in IPv6
 		force       Name
 		need        []inet.Family
 		want        Name
@@ -67,6 +72,25 @@ func TestChoose(t *testing.T) {
 		},
 		{name: "both-families-go-together", nft: [2]string{"", "missing"}, want: Legacy, reason: "iptables-nft is not usable: ipv6 nft: executable file not found in $PATH"},
 		{name: "family-that-is-not-needed", nft: [2]string{"", "missing"}, need: []inet.Family{inet.IPv4}, want: NFT, reason: "usable, and no backend holds rules"},
+		{
+			name: "no-program", nft: missing, legacy: missing, want: NFTables,
+			reason: "no variant of iptables is usable: ipv4 nft: " + notFound + "; ipv6 nft: " + notFound + "; ipv4 legacy: " + notFound + "; ipv6 legacy: " + notFound,
+		},
+		{
+			name: "legacy-not-in-the-kernel", nft: missing, notLoaded: true, want: NFTables,
+			reason: "no variant of iptables is usable: ipv4 nft: " + notFound + "; ipv6 nft: " + notFound + "; ipv6 legacy: not loaded",
+		},
+		{name: "legacy-not-in-the-kernel-nor-needed", nft: missing, notLoaded: true, need: inet.Families[:1], want: Legacy, reason: "iptables-nft is not usable: ipv4 nft: " + notFound},
+		{
+			name: "legacy-may-be-loaded", nft: missing, notLoaded: true, native: missing, want: Legacy,
+			reason: "no backend is ready, and iptables may load this one: ipv4 nft: " + notFound + "; ipv6 nft: " + notFound +
+				"; ipv6 legacy: not loaded; ipv4 nftables: " + notFound + "; ipv6 nftables: " + notFound,
+		},
+		{name: "native-holds-ours", nft: [2]string{foreignSave}, legacy: [2]string{foreignSave}, native: [2]string{oursSave}, want: NFTables, reason: "it holds rules of ours"},
+		{name: "native-and-nft-hold-ours", nft: [2]string{oursSave}, native: [2]string{oursSave}, want: NFT, reason: "it holds rules of ours"},
+		{name: "native-holds-ours-and-nothing-else-works", nft: missing, legacy: missing, native: [2]string{oursSave}, want: NFTables, reason: "it holds rules of ours"},
+		{name: "live-rules-keep-a-backend-that-does-not-work", nft: [2]string{oursSave, "missing"}, want: NFT, reason: "it holds rules of ours", err: exec.ErrNotFound},
+		{name: "forced-native", nft: [2]string{oursSave}, force: NFTables, want: NFTables, reason: "forced"},
 		{name: "forced-legacy", nft: [2]string{oursSave}, force: Legacy, want: Legacy, reason: "forced"},
 		{name: "forced-nft", legacy: [2]string{oursSave}, force: NFT, want: NFT, reason: "forced"},
 		{name: "forced-but-unusable", nft: [2]string{"missing", "missing"}, force: NFT, want: NFT, reason: "forced", err: exec.ErrNotFound},
@@ -74,7 +98,10 @@ func TestChoose(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			states := []State{seen(t, NFT, tt.nft), seen(t, Legacy, tt.legacy)}
+			states := []State{seen(t, NFT, tt.nft), seen(t, Legacy, tt.legacy), seen(t, NFTables, tt.native)}
+			if tt.notLoaded {
+				states[1].notLoaded[inet.IPv6] = errors.New("not loaded")
+			}
 			need := tt.need
 			if need == nil {
 				need = inet.Families[:]

@@ -14,9 +14,10 @@ import (
 
 // A native backend has the rules in tables of nf_tables of their own, by netlink alone.
 type native struct {
-	no         error  // why it cannot work; nil: nothing
-	generation uint32 // of nf_tables, before it was read
-	commits    uint32 // how many changes were made: they are no changes by others
+	no         error                // why it cannot work; nil: nothing
+	has        inet.PerFamily[bool] // the families with a table of ours
+	generation uint32               // of nf_tables, before that was found out
+	commits    uint32               // how many changes were made: they are no changes by others
 	live       []nftables.Live
 }
 
@@ -29,15 +30,17 @@ func (*native) Name() Name { return NFTables }
 // Read reads our tables.
 func (n *native) Read(context.Context) State {
 	s := State{Backend: n}
-	n.generation = netutil.NFTGeneration()
 	n.live = make([]nftables.Live, len(inet.Families))
 	for _, f := range inet.Families {
 		live, err := nftables.Live{Table: nftables.Table{Family: f}}, n.no
-		if err == nil {
+		if err == nil && n.has[f] {
 			live, err = nftables.Read(f)
 		}
 		n.live[f] = live
 		s.Families[f] = FamilyState{Present: live.Present, Err: err}
+		if n.no == nil && err != nil { // it may have rules, which the next attempt may read
+			s.Families[f].Present, s.Families[f].Transient = true, err
+		}
 		if err == nil {
 			s.Families[f].Rules = live.Ruleset().Snapshot()
 			s.Families[f].Own = all(s.Families[f].Rules)
@@ -93,28 +96,41 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 
 // Commit makes the change in one transaction. Where others have changed nf_tables since the
 // look, but not our tables, it is made all the same.
-func (n *native) Commit(_ context.Context, c Change) error {
-	err := nftables.Commit(c.native, n.generation)
-	for range attempts {
-		if !nftables.Contended(err) {
-			break
+func (n *native) Commit(ctx context.Context, c Change) error {
+	generation := n.generation
+	var writers *netutil.NFTWriters
+	defer func() { writers.Close() }()
+	for look := 1; ; look++ {
+		err := nftables.Commit(c.native, generation)
+		switch {
+		case err == nil:
+			n.commits++
+			return nil
+		case !nftables.Contended(err) || ctx.Err() != nil:
+			return fmt.Errorf("change nf_tables: %w", err)
+		case look == attempts:
+			return &ContendedError{err, writers.Names(nil), "change nf_tables: " + err.Error()}
+		case look == 1:
+			writers, _ = netutil.WatchNFTWriters() // without it they have no names
 		}
-		generation := netutil.NFTGeneration()
-		for _, change := range c.native {
-			now, err := nftables.Read(change.After.Family)
-			if err != nil {
-				return err
-			}
-			if now.Present != change.Before.Present || !now.Equal(change.Before.Table) {
-				return errStale
-			}
+		generation = netutil.NFTGeneration()
+		if err := unchanged(c.native); err != nil {
+			return err
 		}
-		err = nftables.Commit(c.native, generation)
 	}
-	if err != nil {
-		return fmt.Errorf("change nf_tables: %w", err)
+}
+
+// unchanged returns errStale where our tables are no longer those from before changes.
+func unchanged(changes []nftables.Change) error {
+	for _, change := range changes {
+		now, err := nftables.Read(change.After.Family)
+		if err != nil {
+			return err
+		}
+		if now.Present != change.Before.Present || !now.Equal(change.Before.Table) {
+			return errStale
+		}
 	}
-	n.commits++
 	return nil
 }
 

@@ -27,7 +27,7 @@ type memory struct {
 
 func (m *memory) Name() Name { return m.name }
 
-func (m *memory) Read(context.Context) State { return State{m, m.families} }
+func (m *memory) Read(context.Context) State { return State{Backend: m, Families: m.families} }
 
 func (m *memory) Identify(_ context.Context, have State, _ Rules) (State, []Unidentified, error) {
 	return have, nil, nil
@@ -102,7 +102,7 @@ func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
 func (m *memory) holding(want Want) {
 	for _, f := range inet.Families {
 		m.families[f].Present = true
-		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules[f])
+		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules()[f])
 		m.families[f].Rules, m.families[f].Own = c.After, c.Own
 	}
 }

@@ -24,6 +24,7 @@ type variant struct {
 	own        *native                  // whose changes of nf_tables are no others'
 	disturbed  bool                     // others have changed nf_tables since then
 	listed     inet.PerFamily[[]string] // tables, by the kernel's list
+	notLoaded  inet.PerFamily[error]
 	report     func(Event)
 }
 
@@ -55,7 +56,11 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	}
 	for v, config := range [...]xtables.Config{xtables.NFT: nft, xtables.Legacy: legacy} {
 		v := xtables.Variant(v)
-		backends = append(backends, &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, own: own, listed: listed[v], report: e.Report})
+		x := &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, own: own, listed: listed[v], report: e.Report}
+		if v == xtables.Legacy {
+			x.notLoaded = seen.NoXTables
+		}
+		backends = append(backends, x)
 	}
 	return backends, noLegacy, nil
 }
@@ -83,7 +88,7 @@ func (x *variant) Name() Name { return Name(x.variant.String()) }
 // Read starts a program for each family that has tables. What it does not print, though the
 // kernel lists a table, is unknown and not empty.
 func (x *variant) Read(ctx context.Context) State {
-	s := State{Backend: x}
+	s := State{Backend: x, notLoaded: x.notLoaded}
 	for f, live := range x.Backend.Read(ctx) {
 		if live.Err == nil {
 			live.Err = x.unprinted(live.Rules)

@@ -28,8 +28,8 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
-	if os.Getenv("CNI_COMMAND") != "" {
-		return runPlugin()
+	if command := os.Getenv("CNI_COMMAND"); command != "" {
+		return runPlugin(ctx, command, os.Stdout, os.Stderr)
 	}
 	return runCommand(ctx, os.Args[1:])
 }

@@ -20,21 +20,7 @@ const largestNative = 8_500_000
 // its file capability.
 func TestNativeImageIsTheProgramAlone(t *testing.T) {
 	needBuilt(t)
-	dir := strings.TrimSpace(podman(t, "image", "mount", nativeImage))
-	t.Cleanup(func() {
-		if _, err := runPodman("image", "unmount", nativeImage); err != nil {
-			t.Error(err)
-		}
-	})
-	var files []string
-	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			files = append(files, strings.TrimPrefix(path, dir))
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	dir, files := mountedImage(t, nativeImage)
 	if diff := cmp.Diff([]string{program}, files); diff != "" {
 		t.Fatalf("files of the image (-want +got):\n%s", diff)
 	}
@@ -54,6 +40,26 @@ func TestNativeImageIsTheProgramAlone(t *testing.T) {
 	if permitted != 1<<unix.CAP_NET_ADMIN || effective != 0 {
 		t.Errorf("file capabilities %#x, effective %d, want NET_ADMIN, not effective", permitted, effective)
 	}
+}
+
+// mountedImage mounts an image for the test and returns where, and its files.
+func mountedImage(t *testing.T, image string) (dir string, files []string) {
+	t.Helper()
+	dir = strings.TrimSpace(podman(t, "image", "mount", image))
+	t.Cleanup(func() {
+		if _, err := runPodman("image", "unmount", image); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, strings.TrimPrefix(path, dir))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return dir, files
 }
 
 // TestNativeImageConfiguration checks entry point, user and environment.

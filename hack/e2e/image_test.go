@@ -12,6 +12,7 @@ import (
 const (
 	image       = "localhost/istio-init"
 	nativeImage = "localhost/istio-init-native"
+	cniImage    = "localhost/istio-cni"
 	appImage    = "localhost/istio-init-app"
 )
 

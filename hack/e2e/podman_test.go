@@ -47,7 +47,7 @@ var built = sync.OnceValue(func() error {
 	if err := configure(); err != nil {
 		return err
 	}
-	for _, words := range [][]string{{nativeImage, "native"}, {image}} {
+	for _, words := range [][]string{{nativeImage, "native"}, {cniImage, "cni"}, {image}} {
 		build := exec.Command("../image-local", words...)
 		build.Env = podmanEnv()
 		if err := run(build); err != nil {

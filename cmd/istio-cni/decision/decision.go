@@ -73,6 +73,12 @@ func Decide(entry netconf.Conf, problems []error, pod Pod) Decision {
 	return Decision{Verdict: Apply, Reason: "istio-validation waits for the rules", Options: parsed, Values: values}
 }
 
+// ForAnyPod returns what is done with an injected pod whose annotations say nothing more.
+func ForAnyPod(entry netconf.Conf, problems []error) Decision {
+	entry.HasAnnotations, entry.Annotations = true, map[string]string{statusKey: `{"initContainers":["istio-validation"]}`}
+	return Decide(entry, problems, Pod{})
+}
+
 func skip(reason string) Decision { return Decision{Verdict: Skip, Reason: reason} }
 
 func fail(errs ...error) Decision {

@@ -58,6 +58,10 @@ var variables = []struct{ option, name string }{
 	{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"},
 }
 
+// Switches are the options that are off where nobody says anything, which no validation notices:
+// mesh-wide settings are in no annotation.
+var Switches = []string{optionDNS, "dual-stack", "drop-invalid"}
+
 // proxyPorts are ports of the proxy that are never captured, as Istio's plugin adds them.
 var proxyPorts = []string{"15020", "15021", "15090"}
 
@@ -91,10 +95,6 @@ func (r *reader) values(entry netconf.Conf) []options.Value {
 		if v, left := defaults[v.Option]; left {
 			values = append(values, v)
 		}
-	}
-	if entry.Native {
-		values = append(slices.DeleteFunc(values, func(v options.Value) bool { return v.Option == options.NativeNFT }),
-			options.Value{Option: options.NativeNFT, Text: "true", From: "network configuration: native_nftables"})
 	}
 	return r.allDNS(values)
 }

@@ -36,7 +36,6 @@ type Conf struct {
 	ExcludeNamespaces []string
 	AgentNamespace    string // of Istio's own agent; "": there is none
 	Ambient           bool   // the plugin is to serve pods of ambient too
-	Native            bool   // rules are made in nftables itself
 
 	Capable        bool              // the entry asks for annotations
 	HasAnnotations bool              // annotations arrived, though there may be none
@@ -50,9 +49,6 @@ type Conf struct {
 // DefaultTimeout is the timeout of an entry that has none.
 const DefaultTimeout = 10 * time.Second
 
-// nativeKey is the key of the entry for native nftables.
-const nativeKey = "native_nftables"
-
 // Parse returns what an entry says, and every wrong value. With an error only the namespaces
 // of the result may be used.
 func Parse(entry []byte) (Conf, []error) {
@@ -64,7 +60,7 @@ func Parse(entry []byte) (Conf, []error) {
 	r.read(keys, "", map[string]any{
 		"cniVersion": &r.Version, "name": &r.Name,
 		"log_level": &r.LogLevel, "exclude_namespaces": &r.ExcludeNamespaces, "pod_namespace": &r.AgentNamespace,
-		"ambient_enabled": &r.Ambient, nativeKey: &r.Native,
+		"ambient_enabled": &r.Ambient,
 	})
 	r.read(keys, "", map[string]any{"plugin_log_level": &r.LogLevel}) // wins over that of older releases
 	var capabilities, runtimeConfig, kubernetes map[string]json.RawMessage
@@ -76,6 +72,7 @@ func Parse(entry []byte) (Conf, []error) {
 	r.read(kubernetes, "kubernetes.", map[string]any{"exclude_namespaces": &older})
 	r.ExcludeNamespaces = append(r.ExcludeNamespaces, older...)
 	r.readDefaults(keys["defaults"])
+	r.readNative(keys)
 	r.readWords(keys)
 	return r.Conf, r.problems
 }
@@ -179,6 +176,17 @@ func (r *reader) readDefaults(object json.RawMessage) {
 			spelled[option] = key
 			r.Defaults = append(r.Defaults, options.Value{Option: option, Text: text, From: "network configuration: " + key})
 		}
+	}
+}
+
+// readNative reads Istio's key for what is an option here. It wins over defaults.
+func (r *reader) readNative(keys map[string]json.RawMessage) {
+	const key = "native_nftables"
+	var native bool
+	r.read(keys, "", map[string]any{key: &native})
+	if native {
+		r.Defaults = append(slices.DeleteFunc(r.Defaults, func(v options.Value) bool { return v.Option == options.NativeNFT }),
+			options.Value{Option: options.NativeNFT, Text: "true", From: "network configuration: " + key})
 	}
 }
 

@@ -20,7 +20,8 @@ func TestIstiosEntryWorksUnchanged(t *testing.T) {
 		"prevResult": {"ips": []}, "unknown": [1, {"a": null}]}`))
 	want := Conf{
 		Version: "0.3.1", Name: "istio-cni", LogLevel: "debug", ExcludeNamespaces: []string{"kube-system"}, AgentNamespace: "istio-system",
-		Native: true, Timeout: DefaultTimeout,
+		Timeout:  DefaultTimeout,
+		Defaults: []options.Value{{Option: "native-nftables", Text: "true", From: "network configuration: native_nftables"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || len(problems) > 0 {
 		t.Errorf("problems %v (-want +got):\n%s", problems, diff)

@@ -1,0 +1,243 @@
+package cni
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	security "github.com/openshift/api/security/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/kustomize/api/krusty"
+	kustomize "sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	strict "sigs.k8s.io/yaml"
+)
+
+// examples has the manifests.
+const examples = "../../examples/cni/"
+
+// overlays are what users apply.
+var overlays = []string{"base", "k3s", "gke", "openshift"}
+
+// types has a type for each kind of our manifests.
+var types = map[string]func() any{
+	"v1 ConfigMap":      func() any { return &core.ConfigMap{} },
+	"v1 Namespace":      func() any { return &core.Namespace{} },
+	"v1 ResourceQuota":  func() any { return &core.ResourceQuota{} },
+	"v1 ServiceAccount": func() any { return &core.ServiceAccount{} },
+	"apps/v1 DaemonSet": func() any { return &apps.DaemonSet{} },
+	"security.openshift.io/v1 SecurityContextConstraints": func() any { return &security.SecurityContextConstraints{} },
+	"k8s.cni.cncf.io/v1 NetworkAttachmentDefinition":      func() any { return &attachment{} },
+	"kustomize.config.k8s.io/v1beta1 Kustomization":       func() any { return &kustomize.Kustomization{} },
+	"kustomize.config.k8s.io/v1alpha1 Component":          func() any { return &kustomize.Kustomization{} },
+}
+
+// attachment is the NetworkAttachmentDefinition of the Network Plumbing Working Group.
+type attachment struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		Config string `json:"config"`
+	} `json:"spec"`
+}
+
+// objects reads YAML documents; an unknown or repeated field is an error.
+func objects(t *testing.T, from string, text []byte) (all []any) {
+	t.Helper()
+	docs := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		var kind meta.TypeMeta
+		if err = errors.Join(err, strict.Unmarshal(doc, &kind)); err != nil {
+			t.Fatalf("%s: %v", from, err)
+		}
+		made, known := types[kind.APIVersion+" "+kind.Kind]
+		if !known {
+			t.Fatalf("%s: no type for %+v", from, kind)
+		}
+		object := made()
+		if err := strict.UnmarshalStrict(doc, object); err != nil {
+			t.Errorf("%s: %v", from, err)
+		}
+		all = append(all, object)
+	}
+}
+
+// render returns the objects of a kustomization.
+func render(t *testing.T, files filesys.FileSystem, path string) []any {
+	t.Helper()
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, path)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	text, err := made.AsYaml()
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return objects(t, path, text)
+}
+
+// TestManifestsHaveOnlyKnownFields decodes each file, patches too, with the types of
+// Kubernetes, OpenShift and kustomize.
+func TestManifestsHaveOnlyKnownFields(t *testing.T) {
+	paths, err := filepath.Glob(examples + "*/*.yaml")
+	if err != nil || len(paths) < 10 {
+		t.Fatalf("%d files: %v", len(paths), err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects(t, path, text)
+	}
+}
+
+// daemonSet returns the one DaemonSet of an overlay.
+func daemonSet(t *testing.T, all []any) *apps.DaemonSet {
+	t.Helper()
+	var found []*apps.DaemonSet
+	for _, object := range all {
+		if set, ok := object.(*apps.DaemonSet); ok {
+			found = append(found, set)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d DaemonSets", len(found))
+	}
+	return found[0]
+}
+
+// TestOverlaysRender checks the directories of each platform.
+func TestOverlaysRender(t *testing.T) {
+	directories := map[string][]string{
+		"base":      {"/opt/cni/bin", "/etc/cni/net.d"},
+		"k3s":       {"/var/lib/rancher/k3s/data/cni", "/var/lib/rancher/k3s/agent/etc/cni/net.d"},
+		"gke":       {"/home/kubernetes/bin", "/etc/cni/net.d"},
+		"openshift": {"/var/lib/cni/bin", "/etc/cni/multus/net.d"},
+	}
+	for _, overlay := range overlays {
+		t.Run(overlay, func(t *testing.T) {
+			pod := daemonSet(t, render(t, filesys.MakeFsOnDisk(), examples+overlay)).Spec.Template.Spec
+			var got []string
+			for _, v := range pod.Volumes {
+				if v.HostPath != nil {
+					got = append(got, v.HostPath.Path)
+				}
+			}
+			if diff := cmp.Diff(directories[overlay], got); diff != "" {
+				t.Errorf("host paths (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestUninstallCanBeAddedToEachOverlay renders the component with each.
+func TestUninstallCanBeAddedToEachOverlay(t *testing.T) {
+	for _, overlay := range overlays {
+		t.Run(overlay, func(t *testing.T) {
+			files := filesys.MakeFsInMemory()
+			for _, from := range []string{"base", overlay, "uninstall"} {
+				copyFolder(t, files, from)
+			}
+			text := "resources: [../" + overlay + "]\ncomponents: [../uninstall]\n"
+			if err := files.WriteFile("/cni/mine/kustomization.yaml", []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			pod := daemonSet(t, render(t, files, "/cni/mine")).Spec.Template.Spec
+			c := pod.Containers[0]
+			if len(pod.Containers) != 1 || c.Args[0] != "uninstall" || c.StartupProbe != nil || c.ReadinessProbe != nil {
+				t.Errorf("want one container that runs uninstall and has no probe, got %+v", pod.Containers)
+			}
+		})
+	}
+}
+
+func copyFolder(t *testing.T, to filesys.FileSystem, name string) {
+	t.Helper()
+	paths, err := filepath.Glob(examples + name + "/*")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: %d files: %v", name, len(paths), err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = to.WriteFile("/cni/"+name+"/"+filepath.Base(path), text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestInstallerAsksForNoMoreThanFiles checks what a reviewer of a platform team looks for.
+func TestInstallerAsksForNoMoreThanFiles(t *testing.T) {
+	for _, overlay := range overlays {
+		t.Run(overlay, func(t *testing.T) {
+			all := render(t, filesys.MakeFsOnDisk(), examples+overlay)
+			set := daemonSet(t, all)
+			checkPod(t, set.Spec.Template.Spec)
+			for _, c := range set.Spec.Template.Spec.Containers {
+				checkContainer(t, c)
+			}
+			for _, object := range all {
+				if a, ok := object.(*core.ServiceAccount); ok && (a.AutomountServiceAccountToken == nil || *a.AutomountServiceAccountToken) {
+					t.Error("the service account has a token")
+				}
+			}
+		})
+	}
+}
+
+func checkPod(t *testing.T, pod core.PodSpec) {
+	t.Helper()
+	got := map[string]any{
+		"token":       pod.AutomountServiceAccountToken != nil && *pod.AutomountServiceAccountToken,
+		"links":       pod.EnableServiceLinks != nil && *pod.EnableServiceLinks,
+		"other hosts": pod.HostPID || pod.HostIPC,
+		"priority":    pod.PriorityClassName,
+		"nodes":       pod.NodeSelector["kubernetes.io/os"],
+		"tolerations": pod.Tolerations,
+		"seccomp":     pod.SecurityContext.SeccompProfile.Type,
+		"containers":  len(pod.Containers) + len(pod.InitContainers),
+		"volumes":     len(pod.Volumes),
+	}
+	want := map[string]any{
+		"token": false, "links": false, "other hosts": false, "priority": "system-node-critical", "nodes": "linux",
+		"tolerations": []core.Toleration{{Operator: core.TolerationOpExists}},
+		"seccomp":     core.SeccompProfileTypeRuntimeDefault, "containers": 1, "volumes": 3,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the pod (-want +got):\n%s", diff)
+	}
+}
+
+func checkContainer(t *testing.T, c core.Container) {
+	t.Helper()
+	s := c.SecurityContext
+	got := map[string]any{
+		"privileged": *s.Privileged, "escalation": *s.AllowPrivilegeEscalation, "read-only": *s.ReadOnlyRootFilesystem,
+		"capabilities": *s.Capabilities, "ports": len(c.Ports), "requests": len(c.Resources.Requests), "limits": len(c.Resources.Limits),
+		"image": strings.HasPrefix(c.Image, "registry.example.com/"),
+	}
+	want := map[string]any{
+		"privileged": false, "escalation": false, "read-only": true,
+		"capabilities": core.Capabilities{Drop: []core.Capability{"ALL"}, Add: []core.Capability{"DAC_OVERRIDE"}},
+		"ports":        0, "requests": 2, "limits": 2, "image": true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("container %s (-want +got):\n%s", c.Name, diff)
+	}
+}
