@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"istio-init/cmd/istio-cni/decision"
 	"istio-init/cmd/istio-cni/netconf"
 )
 
@@ -35,12 +36,10 @@ func CheckEntry(text []byte) error {
 		errs = append(errs, errors.New(AnnotationsNeed))
 	}
 	if conf.Ambient {
-		errs = append(errs, errAmbient)
+		errs = append(errs, decision.ErrAmbient)
 	}
 	return errors.Join(errs...)
 }
-
-var errAmbient = errors.New("ambient_enabled is true: this plugin has no ambient mode, and pods of ambient would not be captured")
 
 // standalone returns an entry as a configuration of its own, for runtimes and Multus that
 // name a network and call one plugin. 0.3.1 is the version that Istio writes.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/utils"
 
+	"istio-init/cmd/istio-cni/decision"
 	"istio-init/cmd/istio-cni/netconf"
 )
 
@@ -109,7 +110,7 @@ func (p *planner) refuseAmbient() error {
 	for _, c := range p.dir.confs {
 		for _, text := range c.entries() {
 			if e, _ := netconf.Parse(text); e.Ambient {
-				return fmt.Errorf("%s: %w", c.Path, errAmbient)
+				return fmt.Errorf("%s: %w", c.Path, decision.ErrAmbient)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"istio-init/cmd/istio-cni/decision"
 	"istio-init/cmd/istio-cni/netconf"
 )
 
@@ -217,7 +218,7 @@ func (s *Status) judgeEntry(e EntryStatus, want []byte) {
 		s.problem("capability-missing", "%s: %s", e.File, AnnotationsNeed)
 	}
 	if e.Ambient {
-		s.problem("ambient-enabled", "%s: %v", e.File, errAmbient)
+		s.problem("ambient-enabled", "%s: %v", e.File, decision.ErrAmbient)
 	}
 	if want != nil && e.Method == Standalone {
 		want = standalone(want)
