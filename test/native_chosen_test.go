@@ -176,4 +176,3 @@ func TestFlushedRulesetIsDriftAndComesBack(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", want, got)
 	}
 }
-
