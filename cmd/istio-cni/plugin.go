@@ -16,6 +16,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"istio-init/cmd/istio-cni/decision"
+	"istio-init/cmd/istio-cni/install"
 	"istio-init/cmd/istio-cni/netconf"
 	"istio-init/netutil"
 )
@@ -39,12 +40,13 @@ var versions = version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0
 type plugin struct {
 	log    *logger
 	result bytes.Buffer // for stdout, of an ADD that succeeds
+	passes bool         // the plugin was uninstalled: it passes results through
 }
 
 // runPlugin answers a container runtime and returns the exit code. At most one JSON document is
 // written to stdout.
 func runPlugin(ctx context.Context, command string, stdout, stderr io.Writer) int {
-	p := &plugin{log: newLogger(stderr)}
+	p := &plugin{log: newLogger(stderr), passes: install.PassesThrough()}
 	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
 		Add:    func(args *skel.CmdArgs) error { return p.add(ctx, args) },
 		Check:  func(args *skel.CmdArgs) error { return p.check(ctx, args) },
@@ -94,6 +96,9 @@ func (p *plugin) decide(args *skel.CmdArgs) *call {
 		}
 	}
 	c.Decision = decision.Decide(entry, problems, c.pod)
+	if p.passes {
+		c.Decision = decision.Decision{Verdict: decision.Skip, Reason: "the plugin was uninstalled"}
+	}
 	return c
 }
 
@@ -160,9 +165,12 @@ func (p *plugin) prepare(entry []byte) error {
 	return nil
 }
 
-// status tells whether the plugin could make the rules of a pod on this node. It looks in a network
+// status reports whether the plugin could make the rules of a pod on this node. It looks in a network
 // namespace of its own.
 func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
+	if p.passes {
+		return nil
+	}
 	entry, problems := netconf.Parse(args.StdinData)
 	p.log.setLevel(entry.LogLevel)
 	if !entry.Capable && entry.OnMissing == netconf.MissingFails {

@@ -51,13 +51,7 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 	if run.RedirectDNS {
 		config.DNS = pod.CapturedDNS(true, nil)
 	}
-	want := pod.Wanted(config, families)
-	for _, f := range families {
-		if err := want.Rules[f].Validate(); err != nil {
-			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
-		}
-	}
-	return want, nil
+	return pod.Wanted(config, families), nil
 }
 
 // apply makes the rules of the pod.
@@ -121,7 +115,7 @@ func drift(plan *pod.Plan) string {
 			case l.IsChain():
 				return fmt.Sprintf("the rules have changed: %s: chain %s %s %s", f, l.Place.Table, l.Place.Chain, is)
 			default:
-				return fmt.Sprintf("the rules have changed: %s: rule %q of table %s %s", f, l.Rule.Text, l.Place.Table, is)
+				return fmt.Sprintf("the rules have changed: %s: rule %q of %s %s %s", f, l.Rule.Text, l.Place.Table, l.Place.Chain, is)
 			}
 		}
 	}

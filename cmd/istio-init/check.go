@@ -113,10 +113,11 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	if err != nil {
 		return err
 	}
+	rules := want.Rules()
 	d.Dump, d.Notes, d.InOrder = name, editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
-	for _, rs := range dump.Compared(want.Rules) {
+	for _, rs := range dump.Compared(rules) {
 		s := dump.States[rs.Family]
 		if infer.Ambient(s) {
 			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
@@ -139,7 +140,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
 		}
 	}
-	if d.InOrder && !dump.HasAnyOf(want.Rules) {
+	if d.InOrder && !dump.HasAnyOf(rules) {
 		return fmt.Errorf("--rules: nothing to compare: %s", strings.Join(gapTexts(dump, inet.Families[:]...), "; "))
 	}
 	d.Caveats = append(d.Caveats, gapTexts(dump, inet.Families[:]...)...)
@@ -170,10 +171,11 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	for _, u := range plan.Unidentified {
 		d.Caveats = append(d.Caveats, unidentifiedText(u))
 	}
+	rules := want.Rules()
 	for _, f := range inet.Families {
-		d.AddFamily(plan.Change(f), want.Rules[f])
+		d.AddFamily(plan.Change(f), rules[f])
 		have := live.Families[f]
-		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, want.Rules[f], path.Network{Route: cmd.liveRoute})...)
+		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
 	for _, beside := range found.Meshes() {

@@ -18,6 +18,7 @@ import (
 // Streams are the arguments, the environment and the streams of the process.
 type streams struct {
 	args           []string
+	line           []string // of the commands; nil: not known
 	env            func(string) (string, bool)
 	environ        []string // all of env, as NAME=VALUE
 	stdin          io.Reader
@@ -77,6 +78,7 @@ func execute(ctx context.Context, s streams) int {
 	answer := &output{name: "stdout", to: s.stdout, done: ctx.Done()}
 	complaints := plainOutput{&output{name: "stderr", to: s.stderr, done: ctx.Done()}}
 	s.terminal, s.log, s.stdout, s.answering = report.IsTerminal(s.stdout), s.stdout, answer, answer.begun.Load
+	s.line = line
 	root := newRoot(s)
 	root.SetArgs(line)
 	root.SetOut(s.stdout)
@@ -140,7 +142,10 @@ type command struct {
 // configuration file, and which can print their effective values.
 func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func(context.Context, *command) error) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error { return options.NoArguments(c.Flags(), args) }
-	flags := takes.Define(c.Flags())
+	var flags *options.Flags
+	if s.line == nil || slices.ContainsFunc(s.line, func(word string) bool { return word == c.Name() || c.HasAlias(word) }) {
+		flags = takes.Define(c.Flags()) // those of all commands take a twentieth of a run
+	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
 		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
