@@ -165,7 +165,7 @@ func (p *plugin) prepare(entry []byte) error {
 	return nil
 }
 
-// status tells whether the plugin could make the rules of a pod on this node. It looks in a network
+// status reports whether the plugin could make the rules of a pod on this node. It looks in a network
 // namespace of its own.
 func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if p.passes {

@@ -115,7 +115,7 @@ func drift(plan *pod.Plan) string {
 			case l.IsChain():
 				return fmt.Sprintf("the rules have changed: %s: chain %s %s %s", f, l.Place.Table, l.Place.Chain, is)
 			default:
-				return fmt.Sprintf("the rules have changed: %s: rule %q of table %s %s", f, l.Rule.Text, l.Place.Table, is)
+				return fmt.Sprintf("the rules have changed: %s: rule %q of %s %s %s", f, l.Rule.Text, l.Place.Table, l.Place.Chain, is)
 			}
 		}
 	}
