@@ -92,8 +92,9 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 	hack/e2e/run -v
 
 .PHONY: cni-e2e
-cni-e2e: build ## the CNI plugin, run by containerd and cnitool; as root on Debian and Ubuntu
+cni-e2e: build ## the CNI plugin, run by containerd and cnitool, and its manifests; as root on Debian and Ubuntu
 	hack/cni/setup
+	$(GO) test -C hack/cni ./manifests
 	hack/cni/run -test.v
 
 .PHONY: bench
@@ -113,8 +114,23 @@ cover: ## how much of the code the tests run, in bin/cover.html
 	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
 	$(GO) tool cover -func=bin/cover.out | tail -1
 
+.PHONY: install
+PREFIX  ?= /usr/local
+install: ## the programs, man pages, completions, unit and documents below PREFIX, /usr/local by default, in DESTDIR
+	$(GO) run -C hack/dist . $(DIST) -install '$(PREFIX)' -destdir '$(abspath $(DESTDIR))'
+
+.PHONY: uninstall
+uninstall: ## remove what make install has installed
+	$(GO) run -C hack/dist . $(DIST) -install '$(PREFIX)' -destdir '$(abspath $(DESTDIR))' -uninstall
+
+.PHONY: image-list
+image-list: ## what is in the image IMAGE, with licenses, as CycloneDX in bin/image.cdx.json
+	@mkdir -p bin
+	container=$$($(BUILDER) create $(IMAGE)) && $(BUILDER) export $$container | $(GO) run -C hack/dist . $(DIST) -image - >bin/image.cdx.json; \
+		status=$$?; $(BUILDER) rm $$container >/dev/null; exit $$status
+
 .PHONY: dist
-dist: ## tarballs, lists of modules and checksums in bin/dist
+dist: ## a release in bin/dist: tarballs, deb and rpm, lists of modules, checksums
 	$(GO) run -C hack/dist . $(DIST)
 
 .PHONY: dist-check

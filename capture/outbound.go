@@ -28,13 +28,12 @@ func output(c familyConfig) []rule {
 	if c.groupTree {
 		return append(rules, when(match{}, iptables.Goto{Chain: ChainExcludeGroup}, RoleExcludeGroupTree))
 	}
-	rules = append(rules, ownerGroups(c)...)
-	return append(rules, fromApp(c)...)
+	return appendFromApp(append(rules, ownerGroups(c)...), c)
 }
 
-// fromApp are the rules for connections of processes that are captured.
-func fromApp(c familyConfig) []rule {
-	var rules []rule
+// appendFromApp appends the rules for connections of processes that are captured.
+func appendFromApp(rules []rule, c familyConfig) []rule {
+	rules = slices.Grow(rules, len(c.exclude.prefixes)+2)
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// DNS queries, also those to a server on localhost.
 	if len(c.servers) > 0 {
@@ -50,13 +49,13 @@ func fromApp(c familyConfig) []rule {
 	for _, dst := range c.exclude.prefixes {
 		to(match{Dst: iptables.Is(dst)}, iptables.Return, RoleExcludedDestination)
 	}
-	return append(rules, included(c)...)
+	return appendIncluded(rules, c)
 }
 
-// included are the rules that capture: what is left of the way of a connection
+// appendIncluded appends the rules that capture: what is left of the way of a connection
 // that nothing excludes.
-func included(c familyConfig) []rule {
-	var rules []rule
+func appendIncluded(rules []rule, c familyConfig) []rule {
+	rules = slices.Grow(rules, len(c.include.prefixes)+2)
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// To an included port, wherever it is.
 	for _, ports := range c.portMatches(c.OutboundPorts) {
@@ -108,7 +107,7 @@ func prefixChains(c familyConfig) []iptables.Chain {
 			Root: ChainExclude, Leaf: when(match{}, iptables.Return, RoleExcludedDestination), Branch: RoleExcludeTree,
 			Rest: when(match{}, iptables.Goto{Chain: ChainOutputApp}, RoleNotExcluded),
 		}
-		chains = append(t.Chains(c.exclude.prefixes), iptables.Chain{Name: ChainOutputApp, Rules: included(c)})
+		chains = append(t.Chains(c.exclude.prefixes), iptables.Chain{Name: ChainOutputApp, Rules: appendIncluded(nil, c)})
 	}
 	if c.include.tree {
 		t := iptables.PrefixTree{Root: ChainInclude, Leaf: when(match{}, jump(ChainRedirect), RoleDestination), Branch: RoleIncludeTree}

@@ -42,9 +42,14 @@ func IstioRules(c Config, f inet.Family) iptables.Ruleset {
 	return rules(c, fc)
 }
 
+// Captures reports whether there are rules for a family.
+func (c Config) Captures(f inet.Family) bool {
+	return c.Mode != None && (c.Generation != Istio1_0 || f != inet.IPv6)
+}
+
 func rules(c Config, fc familyConfig) iptables.Ruleset {
 	rs := iptables.Ruleset{Family: fc.family}
-	if c.Mode == None || c.Generation == Istio1_0 && fc.family == inet.IPv6 {
+	if !c.Captures(fc.family) {
 		return rs
 	}
 	for _, t := range []iptables.Table{rawTable(fc), mangleTable(fc), natTable(fc)} {
@@ -86,7 +91,7 @@ func natTable(c familyConfig) iptables.Table {
 		t.Chains = append(t.Chains, tree.Chains(c.excludedGroups)...)
 	}
 	if c.ManyOwnerGroups() || c.groupTree {
-		t.chain(ChainOutputGroup, fromApp(c)...)
+		t.chain(ChainOutputGroup, appendFromApp(nil, c)...)
 	}
 	t.Chains = append(t.Chains, prefixChains(c)...)
 	if dns := dnsQueries(c); len(dns) > 0 {

@@ -62,6 +62,7 @@ func (o Ownership) edit(have, next LiveTable) TableEdit {
 		case known && slices.EqualFunc(old, c.Rules, sameText):
 		case c.Policy == "-":
 			e.Declare = append(e.Declare, c.Name)
+			e.Add = slices.Grow(e.Add, len(c.Rules))
 			for _, r := range c.Rules {
 				e.Add = append(e.Add, RuleEdit{Chain: c.Name, Rule: r})
 			}

@@ -152,7 +152,7 @@ func changeAddr(a netip.Addr, command, flags int, attrs ...*nl.RtAttr) error {
 	for _, attr := range attrs {
 		req.AddData(attr)
 	}
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	_, err := execute(req, unix.NETLINK_ROUTE)
 	return err
 }
 

@@ -34,6 +34,7 @@ type Netfilter struct {
 	// packets, without those of Native; ForeignErr is why they are not known.
 	Foreign    []BaseChain
 	ForeignErr error
+	Own        inet.PerFamily[bool] // a family has the table that was left out
 	// Generation is the state of nf_tables that was seen, or an earlier one; see
 	// [NFTGeneration].
 	Generation uint32
@@ -68,7 +69,13 @@ func LookAtNetfilter(native, own string) Netfilter {
 		n.NoNFT = n.NoNFTables
 		return n
 	}
-	tables = slices.DeleteFunc(tables, func(t nftObject) bool { return t.text(unix.NFTA_TABLE_NAME) == own })
+	tables = slices.DeleteFunc(tables, func(t nftObject) bool {
+		is := t.text(unix.NFTA_TABLE_NAME) == own
+		if i := slices.Index(nftFamilies[:], t.family); i >= 0 && is {
+			n.Own[i] = true
+		}
+		return is
+	})
 	if len(tables) > 0 {
 		n.Foreign, n.ForeignErr = foreignBaseChains(tables, native)
 	}
@@ -92,7 +99,7 @@ func LookAtNetfilter(native, own string) Netfilter {
 // when it cannot be had.
 func NFTGeneration() uint32 {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK)
-	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	answers, err := execute(req, unix.NETLINK_NETFILTER)
 	if err != nil || len(answers) == 0 || len(answers[0]) < nl.SizeofNfgenmsg {
 		return 0
 	}
@@ -111,7 +118,7 @@ func nftSpeaksIptables() error {
 	req.AddData(nl.NewRtAttr(attrName, nl.ZeroTerminated("REDIRECT")))
 	req.AddData(nl.NewRtAttr(attrRev, binary.BigEndian.AppendUint32(nil, 0)))
 	req.AddData(nl.NewRtAttr(attrType, binary.BigEndian.AppendUint32(nil, 1))) // 1: a target
-	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	_, err := execute(req, unix.NETLINK_NETFILTER)
 	return err
 }
 
@@ -134,7 +141,7 @@ func nftDump(message int, family uint8, selects ...*nl.RtAttr) ([]nftObject, err
 	for _, attr := range selects {
 		req.AddData(attr)
 	}
-	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
+	answers, err := complete(func() ([][]byte, error) { return execute(req, unix.NETLINK_NETFILTER) })
 	if err != nil {
 		return nil, err
 	}

@@ -53,15 +53,12 @@ func CommitNFT(messages []NFTMessage, generation uint32) error {
 		batch = appendMessage(batch, m, i+1, 0)
 	}
 	edge(unix.NFNL_MSG_BATCH_END, len(messages)+1, nil)
-	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER)
+	socket, err := openNetlink(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return fmt.Errorf("open netlink: %w", err)
 	}
 	defer socket.Close()
-	if err := socket.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
-		return err
-	}
-	if err := send(socket.GetFd(), batch); err != nil {
+	if err := send(socket, batch); err != nil {
 		return err
 	}
 	return firstAnswer(socket)
@@ -80,13 +77,13 @@ func appendMessage(b []byte, m NFTMessage, seq int, resource uint16) []byte {
 
 // send sends a transaction, whole. For one that the default buffer does not take it asks for
 // a larger one, which the kernel doubles (socket(7), SO_SNDBUF).
-func send(fd int, batch []byte) error {
-	err := unix.Sendto(fd, batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+func send(s netlinkSocket, batch []byte) error {
+	err := s.send(batch)
 	if errors.Is(err, unix.EMSGSIZE) {
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, len(batch)) != nil { // in another user namespace
+		if fd := int(s); unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, len(batch)) != nil { // in another user namespace
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, len(batch))
 		}
-		err = unix.Sendto(fd, batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		err = s.send(batch)
 	}
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("%d bytes of rules are more than netlink takes here, raise net.core.wmem_max: %w", len(batch), err)
@@ -99,9 +96,9 @@ func send(fd int, batch []byte) error {
 
 // firstAnswer returns the first refusal, or nil when the last message is acknowledged. Errors
 // come in the order of their messages, and before the acknowledgement.
-func firstAnswer(socket *nl.NetlinkSocket) error {
-	for {
-		messages, _, err := socket.Receive()
+func firstAnswer(socket netlinkSocket) error {
+	for buffer := newBuffer(); ; {
+		messages, err := socket.receive(buffer)
 		if errors.Is(err, unix.ENOBUFS) { // more errors than there is room for: the first are there
 			continue
 		}
@@ -136,7 +133,7 @@ func answered(message []byte) error {
 func DumpNFT(message int, f inet.Family, attrs []byte) ([][]byte, error) {
 	req := nftRequest(unix.NFNL_SUBSYS_NFTABLES, message, nftFamilies[f], unix.NLM_F_DUMP)
 	req.AddRawData(attrs)
-	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_NETFILTER, 0) })
+	answers, err := complete(func() ([][]byte, error) { return execute(req, unix.NETLINK_NETFILTER) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func listed(what, family, fixed int) ([]object, error) {
 	head := make([]byte, fixed)
 	head[0] = byte(family)
 	req.AddRawData(head)
-	answers, err := complete(func() ([][]byte, error) { return req.Execute(unix.NETLINK_ROUTE, 0) })
+	answers, err := complete(func() ([][]byte, error) { return execute(req, unix.NETLINK_ROUTE) })
 	if err != nil {
 		return nil, err
 	}

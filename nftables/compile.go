@@ -48,7 +48,7 @@ type list struct {
 // lists returns rules in which those that follow each other, and differ in their destination
 // or in their group alone, are one. Of rules with the same target the order has no effect.
 func lists(f inet.Family, rules []iptables.Rule) []list {
-	var all []list
+	all := make([]list, 0, min(len(rules), 64))
 	of := map[string]int{} // in all, of the present target
 	for i, r := range rules {
 		if i > 0 && (r.Target != rules[i-1].Target || r.Role != rules[i-1].Role) {

@@ -59,6 +59,8 @@ var (
 	gidField      = field{name: "meta skgid", load: meta(unix.NFT_META_SKGID), kind: kindGID}
 )
 
+var otherFields = []field{inField, outField, protoField, sportField, dportField, flagsField, markField, connMarkField, stateField, uidField, gidField}
+
 // operator returns the comparison for equal, and how nft prints it before a value.
 func operator(neg bool) (op uint32, text string) {
 	if neg {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +54,7 @@ type decoder struct {
 
 // each returns the rule for each element of its list.
 func (d *decoder) each() []iptables.Rule {
-	var rules []iptables.Rule
+	rules := make([]iptables.Rule, 0, max(1, len(d.dsts)+len(d.gids)))
 	for _, p := range d.dsts {
 		r := d.rule
 		r.Dst = iptables.Cond[netip.Prefix]{Val: p, Neg: d.rule.Dst.Neg, Set: true}
@@ -67,7 +66,7 @@ func (d *decoder) each() []iptables.Rule {
 		rules = append(rules, r)
 	}
 	if len(rules) == 0 {
-		rules = []iptables.Rule{d.rule}
+		rules = append(rules, d.rule)
 	}
 	return rules
 }
@@ -116,13 +115,15 @@ func (d *decoder) port() uint16 {
 
 // load takes a field into the register.
 func (d *decoder) load(e expression) bool {
-	fields := slices.Concat(addressFields[d.family][:], []field{inField, outField, protoField, sportField, dportField, flagsField, markField, connMarkField, stateField, uidField, gidField})
-	i := slices.IndexFunc(fields, func(f field) bool { return f.load == e })
-	if i < 0 {
-		return false
+	for _, fields := range [][]field{addressFields[d.family][:], otherFields} {
+		for _, f := range fields {
+			if f.load == e {
+				d.field, d.mask, d.networkOrder = f.name, nil, false
+				return true
+			}
+		}
 	}
-	d.field, d.mask, d.networkOrder = fields[i].name, nil, false
-	return true
+	return false
 }
 
 // set sets a mark or a zone to what is in the register.
@@ -204,7 +205,7 @@ func (d *decoder) condition(neg bool, of []interval) bool {
 
 // addresses reads intervals, each of which has to be a prefix.
 func (d *decoder) addresses(neg bool, of []interval) bool {
-	var prefixes []netip.Prefix
+	prefixes := make([]netip.Prefix, 0, len(of))
 	for _, i := range of {
 		first, ok := netip.AddrFromSlice([]byte(i.lo))
 		if !ok || len(i.hi) != len(i.lo) {

@@ -132,7 +132,7 @@ func (t Table) Ruleset() iptables.Ruleset {
 			at = len(rs.Tables)
 			rs.Tables = append(rs.Tables, iptables.Table{Name: c.Table})
 		}
-		chain := iptables.Chain{Name: c.Name}
+		chain := iptables.Chain{Name: c.Name, Rules: make([]iptables.Rule, 0, len(c.Rules))}
 		for _, r := range c.Rules {
 			chain.Rules = append(chain.Rules, r.Typed...)
 		}

@@ -14,9 +14,10 @@ import (
 
 // A native backend has the rules in tables of nf_tables of their own, by netlink alone.
 type native struct {
-	no         error  // why it cannot work; nil: nothing
-	generation uint32 // of nf_tables, before it was read
-	commits    uint32 // how many changes were made: they are no changes by others
+	no         error                // why it cannot work; nil: nothing
+	has        inet.PerFamily[bool] // the families with a table of ours
+	generation uint32               // of nf_tables, before that was found out
+	commits    uint32               // how many changes were made: they are no changes by others
 	live       []nftables.Live
 }
 
@@ -29,11 +30,10 @@ func (*native) Name() Name { return NFTables }
 // Read reads our tables.
 func (n *native) Read(context.Context) State {
 	s := State{Backend: n}
-	n.generation = netutil.NFTGeneration()
 	n.live = make([]nftables.Live, len(inet.Families))
 	for _, f := range inet.Families {
 		live, err := nftables.Live{Table: nftables.Table{Family: f}}, n.no
-		if err == nil {
+		if err == nil && n.has[f] {
 			live, err = nftables.Read(f)
 		}
 		n.live[f] = live

@@ -89,16 +89,17 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	if s.ambient() {
 		return nil, infer.ErrAmbient
 	}
-	chosen, reason, err := choose(s.States, e.Force, want.Rules.captured())
+	chosen, reason, err := choose(s.States, e.Force, want.Families)
 	if err != nil {
 		return nil, fmt.Errorf("choose the backend: %w", err)
 	}
 	p := &Plan{Reason: reason}
-	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, want.rulesFor(chosen.Backend)); err != nil {
+	rules := want.rulesFor(chosen.Backend)
+	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, rules); err != nil {
 		return nil, err
 	}
 	p.Steps = append(p.Steps, e.missing(s, want)...)
-	if err := e.addRules(p, p.Backend, want.rulesFor(chosen.Backend)); err != nil {
+	if err := e.addRules(p, p.Backend, rules); err != nil {
 		return nil, err
 	}
 	for _, beside := range s.Meshes() {

@@ -102,7 +102,7 @@ func applied(t *testing.T, e Engine, s *Survey, want Want) *Plan {
 func (m *memory) holding(want Want) {
 	for _, f := range inet.Families {
 		m.families[f].Present = true
-		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules[f])
+		c := iptables.Plan(m.families[f].Rules, iptables.Ownership{}, want.Rules()[f])
 		m.families[f].Rules, m.families[f].Own = c.After, c.Own
 	}
 }

@@ -50,7 +50,7 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 		needs := netutil.NeedsNetAdmin("the capability NET_ADMIN in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
-	own := &native{no: seen.NoNFTables}
+	own := &native{no: seen.NoNFTables, has: seen.Own, generation: seen.Generation}
 	backends, noLegacy, err := e.xtables(ctx, seen, lock, own)
 	if err != nil {
 		return nil, err

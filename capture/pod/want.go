@@ -2,40 +2,60 @@ package pod
 
 import (
 	"istio-init/capture"
+	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
-// A Want is what a pod should have. The zero Want is not valid: see [Nothing].
+// A Want is what a pod should have. The zero Want is that of a pod of which nothing is
+// captured.
 type Want struct {
-	Rules       Rules
-	Lists       Rules                               // the same for a backend that has sets
+	Families    []inet.Family                       // that have rules
 	Routes      inet.PerFamily[netutil.TProxyRoute] // policy routing of mode TPROXY; zero: none
 	Passthrough bool                                // the address ::6 on lo
+
+	config capture.Config
 }
 
 // Nothing is what a pod has of which nothing is captured.
-func Nothing() Want { return Want{Rules: NoRules(), Lists: NoRules()} }
+func Nothing() Want { return Want{} }
+
+// Wanted returns what a configuration means for the families that are captured.
+func Wanted(c capture.Config, families []inet.Family) Want {
+	w := Want{config: c}
+	for _, f := range families {
+		if !c.Captures(f) {
+			continue
+		}
+		w.Families = append(w.Families, f)
+		if c.ProxiesInbound() {
+			w.Routes[f] = netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
+		}
+		w.Passthrough = w.Passthrough || f == inet.IPv6
+	}
+	return w
+}
+
+// Rules returns the rules as iptables has them.
+func (w Want) Rules() Rules { return w.rules(capture.Rules) }
+
+// Lists returns the same rules for a backend that has sets.
+func (w Want) Lists() Rules { return w.rules(capture.ListRules) }
+
+func (w Want) rules(of func(capture.Config, inet.Family) iptables.Ruleset) Rules {
+	rules := NoRules()
+	for _, f := range w.Families {
+		rules[f] = of(w.config, f)
+	}
+	return rules
+}
 
 // rulesFor returns the rules in the form for a backend.
 func (w Want) rulesFor(b Backend) Rules {
 	if b.Name() == NFTables {
-		return w.Lists
+		return w.Lists()
 	}
-	return w.Rules
-}
-
-// Wanted returns what a configuration means for the families that are captured.
-func Wanted(c capture.Config, families []inet.Family) Want {
-	w := Nothing()
-	for _, f := range families {
-		w.Rules[f], w.Lists[f] = capture.Rules(c, f), capture.ListRules(c, f)
-		if len(w.Rules[f].Tables) > 0 && c.ProxiesInbound() {
-			w.Routes[f] = netutil.TProxyRoute{Mark: c.TProxyMark, Table: c.TProxyTable}
-		}
-	}
-	w.Passthrough = len(w.Rules[inet.IPv6].Tables) > 0
-	return w
+	return w.Rules()
 }
 
 // passthroughV6 is the source address of the proxy's inbound IPv6 connections.

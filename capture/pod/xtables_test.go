@@ -23,21 +23,21 @@ func TestPlanUsesTheGivenStateAlone(t *testing.T) {
 			x := &variant{variant: v}
 			have := liveState(t, x, [2]string{oursSave, emptySave})
 			want := Wanted(testConfig, inet.Families[:])
-			change, err := x.Plan(have, want.Rules)
+			change, err := x.Plan(have, want.Rules())
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := x.Plan(have, want.Rules)
+			again, err := x.Plan(have, want.Rules())
 			if err != nil || !reflect.DeepEqual(change, again) {
 				t.Errorf("planned twice, %v (-first +second):\n%s", err, cmp.Diff(change.Text, again.Text))
 			}
 			for i, f := range inet.Families {
-				if got := change.Families[i]; got.Family != f || xtables.Script(got) != xtables.Script(iptables.Plan(have.Families[f].Rules, have.Families[f].Own, want.Rules[f])) {
+				if got := change.Families[i]; got.Family != f || xtables.Script(got) != xtables.Script(iptables.Plan(have.Families[f].Rules, have.Families[f].Own, want.Rules()[f])) {
 					t.Errorf("%s: planned\n%s", f, xtables.Script(got))
 				}
 			}
 			have = after(x, change)
-			if rest, err := x.Plan(have, want.Rules); err != nil || !rest.Empty() {
+			if rest, err := x.Plan(have, want.Rules()); err != nil || !rest.Empty() {
 				t.Errorf("planned from the planned state: %s%v", rest.Text, err)
 			}
 			if removal, err := x.Plan(have, NoRules()); err != nil || !strings.Contains(removal.Text, "\n-X ISTIO_INBOUND\n") {
@@ -54,23 +54,23 @@ func TestPlanUsesTheAnswersOfIdentify(t *testing.T) {
 	x := &variant{variant: xtables.NFT}
 	want := Wanted(testConfig, inet.Families[:1])
 	have := liveState(t, x, [2]string{})
-	change, err := x.Plan(have, want.Rules)
+	change, err := x.Plan(have, want.Rules())
 	if err != nil {
 		t.Fatal(err)
 	}
 	have = after(x, change)
 	text := strings.Replace(have.Families[inet.IPv4].Rules.String(), "--to-ports", "--to-port-number", 1)
 	have = liveState(t, x, [2]string{text})
-	if change, err = x.Plan(have, want.Rules); err != nil || change.Empty() {
+	if change, err = x.Plan(have, want.Rules()); err != nil || change.Empty() {
 		t.Fatalf("want a change of the unreadable rule, got %q, %v", change.Text, err)
 	}
 	live := &have.Families[inet.IPv4]
 	same := map[iptables.Place]iptables.Rule{}
-	for _, r := range live.Rules.UnreadableRules(live.Own, want.Rules[inet.IPv4]) {
+	for _, r := range live.Rules.UnreadableRules(live.Own, want.Rules()[inet.IPv4]) {
 		same[r.Place] = r.Wanted.Rule
 	}
 	live.Rules = live.Rules.Identified(same)
-	if change, err = x.Plan(have, want.Rules); err != nil || !change.Empty() {
+	if change, err = x.Plan(have, want.Rules()); err != nil || !change.Empty() {
 		t.Errorf("want no change after the answer, got %q, %v", change.Text, err)
 	}
 }

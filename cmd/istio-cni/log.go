@@ -46,8 +46,11 @@ func (l *logger) setLevel(name string) {
 func (l *logger) muted() *logger { return &logger{zapcore.NewNopCore(), l.level} }
 
 func (l *logger) Debug(message string, fields ...field) { l.log(zapcore.DebugLevel, message, fields) }
-func (l *logger) Info(message string, fields ...field)  { l.log(zapcore.InfoLevel, message, fields) }
-func (l *logger) Warn(message string, fields ...field)  { l.log(zapcore.WarnLevel, message, fields) }
+
+func (l *logger) Info(message string, fields ...field) { l.log(zapcore.InfoLevel, message, fields) }
+
+func (l *logger) Warn(message string, fields ...field) { l.log(zapcore.WarnLevel, message, fields) }
+
 func (l *logger) Error(message string, fields ...field) { l.log(zapcore.ErrorLevel, message, fields) }
 
 func (l *logger) log(level zapcore.Level, message string, fields []field) {
@@ -83,7 +86,8 @@ func (l *logger) logCall(message string, c *call, err error) {
 // loggedValues are the values of options with their sources, as an object.
 type loggedValues []options.Value
 
-func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error {
+// MarshalLogObject writes each value with its source.
+func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error { //nolint:unparam // as zapcore.ObjectMarshaler has it
 	for _, v := range values {
 		to.AddString(v.Option, fmt.Sprintf("%s (%s)", shortened(v.Text), v.From))
 	}

@@ -51,17 +51,14 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 	if run.RedirectDNS {
 		config.DNS = pod.CapturedDNS(true, nil)
 	}
-	want := pod.Wanted(config, families)
-	for _, f := range families {
-		if err := want.Rules[f].Validate(); err != nil {
-			return want, fmt.Errorf("bug in the rules for %s: %w", f, err)
-		}
-	}
-	return want, nil
+	return pod.Wanted(config, families), nil
 }
 
 // apply makes the rules of the pod.
 func (c *call) apply(ctx context.Context, log *logger) error {
+	for _, w := range c.Options.Warnings { // in the words of flags
+		log.Debug(w)
+	}
 	run := &c.Options.Run
 	e := engine(c.args.Netns, run, log)
 	return e.Locked(ctx, func(ctx context.Context, found *pod.Survey) error {
@@ -93,7 +90,7 @@ func (c *call) compare(ctx context.Context, log *logger) error {
 		if plan.Empty() {
 			return nil
 		}
-		return &types.Error{Code: codeDrift, Msg: line(errors.New(drift(plan))), Details: strings.TrimSpace(plan.String())}
+		return &types.Error{Code: codeDrift, Msg: line(errors.New(drift(plan))), Details: bounded(plan.String())}
 	})
 }
 
@@ -121,7 +118,7 @@ func drift(plan *pod.Plan) string {
 			case l.IsChain():
 				return fmt.Sprintf("the rules have changed: %s: chain %s %s %s", f, l.Place.Table, l.Place.Chain, is)
 			default:
-				return fmt.Sprintf("the rules have changed: %s: rule %q of table %s %s", f, l.Rule.Text, l.Place.Table, is)
+				return fmt.Sprintf("the rules have changed: %s: rule %q of %s %s %s", f, l.Rule.Text, l.Place.Table, l.Place.Chain, is)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/picture"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
@@ -18,6 +19,7 @@ import (
 // Streams are the arguments, the environment and the streams of the process.
 type streams struct {
 	args           []string
+	line           []string // of the commands; nil: not known
 	env            func(string) (string, bool)
 	environ        []string // all of env, as NAME=VALUE
 	stdin          io.Reader
@@ -77,6 +79,7 @@ func execute(ctx context.Context, s streams) int {
 	answer := &output{name: "stdout", to: s.stdout, done: ctx.Done()}
 	complaints := plainOutput{&output{name: "stderr", to: s.stderr, done: ctx.Done()}}
 	s.terminal, s.log, s.stdout, s.answering = report.IsTerminal(s.stdout), s.stdout, answer, answer.begun.Load
+	s.line = line
 	root := newRoot(s)
 	root.SetArgs(line)
 	root.SetOut(s.stdout)
@@ -134,16 +137,20 @@ type command struct {
 	plain     io.Writer   // stdout for all other text
 	answering func() bool // something was written to stdout
 	styler    report.Styler
+	result    *report.Change // of an apply or a clean with --output json
 }
 
 // newRuleCommand makes a command whose options come from flags, environment and a
 // configuration file, and which can print their effective values.
 func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func(context.Context, *command) error) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error { return options.NoArguments(c.Flags(), args) }
-	flags := takes.Define(c.Flags())
+	var flags *options.Flags
+	if s.line == nil || slices.ContainsFunc(s.line, func(word string) bool { return word == c.Name() || c.HasAlias(word) }) {
+		flags = takes.Define(c.Flags()) // those of all commands take a twentieth of a run
+	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
-		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
+		reserved := parsed.DryRun || parsed.Plan || parsed.Prints() || parsed.Output == options.JSON || parsed.Picture == picture.JSON
 		ctx, cancel := context.WithCancel(c.Context())
 		if parsed.Timeout > 0 { // else it is one of the problems
 			ctx, cancel = context.WithTimeout(c.Context(), parsed.Timeout)
@@ -172,7 +179,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		case parsed.Prints():
 			err = parsed.Print(cmd.plain)
 		case parsed.Clean:
-			err = runClean(c.Context(), cmd)
+			err = cmd.change(c.Context(), report.NewCleaned(), runClean)
 		default:
 			err = run(c.Context(), cmd)
 		}

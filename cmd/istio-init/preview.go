@@ -31,18 +31,24 @@ func (cmd *command) preview(ctx context.Context) error {
 		return err
 	}
 	var text strings.Builder
-	for f, rs := range want.Rules {
-		switch {
-		case len(rs.Tables) == 0:
-		case cmd.opts.NativeNFT:
-			table, err := nftables.Compile(want.Lists[f])
-			if err != nil {
-				return fmt.Errorf("%s: %w", rs.Family, err)
+	rules := want.Rules()
+	if cmd.opts.NativeNFT {
+		rules = want.Lists()
+	}
+	cmd.result.Wants(rules)
+	for _, f := range want.Families {
+		if !cmd.opts.NativeNFT {
+			if err := rules[f].Validate(); err != nil {
+				return fmt.Errorf("bug in the rules for %s: %w", f, err)
 			}
-			text.WriteString(table.String() + routeText(rs.Family, want.Routes[f]))
-		default:
-			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(rs.Family), previewText(rs, want.Routes[f]))
+			fmt.Fprintf(&text, "# %s\n%s", xtables.SaveTool(f), previewText(rules[f], want.Routes[f]))
+			continue
 		}
+		table, err := nftables.Compile(rules[f])
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		text.WriteString(table.String() + routeText(f, want.Routes[f]))
 	}
 	return cmd.answer(ctx, text.String())
 }
@@ -56,6 +62,10 @@ func (cmd *command) answer(ctx context.Context, text string) error {
 }
 
 func (cmd *command) print(text string) error {
+	if cmd.result != nil {
+		cmd.result.Text = text
+		return nil
+	}
 	if _, err := io.WriteString(cmd.plain, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}

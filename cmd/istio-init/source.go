@@ -99,7 +99,7 @@ func (cmd *command) plannedSource(ctx context.Context) (*ruleSource, error) {
 		return nil, err
 	}
 	src := &ruleSource{Source: report.Source{Name: "the rules of these flags"}}
-	for _, rs := range want.Rules {
+	for _, rs := range want.Rules() {
 		src.Rules = append(src.Rules, infer.Infer(rs))
 	}
 	return src, nil

@@ -18,10 +18,13 @@ type file struct {
 	executable bool
 }
 
-// build makes the binary for an architecture; "" is that of this machine. The binary does
-// not contain the path of the sources or version control data.
-func (r release) build(ctx context.Context, arch, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", out, "./cmd/"+program)
+// build makes the programs for an architecture in a directory; "" is that of this machine.
+// They do not contain the path of the sources or version control data.
+func (r release) build(ctx context.Context, arch, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", dir+"/")
+	for _, name := range programs {
+		cmd.Args = append(cmd.Args, "./cmd/"+name)
+	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if arch != "" {
 		cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0")
@@ -42,7 +45,7 @@ func output(cmd *exec.Cmd) (string, error) {
 }
 
 // documents are the files and folders of the repository that are released.
-var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "docs", "examples"}
+var documents = []string{"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples"}
 
 // common returns the files that are the same for every architecture. here is the binary
 // for this machine, which prints its completions.

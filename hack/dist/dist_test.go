@@ -30,11 +30,11 @@ func TestMain(m *testing.M) {
 // built builds the program for this machine and returns its path.
 func built(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), program)
-	if err := some.build(t.Context(), "", path); err != nil {
+	dir := t.TempDir()
+	if err := some.build(t.Context(), "", dir); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return filepath.Join(dir, program)
 }
 
 // teller runs a program and returns what it prints.

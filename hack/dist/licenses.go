@@ -4,37 +4,47 @@ import (
 	"context"
 	"debug/buildinfo"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // licenseFile matches the names of license files.
 var licenseFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([-.](txt|md|apache|mit|bsd))?$`)
 
-// licenseTexts returns the licenses of the modules in a binary and of the standard library,
+// licenseTexts returns the licenses of the modules in binaries and of the standard library,
 // which every copy has to include.
-func licenseTexts(ctx context.Context, binary string) ([]byte, error) {
-	info, err := buildinfo.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
+func licenseTexts(ctx context.Context, binaries ...string) ([]byte, error) {
 	root, err := output(exec.CommandContext(ctx, "go", "env", "GOROOT"))
 	if err != nil {
 		return nil, err
 	}
-	text, err := licenseText("the standard library of Go "+info.GoVersion, strings.TrimSpace(root))
-	if err != nil {
-		return nil, err
-	}
-	for _, module := range info.Deps {
-		folder, err := output(exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module.Path))
+	modules := map[string]string{} // path and version
+	var text string
+	for _, binary := range binaries {
+		info, err := buildinfo.ReadFile(binary)
 		if err != nil {
 			return nil, err
 		}
-		more, err := licenseText(module.Path+" "+module.Version, strings.TrimSpace(folder))
+		if text == "" {
+			if text, err = licenseText("the standard library of Go "+info.GoVersion, strings.TrimSpace(root)); err != nil {
+				return nil, err
+			}
+		}
+		for _, module := range info.Deps {
+			modules[module.Path] = module.Version
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(modules)) {
+		folder, err := output(exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", path))
+		if err != nil {
+			return nil, err
+		}
+		more, err := licenseText(path+" "+modules[path], strings.TrimSpace(folder))
 		if err != nil {
 			return nil, err
 		}

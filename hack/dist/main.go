@@ -20,8 +20,10 @@ import (
 	"time"
 )
 
-// program is the name of the released program.
+// program is the name of the release. programs are those in it, all built from ./cmd.
 const program = "istio-init"
+
+var programs = []string{program, "istio-cni"}
 
 // architectures are those of GOARCH that are released.
 var architectures = []string{"amd64", "arm64"}
@@ -32,6 +34,12 @@ type release struct {
 	time    time.Time // of every file, and of the lists: when the sources were last changed
 	ldflags string
 	out     string // folder to write to
+}
+
+// An installation puts the program for this machine below a directory, or takes it away.
+type installation struct {
+	dir, prefix string
+	remove      bool
 }
 
 func main() {
@@ -48,6 +56,11 @@ func run() error {
 	flag.Int64Var(&seconds, "time", 0, "the time of every file, in seconds since 1970")
 	flag.StringVar(&r.ldflags, "ldflags", "", "flags for the linker")
 	flag.StringVar(&r.out, "out", "bin/dist", "the folder to write to; what is in it goes")
+	var in installation
+	flag.StringVar(&in.prefix, "install", "", "install below this absolute path, instead of making a release")
+	flag.StringVar(&in.dir, "destdir", "", "an absolute path in front of the installed files")
+	flag.BoolVar(&in.remove, "uninstall", false, "with -install: remove the files")
+	imageFile := flag.String("image", "", "instead of making a release print the list of what is in an image: its files as a tar archive, - is stdin")
 	flag.Parse()
 	r.time = time.Unix(seconds, 0).UTC()
 	if flag.NArg() > 0 || !isFileName(r.version) {
@@ -58,7 +71,41 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	switch {
+	case *imageFile != "":
+		return r.imageList(*imageFile, os.Stdout)
+	case in.prefix != "":
+		return r.install(ctx, in)
+	}
 	return r.make(ctx)
+}
+
+// install builds the program for this machine and installs it with all that belongs to it.
+func (r release) install(ctx context.Context, in installation) error {
+	if !filepath.IsAbs(in.prefix) || in.dir != "" && !filepath.IsAbs(in.dir) {
+		return fmt.Errorf("install to %q below %q: want absolute paths", in.prefix, in.dir)
+	}
+	temp, err := os.MkdirTemp("", "install")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	if err := r.build(ctx, "", temp); err != nil {
+		return err
+	}
+	common, err := r.common(ctx, filepath.Join(temp, program))
+	if err != nil {
+		return err
+	}
+	content, err := r.content(ctx, temp, common)
+	if err != nil {
+		return err
+	}
+	content = installed(content, filepath.Clean(in.prefix))
+	if in.remove {
+		return remove(in.dir, content)
+	}
+	return write(in.dir, content)
 }
 
 // isFileName reports whether a version can be part of the name of a file and of an
@@ -82,17 +129,16 @@ func (r release) make(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	here := filepath.Join(temp, program)
-	if err := r.build(ctx, "", here); err != nil {
+	if err := r.build(ctx, "", temp); err != nil {
 		return err
 	}
-	common, err := r.common(ctx, here)
+	common, err := r.common(ctx, filepath.Join(temp, program))
 	if err != nil {
 		return err
 	}
 	var sums strings.Builder
 	for _, arch := range architectures {
-		files, err := r.files(ctx, arch, filepath.Join(temp, arch, program), common)
+		files, err := r.files(ctx, arch, filepath.Join(temp, arch), common)
 		if err != nil {
 			return fmt.Errorf("%s: %w", arch, err)
 		}
@@ -106,31 +152,55 @@ func (r release) make(ctx context.Context) (err error) {
 	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
-// files returns the released files of an architecture.
-func (r release) files(ctx context.Context, arch, binary string, common []file) ([]file, error) {
-	if err := r.build(ctx, arch, binary); err != nil {
+// files returns the released files of an architecture, and builds its programs in dir.
+func (r release) files(ctx context.Context, arch, dir string, common []file) (all []file, err error) {
+	if err := r.build(ctx, arch, dir); err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(binary)
+	content, err := r.content(ctx, dir, common)
 	if err != nil {
 		return nil, err
 	}
-	list, err := r.moduleList(binary)
+	suffix := fmt.Sprintf("-%s-linux-%s", r.version, arch)
+	packed, err := tarball(program+suffix, r.time, content)
 	if err != nil {
 		return nil, err
 	}
-	licenses, err := licenseTexts(ctx, binary)
+	packages, err := r.packages(arch, content)
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%s-%s-linux-%s", program, r.version, arch)
-	packed, err := tarball(name, r.time, append([]file{
-		{name: program, data: data, executable: true},
-		{name: "modules.cdx.json", data: list},
-		{name: "LICENSES-OF-MODULES", data: licenses},
-	}, common...))
+	for _, f := range content {
+		if name, found := strings.CutSuffix(f.name, modulesSuffix); found {
+			all = append(all, file{name: name + suffix + modulesSuffix, data: f.data})
+		}
+	}
+	return append(append(all, file{name: program + suffix + ".tar.gz", data: packed}), packages...), nil
+}
+
+// modulesSuffix ends the name of a list of modules, which begins with the program's.
+const modulesSuffix = ".cdx.json"
+
+// content returns what a tarball and a package have: the programs in dir, the lists of
+// their modules with the licenses, and the common files.
+func (r release) content(ctx context.Context, dir string, common []file) (all []file, err error) {
+	var binaries []string
+	for _, name := range programs {
+		binary := filepath.Join(dir, name)
+		binaries = append(binaries, binary)
+		data, err := os.ReadFile(binary)
+		if err != nil {
+			return nil, err
+		}
+		list, err := r.moduleList(binary)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, file{name: name, data: data, executable: true}, file{name: name + modulesSuffix, data: list})
+	}
+	licenses, err := licenseTexts(ctx, binaries...)
 	if err != nil {
 		return nil, err
 	}
-	return []file{{name: name + ".cdx.json", data: list}, {name: name + ".tar.gz", data: packed}}, nil
+	return append(append(all, file{name: "LICENSES-OF-MODULES", data: licenses}), common...), nil
 }

@@ -54,7 +54,11 @@ func TestEveryModuleHasItsLicense(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, each := range builtList(t)["components"].([]any) {
-		name := each.(map[string]any)["name"].(string)
+		component := each.(map[string]any)
+		name := component["name"].(string)
+		if evidence, _ := component["evidence"].(map[string]any); component["licenses"] == nil && evidence["licenses"] == nil {
+			t.Errorf("%s: no license in the list of modules", name)
+		}
 		if name == "std" {
 			name = "the standard library of Go"
 		}

@@ -35,11 +35,14 @@ func TestImageHasExactlyTheOpenedFiles(t *testing.T) {
 
 	opened := root.opened(t, traces)
 	for _, file := range root.files {
-		if !opened[file] && !slices.Contains(unopened, file) {
+		if !opened[file] && !slices.Contains(unopened, file) && !forScanners.MatchString(file) {
 			t.Errorf("nothing has opened %s", file)
 		}
 	}
 }
+
+// forScanners matches the files that tell scanners which packages the image has.
+var forScanners = regexp.MustCompile(`^/var/lib/dpkg/status\.d/|^/usr/share/doc/`)
 
 // unopened are links that no test opens: the names of Istio's tools, and programs for other
 // iptables releases.

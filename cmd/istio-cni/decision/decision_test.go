@@ -3,6 +3,7 @@ package decision
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -24,10 +25,7 @@ var injected = map[string]string{
 
 // with returns the annotations of an injected pod with others. Key and value alternate.
 func with(more ...string) map[string]string {
-	all := map[string]string{}
-	for key, value := range injected {
-		all[key] = value
-	}
+	all := maps.Clone(injected)
 	for i := 0; i < len(more); i += 2 {
 		all[more[i]] = more[i+1]
 	}
@@ -154,77 +152,79 @@ func texts(values []options.Value) map[string]string {
 	return all
 }
 
-// TestDecision has each rule of the decision.
+// status returns the annotations of a pod with containers of the injector, and more. Key and value
+// alternate.
+func status(initContainers, containers string, more ...string) map[string]string {
+	all := map[string]string{statusKey: `{"initContainers":` + initContainers + `,"containers":` + containers + `}`}
+	for i := 0; i < len(more); i += 2 {
+		all[more[i]] = more[i+1]
+	}
+	return all
+}
+
+// decisions are the rules of the decision, each with what is decided.
+var decisions = []struct {
+	name    string
+	conf    netconf.Conf
+	pod     Pod
+	verdict Verdict
+	reason  string // a part of it
+}{
+	{"no-annotations", entry(nil), Pod{}, Skip, "no annotation sidecar.istio.io/status"},
+	{"excluded-namespace", entry(injected), Pod{"kube-system", "dns"}, Skip, "namespace kube-system is excluded"},
+	{"excluded-namespace-without-capability", netconf.Conf{ExcludeNamespaces: []string{"kube-system"}}, Pod{"kube-system", "dns"}, Skip, "excluded"},
+	{"excluded-namespace-beside-ambient", netconf.Conf{ExcludeNamespaces: []string{"kube-system"}, Ambient: true}, Pod{"kube-system", "dns"}, Skip, "excluded"},
+	{"excluded-is-exact", entry(injected), Pod{"kube-system2", "web"}, Apply, ""},
+	{"no-namespace-is-none-of-those", netconf.Conf{HasAnnotations: true, Annotations: injected, ExcludeNamespaces: []string{""}}, Pod{}, Apply, ""},
+	{"agent", netconf.Conf{AgentNamespace: "istio-system"}, Pod{"istio-system", "istio-cni-node-x7"}, Skip, "agent"},
+	{"agent-elsewhere", netconf.Conf{AgentNamespace: "istio-system"}, Pod{"demo", "istio-cni-node-x7"}, Fail, "passes no annotations"},
+	{"no-capability", netconf.Conf{}, Pod{"demo", "web"}, Fail, "containerd does from 1.5.0 on, CRI-O from 1.29.0 on"},
+	{"no-capability-skips", netconf.Conf{OnMissing: netconf.MissingSkips}, Pod{"demo", "web"}, Skip, "passes no annotations"},
+	{"ambient", netconf.Conf{Ambient: true, HasAnnotations: true}, Pod{"demo", "web"}, Fail, "ambient_enabled"},
+	{"istio-init", entry(status(`["istio-init"]`, `["istio-proxy"]`)), Pod{}, Skip, "istio-init makes the rules"},
+	{"istio-init-beside-validation", entry(status(`["istio-init","istio-validation"]`, `["istio-proxy"]`)), Pod{}, Skip, "istio-init makes the rules"},
+	{"gateway", entry(status(`null`, `["istio-proxy"]`)), Pod{}, Skip, "no istio-validation"},
+	{"native-sidecar", entry(status(`["istio-validation","istio-proxy"]`, `null`)), Pod{}, Apply, ""},
+	{"grpc-and-sidecar", entry(status(`["grpc-bootstrap-init","istio-validation"]`, `["app","istio-proxy"]`)), Pod{}, Apply, ""},
+	{"mode-none", entry(with(modeKey, "NONE")), Pod{}, Skip, "interceptionMode is NONE"},
+	{"mode-none-lower-case", entry(with(modeKey, " none")), Pod{}, Skip, "interceptionMode is NONE"},
+	{"mode-none-uninjected", entry(status(`null`, `["istio-proxy"]`, modeKey, "NONE")), Pod{}, Skip, "no istio-validation"},
+	{"mode-only-from-its-annotation", entry(with(configKey, "interceptionMode: NONE")), Pod{}, Apply, ""},
+	{"inject-false", entry(with("sidecar.istio.io/inject", "false")), Pod{}, Apply, ""},
+	{"templates-not-read", entry(with("inject.istio.io/templates", "gateway")), Pod{}, Apply, ""},
+	{"disabled-by-config", entry(with(configKey, `proxyMetadata: {DISABLE_ENVOY: "true"}`)), Pod{}, Skip, "DISABLE_ENVOY"},
+	{"disabled-by-overrides", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","env":[{"name":"DISABLE_ENVOY","value":"1"}]}]}`)), Pod{}, Skip, "DISABLE_ENVOY"},
+	{"not-disabled", entry(with(configKey, `proxyMetadata: {DISABLE_ENVOY: "on"}`)), Pod{}, Apply, ""},
+	{"router", entry(with(overridesKey, `{"initContainers":[{"name":"istio-proxy","args":["proxy","router"]}]}`)), Pod{}, Skip, `"router"`},
+	{"sidecar-by-args", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","args":["proxy","sidecar"]}]}`)), Pod{}, Apply, ""},
+	{"other-args", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","args":["run","router"]}]}`)), Pod{}, Apply, ""},
+	{"args-of-another-container", entry(with(overridesKey, `{"containers":[{"name":"app","args":["proxy","router"]}]}`)), Pod{}, Apply, ""},
+	{"status-true", entry(map[string]string{statusKey: "true"}), Pod{}, Fail, "annotation sidecar.istio.io/status \"true\": want the JSON object"},
+	{"status-empty", entry(map[string]string{statusKey: ""}), Pod{}, Fail, "annotation sidecar.istio.io/status"},
+	{"status-null", entry(map[string]string{statusKey: "null"}), Pod{}, Fail, "annotation sidecar.istio.io/status"},
+	{"status-too-long", entry(map[string]string{statusKey: strings.Repeat(" ", 1<<17)}), Pod{}, Fail, "has 131072 bytes: want at most 65536"},
+	{"config-no-yaml", entry(with(configKey, "a: [")), Pod{}, Fail, "annotation proxy.istio.io/config "},
+	{"config-list", entry(with(configKey, "- a")), Pod{}, Fail, "annotation proxy.istio.io/config line 1: no mapping"},
+	{"config-empty", entry(with(configKey, "")), Pod{}, Apply, ""},
+	{"overrides-no-json", entry(with(overridesKey, "x")), Pod{}, Fail, "annotation proxy.istio.io/overrides"},
+	{"uid-negative", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","securityContext":{"runAsUser":-1}}]}`)), Pod{}, Fail, "annotation proxy.istio.io/overrides runAsUser \"-1\""},
+	{"ports-wrong", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", "5432; evil")), Pod{}, Fail, `annotation traffic.sidecar.istio.io/excludeOutboundPorts "5432; evil" contains ' ': want a comma-separated list of ports`},
+	{"port-name", entry(with("traffic.sidecar.istio.io/includeOutboundPorts", "http")), Pod{}, Fail, `"http": want a comma-separated list of ports (1-65535) and ranges`},
+	{"all-wrong-at-once", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", "x", "traffic.sidecar.istio.io/includeInboundPorts", "y")), Pod{}, Fail, "(and 1 more)"},
+	{"too-many-entries", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", strings.Repeat("1,", 10_000))), Pod{}, Fail, "has 10001 entries: want at most 10000"},
+	{"bool-wrong", entry(with(configKey, `proxyMetadata: {ISTIO_META_DNS_CAPTURE: "yes"}`)), Pod{}, Fail, `annotation proxy.istio.io/config ISTIO_META_DNS_CAPTURE "yes": want true or false`},
+	{"hint-wrong", entry(with(HintPrefix+optionUID, "root")), Pod{}, Fail, `annotation hints.istio-init/proxy-uid "root": want a comma-separated list of ids`},
+	{"openshift", entry(with("openshift.io/scc", "restricted-v2")), Pod{}, Fail, "want hints.istio-init/proxy-uid"},
+	{"openshift-by-network", entry(with(networksKey, "macvlan-a, default/istio-cni")), Pod{}, Fail, "annotation " + networksKey},
+	{"openshift-by-network-in-json", entry(with(networksKey, `[{"name":"istio-cni","namespace":"default"}]`)), Pod{}, Fail, "runAsUser of an own istio-proxy container"},
+	{"another-network", entry(with(networksKey, "macvlan-istio-cni")), Pod{}, Apply, ""},
+	{"openshift-tproxy", entry(with("openshift.io/scc", "x", modeKey, "TPROXY")), Pod{}, Apply, ""},
+	{"openshift-hint", entry(with("openshift.io/scc", "x", HintPrefix+optionUID, "1000629999")), Pod{}, Apply, ""},
+}
+
 func TestDecision(t *testing.T) {
 	t.Parallel()
-	status := func(initContainers, containers string) map[string]string {
-		return map[string]string{statusKey: `{"initContainers":` + initContainers + `,"containers":` + containers + `}`}
-	}
-	also := func(annotations map[string]string, more ...string) map[string]string {
-		for i := 0; i < len(more); i += 2 {
-			annotations[more[i]] = more[i+1]
-		}
-		return annotations
-	}
-	tests := []struct {
-		name    string
-		conf    netconf.Conf
-		pod     Pod
-		verdict Verdict
-		reason  string // a part of it
-	}{
-		{"no-annotations", entry(nil), Pod{}, Skip, "no annotation sidecar.istio.io/status"},
-		{"excluded-namespace", entry(injected), Pod{"kube-system", "dns"}, Skip, "namespace kube-system is excluded"},
-		{"excluded-namespace-without-capability", netconf.Conf{ExcludeNamespaces: []string{"kube-system"}}, Pod{"kube-system", "dns"}, Skip, "excluded"},
-		{"excluded-namespace-beside-ambient", netconf.Conf{ExcludeNamespaces: []string{"kube-system"}, Ambient: true}, Pod{"kube-system", "dns"}, Skip, "excluded"},
-		{"excluded-is-exact", entry(injected), Pod{"kube-system2", "web"}, Apply, ""},
-		{"no-namespace-is-none-of-those", netconf.Conf{HasAnnotations: true, Annotations: injected, ExcludeNamespaces: []string{""}}, Pod{}, Apply, ""},
-		{"agent", netconf.Conf{AgentNamespace: "istio-system"}, Pod{"istio-system", "istio-cni-node-x7"}, Skip, "agent"},
-		{"agent-elsewhere", netconf.Conf{AgentNamespace: "istio-system"}, Pod{"demo", "istio-cni-node-x7"}, Fail, "passes no annotations"},
-		{"no-capability", netconf.Conf{}, Pod{"demo", "web"}, Fail, "containerd does from 1.5.0 on, CRI-O from 1.29.0 on"},
-		{"no-capability-skips", netconf.Conf{OnMissing: netconf.MissingSkips}, Pod{"demo", "web"}, Skip, "passes no annotations"},
-		{"ambient", netconf.Conf{Ambient: true, HasAnnotations: true}, Pod{"demo", "web"}, Fail, "ambient_enabled"},
-		{"istio-init", entry(status(`["istio-init"]`, `["istio-proxy"]`)), Pod{}, Skip, "istio-init makes the rules"},
-		{"istio-init-beside-validation", entry(status(`["istio-init","istio-validation"]`, `["istio-proxy"]`)), Pod{}, Skip, "istio-init makes the rules"},
-		{"gateway", entry(status(`null`, `["istio-proxy"]`)), Pod{}, Skip, "no istio-validation"},
-		{"native-sidecar", entry(status(`["istio-validation","istio-proxy"]`, `null`)), Pod{}, Apply, ""},
-		{"grpc-and-sidecar", entry(status(`["grpc-bootstrap-init","istio-validation"]`, `["app","istio-proxy"]`)), Pod{}, Apply, ""},
-		{"mode-none", entry(with(modeKey, "NONE")), Pod{}, Skip, "interceptionMode is NONE"},
-		{"mode-none-lower-case", entry(with(modeKey, " none")), Pod{}, Skip, "interceptionMode is NONE"},
-		{"mode-none-uninjected", entry(also(status(`null`, `["istio-proxy"]`), modeKey, "NONE")), Pod{}, Skip, "no istio-validation"},
-		{"mode-only-from-its-annotation", entry(with(configKey, "interceptionMode: NONE")), Pod{}, Apply, ""},
-		{"inject-false", entry(with("sidecar.istio.io/inject", "false")), Pod{}, Apply, ""},
-		{"templates-not-read", entry(with("inject.istio.io/templates", "gateway")), Pod{}, Apply, ""},
-		{"disabled-by-config", entry(with(configKey, `proxyMetadata: {DISABLE_ENVOY: "true"}`)), Pod{}, Skip, "DISABLE_ENVOY"},
-		{"disabled-by-overrides", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","env":[{"name":"DISABLE_ENVOY","value":"1"}]}]}`)), Pod{}, Skip, "DISABLE_ENVOY"},
-		{"not-disabled", entry(with(configKey, `proxyMetadata: {DISABLE_ENVOY: "on"}`)), Pod{}, Apply, ""},
-		{"router", entry(with(overridesKey, `{"initContainers":[{"name":"istio-proxy","args":["proxy","router"]}]}`)), Pod{}, Skip, `"router"`},
-		{"sidecar-by-args", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","args":["proxy","sidecar"]}]}`)), Pod{}, Apply, ""},
-		{"other-args", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","args":["run","router"]}]}`)), Pod{}, Apply, ""},
-		{"args-of-another-container", entry(with(overridesKey, `{"containers":[{"name":"app","args":["proxy","router"]}]}`)), Pod{}, Apply, ""},
-		{"status-true", entry(map[string]string{statusKey: "true"}), Pod{}, Fail, "annotation sidecar.istio.io/status \"true\": want the JSON object"},
-		{"status-empty", entry(map[string]string{statusKey: ""}), Pod{}, Fail, "annotation sidecar.istio.io/status"},
-		{"status-null", entry(map[string]string{statusKey: "null"}), Pod{}, Fail, "annotation sidecar.istio.io/status"},
-		{"status-too-long", entry(map[string]string{statusKey: strings.Repeat(" ", 1<<17)}), Pod{}, Fail, "has 131072 bytes: want at most 65536"},
-		{"config-no-yaml", entry(with(configKey, "a: [")), Pod{}, Fail, "annotation proxy.istio.io/config "},
-		{"config-list", entry(with(configKey, "- a")), Pod{}, Fail, "annotation proxy.istio.io/config line 1: no mapping"},
-		{"config-empty", entry(with(configKey, "")), Pod{}, Apply, ""},
-		{"overrides-no-json", entry(with(overridesKey, "x")), Pod{}, Fail, "annotation proxy.istio.io/overrides"},
-		{"uid-negative", entry(with(overridesKey, `{"containers":[{"name":"istio-proxy","securityContext":{"runAsUser":-1}}]}`)), Pod{}, Fail, "annotation proxy.istio.io/overrides runAsUser \"-1\""},
-		{"ports-wrong", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", "5432; evil")), Pod{}, Fail, `annotation traffic.sidecar.istio.io/excludeOutboundPorts "5432; evil" contains ' ': want a comma-separated list of ports`},
-		{"port-name", entry(with("traffic.sidecar.istio.io/includeOutboundPorts", "http")), Pod{}, Fail, `"http": want a comma-separated list of ports (1-65535) and ranges`},
-		{"all-wrong-at-once", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", "x", "traffic.sidecar.istio.io/includeInboundPorts", "y")), Pod{}, Fail, "(and 1 more)"},
-		{"too-many-entries", entry(with("traffic.sidecar.istio.io/excludeOutboundPorts", strings.Repeat("1,", 10_000))), Pod{}, Fail, "has 10001 entries: want at most 10000"},
-		{"bool-wrong", entry(with(configKey, `proxyMetadata: {ISTIO_META_DNS_CAPTURE: "yes"}`)), Pod{}, Fail, `annotation proxy.istio.io/config ISTIO_META_DNS_CAPTURE "yes": want true or false`},
-		{"hint-wrong", entry(with(HintPrefix+optionUID, "root")), Pod{}, Fail, `annotation hints.istio-init/proxy-uid "root": want a comma-separated list of ids`},
-		{"openshift", entry(with("openshift.io/scc", "restricted-v2")), Pod{}, Fail, "want hints.istio-init/proxy-uid"},
-		{"openshift-by-network", entry(with(networksKey, "macvlan-a, default/istio-cni")), Pod{}, Fail, "annotation " + networksKey},
-		{"openshift-by-network-in-json", entry(with(networksKey, `[{"name":"istio-cni","namespace":"default"}]`)), Pod{}, Fail, "runAsUser of an own istio-proxy container"},
-		{"another-network", entry(with(networksKey, "macvlan-istio-cni")), Pod{}, Apply, ""},
-		{"openshift-tproxy", entry(with("openshift.io/scc", "x", modeKey, "TPROXY")), Pod{}, Apply, ""},
-		{"openshift-hint", entry(with("openshift.io/scc", "x", HintPrefix+optionUID, "1000629999")), Pod{}, Apply, ""},
-	}
-	for _, test := range tests {
+	for _, test := range decisions {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			d := Decide(test.conf, nil, test.pod)

@@ -6,38 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"istio-init/cmd/istio-cni/decision"
+	"istio-init/cmd/istio-cni/netconf"
 )
 
-// annotationsKey is the capability by which a runtime passes the annotations of a pod:
-// containerd from 1.5.0, CRI-O from 1.29.0.
-const annotationsKey = "io.kubernetes.cri.pod-annotations"
-
 // AnnotationsNeed says what has to be there for annotations to reach the plugin.
-const AnnotationsNeed = `annotations of pods reach the plugin from containerd 1.5.0 and CRI-O 1.29.0 on, ` +
-	`and only with this line in its entry: "capabilities": {"` + annotationsKey + `": true}`
+const AnnotationsNeed = `annotations of pods reach the plugin from containerd ` + containerdNeed + ` and CRI-O ` + crioNeed + ` on, ` +
+	`and only with this line in its entry: "capabilities": {"` + netconf.Capability + `": true}`
 
 // DefaultEntry is the entry that is installed where none is given.
 const DefaultEntry = `{
   "type": "` + pluginType + `",
   "exclude_namespaces": ["istio-system", "kube-system"],
-  "capabilities": {"` + annotationsKey + `": true}
+  "capabilities": {"` + netconf.Capability + `": true}
 }`
-
-// An entry is what an entry of ours says about the node.
-type entry struct {
-	capability bool // the runtime is asked for annotations
-	ambient    bool // Istio's plugin serves ambient pods with it
-}
-
-// parseEntry reads an entry as leniently as the plugin itself.
-func parseEntry(text []byte) entry {
-	var e struct {
-		Capabilities map[string]any `json:"capabilities"`
-		Ambient      any            `json:"ambient_enabled"`
-	}
-	_ = json.Unmarshal(text, &e) // what does not fit is not set
-	return entry{capability: e.Capabilities[annotationsKey] == true, ambient: e.Ambient == true}
-}
 
 // CheckEntry returns what is wrong with an entry that is to be installed.
 func CheckEntry(text []byte) error {
@@ -45,21 +28,18 @@ func CheckEntry(text []byte) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	e := parseEntry(text)
+	conf, errs := netconf.Parse(text)
 	if kind != pluginType {
 		errs = append(errs, fmt.Errorf("key type: %q: want %q", kind, pluginType))
 	}
-	if !e.capability {
+	if !conf.Capable {
 		errs = append(errs, errors.New(AnnotationsNeed))
 	}
-	if e.ambient {
-		errs = append(errs, errAmbient)
+	if conf.Ambient {
+		errs = append(errs, decision.ErrAmbient)
 	}
 	return errors.Join(errs...)
 }
-
-var errAmbient = errors.New("ambient_enabled is true: this plugin has no ambient mode, and pods of ambient would not be captured")
 
 // standalone returns an entry as a configuration of its own, for runtimes and Multus that
 // name a network and call one plugin. 0.3.1 is the version that Istio writes.

@@ -44,6 +44,7 @@ type Node struct {
 	Binary   *File    // nil: none
 	Confs    []File   // that a runtime reads, in their order
 	Nets     []string // directories beside them
+	Empty    []string // those of Nets without a file
 	DropIns  []File   // of ours, in directories with the names of networks
 	Saved    []File   // configurations that were set aside
 	Temps    []string // left by a run that was killed
@@ -81,6 +82,9 @@ func (n *Node) add(e fs.DirEntry) {
 	switch {
 	case e.IsDir():
 		n.Nets = append(n.Nets, path)
+		if inside, err := os.ReadDir(path); err == nil && len(inside) == 0 {
+			n.Empty = append(n.Empty, path)
+		}
 		inside := filepath.Join(path, dropInName)
 		if _, err := os.Lstat(inside); err == nil {
 			n.DropIns = append(n.DropIns, readFile(inside, mostBytes))

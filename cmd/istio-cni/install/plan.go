@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/utils"
+
+	"istio-init/cmd/istio-cni/decision"
+	"istio-init/cmd/istio-cni/netconf"
 )
 
 // leastVersion is the oldest cniVersion of a list in which a plugin gets the result of
@@ -106,8 +109,8 @@ func (p *planner) warn(format string, args ...any) {
 func (p *planner) refuseAmbient() error {
 	for _, c := range p.dir.confs {
 		for _, text := range c.entries() {
-			if parseEntry(text).ambient {
-				return fmt.Errorf("%s: %w", c.Path, errAmbient)
+			if e, _ := netconf.Parse(text); e.Ambient {
+				return fmt.Errorf("%s: %w", c.Path, decision.ErrAmbient)
 			}
 		}
 	}
@@ -220,6 +223,12 @@ func (p *planner) takeOut() {
 		if f.Path != p.keep {
 			p.remove(f)
 			p.add(RemoveDir{filepath.Dir(f.Path)})
+		}
+	}
+	for _, c := range p.dir.confs {
+		net := filepath.Join(p.node.Dirs.Conf, c.list.name)
+		if c.err == nil && slices.Contains(p.node.Empty, net) && filepath.Dir(p.keep) != net {
+			p.add(RemoveDir{net})
 		}
 	}
 }

@@ -3,9 +3,13 @@ package install
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"istio-init/cmd/istio-cni/decision"
+	"istio-init/cmd/istio-cni/netconf"
 )
 
 // A Status is the truth about a node.
@@ -134,9 +138,9 @@ func (s *Status) readBinary(n Node, want []byte) {
 // readEntries lists the entries, and which of them are in use.
 func (s *Status) readEntries(n Node, d directory, main *conf, method Method) {
 	add := func(path string, m Method, used bool, text []byte) {
-		e := parseEntry(text)
+		e, _ := netconf.Parse(text) // judgeEntry names what is wrong
 		assumed := used && m == DropIn && !readsDropIns(n.Runtimes)
-		s.Entries = append(s.Entries, EntryStatus{path, m, used, assumed, e.capability, e.ambient, text})
+		s.Entries = append(s.Entries, EntryStatus{path, m, used, assumed, e.Capable, e.Ambient, text})
 	}
 	for _, c := range d.confs {
 		m, used := Insert, method != Standalone && d.first() != nil && c.Path == d.first().Path
@@ -207,11 +211,14 @@ func (s *Status) judgeEntry(e EntryStatus, want []byte) {
 	if !e.InUse {
 		s.problem("entry-not-in-use", "%s: the runtime does not use this entry", e.File)
 	}
+	if _, wrong := netconf.Parse(e.text); len(wrong) > 0 {
+		s.problem("entry-invalid", "%s: %v", e.File, errors.Join(wrong...))
+	}
 	if !e.Capability {
 		s.problem("capability-missing", "%s: %s", e.File, AnnotationsNeed)
 	}
 	if e.Ambient {
-		s.problem("ambient-enabled", "%s: %v", e.File, errAmbient)
+		s.problem("ambient-enabled", "%s: %v", e.File, decision.ErrAmbient)
 	}
 	if want != nil && e.Method == Standalone {
 		want = standalone(want)

@@ -158,7 +158,7 @@ func (r RemoveDir) String() string { return "remove directory " + r.Path + " if 
 // Do removes it.
 func (r RemoveDir) Do() error {
 	err := os.Remove(r.Path)
-	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {

@@ -1,0 +1,243 @@
+package install
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const twoPlugins = `{"name":"net","cniVersion":"1.0.0","plugins":[{"type":"bridge"},{"type":"portmap"}]}`
+
+func TestTheFirstValidConfigurationGetsTheEntry(t *testing.T) {
+	cases := []struct {
+		name    string
+		files   map[string]string
+		main    string
+		types   []string // of the file with the entry
+		warning string
+	}{
+		{"name-order", map[string]string{"20-b.conflist": twoPlugins, "10-a.conflist": twoPlugins}, "10-a.conflist", []string{"bridge", "portmap", pluginType}, ""},
+		{"other-suffix", map[string]string{"05-a.conf.bak": twoPlugins, "10-a.conflist": twoPlugins}, "10-a.conflist", []string{"bridge", "portmap", pluginType}, ""},
+		{"invalid-in-front", map[string]string{"05-a.conflist": `{"name":`, "10-a.conflist": twoPlugins}, "10-a.conflist", []string{"bridge", "portmap", pluginType}, "05-a.conflist is invalid"},
+		{"dangling-symlink", map[string]string{"05-a.conflist": `-> nowhere`, "10-a.conflist": twoPlugins}, "10-a.conflist", []string{"bridge", "portmap", pluginType}, "05-a.conflist is invalid"},
+		{"list-in-conf", map[string]string{"05-a.conf": twoPlugins, "10-a.conflist": twoPlugins}, "10-a.conflist", []string{"bridge", "portmap", pluginType}, "05-a.conf is invalid"},
+		{"conf", map[string]string{"10-a.conf": `{"name":"net","cniVersion":"0.4.0","type":"ptp"}`}, "10-a.conf", []string{"ptp", pluginType}, ""},
+		{"json", map[string]string{"10-a.json": `{"name":"net","cniVersion":"0.4.0","type":"ptp"}`}, "10-a.json", []string{"ptp", pluginType}, ""},
+		{"twice", map[string]string{"10-a.conflist": `{"name":"net","cniVersion":"1.0.0","plugins":[{"type":"istio-cni"},{"type":"a"},{"type":"istio-cni"},{"type":"b"}]}`}, "10-a.conflist", []string{"a", pluginType, "b"}, ""},
+		{"versions", map[string]string{"10-a.conflist": `{"name":"net","cniVersions":["0.2.0","1.1.0"],"plugins":[{"type":"a"}]}`}, "10-a.conflist", []string{"a", pluginType}, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			target := newTarget(t, texts(c.files))
+			p := run(t, target, installing(Auto))
+			if got := filepath.Base(p.Main); got != c.main || p.Method != Insert {
+				t.Errorf("main %s by %s, want %s by %s", got, p.Method, c.main, Insert)
+			}
+			text, err := os.ReadFile(listPath(filepath.Join(target.Dirs.Conf, c.main)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.types, kinds(t, text)); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+			if got := strings.Join(p.Warnings, "\n"); !strings.Contains(got, c.warning) || c.warning == "" && got != "" {
+				t.Errorf("warnings %q, want %q", got, c.warning)
+			}
+		})
+	}
+}
+
+func texts(files map[string]string) map[string][]byte {
+	all := map[string][]byte{}
+	for name, text := range files {
+		all[name] = []byte(text)
+	}
+	return all
+}
+
+func TestAnInstallationThatCannotWorkChangesNothing(t *testing.T) {
+	single := `{"name":"net","cniVersion":"0.4.0","type":"ptp"}`
+	cases := []struct {
+		name   string
+		files  map[string]string
+		method Method
+		want   string
+	}{
+		{"nothing", nil, Auto, "no valid configuration of a main plugin is there yet"},
+		{"only-invalid", map[string]string{"10-a.conflist": "{"}, Auto, "no valid configuration"},
+		{"only-ours", map[string]string{"10-a.conf": oldEntry}, Auto, "no valid configuration"},
+		{"ambient", map[string]string{"10-a.conflist": `{"name":"n","cniVersion":"1.0.0","plugins":[{"type":"a"},{"type":"istio-cni","ambient_enabled":true}]}`}, Auto, "10-a.conflist: ambient_enabled is true"},
+		{"old-version", map[string]string{"10-a.conflist": `{"name":"n","cniVersion":"0.2.0","plugins":[{"type":"a"}]}`}, Auto, `cniVersion "0.2.0": want 0.3.0 or later`},
+		{"no-version", map[string]string{"10-a.conf": `{"name":"n","type":"a"}`}, Auto, `cniVersion "": want 0.3.0 or later`},
+		{"both-names", map[string]string{"10-a.conf": single, "10-a.conflist": twoPlugins}, Auto, "remove one of them"},
+		{"drop-in-of-one-plugin", map[string]string{"10-a.conf": single}, DropIn, "is no list of its main plugin"},
+		{"drop-in-refused-by-the-list", map[string]string{"10-a.conflist": `{"name":"n","cniVersion":"1.0.0","loadOnlyInlinedPlugins":true,"plugins":[{"type":"a"}]}`}, DropIn, "has loadOnlyInlinedPlugins"},
+		{"insert-without-plugins", map[string]string{"10-a.conflist": `{"name":"n","cniVersion":"1.0.0"}`}, Insert, "has no key plugins"},
+		{"path-as-name", map[string]string{"10-a.conflist": `{"name":"../x","cniVersion":"1.0.0","plugins":[{"type":"a"}]}`}, DropIn, "invalid characters"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			target := newTarget(t, texts(c.files))
+			before := files(t, target)
+			_, err := target.Run(t.Context(), installing(c.method), func(Step) {})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			compare(t, "after the error", before, files(t, target))
+		})
+	}
+}
+
+func TestTheMethodFollowsFromTheLibraryOfTheRuntime(t *testing.T) {
+	runtime := func(libcni string) Runtime { return Runtime{Path: "/r", Name: "containerd", LibCNI: libcni} }
+	cases := []struct {
+		name     string
+		runtimes []Runtime
+		want     Method
+	}{
+		{"none", nil, Insert},
+		{"new", []Runtime{runtime("1.3.0")}, DropIn},
+		{"old", []Runtime{runtime("1.2.3")}, Insert},
+		{"unknown", []Runtime{runtime("")}, Insert},
+		{"one-of-two", []Runtime{runtime("1.3.1"), runtime("1.1.2")}, Insert},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+			n := read(t, target)
+			n.Runtimes = c.runtimes
+			p, err := installing(Auto)(n)
+			if err != nil || p.Method != c.want {
+				t.Errorf("%s (%s), %v, want %s", p.Method, p.Because, err, c.want)
+			}
+			_, err = installing(DropIn)(n)
+			if old := c.name == "old" || c.name == "one-of-two"; (err != nil) != old {
+				t.Errorf("drop-in: %v", err)
+			}
+		})
+	}
+}
+
+func TestOnlyProgramsThatAreThereAreReadForTheirReleases(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	rs := readRuntimes([]string{self, filepath.Join(t.TempDir(), "none"), text})
+	if len(rs) != 2 || rs[0].Name != "istio-init" || rs[0].Err != nil || rs[1].Err == nil {
+		t.Errorf("%+v", rs)
+	}
+	for v, old := range map[string]bool{"1.4.13": true, "1.5.0": false, "2.1.4": false, "": false} {
+		if got := (Runtime{Name: "containerd", Version: v}).passesNoAnnotations(); got != old {
+			t.Errorf("containerd %q: too old %t, want %t", v, got, old)
+		}
+	}
+}
+
+func TestAFileThatChangedMeanwhileIsPlannedForAnew(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	path := filepath.Join(target.Dirs.Conf, "10-a.conflist")
+	newer := strings.ReplaceAll(twoPlugins, "portmap", "bandwidth")
+	plans := 0
+	_, err := target.Run(t.Context(), func(n Node) (Plan, error) {
+		p, err := installing(Insert)(n)
+		if plans++; plans == 1 { // between reading and writing
+			err = errors.Join(err, os.WriteFile(path, []byte(newer), 0o640))
+		}
+		return p, err
+	}, func(Step) {})
+	if err != nil || plans != 2 {
+		t.Fatalf("%d plans, %v", plans, err)
+	}
+	if got := loaded(t, target); !slices.Equal(got, []string{"bridge", "bandwidth", pluginType}) {
+		t.Errorf("%v", got)
+	}
+	plans = 0
+	_, err = target.Run(t.Context(), func(n Node) (Plan, error) {
+		p, _ := uninstalling(n)
+		plans++
+		next := strings.Repeat(" ", plans) + strings.Replace(newer, `"bandwidth"}`, `"bandwidth"},`+oldEntry, 1)
+		return p, os.WriteFile(path, []byte(next), 0o640)
+	}, func(Step) {})
+	if !errors.Is(err, ErrChanged) || plans != 5 {
+		t.Errorf("%d plans, %v", plans, err)
+	}
+}
+
+func TestASymbolicLinkStaysOne(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": "-> ../elsewhere", "../elsewhere": twoPlugins}))
+	run(t, target, installing(Insert))
+	if got := loaded(t, target); !slices.Contains(got, pluginType) {
+		t.Errorf("%v", got)
+	}
+	info, err := os.Lstat(filepath.Join(target.Dirs.Conf, "10-a.conflist"))
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+func TestTemporaryFilesOfKilledRunsAreRemovedAndOthersStay(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{
+		"10-a.conflist": twoPlugins, ".istio-cni-123.tmp": "{", "../bin/.istio-cni-9.tmp": "x",
+		".other.tmp": "x", "istio-cni-123.tmp": "x",
+	}))
+	if got := codes(inspect(t, target)); !slices.Contains(got, "temporary-file") {
+		t.Errorf("problems %v", got)
+	}
+	run(t, target, installing(Insert))
+	var names []string
+	for name := range files(t, target) {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	want := []string{"bin", "bin/istio-cni", "net.d", "net.d/.other.tmp", "net.d/10-a.conflist", "net.d/istio-cni-123.tmp"}
+	if d := cmp.Diff(want, names); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestAStandaloneEntryIsAConfigurationOfItsOwn(t *testing.T) {
+	target := newTarget(t, nil)
+	run(t, target, installing(Standalone))
+	if got := loaded(t, target); !slices.Equal(got, []string{pluginType}) {
+		t.Errorf("%v", got)
+	}
+	want := Expectation{Binary: ownProgram, Entry: []byte(DefaultEntry), Method: Standalone}
+	if s := Inspect(read(t, target), want); !s.Installed || len(s.Problems) > 0 {
+		t.Errorf("%+v", s)
+	}
+	run(t, target, uninstalling)
+	if n := read(t, target); len(n.Confs) > 0 {
+		t.Errorf("%v", n.Confs)
+	}
+}
+
+func TestAListThatChangedAfterItsConversionKeepsTheChange(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conf": `{"name":"net","cniVersion":"0.4.0","type":"ptp"}`}))
+	run(t, target, installing(Insert))
+	path := filepath.Join(target.Dirs.Conf, "10-a.conflist")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `"ptp"`, `"ipvlan"`, 1)), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	p := run(t, target, uninstalling)
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "10-a.conf.istio-cni-saved stays") {
+		t.Errorf("warnings %v", p.Warnings)
+	}
+	if got := loaded(t, target); !slices.Equal(got, []string{"ipvlan"}) {
+		t.Errorf("%v", got)
+	}
+}

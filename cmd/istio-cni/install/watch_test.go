@@ -1,0 +1,218 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// TestAFightHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
+// restores its file every 100 ms.
+func TestAFightHasBoundedWrites(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"05-cilium.conflist": string(mainConfigs(t)["05-cilium.conflist"])}))
+	path := filepath.Join(target.Dirs.Conf, "05-cilium.conflist")
+	theirs, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const length = 2 * time.Minute
+	writes, fights := 0, 0
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		events := make(chan struct{}, 1)
+		var writer sync.WaitGroup
+		defer writer.Wait()
+		writer.Go(func() {
+			for ctx.Err() == nil {
+				if err := os.WriteFile(path, theirs, 0o640); err != nil {
+					t.Error(err)
+				}
+				select {
+				case events <- struct{}{}:
+				default:
+				}
+				time.Sleep(100 * time.Millisecond) // of the fake clock
+			}
+		})
+		pass := func(ctx context.Context) (int, error) {
+			p, err := target.Run(ctx, installing(Insert), func(Step) {})
+			if len(p.Steps) > 0 {
+				writes++
+			}
+			return len(p.Steps), err
+		}
+		err = Watch(ctx, events, pass, unwritable, func() { fights++ })
+	})
+	if most := fightWrites + int(length/fightPause); err != nil || writes > most || writes < fightWrites || fights != 1 {
+		t.Errorf("%d writes in %s, %d fights, %v; want at most %d writes, 1 fight", writes, length, fights, err, most)
+	}
+	if got := target.fight(); !strings.Contains(got, "cni.exclusive") {
+		t.Errorf("no hint for Cilium: %s", got)
+	}
+}
+
+func TestAfterAFightWritesAreQuickAgain(t *testing.T) {
+	var l limiter
+	now := time.Unix(0, 0)
+	for range fightWrites {
+		l.wrote(now)
+	}
+	if got := l.next(); got != now.Add(fightPause) {
+		t.Errorf("next write at %s", got)
+	}
+	now = now.Add(fightOver)
+	if l.wrote(now); !l.next().IsZero() {
+		t.Errorf("next write at %s", l.next())
+	}
+}
+
+// TestEventsThatFollowEachOtherAreOnePass: and a stream of events without a pause does not
+// hold a pass back for ever.
+func TestEventsThatFollowEachOtherAreOnePass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		events := make(chan struct{})
+		var passes []time.Duration
+		begin := time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			for range 50 { // 5 s
+				events <- struct{}{}
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		pass := func(context.Context) (int, error) {
+			passes = append(passes, time.Since(begin).Round(100*time.Millisecond))
+			return 0, nil
+		}
+		if err := Watch(ctx, events, pass, unwritable, t.FailNow); err != nil {
+			t.Error(err)
+		}
+		if len(passes) < 3 || len(passes) > 4 || passes[0] != 0 || passes[1] != 3*time.Second {
+			t.Errorf("passes after %v", passes)
+		}
+	})
+}
+
+func TestAWatchEndsWhereADirectoryCannotBeWritten(t *testing.T) {
+	pass := func(context.Context) (int, error) { return 0, os.ErrPermission }
+	if err := Watch(t.Context(), nil, pass, unwritable, t.FailNow); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("%v", err)
+	}
+}
+
+// lines are what a log is given.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// TestAWatchRepairsWhatAnotherProgramChanges uses inotify. It waits for lines of the log.
+func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
+	target := newTarget(t, nil)
+	log := make(lines)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- runner{target, log}.watch(ctx, installing(Insert))
+		close(log)
+	}()
+	path := filepath.Join(target.Dirs.Conf, "10-a.conflist")
+	for _, line := range []string{ErrNoMain.Error(), "write " + path, "write " + path} {
+		for l := range log {
+			if strings.Contains(l, line) {
+				break
+			}
+		}
+		if err := os.WriteFile(path, []byte(twoPlugins), 0o640); err != nil { // as a main plugin does
+			t.Fatal(err)
+		}
+	}
+	for !hasEntry(path) {
+		if _, more := <-log; !more {
+			t.Fatal(<-ended)
+		}
+	}
+	cancel()
+	for range log { // until the end
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := loaded(t, target); !slices.Contains(got, pluginType) {
+		t.Errorf("the end of the watch removed the entry: %v", got)
+	}
+}
+
+func hasEntry(path string) bool {
+	text, err := os.ReadFile(path)
+	l, bad := parseList(text)
+	return err == nil && bad == nil && len(l.ours()) > 0
+}
+
+// TestARuntimeReadsItsConfigurationsAgainAfterADropInFile: containerd does after each event but
+// those of new files and of modes, CRI-O after each but those of removed files. Both watch only
+// the directory above.
+func TestARuntimeReadsItsConfigurationsAgainAfterADropInFile(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	if err := os.Mkdir(filepath.Join(target.Dirs.Conf, "net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Add(target.Dirs.Conf); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(target.Dirs.Conf, "net", dropInName)
+	entry := []byte(DefaultEntry)
+	for _, c := range []struct {
+		step             Step
+		containerd, crio fsnotify.Op // events after the change that they read after
+	}{
+		{WriteFile{Path: path, Content: entry, Mode: 0o600, UID: -1, Temp: target.Dirs.Conf}, fsnotify.Rename, fsnotify.Rename},
+		{RemoveFile{Path: path, Temp: target.Dirs.Conf, Was: entry}, fsnotify.Remove, fsnotify.Create},
+	} {
+		if err := c.step.Do(); err != nil {
+			t.Fatal(err)
+		}
+		end := filepath.Join(target.Dirs.Conf, "end")
+		if err := os.WriteFile(end, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var seen fsnotify.Op
+		for e := range w.Events {
+			if e.Name == end {
+				break
+			}
+			seen |= e.Op
+		}
+		if err := os.Remove(end); err != nil {
+			t.Fatal(err)
+		}
+		for e := range w.Events {
+			if e.Name == end && e.Has(fsnotify.Remove) {
+				break
+			}
+		}
+		if !seen.Has(c.containerd) || !seen.Has(c.crio) {
+			t.Errorf("%s: events %s", c.step, seen)
+		}
+	}
+}

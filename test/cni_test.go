@@ -1,0 +1,274 @@
+package test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"istio-init/iptables/xtables"
+	"istio-init/netutil/inet"
+	"istio-init/test/size"
+)
+
+// The codes of the plugin's errors.
+const (
+	cniBadVersion  = 1
+	cniBadEnv      = 4
+	cniBadJSON     = 6
+	cniBadConfig   = 7
+	cniBadNetNS    = 8
+	cniUnavailable = 50
+	cniBadPod      = 100
+	cniDrift       = 102
+)
+
+// newCNIPod returns a namespace with an address of each family, which will have its rules in a
+// backend: the plugin uses the variant that has rules.
+func newCNIPod(t *testing.T, b backend) *site {
+	t.Helper()
+	s := newSite(t)
+	s.sh("ip addr add 10.0.0.9/32 dev lo; ip addr add 2001:db8::9/128 dev lo nodad")
+	if b == xtables.Legacy {
+		for _, f := range inet.Families {
+			s.restore(xtables.Legacy, f, "*filter\n-A INPUT -p udp -m udp --dport 9 -j DROP\nCOMMIT\n")
+		}
+	}
+	return s
+}
+
+// cniBackend returns the keys of an entry by which rules are made in a backend.
+func cniBackend(b backend, defaults object) object {
+	if defaults == nil {
+		defaults = object{}
+	}
+	defaults["native-nftables"] = b == native
+	return object{"defaults": defaults}
+}
+
+// injectedSets are annotations, and the flags for the same.
+var injectedSets = []struct {
+	name        string
+	annotations map[string]string
+	defaults    object
+	flags       string // besides those of a pod without more annotations
+}{
+	{name: "plain", annotations: waits()},
+	{
+		name: "all", annotations: waits(
+			"traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.0/8,fd00::/8", "traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.1.0.0/16",
+			"traffic.sidecar.istio.io/includeInboundPorts", "*", "traffic.sidecar.istio.io/excludeInboundPorts", "9090,9091,15020",
+			"traffic.sidecar.istio.io/includeOutboundPorts", "5432", "traffic.sidecar.istio.io/excludeOutboundPorts", "3306,27017",
+			"istio.io/reroute-virtual-interfaces", "net1", "traffic.sidecar.istio.io/excludeInterfaces", "eth1",
+			"proxy.istio.io/config", `proxyMetadata: {ISTIO_META_DNS_CAPTURE: "true", ISTIO_DUAL_STACK: "true", INVALID_DROP: "true"}`,
+			"proxy.istio.io/overrides", `{"containers":[{"name":"istio-proxy","securityContext":{"runAsUser":2000,"runAsGroup":2001}}]}`,
+		),
+		flags: "-i 10.0.0.0/8,fd00::/8 -x 10.1.0.0/16 -d 9090,9091,15020,15021,15090 -q 5432 -o 3306,27017 -k net1 -c eth1 --redirect-dns --capture-all-dns --dual-stack --drop-invalid -u 2000 -g 2001",
+	},
+	{
+		name: "tproxy", annotations: waits("sidecar.istio.io/interceptionMode", "TPROXY"), defaults: object{"dual_stack": true, "proxy_uid": 2000},
+		flags: "-m TPROXY --dual-stack",
+	},
+	{name: "none-inbound", annotations: waits("traffic.sidecar.istio.io/includeInboundPorts", ""), flags: "--istio-inbound-ports="},
+	{name: "out-ranges", annotations: waits("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.1.0.0/16"), flags: "-x 10.1.0.0/16"},
+	{name: "in-ports", annotations: waits("traffic.sidecar.istio.io/includeInboundPorts", "80,443"), flags: "-b 80,443"},
+	{name: "out-ports", annotations: waits("traffic.sidecar.istio.io/includeOutboundIPRanges", "", "traffic.sidecar.istio.io/includeOutboundPorts", "5432"), flags: "--istio-service-cidr= -q 5432"},
+	{name: "dns", annotations: waits(), defaults: object{"redirect-dns": true}, flags: "--redirect-dns --capture-all-dns"},
+}
+
+// TestCNIMakesTheRulesOfTheInitContainer compares dumps after ADD and after istio-init with flags.
+func TestCNIMakesTheRulesOfTheInitContainer(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		reference, s := newCNIPod(t, b), newCNIPod(t, b)
+		for i, set := range injectedSets {
+			if i > 3 && !size.Stress() {
+				break
+			}
+			line := strings.Fields("apply -m REDIRECT -i * -b * -d 15020,15021,15090 -o 15020 -u 1337 -g 1337 " + set.flags)
+			reference.exits(0, in(b, line)...)
+			call := cniCall{command: cniAdd, netns: s.Path(), entry: cniEntry(set.annotations, cniBackend(b, set.defaults))}
+			a := call.succeeds(t)
+			if diff := cmp.Diff(reference.see().String(), s.see().String()); diff != "" {
+				t.Errorf("%s: not the rules of istio-init %q (-want +got):\n%s\n%s", set.name, line, diff, a)
+			}
+			call.command = cniCheck
+			call.succeeds(t)
+		}
+	})
+}
+
+// TestCNIVersions has each version of the specification, with and without a result of the plugins
+// before.
+func TestCNIVersions(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	before := object{"cniVersion": "1.0.0", "interfaces": []object{{"name": "eth0"}}, "ips": []object{{"address": "10.0.0.9/24", "interface": 0}}}
+	before03 := object{"cniVersion": "0.3.1", "ips": []object{{"version": "4", "address": "10.0.0.9/24"}}}
+	for version, result := range map[string]object{
+		"0.1.0": nil, "0.2.0": nil, "0.3.0": before03, "0.3.1": before03, "0.4.0": before03, "1.0.0": before, "1.1.0": before, "1.2.0": nil, "": nil, "x": nil,
+	} {
+		for _, chained := range []bool{false, true} {
+			more := cniBackend(native, nil)
+			more["cniVersion"] = version
+			if chained && result != nil {
+				result["cniVersion"] = version
+				more["prevResult"] = result
+			}
+			call := cniCall{command: cniAdd, netns: s.Path(), entry: cniEntry(waits(), more)}
+			a := call.answer(t)
+			switch {
+			case result == nil && (a.exit != 1 || a.code != cniBadVersion && a.code != cniBadJSON):
+				t.Errorf("version %q: want it refused: %s", version, a)
+			case result == nil:
+			case a.exit != 0 || a.result["cniVersion"] != version:
+				t.Errorf("version %s: want a result of it: %s", version, a)
+			case chained && !strings.Contains(a.out, "10.0.0.9/24"):
+				t.Errorf("version %s: want the address of the plugins before: %s", version, a)
+			}
+			call.command = cniDel
+			if a := call.succeeds(t); a.out != "" {
+				t.Errorf("DEL, version %q: %s", version, a)
+			}
+		}
+	}
+}
+
+// TestCNIRefusesBadCalls has calls that are wrong themselves: nothing is touched, and DEL succeeds.
+func TestCNIRefusesBadCalls(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	before := s.see().String()
+	good := cniEntry(waits(), nil)
+	for name, test := range map[string]struct {
+		call cniCall
+		code int
+		text string
+	}{
+		"own-netns":      {cniCall{netns: "/proc/self/ns/net", entry: good}, cniBadNetNS, "it is the network namespace of the machine"},
+		"init-netns":     {cniCall{netns: "/proc/1/ns/net", entry: good}, cniBadNetNS, "network namespace /proc/1/ns/net"},
+		"missing-netns":  {cniCall{netns: "/run/netns/there-is-none", entry: good}, cniBadNetNS, "no such file"},
+		"empty-netns":    {cniCall{entry: good}, cniBadEnv, "CNI_NETNS"},
+		"no-netns":       {cniCall{netns: "/etc/hostname", entry: good}, cniBadNetNS, "not the file of a network namespace"},
+		"directory":      {cniCall{netns: "/etc", entry: good}, cniBadNetNS, "not the file of a network namespace"},
+		"other-ns":       {cniCall{netns: "/proc/self/ns/uts", entry: good}, cniBadNetNS, "not the file of a network namespace"},
+		"bad-name":       {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"name": "../x"})}, cniBadConfig, "name"},
+		"no-name":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"name": ""})}, cniBadConfig, "name"},
+		"empty-stdin":    {cniCall{netns: s.Path()}, cniBadJSON, ""},
+		"no-json":        {cniCall{netns: s.Path(), entry: "{"}, cniBadJSON, ""},
+		"bad-result":     {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"prevResult": object{"ips": "x"}})}, cniBadJSON, "prevResult"},
+		"bad-timeout":    {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "5"})}, cniBadPod, `timeout "5": want a duration`},
+		"missing":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"runtimeConfig": object{}})}, cniBadPod, "containerd does from 1.5.0 on"},
+		"ambient":        {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"ambient_enabled": true})}, cniBadPod, "ambient_enabled"},
+		"unknown-option": {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"defaults": object{"dry-run": true}})}, cniBadPod, `"defaults.dry-run": not an option that describes rules`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.call.command = cniAdd
+			test.call.fails(t, test.code, test.text)
+			test.call.command = cniDel
+			if a := test.call.succeeds(t); a.out != "" {
+				t.Errorf("DEL: %s", a)
+			}
+			if diff := cmp.Diff(before, s.see().String()); diff != "" {
+				t.Errorf("something was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// attacks are values that would do something as part of a rule, a script or a file name.
+var attacks = []string{
+	"5432; evil", "5432\n-A OUTPUT -j ACCEPT", "$(reboot)", "`id`", "80 -j ACCEPT", "-j", "--help", "../../etc/passwd", "80\x00", "\x1b[31m80", "80'\"", "*/", "{}",
+	"eth0 } ; flush ruleset", strings.Repeat("9", 70_000), strings.Repeat("1,", 10_000),
+}
+
+// TestCNIRefusesAttacks has each in each annotation whose values reach rules.
+func TestCNIRefusesAttacks(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	before := s.see().String()
+	for i, key := range []string{
+		"traffic.sidecar.istio.io/excludeOutboundPorts", "traffic.sidecar.istio.io/includeOutboundIPRanges", "istio.io/reroute-virtual-interfaces",
+		"sidecar.istio.io/interceptionMode", "hints.istio-init/proxy-uid", "proxy.istio.io/overrides",
+		"traffic.sidecar.istio.io/includeInboundPorts", "traffic.sidecar.istio.io/excludeInterfaces", "hints.istio-init/redirect-dns",
+	} {
+		for j, attack := range attacks {
+			isName := strings.Contains(key, "nterfaces") && len(attack) < 16 && !strings.ContainsAny(attack, " '\"`/\n\x00\x1b") && attack[0] != '-' // as the kernel sees it
+			if isName || !size.Stress() && (i+j)%3 > 0 || key == "proxy.istio.io/overrides" && attack == "{}" {
+				continue
+			}
+			a := cniCall{command: cniAdd, netns: s.Path(), entry: cniEntry(waits(key, attack), cniBackend(native, nil))}.fails(t, cniBadPod, "annotation "+key)
+			if strings.ContainsFunc(a.msg+a.log, func(c rune) bool { return c < ' ' && c != '\n' }) || len(a.msg) > 1000 {
+				t.Errorf("%s: not for a terminal: %q %q", key, a.msg, a.log)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, s.see().String()); diff != "" {
+		t.Errorf("something was changed (-before +after):\n%s", diff)
+	}
+}
+
+// TestCNIErrorsAreReportedTogether has two wrong annotations.
+func TestCNIErrorsAreReportedTogether(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	entry := cniEntry(waits("traffic.sidecar.istio.io/excludeOutboundPorts", "5432; evil", "traffic.sidecar.istio.io/includeInboundPorts", "x"), nil)
+	a := cniCall{command: cniAdd, netns: s.Path(), entry: entry}.fails(t, cniBadPod, "(and 1 more)")
+	want := []string{
+		`annotation traffic.sidecar.istio.io/includeInboundPorts "x": want a comma-separated list of ports (1-65535) and ranges (80-90), or * alone for all`,
+		`annotation traffic.sidecar.istio.io/excludeOutboundPorts "5432; evil" contains ' ': want a comma-separated list of ports (1-65535) and ranges (80-90)`,
+	}
+	if diff := cmp.Diff(want, strings.Split(a.detail, "\n")); diff != "" {
+		t.Errorf("the details (-want +got):\n%s", diff)
+	}
+}
+
+// TestCNISkipsPodsThatDoNotWait has pods whose rules are nobody's, or another's.
+func TestCNISkipsPodsThatDoNotWait(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	before := s.see().String()
+	for name, call := range map[string]cniCall{
+		"excluded":            {entry: cniEntry(waits(), nil), namespace: "kube-system"},
+		"excluded-and-broken": {entry: cniEntry(waits("traffic.sidecar.istio.io/excludeOutboundPorts", "x"), object{"timeout": "x", "runtimeConfig": object{}, "ambient_enabled": true}), namespace: "kube-system"},
+		"excluded-no-netns":   {entry: cniEntry(waits(), nil), namespace: "kube-system", netns: "/run/netns/there-is-none"},
+		"no-status":           {entry: cniEntry(map[string]string{"a": "b"}, nil)},
+		"no-annotations":      {entry: cniEntry(nil, nil)},
+		"none":                {entry: cniEntry(waits("sidecar.istio.io/interceptionMode", "NONE"), nil)},
+		"missing-skipped":     {entry: cniEntry(nil, object{"runtimeConfig": nil, "on_missing_annotations": "skip"})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if call.netns == "" {
+				call.netns = s.Path()
+			}
+			for _, call.command = range []string{cniAdd, cniCheck, cniDel} {
+				call.succeeds(t)
+			}
+			if diff := cmp.Diff(before, s.see().String()); diff != "" {
+				t.Errorf("something was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCNICheckNamesTheChangedRule removes a rule after an ADD.
+func TestCNICheckNamesTheChangedRule(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		s := newCNIPod(t, b)
+		call := cniCall{command: cniCheck, netns: s.Path(), entry: cniEntry(waits(), cniBackend(b, nil))}
+		call.fails(t, cniDrift, "is missing")
+		call.command = cniAdd
+		call.succeeds(t)
+		call.command = cniCheck
+		call.succeeds(t)
+		if b == native {
+			s.sh("nft flush chain ip istio-init nat-ISTIO_IN_REDIRECT")
+		} else {
+			s.sh("iptables-" + b.String() + " -t nat -F ISTIO_IN_REDIRECT")
+		}
+		changed := s.see().String()
+		call.fails(t, cniDrift, `the rules have changed: ipv4: rule "-p tcp -j REDIRECT --to-ports 15006" of nat ISTIO_IN_REDIRECT is missing`)
+		if diff := cmp.Diff(changed, s.see().String()); diff != "" {
+			t.Errorf("CHECK changed something (-before +after):\n%s", diff)
+		}
+	})
+}
