@@ -122,17 +122,23 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	return p, nil
 }
 
-// Clean plans the removal of all that is ours, of every backend and family. What cannot be
-// planned is an error, with the plan of what can.
+// Clean plans the removal of all that is ours, of every backend and family; with Force of that
+// backend alone. What cannot be planned is an error, with the plan of what can.
 func (e Engine) Clean(s *Survey) (*Plan, error) {
 	p := &Plan{Partial: true}
 	var errs []error
 	stay := false // rules that stay need their routes
 	for _, state := range s.States {
+		if !e.cleans(state) {
+			stay = stay || state.Holds()
+			continue
+		}
 		errs = append(errs, e.removeRules(p, state))
 		stay = stay || state.Unreadable() != nil
 	}
-	e.removeNative(p, s)
+	if e.Force == "" {
+		e.removeNative(p, s)
+	}
 	switch {
 	case stay:
 	case s.NeedsErr != nil:
@@ -145,6 +151,9 @@ func (e Engine) Clean(s *Survey) (*Plan, error) {
 	}
 	return p, errors.Join(errs...)
 }
+
+// cleans reports whether Clean removes the rules of a backend.
+func (e Engine) cleans(state State) bool { return e.Force == "" || state.Backend.Name() == e.Force }
 
 // Missing returns the steps that add what wanted rules need besides themselves.
 func (s *Survey) Missing(want Want) []Step { return Engine{Report: func(Event) {}}.missing(s, want) }

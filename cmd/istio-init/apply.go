@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -152,7 +153,11 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		cmd.result.Add(plan)
 		return cmd.print(plan.String())
 	}
-	return cmd.run(ctx, plan)
+	if err := cmd.run(ctx, plan); err != nil || cmd.opts.Config.Mode != capture.None {
+		return err
+	}
+	cmd.log.Info("nothing is captured: mode NONE has no rules")
+	return nil
 }
 
 // warnOfInterfaces warns of names that no interface has.

@@ -27,12 +27,9 @@ func newCheck(s streams) *cobra.Command {
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
-about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
-
-Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
-capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
-refuses.`,
+about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.`,
 		Example: `  istio-init check
+  istio-init check --require captured
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
   istio-init check --rules dump.txt`,
 	}, options.Check, runCheck))
@@ -54,10 +51,18 @@ func runCheck(ctx context.Context, cmd *command) error {
 			}
 			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
 			state := report.NewState(src.Source, args, variables)
-			if err := cmd.show(state); err != nil || !state.Unknown() {
+			switch err := cmd.show(state); {
+			case err != nil:
 				return err
+			case state.Unknown():
+				return &exitError{code: exitUnknown}
+			case cmd.opts.Require && !state.Works():
+				return &exitError{code: exitDrift}
 			}
-			return &exitError{code: exitUnknown}
+			return nil
+		}
+		if cmd.opts.Require {
+			return errors.New("--require captured is not for a check of flags that describe rules: these ask for drift; omit one of them")
 		}
 		found, err := cmd.compare(ctx)
 		if err != nil {
@@ -68,21 +73,6 @@ func runCheck(ctx context.Context, cmd *command) error {
 		}
 		return &exitError{code: exitDrift}
 	})
-}
-
-// withExitUnknown gives every error of a command but drift the exit code 2, also that of
-// invalid flags.
-func withExitUnknown(cmd *cobra.Command) *cobra.Command {
-	unknown := func(err error) error {
-		var coded *exitError
-		if err == nil || errors.As(err, &coded) {
-			return err
-		}
-		return &exitError{code: exitUnknown, err: err}
-	}
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return unknown(run(cmd, args)) }
-	return cmd
 }
 
 // compare returns the drift of the namespace, or of a dump.

@@ -19,7 +19,8 @@ func newClean(s streams) *cobra.Command {
 		SuggestFor: []string{"uninstall", "remove", "delete", "flush", "reset", "cleanup"},
 		Long: `Remove the rules. No flags are needed: our chains and rules are recognised in the live
 rules, of both variants of iptables and both families. Flags that describe rules are
-accepted, since scripts pass them, and have no effect. With --dry-run or --plan
+accepted, since scripts pass them, and have no effect. With --force-iptables-binary only
+the rules of that variant are removed. With --dry-run or --plan
 the steps are printed and not taken: the input of iptables-restore and, as comments,
 commands of ip and nft.`,
 		Example: `  istio-init clean
@@ -41,7 +42,13 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	if found.LegacyHidden != nil {
 		cmd.log.Warn("iptables-legacy may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
 	}
-	plan, err := cmd.engine().Clean(found)
+	engine := cmd.engine()
+	for _, state := range found.States {
+		if engine.Force != "" && state.Backend.Name() != engine.Force && state.Holds() {
+			cmd.log.Warn("rules stay: "+cmd.name("force-iptables-binary")+" names another variant of iptables", backendField(state.Backend.Name()))
+		}
+	}
+	plan, err := engine.Clean(found)
 	if !cmd.opts.DryRun && !cmd.opts.Plan {
 		return errors.Join(err, cmd.run(ctx, plan))
 	}

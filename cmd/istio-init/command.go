@@ -161,6 +161,9 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 	var flags *options.Flags
 	if s.line == nil || slices.ContainsFunc(s.line, func(word string) bool { return word == c.Name() || c.HasAlias(word) }) {
 		flags = takes.Define(c.Flags()) // those of all commands take a twentieth of a run
+		if len(s.line) > 0 && strings.HasPrefix(s.line[0], cobra.ShellCompRequestCmd) {
+			completeValues(c, flags)
+		}
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		mistakes := flags.Mistakes(s.arguments(c))

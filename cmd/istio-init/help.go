@@ -5,6 +5,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 )
 
 // helpWidth is the width of the help of flags in columns.
@@ -36,14 +40,77 @@ func printUsage(cmd *cobra.Command) error {
 			}
 		}
 	}
-	if cmd.HasAvailableLocalFlags() {
-		fmt.Fprintf(&b, "\n\nFlags:\n%s", strings.TrimRight(cmd.LocalFlags().FlagUsagesWrapped(helpWidth), " \n"))
-	}
+	writeFlags(&b, cmd)
+	writeReference(&b, cmd)
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\n\nUse \"%s [command] --help\" for more information about a command.", cmd.CommandPath())
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStderr(), b.String())
 	return err
+}
+
+// takesOptions reports whether a command has the options of the option table.
+func takesOptions(cmd *cobra.Command) bool { return cmd.Flags().Lookup("config") != nil }
+
+// writeFlags writes the flags under their headings.
+func writeFlags(b *strings.Builder, cmd *cobra.Command) {
+	ofTable := takesOptions(cmd)
+	for _, s := range options.Sections(cmd.LocalFlags(), false) {
+		title := s.Title
+		if title != "Flags" {
+			title += " flags"
+		}
+		fmt.Fprintf(b, "\n\n%s:\n%s", title, strings.TrimRight(s.Flags.FlagUsagesWrapped(helpWidth), " \n"))
+	}
+	if ofTable {
+		b.WriteString("\n\nFlags of older releases, without effect:\n" + strings.TrimRight(report.Indent(options.OldNames(), "  "), "\n"))
+	}
+}
+
+// writeReference writes what else belongs to a command: the environment, files, exit codes.
+func writeReference(b *strings.Builder, cmd *cobra.Command) {
+	if takesOptions(cmd) {
+		for _, part := range []struct {
+			title string
+			rows  []row
+		}{{"Environment", environmentRows()}, {"Files", files}} {
+			fmt.Fprintf(b, "\n\n%s:", part.title)
+			for _, r := range part.rows {
+				b.WriteString("\n  " + r.name + "\n" + strings.TrimRight(report.Indent(r.text, "        "), "\n"))
+			}
+		}
+	}
+	if statuses := exitStatuses[cmd.Name()]; len(statuses) > 0 {
+		b.WriteString("\n\nExit status:")
+		for _, s := range statuses {
+			b.WriteString("\n" + strings.TrimRight(report.IndentFrom(s.when, fmt.Sprintf("  %-4d", s.code), "      "), "\n"))
+		}
+	}
+}
+
+// A row is a name and what it is.
+type row struct{ name, text string }
+
+// environmentRows are the variables that have no flag.
+func environmentRows() []row {
+	var rows []row
+	for _, s := range options.Sections(pflag.NewFlagSet("", pflag.ContinueOnError), true) {
+		for _, v := range s.Variables {
+			rows = append(rows, row{v.Name, v.Usage})
+		}
+	}
+	return append(rows,
+		row{"PATH", "where the programs of iptables are looked for"},
+		row{"NO_COLOR", "if set, no colours on a terminal"},
+		row{"XTABLES_LOCKFILE", "the lock file of iptables-legacy, by default /run/xtables.lock"})
+}
+
+// files are what a run reads and writes besides the network namespace.
+var files = []row{
+	{"/etc/resolv.conf", "the DNS servers, with --redirect-dns"},
+	{"/etc/passwd, /etc/group, /etc/services", "names of users, groups and ports"},
+	{"/run/netns", "the network namespaces that have names"},
+	{"/dev/termination-log", "the last error, if the program is process 1 of a container"},
 }
 
 // newHelp returns the command that prints the help of another one.

@@ -75,16 +75,16 @@ func TestJSONOfErrorsIsOfItsSchema(t *testing.T) {
 		name, args, code string
 		exit             int
 	}{
-		{"unknown-flag", "apply --no-such-flag", "usage", 1},
-		{"unknown-flag-of-check", "check --no-such-flag", "usage", exitUnknown},
+		{"unknown-flag", "apply --no-such-flag", "invalid-input", 1},
+		{"unknown-flag-of-check", "check --no-such-flag", "invalid-input", exitUnknown},
 		{"unknown-command", "install", "usage", 1},
-		{"argument", "trace 10.0.0.5:443", "usage", 1},
+		{"argument", "trace 10.0.0.5:443", "invalid-input", exitUnknown},
 		{"values", "apply -b 80a -m BOTH", "invalid-input", 1},
 		{"values-of-clean", "clean --timeout 0s", "invalid-input", 1},
 		{"version", "version now", "usage", 1},
 		{"no-file", "check --rules /no/such/file", "failed", exitUnknown},
 		{"no-namespace", "apply --network-namespace /no/such/file", "failed", 1},
-		{"no-target", "trace", "failed", 1},
+		{"no-target", "trace", "failed", exitUnknown},
 		{"ambient", "check --rules " + dumpFile("ambient") + " -b * --ip-family ipv4", "ambient", exitUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

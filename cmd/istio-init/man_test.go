@@ -2,41 +2,150 @@ package main
 
 import (
 	goflag "flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra/doc"
+	"github.com/cpuguy83/go-md2man/v2/md2man"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"istio-init/cmd/istio-init/options"
 )
 
 var manDir = goflag.String("man", "", "write the man pages into this directory, as hack/dist does")
 
-// TestManPagesHaveEveryFlag writes the man pages by cobra's generator and looks for
-// the commands and their flags.
+// TestManPagesHaveEveryFlag writes the man pages and looks for the commands, their flags and
+// their exit codes.
 func TestManPagesHaveEveryFlag(t *testing.T) {
 	dir := *manDir
 	if dir == "" {
 		dir = t.TempDir()
 	}
 	root := newRoot(streams{})
-	header := &doc.GenManHeader{Section: "8", Source: programName + " " + release}
-	if err := doc.GenManTree(root, header, dir); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range root.Commands() {
-		if !c.IsAvailableCommand() {
+	for _, c := range append(root.Commands(), root) {
+		if !c.IsAvailableCommand() && c != root {
 			continue // cobra's own "help"
 		}
-		page, err := os.ReadFile(filepath.Join(dir, programName+"-"+c.Name()+".8"))
+		path := filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".8")
+		if err := os.WriteFile(path, md2man.Render([]byte(manPage(c))), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		page, err := os.ReadFile(path)
 		if err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden && !strings.Contains(string(page), f.Name) {
+			if !f.Hidden && !strings.Contains(strings.ReplaceAll(string(page), `\-`, "-"), "--"+f.Name) {
 				t.Errorf("the page of %s has no --%s", c.Name(), f.Name)
 			}
 		})
+		if c != root && !strings.Contains(string(page), "EXIT STATUS") {
+			t.Errorf("the page of %s has no exit codes", c.Name())
+		}
 	}
+}
+
+// manPage is the man page of a command in Markdown: its sections are those of its help.
+func manPage(c *cobra.Command) string {
+	var b strings.Builder
+	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+	text := func(s string) string { return strings.NewReplacer("*", `\*`, "_", `\_`, "<", `\<`).Replace(s) }
+	fmt.Fprintf(&b, "%% %s 8 \"\" \"%s %s\"\n# NAME\n%s - %s\n# SYNOPSIS\n**%s**\n", strings.ToUpper(name), programName, release, name, text(c.Short), text(c.UseLine()))
+	if long := c.Long; long != "" {
+		fmt.Fprintf(&b, "# DESCRIPTION\n%s\n", text(long))
+	}
+	if c.HasAvailableSubCommands() {
+		b.WriteString("# COMMANDS\n")
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "**%s**\n: %s\n\n", sub.CommandPath(), text(sub.Short))
+			}
+		}
+	}
+	b.WriteString("# OPTIONS\n")
+	for _, s := range options.Sections(c.LocalFlags(), false) {
+		fmt.Fprintf(&b, "### %s\n", s.Title)
+		s.Flags.VisitAll(func(f *pflag.Flag) {
+			if f.Hidden {
+				return
+			}
+			short := ""
+			if f.Shorthand != "" {
+				short = "**-" + f.Shorthand + "**, "
+			}
+			value, usage := pflag.UnquoteUsage(f)
+			fmt.Fprintf(&b, "%s**--%s** %s\n: %s\n\n", short, f.Name, text(value), text(usage))
+		})
+	}
+	if takesOptions(c) {
+		manRows(&b, "ENVIRONMENT", environmentRows(), text)
+		manRows(&b, "FILES", files, text)
+	}
+	var codes []row
+	for _, s := range exitStatuses[c.Name()] {
+		codes = append(codes, row{fmt.Sprint(s.code), s.when})
+	}
+	manRows(&b, "EXIT STATUS", codes, text)
+	if c.HasExample() {
+		fmt.Fprintf(&b, "# EXAMPLES\n```\n%s\n```\n", c.Example)
+	}
+	return b.String()
+}
+
+func manRows(b *strings.Builder, title string, rows []row, text func(string) string) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "# %s\n", title)
+	for _, r := range rows {
+		fmt.Fprintf(b, "**%s**\n: %s\n\n", text(r.name), text(r.text))
+	}
+}
+
+// TestExitCodesAreThoseOfTheDocument keeps the table of docs/exit-codes.md.
+func TestExitCodesAreThoseOfTheDocument(t *testing.T) {
+	const path = "../../docs/exit-codes.md"
+	const begin, end = "<!-- codes: written by `go test ./cmd/istio-init -run ExitCodes -update` -->\n", "<!-- end of codes -->"
+	document, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(document), begin)
+	got, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for the codes", path)
+	}
+	want := exitCodesTable(t)
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != got {
+		t.Errorf("the codes of %s are not those of the program; -update writes them:\n%s", path, want)
+	}
+}
+
+// exitCodesTable is the table of exit codes in Markdown. Every command has to have them.
+func exitCodesTable(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("| command | code | when |\n|---|---|---|\n")
+	root := newRoot(streams{})
+	for _, name := range []string{applyCommand, cleanCommand, "check", "trace", "explain", "version", "config-schema", "completion", "help"} {
+		if len(exitStatuses[name]) == 0 {
+			t.Errorf("%s has no exit codes", name)
+		}
+		for _, s := range exitStatuses[name] {
+			fmt.Fprintf(&b, "| `%s` | %d | %s |\n", name, s.code, s.when)
+		}
+	}
+	for _, c := range root.Commands() {
+		if len(exitStatuses[c.Name()]) == 0 {
+			t.Errorf("%s has no exit codes", c.Name())
+		}
+	}
+	return b.String()
 }

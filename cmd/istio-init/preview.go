@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/iptables"
@@ -49,6 +50,9 @@ func (cmd *command) preview(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", f, err)
 		}
 		text.WriteString(table.String() + routeText(f, want.Routes[f]))
+	}
+	if cmd.opts.Config.Mode == capture.None {
+		cmd.log.Info("nothing is captured: mode NONE has no rules")
 	}
 	return cmd.answer(ctx, text.String())
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func newTrace(s streams) *cobra.Command {
-	return newRuleCommand(s, &cobra.Command{
+	return withExitUnknown(newRuleCommand(s, &cobra.Command{
 		Use:        "trace --to ENDPOINT",
 		Short:      "show the path of a connection, and the rule that decides it",
 		SuggestFor: []string{"route", "path", "test", "connect"},
@@ -31,10 +31,10 @@ is not understood, and names it. eBPF (at sockets, tc or XDP) and IPVS are not r
 The rules are those of the network namespace; with flags that describe rules, those
 that "apply" would make; with --rules those of a file.`,
 		Example: `  istio-init trace --uid 1000 --to 10.0.0.5:3306
-  istio-init trace --from 10.244.1.1 --to :8080 --in eth0
+  istio-init trace --from 10.244.1.1 --to :8080 --in eth0 --expect captured
   istio-init trace --proto udp --to 10.96.0.10:53 -i '*' --redirect-dns --capture-all-dns
   iptables-save | istio-init trace --to 10.0.0.5:443 --rules -`,
-	}, options.Trace, runTrace)
+	}, options.Trace, runTrace))
 }
 
 var errNoTarget = errors.New("--to is missing: want the destination of the connection, as in --to 10.0.0.5:3306, or --to :8080 for the pod itself")
@@ -81,8 +81,25 @@ func runTrace(ctx context.Context, cmd *command) error {
 		case len(unprinted) > 0:
 			answer.Unknown = strings.Join(unprinted, "; ")
 		}
-		return cmd.show(answer)
+		if err := cmd.show(answer); err != nil {
+			return err
+		}
+		return expected(cmd.opts.Expect, answer)
 	})
+}
+
+// expected compares the answer with that of --expect.
+func expected(want options.Expectation, answer report.Path) error {
+	captured, certain := answer.Captured()
+	switch {
+	case want == options.ExpectNothing:
+		return nil
+	case !certain:
+		return &exitError{code: exitUnknown}
+	case captured != (want == options.ExpectCaptured):
+		return &exitError{code: exitDrift}
+	}
+	return nil
 }
 
 // liveDiffers reports whether the namespace has rules of a mesh that are not those of the flags, if it

@@ -32,7 +32,7 @@ func allOptions(*option) bool { return true }
 
 // cleanOptions selects the options that have an effect on clean.
 func cleanOptions(o *option) bool {
-	return o.group == groupRun || o.group == groupLog || o == outputOption
+	return o.group == groupRun || o.group == groupLog || o == outputOption || o.long == "force-iptables-binary"
 }
 
 // questionOptions selects the options that have an effect on trace, check and explain.

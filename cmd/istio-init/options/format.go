@@ -9,15 +9,16 @@ import (
 
 // A form is the syntax of the values of an option. The zero form: anything.
 type form struct {
-	text    string // in words, for errors ("want ...") and help
-	numbers string // the same where names have no meaning; "": as text
-	boolean bool
-	list    bool     // comma-separated; in a configuration file also a list
-	all     bool     // or * for all
-	number  string   // the JSON type of numbers that a file may have: integer or number
-	most    uint32   // upper bound of a number, 0: none; the lower one is 1, or 0 for ids
-	ids     bool     // numbers are ids
-	choices []string // the accepted words
+	text        string // in words, for errors ("want ...") and help
+	numbers     string // the same where names have no meaning; "": as text
+	placeholder string // of the value, in help
+	boolean     bool
+	list        bool     // comma-separated; in a configuration file also a list
+	all         bool     // or * for all
+	number      string   // the JSON type of numbers that a file may have: integer or number
+	most        uint32   // upper bound of a number, 0: none; the lower one is 1, or 0 for ids
+	ids         bool     // numbers are ids
+	choices     []string // the accepted words
 	// pattern is a regular expression for the value, or for each element of a list. It
 	// matches all that is accepted, and more. "": anything.
 	pattern string
@@ -38,29 +39,29 @@ const (
 
 var (
 	formBool       = form{text: "true or false", boolean: true}
-	formPort       = form{text: "a port (1-65535)", number: "integer", most: 65535, pattern: patternPort}
-	formPorts      = form{text: "a comma-separated list of ports (1-65535), ranges (80-90, 1024:, :1024) and names of services (http)", numbers: "a comma-separated list of ports (1-65535) and ranges (80-90)", list: true, number: "integer", most: 65535, pattern: patternPorts}
+	formPort       = form{placeholder: "PORT", text: "a port (1-65535)", number: "integer", most: 65535, pattern: patternPort}
+	formPorts      = form{placeholder: "LIST", text: "a comma-separated list of ports (1-65535), ranges (80-90, 1024:, :1024) and names of services (http)", numbers: "a comma-separated list of ports (1-65535) and ranges (80-90)", list: true, number: "integer", most: 65535, pattern: patternPorts}
 	formAllPorts   = orAll(formPorts)
-	formCIDRs      = form{text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
+	formCIDRs      = form{placeholder: "CIDR", text: "a comma-separated list of CIDRs such as 10.0.0.0/8 or 2001:db8::/32", list: true, pattern: patternCIDR}
 	formAllCIDRs   = orAll(formCIDRs)
-	formIDs        = form{text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", numbers: "a comma-separated list of ids (0-4294967294) and ranges (0-999)", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
+	formIDs        = form{placeholder: "UID", text: "a comma-separated list of ids (0-4294967294), ranges (0-999) and names", numbers: "a comma-separated list of ids (0-4294967294) and ranges (0-999)", list: true, ids: true, number: "number", most: iptables.MaxID, pattern: patternID}
 	formAllGroups  = orAll(atMost64(formIDs))
-	formLinks      = form{text: "a comma-separated list of interface names (up to 15 bytes); eth+ stands for all that start with eth", list: true, number: "number", pattern: patternLink}
-	formNumber     = form{text: "a number (1-4294967295), decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
-	formLoopback   = form{text: "a CIDR within 127.0.0.0/8", pattern: patternLoopback}
+	formLinks      = form{placeholder: "LIST", text: "a comma-separated list of interface names (up to 15 bytes); eth+ stands for all that start with eth", list: true, number: "number", pattern: patternLink}
+	formNumber     = form{placeholder: "NUMBER", text: "a number (1-4294967295), decimal or 0x hexadecimal", number: "integer", most: 1<<32 - 1, pattern: `0[xX][0-9A-Fa-f]+|[0-9]+`}
+	formLoopback   = form{placeholder: "CIDR", text: "a CIDR within 127.0.0.0/8", pattern: patternLoopback}
 	formMode       = choice(patternMode, capture.ModeNames[:]...)
 	formFamilies   = choice("", "auto", "ipv4", "dual")
 	formGeneration = choice("", capture.GenerationNames[:]...)
 	formVariant    = choice("", "legacy", "nft")
-	formDuration   = form{text: "a duration above zero in h, m, s or ms, such as 30s", pattern: patternDuration}
-	formWait       = form{text: "a duration above zero in h, m, s or ms, such as 5s", pattern: patternDuration}
-	formUser       = form{text: "a user name", number: "number"}
-	formPath       = form{text: "a path", number: "number"}
-	formNetNS      = form{text: "a path, or a name under /run/netns", number: "number"}
-	formLogTarget  = form{text: "stderr, stdout or a path", number: "number"}
-	formLevel      = form{text: "debug, info, warn, error, fatal or none, also as default:LEVEL", pattern: patternLevel + "(," + patternLevel + ")*"}
-	formScopes     = form{text: "a comma-separated list of scopes", list: true, number: "number"}
-	formConfig     = form{text: "the path of a YAML or JSON file, or - for standard input"}
+	formDuration   = form{placeholder: "DURATION", text: "a duration above zero in h, m, s or ms, such as 30s", pattern: patternDuration}
+	formWait       = form{placeholder: "DURATION", text: "a duration above zero in h, m, s or ms, such as 5s", pattern: patternDuration}
+	formUser       = form{placeholder: "NAME", text: "a user name", number: "number"}
+	formPath       = form{placeholder: "FILE", text: "a path", number: "number"}
+	formNetNS      = form{placeholder: "NETNS", text: "a path, or a name under /run/netns", number: "number"}
+	formLogTarget  = form{placeholder: "FILE", text: "stderr, stdout or a path", number: "number"}
+	formLevel      = form{placeholder: "LEVEL", text: "debug, info, warn, error, fatal or none, also as default:LEVEL", pattern: patternLevel + "(," + patternLevel + ")*"}
+	formScopes     = form{placeholder: "LIST", text: "a comma-separated list of scopes", list: true, number: "number"}
+	formConfig     = form{placeholder: "FILE", text: "the path of a YAML or JSON file, or - for standard input"}
 	formPrint      = choice("", printNames[:]...)
 )
 
@@ -86,8 +87,12 @@ func (f *form) addText(more string) {
 // given, with spaces around them.
 func choice(pattern string, words ...string) form {
 	last := len(words) - 1
+	placeholder := strings.Join(words, "|")
+	if pattern != "" {
+		placeholder = "MODE"
+	}
 	if pattern == "" {
 		pattern = strings.ReplaceAll(strings.Join(words, "|"), ".", `\.`)
 	}
-	return form{text: strings.Join(words[:last], ", ") + " or " + words[last], choices: words, pattern: "(" + pattern + ")?"}
+	return form{placeholder: placeholder, text: strings.Join(words[:last], ", ") + " or " + words[last], choices: words, pattern: "(" + pattern + ")?"}
 }

@@ -19,6 +19,7 @@ type option struct {
 	warnEmpty   string   // the warning if a variable is set and empty
 	also        string   // words by which users look for it, separated by spaces
 	group       group
+	section     section
 	// set parses the value into its target, also the default. Its errors name the bad
 	// element, not the origin.
 	set func(*Parsed, string) error
@@ -36,6 +37,24 @@ const (
 	groupQuestion              // of trace, check or explain: not in a file
 	groupRemoved               // of older releases: accepted, with a warning
 )
+
+// A section is the heading of an option in help, in the man page and in the reference. The zero
+// value: the option belongs to a command.
+type section uint8
+
+const (
+	sectionOwn section = iota
+	sectionTraffic
+	sectionProxy
+	sectionDNS
+	sectionMode
+	sectionSafety
+	sectionLogging
+	sectionOld // of older releases
+)
+
+// sectionTitles are the headings, in their order.
+var sectionTitles = [...]string{"Flags", "Traffic", "Proxy", "DNS", "Mode", "Safety", "Logging", "Old names"}
 
 // key returns the name of an option in a configuration file.
 func (o *option) key() string {
@@ -101,10 +120,10 @@ func (f *flagValue) reset() { f.value, f.changed, f.others = f.option.def, false
 
 // Type is the placeholder of the value in the help.
 func (f *flagValue) Type() string {
-	if f.option.boolean {
+	if f.option.boolean || f.option.form.placeholder == "" {
 		return "bool"
 	}
-	return "value"
+	return f.option.form.placeholder
 }
 
 // defineFlags defines the flags of a table for a command. Those without effect on it are

@@ -45,6 +45,8 @@ type Run struct {
 	Rules    string       // where the rules are taken from; "": see RulesFrom
 	PodAddrs []netip.Addr // of the pod, where they are not read from a namespace
 	Output   Output
+	Require  bool           // check: connections have to be captured
+	Expect   Expectation    // trace
 	Picture  picture.Format // in which rules are shown
 
 	// RulesGiven reports whether a flag or a file says which rules are meant. The

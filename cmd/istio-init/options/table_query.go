@@ -9,16 +9,18 @@ import (
 )
 
 var (
-	formEndpoint = form{text: "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT, as in 10.0.0.5:443 (ports are 1-65535)"}
-	formID       = form{text: "an id (0-4294967294) or a name"}
-	formLink     = form{text: "an interface name"}
-	formRules    = form{text: "live, planned, a file with the output of iptables-save, or - for standard input"}
+	formEndpoint = form{placeholder: "ENDPOINT", text: "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT, as in 10.0.0.5:443 (ports are 1-65535)"}
+	formID       = form{placeholder: "UID", text: "an id (0-4294967294) or a name"}
+	formLink     = form{placeholder: "INTERFACE", text: "an interface name"}
+	formRules    = form{placeholder: "FILE", text: "live, planned, a file with the output of iptables-save, or - for standard input"}
 	formOutput   = choice("", "text", "json")
 	formProto    = choice("", "tcp", "udp")
 	formState    = choice("", "new", "established", "related", "invalid")
-	formMark     = form{text: "a number (0-4294967295), decimal or 0x hexadecimal"}
+	formMark     = form{placeholder: "NUMBER", text: "a number (0-4294967295), decimal or 0x hexadecimal"}
 	formPicture  = choice("", pictureNames()...)
-	formPodAddrs = form{text: "a comma-separated list of addresses", list: true}
+	formRequire  = form{placeholder: "captured", text: "captured", choices: []string{"captured"}}
+	formExpect   = choice("", "captured", "not-captured")
+	formPodAddrs = form{placeholder: "LIST", text: "a comma-separated list of addresses", list: true}
 )
 
 // Options of trace, check and explain, besides those of the option table.
@@ -93,6 +95,12 @@ var (
 			set:  connectionState,
 		},
 		{
+			long: "expect", form: formExpect, group: groupQuestion,
+			also: "require assert exit-code",
+			help: "exit with 1 if it is otherwise, and with 2 if that is not certain, for scripts",
+			set:  expect,
+		},
+		{
 			long: "pod-address", form: formPodAddrs, group: groupQuestion,
 			help: "addresses of the pod, for rules that are not live; by default 192.0.2.2 and 2001:db8::2",
 			set:  podAddresses,
@@ -100,7 +108,12 @@ var (
 		rulesOption,
 		outputOption,
 	}
-	checkOptions   = []*option{rulesOption, outputOption}
+	checkOptions = []*option{{
+		long: "require", form: formRequire, group: groupQuestion,
+		also: "expect fail exit-code",
+		help: "exit with 1 unless connections are captured, for scripts",
+		set:  require,
+	}, rulesOption, outputOption}
 	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "format in which the rules are shown",
@@ -108,6 +121,33 @@ var (
 		set:  pictureFormat,
 	}}
 )
+
+// An Expectation is what a script expects of a connection.
+type Expectation uint8
+
+// The values of --expect.
+const (
+	ExpectNothing Expectation = iota
+	ExpectCaptured
+	ExpectNotCaptured
+)
+
+func expect(s *Parsed, v string) error {
+	i := slices.Index(append([]string{""}, formExpect.choices...), v)
+	if i < 0 {
+		return valueError(v, "")
+	}
+	s.Expect = Expectation(i)
+	return nil
+}
+
+func require(s *Parsed, v string) error {
+	if v != "" && v != "captured" {
+		return valueError(v, "")
+	}
+	s.Require = v != ""
+	return nil
+}
 
 // pictureNames returns the names of the formats in which rules are shown.
 func pictureNames() []string {

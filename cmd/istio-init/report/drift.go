@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"istio-init/capture/pod"
@@ -111,10 +112,35 @@ func (d *Drift) verdict() string {
 		return "in order: the rules of " + d.Dump + " are those of these flags"
 	case d.InOrder:
 		return "in order: the live rules are those of these flags"
+	case d.nothing() && d.Dump != "":
+		return "no mesh rules in " + d.Dump
+	case d.nothing():
+		return "no mesh rules: nothing is installed; run \"apply\" with these flags"
 	case d.Dump != "":
 		return "drift: the rules of " + d.Dump + " differ from these flags"
 	}
 	return "drift: the live rules differ from these flags; run \"apply\" with them to converge"
+}
+
+// nothing reports whether no family has any of the wanted rules.
+func (d *Drift) nothing() bool {
+	elsewhere := slices.ContainsFunc(d.Differences, func(d Difference) bool { return d.Kind == OtherBackend || d.Kind == NativeTables })
+	wanted := slices.ContainsFunc(d.Families, func(f FamilyDrift) bool { return f.Wanted > 0 })
+	return wanted && !elsewhere && !slices.ContainsFunc(d.Families, func(f FamilyDrift) bool { return !f.nothing() })
+}
+
+// nothing reports whether all wanted rules are missing, and none is unexpected.
+func (f FamilyDrift) nothing() bool {
+	missing := 0
+	for _, line := range f.Lines {
+		if line.Op == opUnexpected {
+			return false
+		}
+		if line.Op == opMissing && line.Rule != "" {
+			missing++
+		}
+	}
+	return missing == f.Wanted
 }
 
 // write writes the drift of a family as a unified diff, with the reason below each line.
@@ -126,6 +152,10 @@ func (f FamilyDrift) write(b *strings.Builder, s Styler, of string) {
 			rules = "no rules of a mesh, in order"
 		}
 		b.WriteString(wrap(where+": "+rules, "", "  "))
+		return
+	}
+	if f.nothing() && f.Wanted > 0 {
+		b.WriteString(wrap(fmt.Sprintf("%s: no mesh rules, %d wanted", where, f.Wanted), "", "  "))
 		return
 	}
 	b.WriteString(wrap("--- "+where+": live rules", "", "  ") + wrap("+++ "+where+": rules of these flags", "", "  "))

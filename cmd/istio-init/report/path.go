@@ -47,6 +47,13 @@ func (p Path) text(s Styler) string {
 	return b.String()
 }
 
+// Captured reports whether the connection is captured, and whether that is certain.
+func (p Path) Captured() (captured, certain bool) {
+	first := p.hops()[0]
+	unknown := p.Unknown != "" || first.Outcome == path.Unknown || first.Uncertain() || len(p.Source.Caveats) > 0
+	return first.Captured, !unknown
+}
+
 // writeHooks writes the matching rules of a packet.
 func (p Path) writeHooks(b *strings.Builder, s Styler, hop path.Hop, hooks []path.HookTrace, at string) {
 	for _, hook := range hooks {

@@ -246,6 +246,9 @@ func (s State) capture() (directions, result) {
 	return captured, resultNotCaptured
 }
 
+// Works reports whether connections are captured, and no problem is known.
+func (s State) Works() bool { return s.Result == resultCaptured && len(s.Problems) == 0 }
+
 // headline returns the answer in one sentence.
 func (s State) headline() string {
 	what := ""

@@ -61,6 +61,12 @@ func (s Styler) lines(colour, text, first, indent string) string {
 // [Width]; a longer word stays whole. The first line starts with first.
 func wrap(text, first, indent string) string { return wrapTo(Width, text, first, indent) }
 
+// Indent wraps a text with an indentation.
+func Indent(text, indent string) string { return wrap(text, indent, indent) }
+
+// IndentFrom is Indent for a text whose first line starts otherwise.
+func IndentFrom(text, first, indent string) string { return wrap(text, first, indent) }
+
 // wrapCommand wraps a shell command so that it can be copied.
 func wrapCommand(command, first, indent string) string {
 	const continued = " \\"
