@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"istio-init/test/kernel"
+	"istio-init/test/schemas"
 )
 
 // TestScripts runs testdata/script: the program as its user sees it. Besides the
@@ -94,6 +96,17 @@ func inNetNS(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: innetns NAME PROGRAM ARGS...; for one that fails: exits CODE ip netns exec $NAME PROGRAM ARGS...")
 	}
 	ts.Check(ts.Exec("ip", append([]string{"netns", "exec", ts.Getenv(args[0])}, args[1:]...)...))
+	checkDocument(ts, args)
+}
+
+// checkDocument validates the answer of a command with --output json by the schemas.
+func checkDocument(ts *testscript.TestScript, args []string) {
+	if i := slices.Index(args, "--output"); i < 0 || i+1 == len(args) || args[i+1] != "json" {
+		return
+	}
+	if _, err := schemas.Validate(top, []byte(ts.ReadFile("stdout"))); err != nil {
+		ts.Fatalf("%q: %v", args, err)
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
@@ -113,6 +126,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+	checkDocument(ts, args)
 }
 
 // logTime is the time of a log line, in both forms of the log.

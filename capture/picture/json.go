@@ -15,95 +15,106 @@ import (
 // The types of this file are the format JSON; the names of their fields do not change.
 // An omitted field has its zero value.
 
-// jsonDoc is the document.
-type jsonDoc struct {
-	Families []jsonFamily `json:"families"`
+// schemaNumber is the number of the format: it rises when a key goes or changes its meaning.
+const schemaNumber = 1
+
+// A Document is the format JSON.
+type Document struct {
+	Schema   int          `json:"schema" jsonschema:"the number of the format: it rises when a key goes or changes its meaning, not when one joins"`
+	Kind     jsonKind     `json:"kind" jsonschema:"what the document is"`
+	Families []jsonFamily `json:"families" jsonschema:"the rules, by address family"`
 }
 
+// A jsonKind says what the document is.
+type jsonKind string
+
+const kindRules jsonKind = "rules"
+
 type jsonFamily struct {
-	Family   string      `json:"family"`   // "ipv4" or "ipv6"
-	Captures bool        `json:"captures"` // chains of ours are there
-	Rules    int         `json:"rules"`    // how many there are
-	Tables   []jsonTable `json:"tables"`   // in the order in which hooks ask them
+	Family   inet.Family `json:"family" jsonschema:"the address family"`
+	Captures bool        `json:"captures" jsonschema:"chains of ours are there"`
+	Rules    int         `json:"rules" jsonschema:"how many rules there are"`
+	Tables   []jsonTable `json:"tables" jsonschema:"in the order in which hooks ask them"`
 }
 
 type jsonTable struct {
-	Table  string      `json:"table"`
-	Chains []jsonChain `json:"chains"`
+	Table  string      `json:"table" jsonschema:"the table of iptables"`
+	Chains []jsonChain `json:"chains" jsonschema:"its chains"`
 }
 
 type jsonChain struct {
-	Chain  string     `json:"chain"`
-	Own    bool       `json:"own"`              // it is ours
-	Policy string     `json:"policy,omitempty"` // of a built-in chain: "ACCEPT" or "DROP"
-	Rules  []jsonRule `json:"rules"`
+	Chain  string     `json:"chain" jsonschema:"the name of the chain"`
+	Own    bool       `json:"own" jsonschema:"it is ours"`
+	Policy string     `json:"policy,omitempty" jsonschema:"of a built-in chain: ACCEPT or DROP"`
+	Rules  []jsonRule `json:"rules" jsonschema:"its rules"`
 }
 
 type jsonRule struct {
-	Number int        `json:"number"` // from 1, as in iptables -L --line-numbers
-	Text   string     `json:"text"`   // as iptables-save prints it behind "-A CHAIN "
-	Match  jsonMatch  `json:"match"`  // what is known of its conditions
-	Target jsonTarget `json:"target"`
-	Reason string     `json:"reason,omitempty"` // not there where it is not known
-	Others bool       `json:"others"`           // it is foreign
+	Number int        `json:"number" jsonschema:"from 1, as in iptables -L --line-numbers"`
+	Text   string     `json:"text" jsonschema:"as iptables-save prints it behind -A CHAIN"`
+	Match  jsonMatch  `json:"match" jsonschema:"what is known of its conditions"`
+	Target jsonTarget `json:"target" jsonschema:"what it does with a packet"`
+	Reason string     `json:"reason,omitempty" jsonschema:"why the rule is there, for people; missing where it is not known"`
+	Others bool       `json:"others" jsonschema:"it is foreign"`
 	// Foreign is there when match and target do not say all.
-	Foreign *jsonForeign `json:"foreign,omitempty"`
+	Foreign *jsonForeign `json:"foreign,omitempty" jsonschema:"what match and target do not say"`
 }
 
 // A jsonCond is what a property has to be or must not be; one of the two is set.
-type jsonCond struct {
-	Is  any `json:"is,omitempty"`
-	Not any `json:"not,omitempty"`
+type jsonCond[T any] struct {
+	Is  *T `json:"is,omitempty" jsonschema:"what it has to be"`
+	Not *T `json:"not,omitempty" jsonschema:"what it must not be"`
 }
 
 type jsonMatch struct {
-	Source           *jsonCond  `json:"source,omitempty"`            // "10.0.0.0/8"
-	Destination      *jsonCond  `json:"destination,omitempty"`       // "10.0.0.0/8"
-	InInterface      *jsonCond  `json:"in_interface,omitempty"`      // "eth0", "eth+"
-	OutInterface     *jsonCond  `json:"out_interface,omitempty"`     // likewise
-	Protocol         string     `json:"protocol,omitempty"`          // "tcp", "udp" or a number
-	SourcePort       *jsonCond  `json:"source_port,omitempty"`       // {"lo": 53, "hi": 53}
-	DestinationPort  *jsonCond  `json:"destination_port,omitempty"`  // likewise
-	SYN              *jsonCond  `json:"syn,omitempty"`               // true
-	DestinationPorts *jsonCond  `json:"destination_ports,omitempty"` // a list of them
-	Mark             *jsonCond  `json:"mark,omitempty"`              // {"value": 1337, "mask": 4294967295}
-	ConnMark         *jsonCond  `json:"conn_mark,omitempty"`         // likewise
-	State            *jsonCond  `json:"state,omitempty"`             // ["RELATED", "ESTABLISHED"]
-	UIDs             []jsonCond `json:"uids,omitempty"`              // each {"lo": 1337, "hi": 1337}; all have to hold
-	GIDs             []jsonCond `json:"gids,omitempty"`              // likewise
+	Source           *jsonCond[string]      `json:"source,omitempty" jsonschema:"a CIDR, such as 10.0.0.0/8"`
+	Destination      *jsonCond[string]      `json:"destination,omitempty" jsonschema:"a CIDR, such as 10.0.0.0/8"`
+	InInterface      *jsonCond[string]      `json:"in_interface,omitempty" jsonschema:"a name, or a pattern such as eth+"`
+	OutInterface     *jsonCond[string]      `json:"out_interface,omitempty" jsonschema:"a name, or a pattern such as eth+"`
+	Protocol         string                 `json:"protocol,omitempty" jsonschema:"tcp, udp or a number"`
+	SourcePort       *jsonCond[jsonRange]   `json:"source_port,omitempty" jsonschema:"a range of ports"`
+	DestinationPort  *jsonCond[jsonRange]   `json:"destination_port,omitempty" jsonschema:"a range of ports"`
+	SYN              *jsonCond[bool]        `json:"syn,omitempty" jsonschema:"the first packet of a TCP connection"`
+	DestinationPorts *jsonCond[[]jsonRange] `json:"destination_ports,omitempty" jsonschema:"ranges of ports"`
+	Mark             *jsonCond[jsonMark]    `json:"mark,omitempty" jsonschema:"the mark of the packet"`
+	ConnMark         *jsonCond[jsonMark]    `json:"conn_mark,omitempty" jsonschema:"the mark of the connection"`
+	State            *jsonCond[[]string]    `json:"state,omitempty" jsonschema:"conntrack states, such as RELATED"`
+	UIDs             []jsonCond[jsonRange]  `json:"uids,omitempty" jsonschema:"users of the process; all have to hold"`
+	GIDs             []jsonCond[jsonRange]  `json:"gids,omitempty" jsonschema:"groups of the process; all have to hold"`
 }
 
 // A jsonTarget is a kind of target with its values.
 type jsonTarget struct {
-	// Kind is jump, goto, return, accept, drop, redirect, tproxy, set_mark, save_mark,
-	// restore_mark, zone, other or none.
-	Kind  string    `json:"kind"`
-	Chain string    `json:"chain,omitempty"` // of jump, goto
-	Port  uint16    `json:"port,omitempty"`  // of redirect, tproxy
-	Mark  *jsonMark `json:"mark,omitempty"`  // of tproxy, set_mark
-	Zone  uint16    `json:"zone,omitempty"`  // of zone
+	Kind  TargetKind `json:"kind" jsonschema:"what the target is"`
+	Chain string     `json:"chain,omitempty" jsonschema:"of jump and goto"`
+	Port  uint16     `json:"port,omitempty" jsonschema:"of redirect and tproxy"`
+	Mark  *jsonMark  `json:"mark,omitempty" jsonschema:"of tproxy and set_mark"`
+	Zone  uint16     `json:"zone,omitempty" jsonschema:"of zone"`
 	// ZoneDirection is "original" where only that direction is in the zone.
-	ZoneDirection string `json:"zone_direction,omitempty"`
-	Text          string `json:"text,omitempty"` // of other: as printed behind -j
+	ZoneDirection string `json:"zone_direction,omitempty" jsonschema:"of zone: original, if only that direction is in it"`
+	Text          string `json:"text,omitempty" jsonschema:"of other: as iptables-save prints it behind -j"`
 }
 
+// A TargetKind is the kind of a target of a [Document].
+type TargetKind string
+
 type jsonRange struct {
-	Lo uint32 `json:"lo"`
-	Hi uint32 `json:"hi"`
+	Lo uint32 `json:"lo" jsonschema:"the first value"`
+	Hi uint32 `json:"hi" jsonschema:"the last value"`
 }
 
 type jsonMark struct {
-	Value uint32 `json:"value"`
-	Mask  uint32 `json:"mask"`
+	Value uint32 `json:"value" jsonschema:"the mark"`
+	Mask  uint32 `json:"mask" jsonschema:"the bits of it that count"`
 }
 
 type jsonForeign struct {
-	Conditions []string `json:"conditions,omitempty"` // those that match does not have, as printed
+	Conditions []string `json:"conditions,omitempty" jsonschema:"those that match does not have, as iptables-save prints them"`
 }
 
 // drawJSON returns readings for programs.
 func drawJSON(readings []*infer.Inference, reason Reason) string {
-	doc := jsonDoc{Families: []jsonFamily{}}
+	doc := Document{schemaNumber, kindRules, []jsonFamily{}}
 	for _, r := range readings {
 		if r != nil {
 			doc.Families = append(doc.Families, familyJSON(r, reason))
@@ -120,7 +131,7 @@ func drawJSON(readings []*infer.Inference, reason Reason) string {
 }
 
 func familyJSON(r *infer.Inference, reason Reason) jsonFamily {
-	f := jsonFamily{Family: r.Rules.Family.String(), Captures: r.Captures(), Rules: r.Rules.Len(), Tables: []jsonTable{}}
+	f := jsonFamily{Family: r.Rules.Family, Captures: r.Captures(), Rules: r.Rules.Len(), Tables: []jsonTable{}}
 	for _, t := range r.Rules.Tables {
 		table := jsonTable{Table: t.Name, Chains: []jsonChain{}}
 		for _, c := range t.Chains {
@@ -149,36 +160,37 @@ func ruleJSON(f inet.Family, r iptables.Rule, number int, reason string, others 
 }
 
 // condJSON returns a condition; nil if there is none.
-func condJSON[T any](c iptables.Cond[T], value func(T) any) *jsonCond {
-	switch {
-	case !c.Set:
+func condJSON[T, V any](c iptables.Cond[T], value func(T) V) *jsonCond[V] {
+	if !c.Set {
 		return nil
-	case c.Neg:
-		return &jsonCond{Not: value(c.Val)}
 	}
-	return &jsonCond{Is: value(c.Val)}
+	v := value(c.Val)
+	if c.Neg {
+		return &jsonCond[V]{Not: &v}
+	}
+	return &jsonCond[V]{Is: &v}
 }
 
 func matchJSON(m iptables.Match) jsonMatch {
-	address := func(p netip.Prefix) any { return p.Masked().String() }
-	asIs := func(v iptables.Interface) any { return string(v) }
-	port := func(p iptables.PortRange) any { return jsonRange{uint32(p.Lo), uint32(p.Hi)} }
-	id := func(r iptables.IDRange) any { return jsonRange(r) }
-	mark := func(m iptables.Mark) any { return jsonMark(m) }
+	address := func(p netip.Prefix) string { return p.Masked().String() }
+	name := func(v iptables.Interface) string { return string(v) }
+	port := func(p iptables.PortRange) jsonRange { return jsonRange{uint32(p.Lo), uint32(p.Hi)} }
+	id := func(r iptables.IDRange) jsonRange { return jsonRange(r) }
+	mark := func(m iptables.Mark) jsonMark { return jsonMark(m) }
 	out := jsonMatch{
 		Source: condJSON(m.Src, address), Destination: condJSON(m.Dst, address),
-		InInterface: condJSON(m.In, asIs), OutInterface: condJSON(m.Out, asIs),
+		InInterface: condJSON(m.In, name), OutInterface: condJSON(m.Out, name),
 		SourcePort: condJSON(m.SPort, port), DestinationPort: condJSON(m.DPort, port),
-		SYN: condJSON(m.SYN, func(v bool) any { return v }),
-		DestinationPorts: condJSON(m.DPorts, func(list []iptables.PortRange) any {
-			all := []any{}
+		SYN: condJSON(m.SYN, func(v bool) bool { return v }),
+		DestinationPorts: condJSON(m.DPorts, func(list []iptables.PortRange) []jsonRange {
+			all := []jsonRange{}
 			for _, p := range list {
 				all = append(all, port(p))
 			}
 			return all
 		}),
 		Mark: condJSON(m.Mark, mark), ConnMark: condJSON(m.ConnMark, mark),
-		State: condJSON(m.State, func(s iptables.States) any { return strings.Split(s.String(), ",") }),
+		State: condJSON(m.State, func(s iptables.States) []string { return strings.Split(s.String(), ",") }),
 	}
 	if m.Proto != 0 {
 		out.Protocol = m.Proto.String()
@@ -199,7 +211,7 @@ func targetJSON(r iptables.Rule) jsonTarget {
 	case iptables.Goto:
 		return jsonTarget{Kind: "goto", Chain: t.Chain}
 	case iptables.Verdict:
-		return jsonTarget{Kind: strings.ToLower(t.String())}
+		return jsonTarget{Kind: TargetKind(strings.ToLower(t.String()))}
 	case iptables.Redirect:
 		return jsonTarget{Kind: "redirect", Port: t.Port}
 	case iptables.TProxy:

@@ -45,7 +45,7 @@ func TestEveryRuleIsShownOnce(t *testing.T) {
 				}
 			}
 		}
-		var doc jsonDoc
+		var doc Document
 		if err := json.Unmarshal([]byte(Draw(JSON, Terminal{}, report.Reason, readings...)), &doc); err != nil {
 			t.Fatal(err)
 		}

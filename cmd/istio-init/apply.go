@@ -11,6 +11,7 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -30,7 +31,7 @@ changed: the steps that a run would take here and now are printed, the input of
 iptables-restore and, as comments, commands of ip and nft.`,
 		Example: `  istio-init apply -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020
   istio-init apply -i '*' -b '*' --dry-run`,
-	}, options.Apply, runApply)
+	}, options.Apply, func(ctx context.Context, cmd *command) error { return cmd.change(ctx, report.NewApplied(), runApply) })
 }
 
 // runApply installs the rules or previews them.
@@ -142,13 +143,15 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	}
 	cmd.warnOfObstacles()
 	cmd.warnOfInterfaces()
+	cmd.result.Chosen(plan, want)
 	if cmd.opts.Plan {
 		if err := errors.Join(plan.Remains...); err != nil {
 			return err
 		}
+		cmd.result.Add(plan)
 		return cmd.print(plan.String())
 	}
-	return plan.Run(ctx, cmd.logEvent)
+	return cmd.run(ctx, plan)
 }
 
 // warnOfInterfaces warns of names that no interface has.

@@ -88,16 +88,15 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 
 // compare returns the drift of the namespace, or of a dump.
 func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
-	d := &report.Drift{}
-	err := cmd.complete(ctx)
-	switch from := cmd.opts.Rules; {
-	case err != nil:
-	case from == "" || from == options.RulesLive:
-		err = cmd.compareLive(ctx, d)
-	default:
-		err = cmd.compareDump(ctx, d, from)
+	if err := cmd.complete(ctx); err != nil {
+		return nil, err
 	}
-	return d, err
+	if from := cmd.opts.Rules; from != "" && from != options.RulesLive {
+		d := report.NewDrift(dumpName(from))
+		return d, cmd.compareDump(ctx, d, from)
+	}
+	d := report.NewDrift("")
+	return d, cmd.compareLive(ctx, d)
 }
 
 func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file string) error {
@@ -114,7 +113,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 		return err
 	}
 	rules := want.Rules()
-	d.Dump, d.Notes, d.InOrder = name, editTexts(dump), true
+	d.Notes, d.InOrder = editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
 	for _, rs := range dump.Compared(rules) {
@@ -167,7 +166,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 		return err
 	}
 	live := plan.Backend
-	d.Variant = string(live.Backend.Name())
+	d.Backend, d.Variant = live.Backend.Name(), string(live.Backend.Name())
 	for _, u := range plan.Unidentified {
 		d.Caveats = append(d.Caveats, unidentifiedText(u))
 	}
@@ -183,11 +182,11 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	}
 	for _, other := range found.States {
 		if other.Backend != live.Backend && other.Holds() {
-			d.Differs("%s has rules of a mesh too, and every packet passes both", other.Backend.Name().Title())
+			d.Differs(report.Difference{Kind: report.OtherBackend, Backend: other.Backend.Name()})
 		}
 	}
 	if len(found.Native) > 0 {
-		d.Differs("tables of Istio's native nftables capture too: %s", strings.Join(found.Native, ", "))
+		d.Differs(report.Difference{Kind: report.NativeTables, Tables: found.Native})
 	}
 	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
@@ -206,7 +205,7 @@ func compareRouting(d *report.Drift, f inet.Family, plan *pod.Plan) {
 		switch s := step.(type) {
 		case *pod.AddRouting:
 			if s.Family == f {
-				d.Besides = append(d.Besides, missingRouting(s)...)
+				d.Differs(missingRouting(s)...)
 			}
 		case *pod.RemoveRouting:
 			if s.Family == f {
@@ -223,24 +222,25 @@ func compareStale(d *report.Drift, s *pod.RemoveRouting) {
 		times[rule]++
 		switch times[rule] {
 		case 1:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is stale", s.Family, rule.Mark, rule.Table)
+			d.Differs(report.Difference{Kind: report.PolicyRuleStale, Family: &s.Family, Mark: rule.Mark, Table: rule.Table})
 		case 2:
-			d.Differs("%s: the policy rule \"fwmark %#x lookup %d\" is duplicated", s.Family, rule.Mark, rule.Table)
+			d.Differs(report.Difference{Kind: report.PolicyRuleDuplicated, Family: &s.Family, Mark: rule.Mark, Table: rule.Table})
 		}
 	}
 	for _, table := range s.Tables {
-		d.Differs("%s: the route \"local default dev lo table %d\" is stale", s.Family, table)
+		d.Differs(report.Difference{Kind: report.RouteStale, Family: &s.Family, Table: table})
 	}
 }
 
 // missingRouting returns what is missing of the wanted policy routing.
-func missingRouting(s *pod.AddRouting) []string {
-	var missing []string
-	if s.NoRule {
-		missing = append(missing, fmt.Sprintf("%s: the policy rule \"fwmark %#x lookup %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Mark, s.Route.Table))
-	}
-	if s.NoRoute {
-		missing = append(missing, fmt.Sprintf("%s: the route \"local default dev lo table %d\" is missing: packets of TPROXY are not delivered", s.Family, s.Route.Table))
+func missingRouting(s *pod.AddRouting) (missing []report.Difference) {
+	for _, m := range []struct {
+		is   bool
+		kind report.DifferenceKind
+	}{{s.NoRule, report.PolicyRuleMissing}, {s.NoRoute, report.RouteMissing}} {
+		if m.is {
+			missing = append(missing, report.Difference{Kind: m.kind, Family: &s.Family, Mark: s.Route.Mark, Table: s.Route.Table})
+		}
 	}
 	return missing
 }
@@ -250,9 +250,9 @@ func comparePassthrough(d *report.Drift, plan *pod.Plan) {
 	for _, step := range plan.Steps {
 		switch s := step.(type) {
 		case *pod.AddAddress:
-			d.Besides = append(d.Besides, noPassthrough())
+			d.Differs(noPassthrough())
 		case *pod.RemoveAddress:
-			d.Differs("%s/128 on lo is stale", s.Addr)
+			d.Differs(report.Difference{Kind: report.AddressStale, Address: &s.Addr})
 		}
 	}
 }

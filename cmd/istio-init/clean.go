@@ -8,6 +8,7 @@ import (
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/istio-init/report"
 )
 
 func newClean(s streams) *cobra.Command {
@@ -22,7 +23,7 @@ the steps are printed and not taken: the input of iptables-restore and, as comme
 commands of ip and nft.`,
 		Example: `  istio-init clean
   istio-init clean --network-namespace /proc/4711/ns/net`,
-	}, options.Clean, runClean)
+	}, options.Clean, func(ctx context.Context, cmd *command) error { return cmd.change(ctx, report.NewCleaned(), runClean) })
 }
 
 // runClean removes our chains and rules, of both variants and families.
@@ -41,7 +42,7 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	}
 	plan, err := cmd.engine().Clean(found)
 	if !cmd.opts.DryRun && !cmd.opts.Plan {
-		return errors.Join(err, plan.Run(ctx, cmd.logEvent))
+		return errors.Join(err, cmd.run(ctx, plan))
 	}
 	if err != nil {
 		return err
@@ -49,6 +50,7 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	for _, remains := range plan.Remains {
 		cmd.log.Warn("not everything can be removed", errorField(remains))
 	}
+	cmd.result.Add(plan)
 	if cmd.opts.Plan {
 		return cmd.print(plan.String())
 	}

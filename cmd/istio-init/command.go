@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/capture/picture"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
@@ -136,6 +137,7 @@ type command struct {
 	plain     io.Writer   // stdout for all other text
 	answering func() bool // something was written to stdout
 	styler    report.Styler
+	result    *report.Change // of an apply or a clean with --output json
 }
 
 // newRuleCommand makes a command whose options come from flags, environment and a
@@ -148,7 +150,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
-		reserved := parsed.DryRun || parsed.Plan || parsed.Prints()
+		reserved := parsed.DryRun || parsed.Plan || parsed.Prints() || parsed.Output == options.JSON || parsed.Picture == picture.JSON
 		ctx, cancel := context.WithCancel(c.Context())
 		if parsed.Timeout > 0 { // else it is one of the problems
 			ctx, cancel = context.WithTimeout(c.Context(), parsed.Timeout)
@@ -177,7 +179,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		case parsed.Prints():
 			err = parsed.Print(cmd.plain)
 		case parsed.Clean:
-			err = runClean(c.Context(), cmd)
+			err = cmd.change(c.Context(), report.NewCleaned(), runClean)
 		default:
 			err = run(c.Context(), cmd)
 		}

@@ -15,6 +15,8 @@ type logger struct {
 	core   zapcore.Core
 	caller bool                 // log the place in the source code
 	stack  zapcore.LevelEnabler // levels that are logged with a stack trace; nil: none
+
+	warnings []string // logged or not
 }
 
 type field = zapcore.Field
@@ -30,7 +32,11 @@ func (l *logger) DebugText(title string, text func() string) {
 
 func (l *logger) Info(message string, fields ...field) { l.log(zapcore.InfoLevel, message, fields) }
 
-func (l *logger) Warn(message string, fields ...field) { l.log(zapcore.WarnLevel, message, fields) }
+// Warn logs a warning, and keeps it. Only one goroutine may call it.
+func (l *logger) Warn(message string, fields ...field) {
+	l.warnings = append(l.warnings, withFields(message, fields))
+	l.log(zapcore.WarnLevel, message, fields)
+}
 
 func (l *logger) Error(message string, fields ...field) { l.log(zapcore.ErrorLevel, message, fields) }
 
@@ -48,6 +54,20 @@ func (l *logger) log(level zapcore.Level, message string, fields []field) {
 		entry.Stack = stack(above + 1)
 	}
 	entry.Write(fields...)
+}
+
+// withFields returns a message with its fields in parentheses.
+func withFields(message string, fields []field) string {
+	var texts []string
+	for _, f := range fields {
+		values := zapcore.NewMapObjectEncoder()
+		f.AddTo(values)
+		texts = append(texts, fmt.Sprintf("%s %v", f.Key, values.Fields[f.Key]))
+	}
+	if len(texts) == 0 {
+		return message
+	}
+	return message + " (" + strings.Join(texts, ", ") + ")"
 }
 
 // stack returns the stack trace, without the innermost calls.

@@ -35,6 +35,7 @@ func (cmd *command) preview(ctx context.Context) error {
 	if cmd.opts.NativeNFT {
 		rules = want.Lists()
 	}
+	cmd.result.Wants(rules)
 	for _, f := range want.Families {
 		if !cmd.opts.NativeNFT {
 			if err := rules[f].Validate(); err != nil {
@@ -61,6 +62,10 @@ func (cmd *command) answer(ctx context.Context, text string) error {
 }
 
 func (cmd *command) print(text string) error {
+	if cmd.result != nil {
+		cmd.result.Text = text
+		return nil
+	}
 	if _, err := io.WriteString(cmd.plain, text); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}

@@ -31,7 +31,7 @@ func (cmd *command) dumpSource(ctx context.Context, file string, about []inet.Fa
 	if err != nil {
 		return nil, err
 	}
-	src := &ruleSource{Source: report.Source{Name: "the rules of " + name, Notes: editTexts(dump)}, states: dump.States}
+	src := &ruleSource{Source: report.Source{Name: "the rules of " + name, Dump: name, Notes: editTexts(dump)}, states: dump.States}
 	for f, s := range dump.States {
 		src.Rules = append(src.Rules, infer.Infer(s.Ruleset()))
 		src.absent[f] = !dump.Has[f]
@@ -53,9 +53,7 @@ func (cmd *command) dumpSource(ctx context.Context, file string, about []inet.Fa
 
 // readDump parses the rules of both families from a file.
 func (cmd *command) readDump(ctx context.Context, file string) (name string, dump iptables.Dump, err error) {
-	if name = file; file == options.RulesStdin {
-		name = "standard input"
-	}
+	name = dumpName(file)
 	text, err := options.UntilDone(ctx, "read "+name, func() ([]byte, error) { return cmd.dumpText(file, name) })
 	if err != nil {
 		return name, dump, fmt.Errorf("--rules: %w", err)
@@ -64,6 +62,14 @@ func (cmd *command) readDump(ctx context.Context, file string) (name string, dum
 		return name, dump, fmt.Errorf("--rules: read %s: %w; %s", name, err, howToDump)
 	}
 	return name, dump, nil
+}
+
+// dumpName is what messages call a file of --rules.
+func dumpName(file string) string {
+	if file == options.RulesStdin {
+		return "standard input"
+	}
+	return file
 }
 
 // dumpText reads a dump.

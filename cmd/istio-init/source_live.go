@@ -237,9 +237,11 @@ func (src *ruleSource) checkNeeds() error {
 	for _, step := range src.found.Missing(want) {
 		switch s := step.(type) {
 		case *pod.AddRouting:
-			src.Problems = append(src.Problems, missingRouting(s)...)
+			for _, missing := range missingRouting(s) {
+				src.Problems = append(src.Problems, missing.String())
+			}
 		case *pod.AddAddress:
-			src.Problems = append(src.Problems, noPassthrough())
+			src.Problems = append(src.Problems, noPassthrough().String())
 		}
 	}
 	return nil
@@ -247,6 +249,6 @@ func (src *ruleSource) checkNeeds() error {
 
 // noPassthrough is the problem that the source address of inbound IPv6 connections is
 // missing.
-func noPassthrough() string {
-	return passthroughV6.String() + "/128 is missing on lo: the proxy cannot connect to the app over IPv6"
+func noPassthrough() report.Difference {
+	return report.Difference{Kind: report.AddressMissing, Address: &passthroughV6}
 }

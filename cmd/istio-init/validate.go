@@ -25,6 +25,7 @@ const repairHint = "where a CNI plugin makes the rules, it may not have been rea
 func (cmd *command) validate(ctx, run context.Context) error {
 	if cmd.opts.Config.Mode == capture.None {
 		cmd.log.Info("Validation passed, there is nothing to validate: mode NONE has no rules")
+		cmd.result.Validated(0, 0, 0)
 		return nil
 	}
 	probing, cancel := context.WithTimeout(ctx, cmd.opts.ProbeTimeout)
@@ -43,8 +44,10 @@ func (cmd *command) validate(ctx, run context.Context) error {
 	if err := selftest.Verdict(results); err != nil {
 		return &exitError{exitValidation, fmt.Errorf("validation failed: %w; %s", err, repairHint)}
 	}
+	passed, differs, notChecked := count(results, selftest.Passed), count(results, selftest.Differs), count(results, selftest.NotChecked)
 	cmd.log.Info("Validation passed, iptables rules established",
-		count(results, selftest.Passed), count(results, selftest.Differs), count(results, selftest.NotChecked))
+		numberField("passed", passed), numberField("differs", differs), numberField("not_checked", notChecked))
+	cmd.result.Validated(passed, differs, notChecked)
 	return nil
 }
 
@@ -146,14 +149,12 @@ func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Pro
 	}
 }
 
-// count returns the number of results of one outcome as a field.
-func count(results []selftest.Result, of selftest.Outcome) field {
-	n := 0
+// count returns the number of results of one outcome.
+func count(results []selftest.Result, of selftest.Outcome) (n int) {
 	for _, r := range results {
 		if r.Outcome == of {
 			n++
 		}
 	}
-	name := map[selftest.Outcome]string{selftest.Passed: "passed", selftest.Differs: "differs", selftest.NotChecked: "not_checked"}[of]
-	return numberField(name, n)
+	return n
 }

@@ -2,7 +2,10 @@
 // to say "v6 bool". It imports nothing of ours.
 package inet
 
-import "net/netip"
+import (
+	"errors"
+	"net/netip"
+)
 
 // A Family is an address family. The kernel keeps addresses, routes and packet
 // filter rules of each apart. The zero value is IPv4.
@@ -39,6 +42,17 @@ func (f Family) String() string {
 
 // MarshalText returns what String does.
 func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText takes what MarshalText returns.
+func (f *Family) UnmarshalText(text []byte) error {
+	for _, known := range Families {
+		if known.String() == string(text) {
+			*f = known
+			return nil
+		}
+	}
+	return errors.New("is not an address family")
+}
 
 // Has reports whether an address is valid and of the family.
 func (f Family) Has(a netip.Addr) bool { return a.IsValid() && Of(a) == f }

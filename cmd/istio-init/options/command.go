@@ -19,8 +19,8 @@ type Command struct {
 
 // The commands that take options.
 var (
-	Apply   = Command{meant: allOptions}
-	Clean   = Command{meant: cleanOptions}
+	Apply   = Command{meant: allOptions, own: []*option{outputOption}}
+	Clean   = Command{meant: cleanOptions, own: []*option{outputOption}}
 	Trace   = Command{meant: questionOptions, own: traceOptions}
 	Check   = Command{meant: questionOptions, own: checkOptions}
 	Explain = Command{meant: questionOptions, own: explainOptions}
@@ -29,7 +29,9 @@ var (
 func allOptions(*option) bool { return true }
 
 // cleanOptions selects the options that have an effect on clean.
-func cleanOptions(o *option) bool { return o.group == groupRun || o.group == groupLog }
+func cleanOptions(o *option) bool {
+	return o.group == groupRun || o.group == groupLog || o == outputOption
+}
 
 // questionOptions selects the options that have an effect on trace, check and explain.
 func questionOptions(o *option) bool {

@@ -45,6 +45,7 @@ type Source struct {
 	Name    string // what the rules are, in words
 	Variant string // of iptables, where they are live
 	Live    bool
+	Dump    string             // the file that has the rules; "": they are not those of a file
 	Rules   []*infer.Inference // by family
 	Others  []*infer.Inference // those of the other variants of iptables, if they are live
 	Config  capture.Config     // inferred from the rules, or that of the flags

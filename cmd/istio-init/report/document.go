@@ -20,6 +20,8 @@ const (
 	kindState   kind = "state"   // check without flags for rules
 	kindDrift   kind = "drift"   // check with them
 	kindPath    kind = "path"    // trace
+	kindApply   kind = "apply"   // apply
+	kindClean   kind = "clean"   // clean
 	kindVersion kind = "version" // version
 	kindError   kind = "error"   // any command, where it has failed
 )

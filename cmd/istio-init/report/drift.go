@@ -5,52 +5,71 @@ import (
 	"fmt"
 	"strings"
 
+	"istio-init/capture/pod"
 	"istio-init/iptables"
+	"istio-init/netutil/inet"
 )
 
 // A Drift is how the live rules, or those of a dump, differ from the wanted ones. Its
 // fields are the keys of check --output json.
 type Drift struct {
-	InOrder  bool          `json:"in_order"`
-	Variant  string        `json:"variant,omitempty"`
-	Dump     string        `json:"dump,omitempty"` // what was compared, where it is not live
-	Families []FamilyDrift `json:"families"`
-	// Besides are differences other than rules of the variant: routes, the address ::6,
+	header
+	InOrder  bool          `json:"in_order" jsonschema:"the rules are those of the flags, and nothing else differs"`
+	Backend  pod.Name      `json:"backend,omitempty" jsonschema:"who has the live rules"`
+	Source   origin        `json:"source" jsonschema:"what was compared with the flags"`
+	Families []FamilyDrift `json:"families" jsonschema:"the rules, by address family"`
+	// Differences are those other than rules of the variant: routes, the address ::6,
 	// rules in the other variant.
-	Besides  []string `json:"besides,omitempty"`
-	Problems []string `json:"problems,omitempty"` // why the wanted rules do not work
-	Warnings []string `json:"warnings,omitempty"` // foreign rules ahead of ours
-	Caveats  []string `json:"doubts,omitempty"`
-	Notes    []string `json:"notes,omitempty"` // what was changed to read the dump
+	Differences []Difference `json:"differences,omitempty" jsonschema:"what differs besides rules of the backend"`
+	Problems    []string     `json:"problems,omitempty" jsonschema:"why the wanted rules do not work, for people"`
+	Warnings    []string     `json:"warnings,omitempty" jsonschema:"foreign rules that may decide first, for people"`
+	Caveats     []string     `json:"doubts,omitempty" jsonschema:"why the answer may be wrong, for people"`
+	Notes       []string     `json:"notes,omitempty" jsonschema:"what was changed to read the dump, for people"`
+
+	Variant string   `json:"variant,omitempty" jsonschema:"deprecated: use backend"`
+	Dump    string   `json:"dump,omitempty" jsonschema:"deprecated: use source"`
+	Besides []string `json:"besides,omitempty" jsonschema:"deprecated: use differences"`
 }
 
 // A FamilyDrift is the drift of one family.
 type FamilyDrift struct {
-	Family string      `json:"family"`
-	Wanted int         `json:"wanted"` // rules
-	Lines  []DriftLine `json:"lines"`  // none: in order
+	Family inet.Family `json:"family" jsonschema:"the address family"`
+	Wanted int         `json:"wanted" jsonschema:"how many rules are wanted"`
+	Lines  []DriftLine `json:"lines" jsonschema:"the differences, with the lines around them; none: in order"`
 }
 
 // A DriftLine is a line of a unified diff: a rule, or without one the chain itself. A
 // rule at another position is once unexpected and once missing.
 type DriftLine struct {
-	Op     string `json:"op"` // "missing", "unexpected" or "same"
-	Table  string `json:"table"`
-	Chain  string `json:"chain"`
-	Rule   string `json:"rule,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Op     lineOp `json:"op" jsonschema:"missing: only the flags make it; unexpected: it is only there"`
+	Table  string `json:"table" jsonschema:"the table of iptables"`
+	Chain  string `json:"chain" jsonschema:"the chain"`
+	Rule   string `json:"rule,omitempty" jsonschema:"the rule as iptables-save prints it behind -A CHAIN; missing: the line is the chain itself"`
+	Reason string `json:"reason,omitempty" jsonschema:"why the rule is there, for people"`
 
 	hunk bool // begins a hunk: equal lines before it are omitted
 }
 
-// Differs adds a difference besides those of rules.
-func (d *Drift) Differs(format string, args ...any) {
-	d.Besides = append(d.Besides, fmt.Sprintf(format, args...))
+// NewDrift returns the document to which what differs is added. dump is the file that has the
+// rules; "": they are live.
+func NewDrift(dump string) *Drift {
+	d := &Drift{header: newHeader(kindDrift), Dump: dump, Source: origin{From: fromLive}, Families: []FamilyDrift{}}
+	if dump != "" {
+		d.Source = origin{fromDump, dump}
+	}
+	return d
+}
+
+// Differs adds differences besides those of rules.
+func (d *Drift) Differs(differences ...Difference) {
+	for _, difference := range differences {
+		d.Differences, d.Besides = append(d.Differences, difference), append(d.Besides, difference.String())
+	}
 }
 
 // AddFamily adds how the rules of a family differ from the wanted ones.
 func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
-	f := FamilyDrift{Family: c.Family.String(), Wanted: want.Len(), Lines: []DriftLine{}}
+	f := FamilyDrift{Family: c.Family, Wanted: want.Len(), Lines: []DriftLine{}}
 	if !c.Empty() {
 		f.Lines = driftLines(c)
 	}
@@ -100,7 +119,7 @@ func (d *Drift) verdict() string {
 
 // write writes the drift of a family as a unified diff, with the reason below each line.
 func (f FamilyDrift) write(b *strings.Builder, s Styler, of string) {
-	where := f.Family + " (" + of + ")"
+	where := f.Family.String() + " (" + of + ")"
 	if len(f.Lines) == 0 {
 		rules := fmt.Sprintf("%d rules, in order", f.Wanted)
 		if f.Wanted == 0 {

@@ -9,14 +9,17 @@ import (
 	"istio-init/iptables"
 )
 
+// A lineOp is what is with a line.
+type lineOp string
+
 // The values of DriftLine.Op.
 const (
-	opSame       = "same"
-	opMissing    = "missing"    // in the rules of the flags only
-	opUnexpected = "unexpected" // in the live rules only
+	opSame       lineOp = "same"
+	opMissing    lineOp = "missing"    // in the rules of the flags only
+	opUnexpected lineOp = "unexpected" // in the live rules only
 )
 
-var opNames = map[iptables.Op]string{iptables.Same: opSame, iptables.Added: opMissing, iptables.Removed: opUnexpected}
+var opNames = map[iptables.Op]lineOp{iptables.Same: opSame, iptables.Added: opMissing, iptables.Removed: opUnexpected}
 
 // driftLines returns the difference of a change, each line with the reason of its rule.
 func driftLines(c iptables.Change) []DriftLine {

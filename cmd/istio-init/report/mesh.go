@@ -158,6 +158,21 @@ func (r *redirection) label() string {
 	return "inbound"
 }
 
+// document returns the redirect for programs.
+func (r *redirection) document() redirect {
+	out := redirect{Mesh: meshOf(r.Mesh), Of: wayInbound, Port: r.Port, Table: r.At.Table, Chain: r.At.Chain}
+	switch {
+	case r.isDNS():
+		out.Of = wayDNS
+	case r.Hook == iptables.Output:
+		out.Of = wayOutbound
+	}
+	if r.Proto != 0 {
+		out.Proto = r.Proto.String()
+	}
+	return out
+}
+
 // text says what a redirect does.
 func (r *redirection) text() string {
 	port := "a local port"
@@ -182,6 +197,10 @@ func (s *State) addMeshes(src Source) {
 		if name := r.Mesh.String(); r.Mesh != infer.OtherMesh && !slices.Contains(s.Meshes, name) {
 			s.Meshes = append(s.Meshes, name)
 		}
+		if by := meshOf(r.Mesh); !slices.Contains(s.CapturedBy, by) {
+			s.CapturedBy = append(s.CapturedBy, by)
+		}
+		s.Redirects = append(s.Redirects, r.document())
 	}
 	if len(src.Captured()) > 0 {
 		for _, r := range rules {

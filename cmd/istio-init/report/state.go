@@ -9,6 +9,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/capture/pod"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
 )
@@ -16,22 +17,31 @@ import (
 // A State is what is captured. Its fields are the keys of check --output json without
 // flags for rules.
 type State struct {
-	Rules      string   `json:"rules"`             // what the rules are
-	Variant    string   `json:"variant,omitempty"` // of iptables, where they are live
-	Captures   bool     `json:"captures"`          // there are rules of ours
-	Ambient    bool     `json:"ambient,omitempty"` // there are rules of Istio's ambient mode
-	Meshes     []string `json:"meshes,omitempty"`  // other ones whose rules are there
-	Families   []string `json:"families"`
-	Generation string   `json:"generation,omitempty"` // the Istio release whose rules they are
+	header
+	Result        result         `json:"result" jsonschema:"what is with the connections of the pod"`
+	CapturedBy    []mesh         `json:"captured_by,omitempty" jsonschema:"whose rules redirect connections"`
+	Captured      directions     `json:"captured" jsonschema:"which connections the rules of istio capture"`
+	Backend       pod.Name       `json:"backend,omitempty" jsonschema:"who has the live rules"`
+	Source        origin         `json:"source" jsonschema:"where the rules are from"`
+	Captures      bool           `json:"captures" jsonschema:"there are rules of istio"`
+	Ambient       bool           `json:"ambient,omitempty" jsonschema:"there are rules of Istio's ambient mode"`
+	Families      []inet.Family  `json:"families" jsonschema:"the address families with rules of istio"`
+	Configuration *configuration `json:"configuration,omitempty" jsonschema:"what the rules of istio are made of"`
 	// Exact says that the rules are line for line those that Arguments make.
-	Exact     bool     `json:"exact"`
-	Arguments []string `json:"arguments,omitempty"` // of an apply
-	Variables []string `json:"variables,omitempty"` // of its environment
-	Facts     []fact   `json:"facts"`
-	Problems  []string `json:"problems,omitempty"` // why the rules do not work
-	Warnings  []string `json:"warnings,omitempty"` // foreign rules that decide too
-	Caveats   []string `json:"doubts,omitempty"`
-	Notes     []string `json:"notes,omitempty"` // what was changed to read the rules
+	Exact     bool       `json:"exact" jsonschema:"the rules are line for line those that arguments make"`
+	Arguments []string   `json:"arguments,omitempty" jsonschema:"of an apply that makes these rules"`
+	Variables []string   `json:"variables,omitempty" jsonschema:"of its environment, as NAME=VALUE"`
+	Redirects []redirect `json:"redirects,omitempty" jsonschema:"what foreign rules redirect"`
+	Problems  []string   `json:"problems,omitempty" jsonschema:"why the rules do not work, for people"`
+	Warnings  []string   `json:"warnings,omitempty" jsonschema:"foreign rules that decide too, for people"`
+	Caveats   []string   `json:"doubts,omitempty" jsonschema:"why the answer may be wrong, for people"`
+	Notes     []string   `json:"notes,omitempty" jsonschema:"what was changed to read the rules, for people"`
+
+	Rules      string   `json:"rules" jsonschema:"deprecated: use source"`
+	Variant    string   `json:"variant,omitempty" jsonschema:"deprecated: use backend"`
+	Meshes     []string `json:"meshes,omitempty" jsonschema:"deprecated: use captured_by"`
+	Generation string   `json:"generation,omitempty" jsonschema:"deprecated: use configuration"`
+	Facts      []fact   `json:"facts" jsonschema:"deprecated: use configuration and redirects"`
 
 	config  capture.Config
 	samples []path.Sample
@@ -45,9 +55,47 @@ type State struct {
 	redirected []string // in which families
 }
 
+type (
+	// A result is what is with the connections of a pod.
+	result string
+	// directions are kinds of connections.
+	directions struct {
+		Inbound  bool `json:"inbound" jsonschema:"inbound connections"`
+		Outbound bool `json:"outbound" jsonschema:"outbound connections"`
+		DNS      bool `json:"dns" jsonschema:"DNS queries"`
+	}
+	// A redirect is a foreign rule that redirects connections.
+	redirect struct {
+		Mesh  mesh   `json:"mesh" jsonschema:"whose rule it is"`
+		Of    way    `json:"of" jsonschema:"which connections"`
+		Proto string `json:"protocol,omitempty" jsonschema:"tcp or udp; missing: both"`
+		Port  uint16 `json:"port,omitempty" jsonschema:"the local port to which they are redirected; missing: not known"`
+		Table string `json:"table" jsonschema:"the table of the rule"`
+		Chain string `json:"chain" jsonschema:"the chain of the rule"`
+	}
+	// A way is a kind of connections.
+	way string
+)
+
+// The results. One that names no mesh is about rules of Istio's sidecar.
+const (
+	resultCaptured    result = "captured"
+	resultNotCaptured result = "not-captured"
+	resultBroken      result = "broken"  // there are rules, and they capture nothing of what they should
+	resultAmbient     result = "ambient" // by Istio's ambient mode
+	resultForeign     result = "foreign" // by foreign rules
+	resultUnknown     result = "unknown" // a table that may capture could not be read
+)
+
+const (
+	wayInbound  way = "inbound"
+	wayOutbound way = "outbound"
+	wayDNS      way = "dns"
+)
+
 type fact struct {
-	Label string `json:"label"`
-	Text  string `json:"text"`
+	Label string `json:"label" jsonschema:"what the text is about, for people"`
+	Text  string `json:"text" jsonschema:"for people"`
 	title string // the label for people
 }
 
@@ -58,19 +106,22 @@ func newFact(label, text string) fact { return fact{cmp.Or(jsonLabels[label], la
 
 // NewState returns what rules capture. The arguments, of an apply, and the variables of
 // its environment are those that make the rules.
-func NewState(src Source, args, variables []string) State {
-	s := State{
-		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Notes: src.Notes, Facts: []fact{}, Families: []string{},
+func NewState(src Source, args, variables []string) (s State) {
+	s = State{
+		header: newHeader(kindState), Backend: pod.Name(src.Variant), Source: src.origin(),
+		Rules: src.Name, Variant: src.Variant, Caveats: src.Caveats, Problems: src.Problems, Notes: src.Notes, Facts: []fact{}, Families: []inet.Family{},
 		Warnings: src.Warnings, config: src.Config, samples: src.Samples, title: src.title(), unprinted: src.Unprinted,
 	}
 	s.addAmbient(src)
 	s.addMeshes(src)
+	defer func() { s.Captured, s.Result = s.capture() }()
 	own := slices.DeleteFunc(slices.Clone(src.Rules), func(r *infer.Inference) bool { return !r.Captures() })
 	if len(own) == 0 {
 		return s
 	}
+	s.CapturedBy = append([]mesh{ours}, s.CapturedBy...)
 	for _, r := range own {
-		s.Families = append(s.Families, r.Rules.Family.String())
+		s.Families = append(s.Families, r.Rules.Family)
 		for _, jump := range r.LostJumps(src.Config) {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: no rule of %s %s leads to %s, so its rules match nothing",
 				r.Rules.Family, jump.Table, jump.From, jump.To))
@@ -86,7 +137,9 @@ func NewState(src Source, args, variables []string) State {
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
 	s.Arguments, s.Variables, s.assumesTunnel = args, variables, src.assumesTunnel()
-	for _, f := range Facts(withoutTunnel(src)) {
+	known := withoutTunnel(src)
+	s.Configuration = newConfiguration(known)
+	for _, f := range Facts(known) {
 		s.Facts = append(s.Facts, newFact(f.Label, f.Text))
 	}
 	return s
@@ -104,6 +157,9 @@ func (s *State) addAmbient(src Source) {
 		if r.Captures() {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: the pod is in Istio's ambient mode: the rules of a sidecar break its traffic", r.Rules.Family))
 		}
+	}
+	if len(families) > 0 {
+		s.CapturedBy = append(s.CapturedBy, meshOf(infer.IstioAmbient))
 	}
 	s.Ambient, s.where = len(families) > 0, strings.Join(families, " and ")
 }
@@ -164,36 +220,66 @@ func (s State) text(styler Styler) string {
 	return b.String()
 }
 
-// headline returns the answer in one sentence.
-func (s State) headline() string {
+// capture returns which connections our rules capture, and what is with those of the pod.
+func (s State) capture() (directions, result) {
 	c := s.config
-	in, out := !c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0
-	what := ""
-	wanted := in || out || c.DNS.Captures()
-	in, out = in && !s.lost(path.Inbound), out && !s.lost(path.Outbound)
+	wanted := directions{!c.InboundPorts.Empty(), !c.OutboundPrefixes.Empty() || len(c.OutboundPorts) > 0, c.DNS.Captures()}
 	switch {
 	case s.Ambient && !s.Captures:
-		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
+		return directions{}, resultAmbient
 	case !s.Captures && len(s.redirects) > 0:
-		return s.meshHeadline()
+		return directions{}, resultForeign
 	case s.Unknown():
-		return "it is not known what is captured: " + strings.Join(s.unprinted, "; ")
+		return directions{}, resultUnknown
 	case !s.Captures:
-		return "nothing is captured: there are no rules of a mesh"
-	case in && out:
-		what = "captured: inbound and outbound"
-	case in:
-		what = "captured: inbound only"
-	case out:
-		what = "captured: outbound only"
-	case c.DNS.Captures() && !s.lost(path.DNS):
-		what = "captured: DNS queries only"
-	case wanted:
-		return "not captured, though there are rules of a mesh: see the problems"
-	default:
-		return "nothing is captured, though there are chains of a mesh"
+		return directions{}, resultNotCaptured
 	}
-	what += ", " + strings.Join(s.Families, " and ")
+	captured := directions{
+		wanted.Inbound && !s.lost(path.Inbound), wanted.Outbound && !s.lost(path.Outbound), wanted.DNS && !s.lost(path.DNS),
+	}
+	switch {
+	case captured != directions{}:
+		return captured, resultCaptured
+	case wanted != directions{}:
+		return captured, resultBroken
+	}
+	return captured, resultNotCaptured
+}
+
+// headline returns the answer in one sentence.
+func (s State) headline() string {
+	what := ""
+	switch of := s.Captured; s.Result {
+	case resultAmbient:
+		return "the pod is in Istio's ambient mode, " + s.where + ": its rules are not ours"
+	case resultForeign:
+		return s.meshHeadline()
+	case resultUnknown:
+		return "it is not known what is captured: " + strings.Join(s.unprinted, "; ")
+	case resultNotCaptured:
+		if s.Captures {
+			return "nothing is captured, though there are chains of a mesh"
+		}
+		return "nothing is captured: there are no rules of a mesh"
+	case resultBroken:
+		return "not captured, though there are rules of a mesh: see the problems"
+	case resultCaptured:
+		switch {
+		case of.Inbound && of.Outbound:
+			what = "captured: inbound and outbound"
+		case of.Inbound:
+			what = "captured: inbound only"
+		case of.Outbound:
+			what = "captured: outbound only"
+		default:
+			what = "captured: DNS queries only"
+		}
+	}
+	var families []string
+	for _, f := range s.Families {
+		families = append(families, f.String())
+	}
+	what += ", " + strings.Join(families, " and ")
 	if len(s.Problems) > 0 {
 		what += "; but there are problems"
 	}
