@@ -20,6 +20,7 @@ const (
 	cniBadNetNS    = 8
 	cniUnavailable = 50
 	cniBadPod      = 100
+	cniNoRules     = 101
 	cniDrift       = 102
 )
 
@@ -159,6 +160,7 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 		"bad-timeout":    {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "5"})}, cniBadPod, `timeout "5": want a duration`},
 		"missing":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"runtimeConfig": object{}})}, cniBadPod, "containerd does from 1.5.0 on"},
 		"ambient":        {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"ambient_enabled": true})}, cniBadPod, "ambient_enabled"},
+		"no-time":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "1ns"})}, cniNoRules, "not done within the timeout of 1ns"},
 		"unknown-option": {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"defaults": object{"dry-run": true}})}, cniBadPod, `"defaults.dry-run": not an option that describes rules`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,10 +170,10 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 			if a := test.call.succeeds(t); a.out != "" {
 				t.Errorf("DEL: %s", a)
 			}
-			if diff := cmp.Diff(before, s.see().String()); diff != "" {
-				t.Errorf("something was changed (-before +after):\n%s", diff)
-			}
 		})
+	}
+	if diff := cmp.Diff(before, s.see().String()); diff != "" {
+		t.Errorf("something was changed (-before +after):\n%s", diff)
 	}
 }
 
@@ -243,10 +245,10 @@ func TestCNISkipsPodsThatDoNotWait(t *testing.T) {
 			for _, call.command = range []string{cniAdd, cniCheck, cniDel} {
 				call.succeeds(t)
 			}
-			if diff := cmp.Diff(before, s.see().String()); diff != "" {
-				t.Errorf("something was changed (-before +after):\n%s", diff)
-			}
 		})
+	}
+	if diff := cmp.Diff(before, s.see().String()); diff != "" {
+		t.Errorf("something was changed (-before +after):\n%s", diff)
 	}
 }
 
