@@ -137,7 +137,9 @@ func newUninstall() *cobra.Command {
 		Long: `uninstall removes the entry from all network configurations and restores what was set aside.
 Then it replaces the plugin by one that passes results through: a runtime may call it for
 pods that started before. --remove-binary removes it, which is safe when no pod is left that
-started before the entry was removed, as after a restart of the node.`,
+started before the entry was removed, as after a restart of the node.
+
+An "install --watch" that still runs would add the entry again: end it first.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			target, _, err := node.target()
@@ -173,7 +175,7 @@ func (r runner) log(level, text string) { _, _ = fmt.Fprintf(r.stderr, "%s: %s\n
 
 // print prints the steps of a plan.
 func (r runner) print(to io.Writer, plan func(Node) (Plan, error)) error {
-	node, err := ReadNode(r.target.Dirs, r.target.Runtimes)
+	node, err := r.target.Read()
 	if err != nil {
 		return err
 	}
