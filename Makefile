@@ -49,7 +49,9 @@ TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,150
 DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
 
 .PHONY: docs
-docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg ## the pictures of the documents, drawn by graphviz
+docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg ## the reference of flags and exit codes; the pictures of the documents, drawn by graphviz
+	$(GO) test ./cmd/istio-init/options -run Reference -update
+	$(GO) test ./cmd/istio-init -run ExitCodes -update
 
 .PHONY: docs/redirect.svg docs/tproxy.svg docs/dns.svg
 docs/redirect.svg: FLAGS = $(REDIRECT)

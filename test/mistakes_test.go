@@ -68,7 +68,7 @@ func TestMistakesAreAnswered(t *testing.T) {
 	}
 }
 
-// answerTo returns what a command prints, and a line with its exit code.
+// answerTo returns what a command prints, without empty lines, and a line with its exit code.
 func answerTo(t *testing.T, ns *kernel.NetNS, dir, command string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
@@ -88,5 +88,5 @@ func answerTo(t *testing.T, ns *kernel.NetNS, dir, command string) string {
 	case err != nil:
 		t.Fatalf("%s: %v", command, err)
 	}
-	return withoutTimes(string(out)) + fmt.Sprintf("exit %d\n", code)
+	return strings.ReplaceAll(withoutTimes(string(out)), "\n\n", "\n") + fmt.Sprintf("exit %d\n", code)
 }

@@ -82,7 +82,6 @@ func execute(ctx context.Context, s streams) int {
 	s.line = line
 	root := newRoot(s)
 	root.SetArgs(line)
-	root.SetOut(s.stdout)
 	root.SetErr(complaints)
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -133,6 +132,7 @@ pilot-agent, as a command or as the name of its file.`,
 	root.SetUsageFunc(printUsage)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newApply(s), newClean(s), newTrace(s), newCheck(s), newExplain(s), newConfigSchema(), newVersion(s))
+	root.SetOut(s.stdout) // which the next line takes
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		refuseUnknown(completion)

@@ -297,15 +297,3 @@ func (s State) Unknown() bool {
 
 // lost reports whether none of these connections are captured.
 func (s State) lost(want path.Outcome) bool { return allLost(s.samples, want, inet.Families[:]...) }
-
-// ShellLine joins words to a command line for a shell.
-func ShellLine(words []string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=+@"
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		if quoted[i] = w; w == "" || strings.Trim(w, plain) != "" {
-			quoted[i] = "'" + w + "'" // no value has a quote in it
-		}
-	}
-	return strings.Join(quoted, " ")
-}

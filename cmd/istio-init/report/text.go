@@ -124,3 +124,15 @@ func Escape(text string) string {
 	}
 	return b.String()
 }
+
+// ShellLine joins words to a command line for a shell.
+func ShellLine(words []string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=+@"
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; w == "" || strings.Trim(w, plain) != "" {
+			quoted[i] = "'" + w + "'" // no value has a quote in it
+		}
+	}
+	return strings.Join(quoted, " ")
+}
