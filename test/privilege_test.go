@@ -43,9 +43,9 @@ mount --bind "${program%/*}" /run/program
 for dir in $tmp; do if [ "$dir" != /run ]; then mount -t tmpfs tmpfs "$dir"; fi; done
 cd /tmp
 run() { "/run/program/${program##*/}" "$@" >/dev/null 2>&1; }
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1"
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1"
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1" -m TPROXY --redirect-dns --capture-all-dns
+run apply -u 1337 --ip-family dual -b 80 $1
+run apply -u 1337 --ip-family dual -b 80 $1
+run apply -u 1337 --ip-family dual -b 80 $1 -m TPROXY --redirect-dns --capture-all-dns
 run clean
 find $tmp -mindepth 1 \( -path /run/program -o -path /run/mount \) -prune -o -mindepth 1 -print
 `
@@ -126,7 +126,7 @@ func TestMissingCapabilityIsNamed(t *testing.T) {
 		{"none-legacy", "", in(xtables.Legacy, asRedirect), `error\t.*the capability NET_(ADMIN|RAW)`},
 		{"only-net-raw", ",+net_raw", asTProxy, `error\t.*the capability NET_ADMIN`},
 		{"only-net-admin-legacy", ",+net_admin", in(xtables.Legacy, asRedirect), `error\t.*iptables-legacy needs the capability NET_RAW`},
-		{"another-namespace", ",+net_admin", append(slices.Clone(asRedirect), "--network-namespace", "/proc/self/ns/net"), `error\t.*\(needs CAP_SYS_ADMIN\)`},
+		{"another-namespace", ",+net_admin", append(slices.Clone(asRedirect), "--network-namespace", "/proc/self/ns/net"), `error\t.*\(needs the capability SYS_ADMIN`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,11 +150,11 @@ func TestNoFileIsLeft(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
-	for v, want := range map[xtables.Variant]string{xtables.NFT: "", xtables.Legacy: "/run/xtables.lock\n"} {
+	for v, want := range map[backend]string{xtables.NFT: "", xtables.Legacy: "/run/xtables.lock\n", native: ""} {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			left, code := s.confined(asRoot, v.String(), program)
+			left, code := s.confined(asRoot, strings.Join(in(v, nil), " "), program)
 			if code != 0 || left != want {
 				t.Errorf("exit code %d, left behind %q, want %q", code, left, want)
 			}

@@ -128,7 +128,7 @@ func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- runner{target, log}.watch(ctx, installing(Insert))
+		ended <- runner{target: target, stderr: log}.watch(ctx, installing(Insert))
 		close(log)
 	}()
 	path := filepath.Join(target.Dirs.Conf, "10-a.conflist")
