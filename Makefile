@@ -92,8 +92,9 @@ e2e: ## the image, run as the init container of real pods; as root on Debian and
 	hack/e2e/run -v
 
 .PHONY: cni-e2e
-cni-e2e: build ## the CNI plugin, run by containerd and cnitool; as root on Debian and Ubuntu
+cni-e2e: build ## the CNI plugin, run by containerd and cnitool, and its manifests; as root on Debian and Ubuntu
 	hack/cni/setup
+	$(GO) test -C hack/cni ./manifests
 	hack/cni/run -test.v
 
 .PHONY: bench

@@ -91,7 +91,8 @@ func startNode(t *testing.T, network int) *node {
 	n.importImage(t, dir)
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(n.log); err == nil && t.Failed() {
-			t.Logf("containerd:\n%s", text)
+			lines := strings.SplitAfter(string(text), "\n")
+			t.Logf("the last lines of containerd:\n%s", strings.Join(lines[max(0, len(lines)-50):], ""))
 		}
 	})
 	return n

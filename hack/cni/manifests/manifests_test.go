@@ -1,4 +1,4 @@
-package cni
+package manifests
 
 import (
 	"bufio"
@@ -23,7 +23,7 @@ import (
 )
 
 // examples has the manifests.
-const examples = "../../examples/cni/"
+const examples = "../../../examples/cni/"
 
 // overlays are what users apply.
 var overlays = []string{"base", "k3s", "gke", "openshift"}
