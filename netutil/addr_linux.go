@@ -105,7 +105,7 @@ func AddLoopbackAddr(a netip.Addr) (Undo, error) {
 	case errors.Is(err, unix.EACCES) && HasCap(unix.CAP_NET_ADMIN):
 		return nil, fmt.Errorf("add %s/128 to lo (needs IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", a, err)
 	case err != nil:
-		return nil, fmt.Errorf("add %s/128 to lo %s: %w", a, NeedsNetAdmin("CAP_NET_ADMIN", err), err)
+		return nil, fmt.Errorf("add %s/128 to lo %s: %w", a, NeedsNetAdmin("", err), err)
 	}
 	return func() error { return changeAddr(a, unix.RTM_DELADDR, 0) }, nil
 }
@@ -121,7 +121,7 @@ func RemoveLoopbackAddr(a netip.Addr) (Undo, error) {
 	case errors.Is(err, unix.EADDRNOTAVAIL): // another run was quicker
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("remove %s/128 from lo %s: %w", a, NeedsNetAdmin("CAP_NET_ADMIN", err), err)
+		return nil, fmt.Errorf("remove %s/128 from lo %s: %w", a, NeedsNetAdmin("", err), err)
 	}
 	return func() error {
 		_, err := AddLoopbackAddr(a)

@@ -57,17 +57,27 @@ func effective() (set uint64) {
 	return set
 }
 
-// NeedsNetAdmin returns in brackets what a call that has failed needs; hint tells it, with the
-// name of the capability NET_ADMIN. If the call was denied to a thread that has the capability,
-// it returns what else denies calls.
-func NeedsNetAdmin(hint string, err error) string { return needs(unix.CAP_NET_ADMIN, hint, err) }
+// NeedsNetAdmin returns in brackets what a call that has failed needs: the capability NET_ADMIN,
+// with the line of a manifest that gives it, and what else is needed. If the call was denied to a
+// thread that has the capability, it returns what else denies calls.
+func NeedsNetAdmin(also string, err error) string {
+	return needs(unix.CAP_NET_ADMIN, "NET_ADMIN", also, err)
+}
 
-func needs(capability int, hint string, err error) string {
+// needs has the name of a capability as manifests spell it.
+func needs(capability int, name, also string, err error) string {
 	if errors.Is(err, os.ErrPermission) && HasCap(capability) {
 		return "(the capability is held, so this was denied by SELinux, AppArmor or a seccomp profile: see the audit log, dmesg and " +
 			"kubectl describe pod; or the network namespace belongs to another user namespace)"
 	}
-	return "(needs " + hint + ")"
+	if HasCap(capability) {
+		return "(needs the capability " + name + also + ")"
+	}
+	context := "capabilities: {add: [" + name + "]}"
+	if os.Geteuid() != 0 { // who gets no added capability
+		context = "runAsUser: 0, " + context
+	}
+	return "(needs the capability " + name + also + "; in a manifest: securityContext: {" + context + "})"
 }
 
 // HasNoNetlink reports whether an error says that the kernel has no netlink sockets.

@@ -60,7 +60,7 @@ func LookAtNetfilter(native, own string) Netfilter {
 		}
 	}
 	if !HasCap(unix.CAP_NET_RAW) {
-		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW")
+		n.NoLegacy = errors.New("iptables-legacy needs the capability NET_RAW; in a manifest: securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}")
 	}
 	n.Generation = NFTGeneration()
 	tables, err := nftDump(unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC)

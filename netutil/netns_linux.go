@@ -63,6 +63,18 @@ func notNetNS(err error) error {
 	return err
 }
 
+// A NetNSError is why a network namespace could not be entered.
+type NetNSError struct {
+	op, path string
+	err      error
+}
+
+func (e *NetNSError) Error() string {
+	return fmt.Sprintf("%s network namespace %s: %v", e.op, e.path, e.err)
+}
+
+func (e *NetNSError) Unwrap() error { return e.err }
+
 func onNetNSThread(path string, fn func() error) (err error) {
 	runtime.LockOSThread() // unlocked only once the thread is back
 	home, err := netns.Get()
@@ -74,15 +86,15 @@ func onNetNSThread(path string, fn func() error) (err error) {
 	target, err := openRegular(path)
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("open network namespace %s: %w", path, notNetNS(err))
+		return &NetNSError{"open", path, notNetNS(err)}
 	}
 	defer target.Close()
 	if err := netns.Set(netns.NsHandle(target.Fd())); err != nil {
 		runtime.UnlockOSThread()
-		if errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("enter network namespace %s: %w", path, notNetNS(err))
+		if !errors.Is(err, unix.EINVAL) {
+			err = fmt.Errorf("%w %s", err, needs(unix.CAP_SYS_ADMIN, "SYS_ADMIN", "", err))
 		}
-		return fmt.Errorf("enter network namespace %s %s: %w", path, needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
+		return &NetNSError{"enter", path, notNetNS(err)}
 	}
 	defer func() {
 		if back := netns.Set(home); back != nil {

@@ -43,7 +43,7 @@ func InNewNetNS(fn func() error) error {
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("make a network namespace %s: %w", needs(unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", err), err)
+			done <- fmt.Errorf("make a network namespace %s: %w", needs(unix.CAP_SYS_ADMIN, "SYS_ADMIN", "", err), err)
 			return
 		}
 		done <- fn()

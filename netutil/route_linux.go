@@ -62,7 +62,7 @@ func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
 				return nil, err
 			}
 		case err != nil:
-			return nil, fmt.Errorf("add local default route in table %d %s: %w", r.Table, NeedsNetAdmin("CAP_NET_ADMIN, and lo up", err), err)
+			return nil, fmt.Errorf("add local default route in table %d %s: %w", r.Table, NeedsNetAdmin(", and lo up", err), err)
 		default:
 			undo = undo.then(func() error { return deleteRoute(route) })
 		}
@@ -71,7 +71,7 @@ func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
 		rule := netlink.NewRule()
 		rule.Family, rule.Mark, rule.Table, rule.Protocol = addressFamilies[f], r.Mark, int(r.Table), routeProtocol
 		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
-			return undo, fmt.Errorf("add rule fwmark %#x lookup %d %s: %w", r.Mark, r.Table, NeedsNetAdmin("CAP_NET_ADMIN", err), err)
+			return undo, fmt.Errorf("add rule fwmark %#x lookup %d %s: %w", r.Mark, r.Table, NeedsNetAdmin("", err), err)
 		}
 		undo = undo.then(func() error { return deleteRule(rule) })
 	}
@@ -140,14 +140,14 @@ func (t TProxyRoutes) Remove(f inet.Family, keep TProxyRoute) (Undo, error) {
 // deleteRule and deleteRoute are content when somebody else was quicker.
 func deleteRule(rule *netlink.Rule) error {
 	if err := netlink.RuleDel(rule); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove rule fwmark %#x lookup %d %s: %w", rule.Mark, rule.Table, NeedsNetAdmin("CAP_NET_ADMIN", err), err)
+		return fmt.Errorf("remove rule fwmark %#x lookup %d %s: %w", rule.Mark, rule.Table, NeedsNetAdmin("", err), err)
 	}
 	return nil
 }
 
 func deleteRoute(route *netlink.Route) error {
 	if err := netlink.RouteDel(route); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("remove local default route in table %d %s: %w", route.Table, NeedsNetAdmin("CAP_NET_ADMIN", err), err)
+		return fmt.Errorf("remove local default route in table %d %s: %w", route.Table, NeedsNetAdmin("", err), err)
 	}
 	return nil
 }

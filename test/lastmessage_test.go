@@ -15,9 +15,9 @@ var lastMessageCases = []struct {
 }{
 	{"apply", "exec setpriv --bounding-set=-net_admin istio-init apply -b 80", "look at the packet filter (needs "},
 	{"input", "exec istio-init apply -b 80a,443 -m BOTH", "--istio-inbound-interception-mode"},
-	{"flag", "exec istio-init --no-such-flag", "unknown flag: --no-such-flag\n"},
+	{"flag", "exec istio-init --no-such-flag", "unknown flag --no-such-flag: see --help\n"},
 	{"validation", "exec istio-init apply --skip-rule-apply --run-validation --ip-family ipv4 -u 1337 -i '*' -b '*'", "valid"},
-	{"clean", "exec istio-init clean --network-namespace /run/none", "open network namespace /run/none: "},
+	{"clean", "exec istio-init clean --network-namespace /run/none", "--network-namespace: open network namespace /run/none: "},
 	{"other-command", "exec istio-init check --network-namespace /run/none", "before"},
 	{"success", "exec istio-init apply --dry-run -b 80", "before"},
 	{"not-process-1", "istio-init apply -b 80a; true", "before"},

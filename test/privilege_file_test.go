@@ -18,9 +18,9 @@ import (
 // the program's file.
 const asUser = `exec setpriv --reuid=1337 --regid=1337 --clear-groups "$@"`
 
-// withCapabilities returns a copy of the program whose file has the capabilities of the image,
-// in a directory that every user can read.
-func withCapabilities(t *testing.T) (program string) {
+// withCapabilities returns a copy of the program whose file has capabilities, in a directory that
+// every user can read.
+func withCapabilities(t *testing.T, caps ...int) (program string) {
 	t.Helper()
 	dir := everybodysDir(t, 0o755)
 	program = filepath.Join(dir, programName)
@@ -31,16 +31,23 @@ func withCapabilities(t *testing.T) (program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const revision2, netAdmin, netRaw = 0x02000000, 1 << unix.CAP_NET_ADMIN, 1 << unix.CAP_NET_RAW
-	var caps []byte // struct vfs_cap_data (linux/capability.h)
-	for _, word := range []uint32{revision2, netAdmin | netRaw, 0, 0, 0} {
-		caps = binary.LittleEndian.AppendUint32(caps, word)
+	const revision2 = 0x02000000
+	var set uint32
+	for _, c := range caps {
+		set |= 1 << c
 	}
-	if err := unix.Setxattr(program, "security.capability", caps, 0); err != nil {
+	var attr []byte // struct vfs_cap_data (linux/capability.h)
+	for _, word := range []uint32{revision2, set, 0, 0, 0} {
+		attr = binary.LittleEndian.AppendUint32(attr, word)
+	}
+	if err := unix.Setxattr(program, "security.capability", attr, 0); err != nil {
 		t.Fatal(err)
 	}
 	return program
 }
+
+// ofImage are the capabilities of the image with iptables; native needs the first.
+var ofImage = []int{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW}
 
 // everybodysDir returns a directory that other users can reach.
 func everybodysDir(t *testing.T, mode os.FileMode) string {
@@ -61,21 +68,26 @@ func everybodysDir(t *testing.T, mode os.FileMode) string {
 func TestCapabilitiesOfTheFileAreNotForProgramsOfTheCaller(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) {
 			t.Parallel()
-			program, evil := withCapabilities(t), everybodysDir(t, 0o777)
+			caps := ofImage
+			if b == native {
+				caps = ofImage[:1]
+			}
+			program, evil := withCapabilities(t, caps...), everybodysDir(t, 0o777)
 			s := newSite(t, "PATH="+evil+":/usr/sbin:/usr/bin", "XTABLES_LIBDIR=/nowhere", "XTABLES_LOCKFILE="+evil+"/lock", "LD_PRELOAD=/nowhere")
-			for _, f := range inet.Families {
-				for _, what := range []string{"restore", "save"} {
-					script := fmt.Sprintf("#!/bin/sh\ntouch %s/started\nexit 1\n", evil)
-					name := strings.Replace(tool(v, f), "restore", what, 1)
-					if err := os.WriteFile(filepath.Join(evil, name), []byte(script), 0o755); err != nil {
-						t.Fatal(err)
+			for _, v := range xtables.Variants {
+				for _, f := range inet.Families {
+					for _, name := range []string{tool(v, f), saver(v, f)} {
+						script := fmt.Sprintf("#!/bin/sh\ntouch %s/started\nexit 1\n", evil)
+						if err := os.WriteFile(filepath.Join(evil, name), []byte(script), 0o755); err != nil {
+							t.Fatal(err)
+						}
 					}
 				}
 			}
-			for _, args := range [][]string{in(v, asRedirect), in(v, asTProxy), {cleanCommand}} {
+			for _, args := range [][]string{in(b, asRedirect), in(b, asTProxy), {cleanCommand}} {
 				log, code := s.start("/bin/sh", append([]string{"-ec", asUser, "sh", program}, args...)...)
 				if code != 0 {
 					t.Errorf("%s: exit code %d:\n%s", args, code, log)
@@ -94,7 +106,7 @@ func TestCapabilitiesOfTheFileAreNotForProgramsOfTheCaller(t *testing.T) {
 func TestCapabilitiesOfTheFileOpenNoFile(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
-	program, dir := withCapabilities(t), everybodysDir(t, 0o755)
+	program, dir := withCapabilities(t, ofImage...), everybodysDir(t, 0o755)
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, []byte("proxy-uid: 1337\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -126,7 +126,7 @@ func TestMissingCapabilityIsNamed(t *testing.T) {
 		{"none-legacy", "", in(xtables.Legacy, asRedirect), `error\t.*the capability NET_(ADMIN|RAW)`},
 		{"only-net-raw", ",+net_raw", asTProxy, `error\t.*the capability NET_ADMIN`},
 		{"only-net-admin-legacy", ",+net_admin", in(xtables.Legacy, asRedirect), `error\t.*iptables-legacy needs the capability NET_RAW`},
-		{"another-namespace", ",+net_admin", append(slices.Clone(asRedirect), "--network-namespace", "/proc/self/ns/net"), `error\t.*\(needs CAP_SYS_ADMIN\)`},
+		{"another-namespace", ",+net_admin", append(slices.Clone(asRedirect), "--network-namespace", "/proc/self/ns/net"), `error\t.*\(needs the capability SYS_ADMIN`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

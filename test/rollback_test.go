@@ -87,7 +87,7 @@ var failures = []struct {
 	{
 		name: "no-route-while-lo-is-down", to: asOther,
 		fail: func(s *site, _ xtables.Variant) { s.sh("ip link set lo down") },
-		log:  `error\tpolicy routing \(ipv\d\), for mode TPROXY: add local default route in table 200 \(needs CAP_NET_ADMIN, and lo up\): network is down`,
+		log:  `error\tpolicy routing \(ipv\d\), for mode TPROXY: add local default route in table 200 \(needs the capability NET_ADMIN, and lo up\): network is down`,
 	},
 	{
 		name: "table-of-ipv4-taken-by-another-route", to: asOther,

@@ -28,6 +28,8 @@ type tracer struct {
 	n       int
 	victims victims
 	during  func() // called after the kill, while all other processes are stopped
+	// before is called before each system call, while its thread is stopped; nil: nothing.
+	before func(thread int, call syscallInfo)
 
 	tasks  map[int]*task
 	count  int
@@ -142,6 +144,9 @@ func (tr *tracer) stopped(pid, program int, status unix.WaitStatus) {
 	signal := int(status.StopSignal())
 	switch {
 	case signal == int(unix.SIGTRAP)|0x80:
+		if call, entering := syscallOf(pid); tr.before != nil && entering {
+			tr.before(pid, call)
+		}
 		if signal = 0; tr.matters(pid, program, t) {
 			if tr.count++; tr.count == tr.n {
 				tr.kill(pid, program, t)
@@ -219,12 +224,10 @@ func (tr *tracer) matters(pid, program int, t *task) bool {
 // asksOnly reports whether a message to netlink changes nothing: it asks for a dump
 // (netlink(7), NLM_F_DUMP), or gets (rtnetlink(7); linux/netfilter/nf_tables.h).
 func asksOnly(pid int, call syscallInfo) bool {
-	header := make([]byte, unix.SizeofNlMsghdr)
-	if n, err := unix.PtracePeekData(pid, uintptr(call.args[1]), header); err != nil || n < len(header) {
-		return false
-	}
-	kind, flags := binary.NativeEndian.Uint16(header[4:]), binary.NativeEndian.Uint16(header[6:])
+	kind, flags, ok := netlinkHeader(pid, call)
 	switch {
+	case !ok:
+		return false
 	case flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP:
 		return true
 	case kind < 0x100:
@@ -233,6 +236,13 @@ func asksOnly(pid int, call syscallInfo) bool {
 		return slices.Contains([]uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE, unix.NFT_MSG_GETSET, unix.NFT_MSG_GETGEN}, kind&0xff)
 	}
 	return kind>>8 == unix.NFNL_SUBSYS_NFT_COMPAT // only queries
+}
+
+// netlinkHeader returns the type and the flags of the message that a sendto sends.
+func netlinkHeader(pid int, call syscallInfo) (kind, flags uint16, ok bool) {
+	header := make([]byte, unix.SizeofNlMsghdr)
+	n, err := unix.PtracePeekData(pid, uintptr(call.args[1]), header)
+	return binary.NativeEndian.Uint16(header[4:]), binary.NativeEndian.Uint16(header[6:]), err == nil && n == len(header)
 }
 
 // syscallInfo is struct ptrace_syscall_info of linux/ptrace.h, on entry.

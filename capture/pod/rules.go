@@ -89,7 +89,7 @@ func (s *ChangeRules) removed() []Event {
 // denied adds to the error of a program that may not be started what denies it.
 func denied(err error) error {
 	if start, is := errors.AsType[*fs.PathError](err); is && errors.Is(start, fs.ErrPermission) {
-		return fmt.Errorf("%w %s", err, netutil.NeedsNetAdmin("the capability NET_ADMIN, and the right to start programs", start))
+		return fmt.Errorf("%w %s", err, netutil.NeedsNetAdmin(", and the right to start programs", start))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ func (e Engine) Survey(ctx context.Context) (*Survey, error) { return e.survey(c
 func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	seen := netutil.LookAtNetfilter(capture.NativeTablePrefix, nftables.Name)
 	if errors.Is(seen.NoNFT, os.ErrPermission) {
-		needs := netutil.NeedsNetAdmin("the capability NET_ADMIN in the network namespace", seen.NoNFT)
+		needs := netutil.NeedsNetAdmin(" in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
 	if e.OnlyListed && seen.LegacyHidden && seen.NoLegacy == nil {

@@ -105,7 +105,7 @@ func (p *planner) resolve(who identity, probe Probe) Probe {
 		}
 		probe.Istio = append(probe.Istio, to)
 		if to.TProxy && !p.env.Powers.Raw && probe.Skip == "" {
-			probe.Skip = "Istio's own rules send it to a transparent socket, which needs CAP_NET_ADMIN or CAP_NET_RAW"
+			probe.Skip = "Istio's own rules send it to a transparent socket, which needs the capability NET_ADMIN or NET_RAW"
 		}
 	}
 	return probe

@@ -127,7 +127,7 @@ inbound connection to a captured port: 0:0 with mark 0x53a -> tcp [2001:db8:244:
 	{
 		name: "tproxy-without-powers", config: func(c *capture.Config) { c.Mode = capture.TProxy },
 		env:  func(s *Environment) { s.Powers = netutil.Powers{UID: 1337, GID: 1337} },
-		want: "inbound connection: needs CAP_NET_ADMIN or CAP_NET_RAW, for marks and transparent sockets",
+		want: "inbound connection: needs the capability NET_ADMIN or NET_RAW, for marks and transparent sockets",
 	},
 	{
 		name: "dns", config: func(c *capture.Config) { c.DNS.Servers = []netip.Addr{netip.MustParseAddr("10.96.0.10")} },
@@ -196,7 +196,7 @@ app to its own pod: 0:0 -> tcp 10.244.0.2:15002 = port 15001
 		env: func(s *Environment) { s.Powers, s.Istio = netutil.Powers{UID: 1337, GID: 1337}, true },
 		want: `
 proxy (user 1337) to its own pod: 1337:1337 -> tcp 10.244.0.2:15002 = port 15006
-proxy to the tunnel port of its own pod: Istio's own rules send it to a transparent socket, which needs CAP_NET_ADMIN or CAP_NET_RAW
+proxy to the tunnel port of its own pod: Istio's own rules send it to a transparent socket, which needs the capability NET_ADMIN or NET_RAW
 `,
 	},
 	{

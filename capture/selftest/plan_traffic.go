@@ -154,7 +154,7 @@ func (p *planner) inbound() {
 	}
 	p.fromOutside(name + " from another machine")
 	if !p.env.Powers.Raw {
-		p.cannot(name, "needs CAP_NET_ADMIN or CAP_NET_RAW, for marks and transparent sockets")
+		p.cannot(name, "needs the capability NET_ADMIN or NET_RAW, for marks and transparent sockets")
 		return
 	}
 	inward := func(port uint16) Probe {

@@ -1,9 +1,3 @@
-// Command istio-cni is a CNI plugin that makes Istio's traffic-interception rules for pods
-// that have no privileged init container. It decides by the annotations of the pod, which
-// the container runtime passes on, and needs neither the API server nor an agent.
-//
-// A runtime calls it with CNI_COMMAND set. Without that it is a program with the commands
-// install, uninstall and status.
 package main
 
 import (

@@ -133,7 +133,7 @@ func (p *plugin) act(ctx context.Context, c *call, do func(context.Context, *log
 	if err := netutil.CheckPodNetNS(c.args.Netns); err != nil {
 		return &types.Error{Code: types.ErrInvalidNetNS, Msg: line(err), Details: "CNI_NETNS names it"}
 	}
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := c.limited(ctx)
 	defer cancel()
 	err := do(ctx, p.log)
 	if _, coded := errors.AsType[*types.Error](err); err == nil || coded {
@@ -181,7 +181,7 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if c.Verdict == decision.Fail {
 		err = refusal(c.Errors)
 	} else {
-		ctx, cancel := c.bounded(ctx)
+		ctx, cancel := c.limited(ctx)
 		defer cancel()
 		err = netutil.InNewNetNS(func() error {
 			_, err := planned(ctx, engine("", &c.Options.Run, p.log.muted()), &c.Options.Run, p.log.muted())
@@ -199,8 +199,8 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	return unavailable
 }
 
-// bounded returns a context with the timeout of the entry.
-func (c *call) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+// limited returns a context with the timeout of the entry.
+func (c *call) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, c.entry.Timeout, fmt.Errorf("not done within the timeout of %s", c.entry.Timeout))
 }
 
@@ -210,23 +210,31 @@ func refusal(errs []error) *types.Error {
 	e := &types.Error{Code: codePod, Msg: line(errs[0])}
 	if more := len(errs) - 1; more > 0 {
 		e.Msg = fmt.Sprintf("%s (and %d more)", e.Msg, more)
-		const most = 8192
+		var lines []string
 		for _, err := range errs {
-			if text := line(err); len(e.Details)+len(text) < most {
-				e.Details += text + "\n"
-			}
+			lines = append(lines, line(err))
 		}
-		e.Details = strings.TrimSuffix(e.Details, "\n")
+		e.Details = bounded(strings.Join(lines, "\n"))
 	}
 	return e
 }
 
 // line returns the text of an error on one line that an event of Kubernetes has room for.
 func line(err error) string {
-	text := strings.Join(strings.FieldsFunc(err.Error(), func(c rune) bool { return c == '\n' || c == '\r' }), "; ")
 	const most = 800
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
+	return cut(strings.Join(strings.FieldsFunc(err.Error(), func(c rune) bool { return c == '\n' || c == '\r' }), "; "), most)
+}
+
+// bounded returns a text of several lines for the details of an error.
+func bounded(text string) string {
+	const most = 8192
+	return cut(strings.TrimSpace(text), most)
+}
+
+// cut cuts off the end of a long text.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	return text
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }

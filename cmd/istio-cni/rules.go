@@ -56,6 +56,9 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 
 // apply makes the rules of the pod.
 func (c *call) apply(ctx context.Context, log *logger) error {
+	for _, w := range c.Options.Warnings { // in the words of flags
+		log.Debug(w)
+	}
 	run := &c.Options.Run
 	e := engine(c.args.Netns, run, log)
 	return e.Locked(ctx, func(ctx context.Context, found *pod.Survey) error {
@@ -87,7 +90,7 @@ func (c *call) compare(ctx context.Context, log *logger) error {
 		if plan.Empty() {
 			return nil
 		}
-		return &types.Error{Code: codeDrift, Msg: line(errors.New(drift(plan))), Details: strings.TrimSpace(plan.String())}
+		return &types.Error{Code: codeDrift, Msg: line(errors.New(drift(plan))), Details: bounded(plan.String())}
 	})
 }
 

@@ -20,9 +20,10 @@ import (
 
 func newApply(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
-		Use:     applyCommand,
-		Aliases: applyNames[1:],
-		Short:   "install the rules, or preview them with --dry-run",
+		Use:        applyCommand,
+		Aliases:    applyNames[1:],
+		Short:      "install the rules, or preview them with --dry-run",
+		SuggestFor: []string{"install", "run", "start", "add", "init", "preview"},
 		Long: `Install the rules in the network namespace, in one transaction for each address
 family. Running it again changes nothing; running it with other flags replaces
 the rules. With --dry-run nothing is read or changed: the rules

@@ -20,8 +20,9 @@ import (
 
 func newCheck(s streams) *cobra.Command {
 	return withExitUnknown(newRuleCommand(s, &cobra.Command{
-		Use:   "check",
-		Short: "report what is captured, or compare live rules with flags",
+		Use:        "check",
+		Short:      "report what is captured, or compare live rules with flags",
+		SuggestFor: []string{"status", "verify", "diff", "show", "state", "validate", "doctor"},
 		Long: `Without flags that describe rules: report what is captured in the network namespace,
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
@@ -95,10 +96,8 @@ func withExitUnknown(cmd *cobra.Command) *cobra.Command {
 		}
 		return &exitError{code: exitUnknown, err: err}
 	}
-	arguments, run := cmd.Args, cmd.RunE
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return unknown(arguments(cmd, args)) }
+	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return unknown(run(cmd, args)) }
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unknown(err) })
 	return cmd
 }
 

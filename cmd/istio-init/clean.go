@@ -13,9 +13,10 @@ import (
 
 func newClean(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
-		Use:     cleanCommand,
-		Aliases: cleanNames[1:],
-		Short:   "remove the rules, whatever flags made them",
+		Use:        cleanCommand,
+		Aliases:    cleanNames[1:],
+		Short:      "remove the rules, whatever flags made them",
+		SuggestFor: []string{"uninstall", "remove", "delete", "flush", "reset", "cleanup"},
 		Long: `Remove the rules. No flags are needed: our chains and rules are recognised in the live
 rules, of both variants of iptables and both families. Flags that describe rules are
 accepted, since scripts pass them, and have no effect. With --dry-run or --plan

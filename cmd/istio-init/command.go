@@ -62,7 +62,7 @@ func commandLine(name string, args []string) []string {
 	if name == agentName && len(args) == 0 {
 		args = []string{"--help"} // without a command it never did anything
 	}
-	ours := []string{"-h", "--help", "--version"}
+	ours := []string{"-h", "--help", "-v", "--version"}
 	if len(args) == 0 || args[0] == "" || strings.HasPrefix(args[0], "-") && !slices.Contains(ours, args[0]) {
 		args = append([]string{applyCommand}, args...)
 	}
@@ -122,14 +122,28 @@ pilot-agent, as a command or as the name of its file.`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
+	refuseUnknown(root)
+	root.SuggestionsMinimumDistance = 2 // as cobra suggests by itself
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if args := s.arguments(c); c == root && args[0] != "" && args[0][0] != '-' {
+			return unknownCommand(root, args[0])
+		}
+		return fmt.Errorf("%w: see %s --help", err, c.CommandPath())
+	})
 	root.SetUsageFunc(printUsage)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newApply(s), newClean(s), newTrace(s), newCheck(s), newExplain(s), newConfigSchema(), newVersion(s))
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		refuseUnknown(completion)
+	}
 	return root
 }
 
 // A command is one run of a command: its options, and where it reads and writes.
 type command struct {
 	opts      *options.Run
+	name      func(key string) string // how messages name an option
 	env       options.Env
 	log       *logger
 	stdin     io.Reader
@@ -143,13 +157,15 @@ type command struct {
 // newRuleCommand makes a command whose options come from flags, environment and a
 // configuration file, and which can print their effective values.
 func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func(context.Context, *command) error) *cobra.Command {
-	c.Args = func(c *cobra.Command, args []string) error { return options.NoArguments(c.Flags(), args) }
+	c.Args = cobra.ArbitraryArgs // refused with all other mistakes
 	var flags *options.Flags
 	if s.line == nil || slices.ContainsFunc(s.line, func(word string) bool { return word == c.Name() || c.HasAlias(word) }) {
 		flags = takes.Define(c.Flags()) // those of all commands take a twentieth of a run
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		mistakes := flags.Mistakes(s.arguments(c))
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
+		problems = append(mistakes, problems...)
 		reserved := parsed.DryRun || parsed.Plan || parsed.Prints() || parsed.Output == options.JSON || parsed.Picture == picture.JSON
 		ctx, cancel := context.WithCancel(c.Context())
 		if parsed.Timeout > 0 { // else it is one of the problems
@@ -158,18 +174,21 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		defer cancel()
 		log, closeLog, err := newLogger(ctx, s, parsed.Log, reserved)
 		if err != nil {
-			problems = append(problems, err)
+			problems = append(problems, fmt.Errorf("%s: %w", parsed.Name("log_target"), err))
 			log, closeLog, _ = newLogger(ctx, s, options.Log{}, reserved)
 		}
 		defer closeLog()
 		if len(problems) > 0 {
+			for i := range problems {
+				problems[i] = explainOrigin(parsed, problems[i])
+			}
 			return refuse(log, c.Name(), problems)
 		}
 		for _, w := range append(parsed.Warnings, options.UnknownVariables(s.environ)...) {
 			log.Warn(w)
 		}
 		cmd := &command{
-			opts: &parsed.Run, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout, answering: s.answering,
+			opts: &parsed.Run, name: parsed.Name, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout, answering: s.answering,
 			styler: report.NewStyler(s.terminal, s.env),
 		}
 		if s.terminal {
@@ -187,13 +206,23 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 			return nil
 		}
 		if isTold(err) {
-			said := report.Explain(err).Error()
+			said := explainOrigin(parsed, report.Explain(err)).Error()
 			log.Error(said)
 			log.leaveLastMessage(c.Name(), said)
 		}
 		return &loggedError{error: err}
 	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, _ error) error { return c.RunE(c, nil) })
 	return c
+}
+
+// arguments returns the arguments of a command.
+func (s streams) arguments(c *cobra.Command) []string {
+	i := slices.Index(s.line, c.CalledAs())
+	if i < 0 {
+		return s.line
+	}
+	return slices.Delete(slices.Clone(s.line), i, i+1)
 }
 
 // refuse logs every problem of the input, one a line.
@@ -203,7 +232,7 @@ func refuse(log *logger, command string, problems []error) error {
 		log.Error(p.Error())
 		lines = append(lines, p.Error())
 	}
-	err := fmt.Errorf("%d invalid value(s), nothing was changed", len(problems))
+	err := fmt.Errorf("%d mistake(s), nothing was changed", len(problems))
 	log.Error(err.Error())
 	log.leaveLastMessage(command, strings.Join(append(lines, err.Error()), "\n"))
 	return &loggedError{err, problems}

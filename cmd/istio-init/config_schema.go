@@ -14,7 +14,7 @@ func newConfigSchema() *cobra.Command {
 		Short: "print the JSON schema of the configuration file",
 		Long: `Print the JSON schema (draft 2020-12) of the configuration file that --config names,
 for editors and for checks before the file is used.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text, err := options.Schema()
 			if err == nil {

@@ -13,7 +13,7 @@ import (
 func (cmd *command) logEvent(event pod.Event) {
 	switch e := event.(type) {
 	case pod.NameServices:
-		cmd.log.Debug("NSS of the node is not bypassed (needs CAP_SYS_ADMIN)", errorField(e.Err))
+		cmd.log.Debug("NSS of the node is not bypassed (needs the capability SYS_ADMIN)", errorField(e.Err))
 	case pod.TablesUnreadable:
 		cmd.log.Warn("some tables could not be read", backendField(e.Backend), errorField(e.Err))
 	case pod.ChangedByOthers:

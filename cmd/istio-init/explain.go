@@ -16,8 +16,9 @@ import (
 
 func newExplain(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
-		Use:   "explain",
-		Short: "show rules and the reason of each, as a tree, a table or a picture",
+		Use:        "explain",
+		Short:      "show rules and the reason of each, as a tree, a table or a picture",
+		SuggestFor: []string{"list", "dump", "print", "save", "rules", "tree"},
 		Long: `Show rules and the reason of each. The rules are those of the network namespace; with
 flags that describe rules, those that "apply" would make; with --rules those of a file.
 Nothing is changed.

@@ -16,7 +16,7 @@ const helpWidth = 100
 func printUsage(cmd *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:")
-	if cmd.Runnable() {
+	if cmd.Runnable() && !cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\n  %s", cmd.UseLine())
 	}
 	if cmd.HasAvailableSubCommands() {
@@ -44,4 +44,67 @@ func printUsage(cmd *cobra.Command) error {
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStderr(), b.String())
 	return err
+}
+
+// newHelp returns the command that prints the help of another one.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "print the help of a command",
+		RunE: func(c *cobra.Command, args []string) error {
+			root := c.Root()
+			about, rest, err := root.Find(commandLine("", args))
+			switch {
+			case len(args) == 0:
+				about = root
+			case err != nil || about == root:
+				return unknownCommand(root, args[0])
+			case len(rest) > 0:
+				return noArguments(c, rest)
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
+}
+
+// refuseUnknown makes a command that has commands refuse others; without one it prints its help.
+func refuseUnknown(c *cobra.Command) {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return unknownCommand(c, args[0])
+	}
+}
+
+// noArguments refuses arguments of a command that has no options of the option table.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: see %s --help", args[0], c.CommandPath())
+}
+
+// unknownCommand is the error of a command that does not exist.
+func unknownCommand(parent *cobra.Command, name string) error {
+	const most = 64 // letters that are compared
+	err := fmt.Errorf("unknown command %q", name)
+	if strings.HasPrefix(name, "–") || strings.HasPrefix(name, "—") {
+		return fmt.Errorf("%w: it begins with a typographic dash: want - or --", err)
+	}
+	if len(name) <= most {
+		if near := parent.SuggestionsFor(name); len(near) > 0 {
+			return fmt.Errorf("%w (did you mean %s?)", err, strings.Join(near, " or "))
+		}
+	}
+	var names []string
+	for _, c := range parent.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("%w: want one of %s", err, strings.Join(names, ", "))
 }

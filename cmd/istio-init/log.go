@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"go.uber.org/zap/zapcore"
@@ -31,7 +30,7 @@ func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (
 	default:
 		file, err := options.UntilDone(ctx, "open "+set.Target, func() (*os.File, error) { return openToAppend(set.Target) })
 		if err != nil {
-			return nil, closeLog, fmt.Errorf("--log_target: %w", err)
+			return nil, closeLog, err
 		}
 		to.to, closeLog = file, func() { _ = file.Close() }
 	}

@@ -106,7 +106,7 @@ func (cmd *command) appendDryRunFile(ctx context.Context, text string) error {
 		return 0, errors.Join(err, file.Close())
 	})
 	if err != nil {
-		return fmt.Errorf("env DRY_RUN_FILE_PATH: %w", err)
+		return fmt.Errorf("%s: %w", cmd.name("DRY_RUN_FILE_PATH"), err)
 	}
 	return nil
 }

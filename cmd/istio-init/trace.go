@@ -19,8 +19,9 @@ import (
 
 func newTrace(s streams) *cobra.Command {
 	return newRuleCommand(s, &cobra.Command{
-		Use:   "trace --to ENDPOINT",
-		Short: "show the path of a connection, and the rule that decides it",
+		Use:        "trace --to ENDPOINT",
+		Short:      "show the path of a connection, and the rule that decides it",
+		SuggestFor: []string{"route", "path", "test", "connect"},
 		Long: `Show where a connection goes: captured by the proxy, not captured, dropped, or redirected
 by a foreign rule; which rules match, which of them decides, and the reason of that rule.
 If the proxy captures the connection, the one that it opens is followed too. Nothing is

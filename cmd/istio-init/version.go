@@ -18,7 +18,7 @@ func newVersion(s streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "print the version, and the releases of iptables that are installed",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 	}
 	format := options.DefineOutput(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error {

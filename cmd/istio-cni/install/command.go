@@ -107,7 +107,7 @@ nothing.`,
 			if w.Binary, err = ownBinary(); err != nil {
 				return err
 			}
-			r := runner{target, c.ErrOrStderr()}
+			r := runner{target: target, stderr: c.ErrOrStderr()}
 			r.log("info", AnnotationsNeed)
 			plan := func(n Node) (Plan, error) { return PlanInstall(n, w) }
 			switch {
@@ -137,7 +137,9 @@ func newUninstall() *cobra.Command {
 		Long: `uninstall removes the entry from all network configurations and restores what was set aside.
 Then it replaces the plugin by one that passes results through: a runtime may call it for
 pods that started before. --remove-binary removes it, which is safe when no pod is left that
-started before the entry was removed, as after a restart of the node.`,
+started before the entry was removed, as after a restart of the node.
+
+An "install --watch" that still runs would add the entry again: end it first.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			target, _, err := node.target()
@@ -148,7 +150,7 @@ started before the entry was removed, as after a restart of the node.`,
 			if err != nil {
 				return err
 			}
-			r := runner{target, c.ErrOrStderr()}
+			r := runner{target: target, stderr: c.ErrOrStderr()}
 			plan := func(n Node) (Plan, error) { return PlanUninstall(n, binary, remove), nil }
 			if dryRun {
 				return r.print(c.OutOrStdout(), plan)
@@ -167,13 +169,26 @@ started before the entry was removed, as after a restart of the node.`,
 type runner struct {
 	target Target
 	stderr io.Writer
+	said   map[string]bool // since the last change; nil: all is said each time
 }
 
-func (r runner) log(level, text string) { _, _ = fmt.Fprintf(r.stderr, "%s: %s\n", level, text) }
+func (r runner) log(level, text string) {
+	if !r.said[text] {
+		_, _ = fmt.Fprintf(r.stderr, "%s: %s\n", level, text)
+	}
+}
+
+// logOnce logs what stays true for the next run.
+func (r runner) logOnce(level, text string) {
+	r.log(level, text)
+	if r.said != nil {
+		r.said[text] = true
+	}
+}
 
 // print prints the steps of a plan.
 func (r runner) print(to io.Writer, plan func(Node) (Plan, error)) error {
-	node, err := ReadNode(r.target.Dirs, r.target.Runtimes)
+	node, err := r.target.Read()
 	if err != nil {
 		return err
 	}
@@ -192,20 +207,13 @@ func (r runner) print(to io.Writer, plan func(Node) (Plan, error)) error {
 
 // run runs a plan and returns the number of steps that were made.
 func (r runner) run(ctx context.Context, plan func(Node) (Plan, error)) (steps int, err error) {
-	explained := false
-	p, err := r.target.Run(ctx, func(n Node) (Plan, error) {
-		p, err := plan(n)
-		if err == nil && len(p.Steps) > 0 && !explained {
-			r.explain(p)
-			explained = true
-		}
-		return p, err
-	}, func(s Step) {
+	p, err := r.target.Run(ctx, plan, func(s Step) {
 		steps++
 		r.log("info", s.String())
 	})
+	r.explain(p)
 	if err == nil && len(p.Steps) == 0 {
-		r.log("info", "nothing to change in "+r.target.Dirs.Bin+" and "+r.target.Dirs.Conf)
+		r.logOnce("info", "nothing to change in "+r.target.Dirs.Bin+" and "+r.target.Dirs.Conf)
 	}
 	return steps, err
 }
@@ -213,26 +221,27 @@ func (r runner) run(ctx context.Context, plan func(Node) (Plan, error)) (steps i
 // explain logs the decisions of a plan.
 func (r runner) explain(p Plan) {
 	for _, w := range p.Warnings {
-		r.log("warning", w)
+		r.logOnce("warning", w)
 	}
 	if p.Method != "" {
-		r.log("info", fmt.Sprintf("method %s: %s", p.Method, p.Because))
+		r.logOnce("info", fmt.Sprintf("method %s: %s", p.Method, p.Because))
 	}
 }
 
-// watch runs a plan whenever the node changes. Errors that another program may end are
-// logged once.
+// watch runs a plan whenever the node changes, and logs once what another program may change.
 func (r runner) watch(ctx context.Context, plan func(Node) (Plan, error)) error {
+	r.said = map[string]bool{}
 	events, err := notify(ctx, r.target.watched)
 	if err != nil {
 		r.log("warning", fmt.Sprintf("the files are read only every %s: %v", resyncTime, err))
 	}
-	var said string
 	pass := func(ctx context.Context) (int, error) {
 		steps, err := r.run(ctx, plan)
-		if err != nil && err.Error() != said && !unwritable(err) && ctx.Err() == nil {
-			said = err.Error()
-			r.log("error", said)
+		if steps > 0 {
+			clear(r.said)
+		}
+		if err != nil && !unwritable(err) && ctx.Err() == nil {
+			r.logOnce("warning", err.Error())
 		}
 		return steps, err
 	}

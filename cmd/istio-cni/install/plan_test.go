@@ -137,6 +137,11 @@ func TestOnlyProgramsThatAreThereAreReadForTheirReleases(t *testing.T) {
 	if len(rs) != 2 || rs[0].Name != "istio-init" || rs[0].Err != nil || rs[1].Err == nil {
 		t.Errorf("%+v", rs)
 	}
+	for v, want := range map[string]string{"v1.7.0+incompatible": "1.7.0", "v2.1.0": "2.1.0", "(devel)": "", "v1.3.0-rc1": "", "": ""} {
+		if got := release(v); got != want {
+			t.Errorf("release %q: %q, want %q", v, got, want)
+		}
+	}
 	for v, old := range map[string]bool{"1.4.13": true, "1.5.0": false, "2.1.4": false, "": false} {
 		if got := (Runtime{Name: "containerd", Version: v}).passesNoAnnotations(); got != old {
 			t.Errorf("containerd %q: too old %t, want %t", v, got, old)

@@ -18,7 +18,7 @@ type Target struct {
 // plan that another program's writes made stale is made anew, five times at most. Of several
 // runs for one directory the others wait.
 func (t Target) Run(ctx context.Context, plan func(Node) (Plan, error), done func(Step)) (Plan, error) {
-	unlock, err := lock(t.Dirs.Conf)
+	unlock, err := lock(t.Dirs.Conf, syscall.LOCK_EX)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -53,15 +53,25 @@ func makeSteps(ctx context.Context, steps []Step, done func(Step)) error {
 	return nil
 }
 
-// lock waits until no other run changes a directory. The kernel releases the lock of a
-// process that ends.
-func lock(path string) (unlock func(), err error) {
+// Read reads the node as it is between runs.
+func (t Target) Read() (Node, error) {
+	unlock, err := lock(t.Dirs.Conf, syscall.LOCK_SH)
+	if err != nil {
+		return Node{}, err
+	}
+	defer unlock()
+	return ReadNode(t.Dirs, t.Runtimes)
+}
+
+// lock waits until no other run changes a directory, and how is LOCK_EX or LOCK_SH of flock(2).
+// The kernel releases the lock of a process that ends.
+func lock(path string, how int) (unlock func(), err error) {
 	d, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("directory of configurations: %w", err)
 	}
 	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
-		err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX)
+		err = syscall.Flock(int(d.Fd()), how)
 	}
 	if err != nil {
 		d.Close()

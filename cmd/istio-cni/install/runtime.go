@@ -44,10 +44,10 @@ func readRuntimes(paths []string) []Runtime {
 			r.Name = path.Base(strings.TrimSuffix(info.Main.Path, "/v2"))
 			r.Version = release(info.Main.Version)
 			for _, m := range info.Deps {
-				for m.Replace != nil {
-					m = m.Replace
-				}
 				if m.Path == libCNI {
+					if m.Replace != nil {
+						m = m.Replace
+					}
 					r.LibCNI = release(m.Version)
 				}
 			}
@@ -57,9 +57,10 @@ func readRuntimes(paths []string) []Runtime {
 	return rs
 }
 
-// release returns a version without its v, and "" where it is none of a release.
+// release returns a version without its v, and "" where it is none of a release. What follows
+// a + tells how it was built.
 func release(v string) string {
-	v = strings.TrimPrefix(v, "v")
+	v, _, _ = strings.Cut(strings.TrimPrefix(v, "v"), "+")
 	if _, _, _, err := version.ParseVersion(v); err != nil || v == "" {
 		return ""
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // TestAFightHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
@@ -126,7 +128,7 @@ func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- runner{target, log}.watch(ctx, installing(Insert))
+		ended <- runner{target: target, stderr: log}.watch(ctx, installing(Insert))
 		close(log)
 	}()
 	path := filepath.Join(target.Dirs.Conf, "10-a.conflist")
@@ -160,4 +162,57 @@ func hasEntry(path string) bool {
 	text, err := os.ReadFile(path)
 	l, bad := parseList(text)
 	return err == nil && bad == nil && len(l.ours()) > 0
+}
+
+// TestARuntimeReadsItsConfigurationsAgainAfterADropInFile: containerd does after each event but
+// those of new files and of modes, CRI-O after each but those of removed files. Both watch only
+// the directory above.
+func TestARuntimeReadsItsConfigurationsAgainAfterADropInFile(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	if err := os.Mkdir(filepath.Join(target.Dirs.Conf, "net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Add(target.Dirs.Conf); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(target.Dirs.Conf, "net", dropInName)
+	entry := []byte(DefaultEntry)
+	for _, c := range []struct {
+		step             Step
+		containerd, crio fsnotify.Op // events after the change that they read after
+	}{
+		{WriteFile{Path: path, Content: entry, Mode: 0o600, UID: -1, Temp: target.Dirs.Conf}, fsnotify.Rename, fsnotify.Rename},
+		{RemoveFile{Path: path, Temp: target.Dirs.Conf, Was: entry}, fsnotify.Remove, fsnotify.Create},
+	} {
+		if err := c.step.Do(); err != nil {
+			t.Fatal(err)
+		}
+		end := filepath.Join(target.Dirs.Conf, "end")
+		if err := os.WriteFile(end, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var seen fsnotify.Op
+		for e := range w.Events {
+			if e.Name == end {
+				break
+			}
+			seen |= e.Op
+		}
+		if err := os.Remove(end); err != nil {
+			t.Fatal(err)
+		}
+		for e := range w.Events {
+			if e.Name == end && e.Has(fsnotify.Remove) {
+				break
+			}
+		}
+		if !seen.Has(c.containerd) || !seen.Has(c.crio) {
+			t.Errorf("%s: events %s", c.step, seen)
+		}
+	}
 }

@@ -2,10 +2,8 @@ package options
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,18 +11,22 @@ import (
 
 // A Command is the options of a command.
 type Command struct {
+	name  string
 	meant func(*option) bool // which have an effect; the others are accepted
 	own   []*option          // besides those of the option table
 }
 
 // The commands that take options.
 var (
-	Apply   = Command{meant: allOptions, own: []*option{outputOption}}
-	Clean   = Command{meant: cleanOptions, own: []*option{outputOption}}
-	Trace   = Command{meant: questionOptions, own: traceOptions}
-	Check   = Command{meant: questionOptions, own: checkOptions}
-	Explain = Command{meant: questionOptions, own: explainOptions}
+	Apply   = Command{name: "apply", meant: allOptions, own: []*option{outputOption}}
+	Clean   = Command{name: "clean", meant: cleanOptions, own: []*option{outputOption}}
+	Trace   = Command{name: "trace", meant: questionOptions, own: traceOptions}
+	Check   = Command{name: "check", meant: questionOptions, own: checkOptions}
+	Explain = Command{name: "explain", meant: questionOptions, own: explainOptions}
 )
+
+// commands are all of them.
+var commands = []Command{Apply, Clean, Trace, Check, Explain}
 
 func allOptions(*option) bool { return true }
 
@@ -46,11 +48,12 @@ var questionRuns = []string{"network-namespace", "force-iptables-binary", "timeo
 type Flags struct {
 	command Command
 	values  []*flagValue
+	set     *pflag.FlagSet
 }
 
 // Define gives a command its flags.
 func (c Command) Define(flags *pflag.FlagSet) *Flags {
-	return &Flags{command: c, values: defineFlags(flags, slices.Concat(c.own, options), c.meant)}
+	return &Flags{command: c, values: defineFlags(flags, slices.Concat(c.own, options), c.meant), set: flags}
 }
 
 // Parse returns what flags, environment and configuration file say, and every
@@ -90,22 +93,4 @@ func (f *Flags) timeout(env Env) time.Duration {
 		}
 	}
 	return set.Timeout
-}
-
-// NoArguments refuses positional arguments. The false of "--redirect-dns false" is one;
-// ignoring it would turn the option on.
-func NoArguments(flags *pflag.FlagSet, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := "write the value of a boolean flag with =, as in --dry-run=false, and a list as one word, as in -b 80,443"
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == "print-config" {
-			hint = fmt.Sprintf("write the format with =, as in --%[1]s=%[2]s", f.Name, printNames[1])
-		}
-		if value := f.Value.String(); strings.HasPrefix(value, "-") {
-			hint = fmt.Sprintf("--%s has the value %s; is its own value missing? Write an empty one as ''", f.Name, quote(value))
-		}
-	})
-	return fmt.Errorf("unexpected argument %s: %s", quote(args[0]), hint)
 }

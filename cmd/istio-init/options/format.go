@@ -52,8 +52,8 @@ var (
 	formFamilies   = choice("", "auto", "ipv4", "dual")
 	formGeneration = choice("", capture.GenerationNames[:]...)
 	formVariant    = choice("", "legacy", "nft")
-	formDuration   = form{text: "a duration above zero such as 30s", pattern: patternDuration}
-	formWait       = form{text: "a duration above zero such as 5s", pattern: patternDuration}
+	formDuration   = form{text: "a duration above zero in h, m, s or ms, such as 30s", pattern: patternDuration}
+	formWait       = form{text: "a duration above zero in h, m, s or ms, such as 5s", pattern: patternDuration}
 	formUser       = form{text: "a user name", number: "number"}
 	formPath       = form{text: "a path", number: "number"}
 	formNetNS      = form{text: "a path, or a name under /run/netns", number: "number"}

@@ -101,7 +101,7 @@ func checkProblem(t *testing.T, text string) {
 	t.Helper()
 	checkLine(t, text)
 	named := slices.ContainsFunc(names(), func(name string) bool {
-		for _, start := range []string{"--" + name + " (env ", "--" + name + ": ", "env " + name + ": ", "--" + name + " (stdin line ", name + " (stdin line "} {
+		for _, start := range []string{"--" + name + " (env ", "--" + name + " (-", "--" + name + ": ", "env " + name + ": ", "--" + name + " (stdin line ", name + " (stdin line "} {
 			if strings.HasPrefix(text, start) {
 				return true
 			}

@@ -71,6 +71,9 @@ func list[T comparable](v string, parse func(string) (T, error)) ([]T, error) {
 	seen := make(map[T]bool, elements)
 	for element := range strings.SplitSeq(v, ",") {
 		text, err := token(element)
+		if strings.Contains(strings.Trim(element, " "), " ") && !strings.ContainsFunc(element, unicode.IsControl) {
+			err = valueError(element, "contains ' ': separate the elements of a list by commas")
+		}
 		if err == nil && text == "" {
 			continue
 		}

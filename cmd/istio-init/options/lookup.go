@@ -56,7 +56,7 @@ func await[T any](s *systemNames, find func() (T, error)) (T, error) {
 	ctx := s.ctx()
 	found, err := UntilDone(ctx, "read the names of accounts and services", find)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		s.err = err
+		s.err = fmt.Errorf("read the names of accounts and services: %w", cause)
 	}
 	return found, err
 }

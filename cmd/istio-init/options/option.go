@@ -17,6 +17,7 @@ type option struct {
 	boolean     bool     // the flag needs no value
 	bare        string   // the value of a flag that has none, where it needs none
 	warnEmpty   string   // the warning if a variable is set and empty
+	also        string   // words by which users look for it, separated by spaces
 	group       group
 	// set parses the value into its target, also the default. Its errors name the bad
 	// element, not the origin.
@@ -44,26 +45,36 @@ func (o *option) key() string {
 	return o.long
 }
 
-// name returns the name of an option in errors: its flag, and its variable or the place
-// in the file.
+// name returns the name of an option in errors, with what has supplied its value: the flag, the
+// variable, or the line of the file.
 func (o *option) name(from origin) string {
-	place := from.String()
-	if from.kind == byCaller {
-		return place
+	name, source := o.key(), from.String()
+	if o.long != "" {
+		name = "--" + o.long
 	}
-	if from.kind != byEnv && from.kind != byFile {
-		if len(o.env) == 0 {
-			return "--" + o.long
+	switch from.kind {
+	case byFlag:
+		if o.short == "" {
+			return name
 		}
-		place = "env " + o.env[0]
+		source = "-" + o.short
+	case byEnv:
+		if o.long == "" {
+			return source
+		}
+	case byCaller:
+		return source
+	case byDefault, byFile, derived:
 	}
-	switch {
-	case o.long != "":
-		return "--" + o.long + " (" + place + ")"
-	case from.kind == byFile:
-		return o.key() + " (" + place + ")"
+	return name + " (" + source + ")"
+}
+
+// flag returns the flag of an option as most people write it.
+func (o *option) flag() string {
+	if o.short != "" {
+		return "-" + o.short
 	}
-	return place
+	return "--" + o.long
 }
 
 // A flagValue is the unparsed value of an option on the command line and in the
@@ -84,6 +95,9 @@ func (f *flagValue) Set(v string) error {
 	f.value, f.changed = v, true
 	return nil
 }
+
+// reset makes it a flag that is not given.
+func (f *flagValue) reset() { f.value, f.changed, f.others = f.option.def, false, false }
 
 // Type is the placeholder of the value in the help.
 func (f *flagValue) Type() string {

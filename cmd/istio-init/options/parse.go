@@ -130,6 +130,9 @@ func (s *Parsed) of(key string) *setting {
 	panic("bug: " + key + " is not an option of this command")
 }
 
+// Name returns how messages name an option of the command and what has supplied its value.
+func (s *Parsed) Name(key string) string { return s.of(key).name() }
+
 // An Env returns a variable of the environment, and whether it is set.
 type Env func(string) (string, bool)
 

@@ -2,8 +2,10 @@ package options
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"istio-init/iptables"
 )
@@ -24,6 +26,15 @@ type Endpoint struct {
 	Port uint16
 }
 
+// outboundExcludePorts parses the ports of -o, which other programs take for the format.
+func outboundExcludePorts(s *Parsed, v string) (err error) {
+	if slices.Contains(append(pictureNames(), formOutput.choices...), v) || v == "yaml" || v == "wide" {
+		return valueError(v, "is not a port: -o takes ports, and the format of an answer is --output, as in --output json")
+	}
+	s.Config.OutboundExcludePorts, err = list(v, s.parsePorts)
+	return err
+}
+
 // endpointValue parses ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT.
 func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
@@ -40,6 +51,8 @@ func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
 			e.Addr = addr
 		} else if both, err := netip.ParseAddrPort(w); err == nil && both.Port() > 0 {
 			e.Addr, e.Port = both.Addr(), both.Port()
+		} else if strings.ContainsFunc(w, func(c rune) bool { return c > 'f' && unicode.IsLetter(c) }) {
+			return valueError(v, "has a name: give the address, as of kubectl get service,endpointslice,pod -o wide, and the port as a number")
 		} else {
 			return valueError(v, "")
 		}

@@ -12,29 +12,44 @@ const longest = 64
 // suggestion returns the end of a message that names the option whose name is most like
 // a key of a configuration file; "" if none is.
 func suggestion(key string) string {
-	if len(key) > longest {
-		return ""
-	}
-	best, name := 1+len(key)/5, ""
+	var ofFile []*option
 	for _, o := range options {
 		switch {
 		case o.group == groupInput && o.key() == key:
 			return " of a file (use the flag)"
-		case o.group == groupInput || o.group == groupRemoved:
-			continue
-		case o.short != "" && o.short == strings.TrimLeft(key, "-"):
-			return " (did you mean " + quote(o.key()) + "?)"
+		case o.inFile() && o.group != groupRemoved:
+			ofFile = append(ofFile, o)
+		}
+	}
+	if o := nearest(key, ofFile); o != nil {
+		return " (did you mean " + quote(o.key()) + "?)"
+	}
+	return ""
+}
+
+// nearest returns the option whose short flag a text is, or whose name or variable is most like
+// it, or that users look for by it; nil if none is.
+func nearest(text string, among []*option) *option {
+	if len(text) > longest {
+		return nil
+	}
+	best, found := 1+len(text)/5, (*option)(nil)
+	for _, o := range among {
+		if o.short != "" && o.short == strings.TrimLeft(text, "-") {
+			return o
 		}
 		for _, known := range append([]string{o.key()}, o.env...) {
-			if d := distance(letters(key), letters(known)); d < best {
-				best, name = d, o.key()
+			if d := distance(letters(text), letters(known)); d < best {
+				best, found = d, o
 			}
 		}
 	}
-	if name == "" {
-		return ""
+	for _, o := range among {
+		if found == nil && slices.ContainsFunc(strings.Fields(o.also), func(word string) bool { return letters(word) == letters(text) }) {
+			return o
+		}
 	}
-	return " (did you mean " + quote(name) + "?)"
+	return found
 }
 
 // letters returns the letters and digits of a name in lower case: names are often

@@ -10,11 +10,13 @@ import (
 var options = []*option{
 	{
 		long: "envoy-port", short: "p", env: []string{"ENVOY_PORT"}, def: strconv.Itoa(capture.DefaultProxyPort), form: formPort,
+		also: "outbound-port proxy-port outbound-capture-port",
 		help: "port of the proxy for outbound connections",
 		set:  port(func(s *Parsed) *uint16 { return &s.Config.ProxyPort }),
 	},
 	{
 		long: "inbound-capture-port", short: "z", env: []string{"INBOUND_CAPTURE_PORT"}, def: strconv.Itoa(capture.DefaultInboundPort), form: formPort,
+		also: "inbound-port inbound-proxy-port",
 		help: "port of the proxy for inbound connections",
 		set:  port(func(s *Parsed) *uint16 { return &s.Config.InboundPort }),
 	},
@@ -25,53 +27,63 @@ var options = []*option{
 	},
 	{
 		long: "proxy-uid", short: "u", env: []string{"PROXY_UID"}, form: formIDs,
+		also: "envoy-uid sidecar-uid",
 		help: "users of the proxy, whose traffic is not captured; by default ENVOY_USER, else " + strconv.Itoa(capture.DefaultProxyID),
 		set:  deferred,
 	},
 	{
 		long: "proxy-gid", short: "g", env: []string{"PROXY_GID"}, form: formIDs,
+		also: "envoy-gid sidecar-gid",
 		help: "groups of the proxy, whose traffic is not captured; by default the ids of --proxy-uid",
 		set:  deferred,
 	},
 	{
 		long: "istio-inbound-interception-mode", short: "m", env: []string{"ISTIO_INBOUND_INTERCEPTION_MODE"}, form: formMode,
+		also: "mode interception-mode tproxy redirect",
 		help: "how inbound connections are redirected; with NONE nothing is captured, inbound or outbound",
 		set:  mode,
 	},
 	{
 		long: "istio-inbound-ports", short: "b", env: []string{"ISTIO_INBOUND_PORTS"}, form: formAllPorts,
+		also: "include-inbound-ports inbound-ports port ports",
 		help: "ports of the pod whose inbound connections are captured; none by default",
 		set:  inboundPorts,
 	},
 	{
 		long: "istio-local-exclude-ports", short: "d", env: []string{"ISTIO_LOCAL_EXCLUDE_PORTS"}, form: formPorts,
+		also: "exclude-inbound-ports istio-inbound-exclude-ports local-exclude-ports exclude-ports",
 		help: "ports of the pod whose inbound connections are not captured; only with -b '*'",
 		set:  inboundExcludePorts,
 	},
 	{
 		long: "istio-exclude-interfaces", short: "c", env: []string{"ISTIO_EXCLUDE_INTERFACES"}, form: formLinks,
+		also: "exclude-interfaces",
 		help: "interfaces whose traffic is not captured, inbound or outbound",
 		set:  links(func(s *Parsed) *linkList { return &s.Config.ExcludeInterfaces }),
 	},
 	{
 		long: "istio-service-cidr", short: "i", env: []string{"ISTIO_SERVICE_CIDR"}, form: formAllCIDRs,
+		also: "include-outbound-ip-ranges service-cidr cidr cidrs include-ip-ranges",
 		help: "destinations whose outbound connections are captured; none by default",
 		set:  outboundCIDRs,
 	},
 	{
 		long: "istio-service-exclude-cidr", short: "x", env: []string{"ISTIO_SERVICE_EXCLUDE_CIDR"}, form: formCIDRs,
+		also: "exclude-outbound-ip-ranges exclude-cidr exclude-cidrs service-exclude-cidr exclude-ip-ranges",
 		help: "destinations whose outbound connections are not captured, also within those of -i",
 		set:  outboundExcludeCIDRs,
 	},
 	{
 		long: "istio-outbound-ports", short: "q", env: []string{"ISTIO_OUTBOUND_PORTS"}, form: formPorts,
+		also: "include-outbound-ports outbound-ports",
 		help: "ports whose outbound connections are captured, in addition to the destinations of -i",
 		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundPorts }),
 	},
 	{
 		long: "istio-local-outbound-ports-exclude", short: "o", env: []string{"ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"}, form: formPorts,
+		also: "exclude-outbound-ports istio-outbound-exclude-ports outbound-exclude-ports",
 		help: "ports whose outbound connections are not captured, also those of the proxy",
-		set:  ports(func(s *Parsed) *portList { return &s.Config.OutboundExcludePorts }),
+		set:  outboundExcludePorts,
 	},
 	{
 		long: "kube-virt-interfaces", short: "k", env: []string{"KUBE_VIRT_INTERFACES"}, form: formLinks,
@@ -80,16 +92,19 @@ var options = []*option{
 	},
 	{
 		long: "istio-inbound-tproxy-mark", short: "t", env: []string{"ISTIO_INBOUND_TPROXY_MARK"}, def: strconv.Itoa(capture.DefaultTProxyMark), form: formNumber,
+		also: "tproxy-mark",
 		help: "mark of inbound packets in TPROXY mode",
 		set:  number(func(s *Parsed) *uint32 { return &s.Config.TProxyMark }),
 	},
 	{
 		long: "istio-inbound-tproxy-route-table", short: "r", env: []string{"ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, def: strconv.Itoa(capture.DefaultTProxyTable), form: formNumber,
+		also: "tproxy-route-table route-table",
 		help: "routing table of inbound packets in TPROXY mode",
 		set:  routeTable,
 	},
 	{
 		long: "redirect-dns", env: []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, def: "false", form: formBool, boolean: true,
+		also: "dns dns-capture capture-dns",
 		help: "capture DNS queries to the servers in /etc/resolv.conf",
 		set:  flag(func(s *Parsed) *bool { return &s.RedirectDNS }),
 	},
@@ -105,16 +120,19 @@ var options = []*option{
 	},
 	{
 		long: "dual-stack", env: []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, def: "false", form: formBool, boolean: true,
+		also: "ipv6 enable-ipv6",
 		help: "capture IPv6 if the pod has an IPv6 address, not only if its first address is one",
 		set:  flag(func(s *Parsed) *bool { return &s.DualStack }),
 	},
 	{
 		long: "ip-family", env: []string{"ISTIO_INIT_IP_FAMILY"}, def: "auto", form: formFamilies,
+		also: "family address-family ipv4",
 		help: "address families to capture; auto decides by the addresses of the namespace, as Istio does",
 		set:  ipFamily,
 	},
 	{
 		long: "compat", env: []string{"ISTIO_INIT_COMPAT"}, def: capture.Current.String(), form: formGeneration,
+		also: "generation istio-version",
 		help: "make the rules of this Istio release, line for line",
 		set:  text(func(s *Parsed) textUnmarshaler { return &s.Config.Generation }),
 	},
@@ -141,11 +159,13 @@ var options = []*option{
 	},
 	{
 		long: "dry-run", short: "n", env: []string{"DRY_RUN"}, def: "false", form: formBool, boolean: true, group: groupRun,
+		also: "preview simulate noop",
 		help: "change nothing, print the rules as iptables-save does",
 		set:  flag(func(s *Parsed) *bool { return &s.DryRun }),
 	},
 	{
 		long: "plan", def: "false", form: formBool, boolean: true, group: groupRun,
+		also: "diff steps",
 		help: "change nothing, print the steps that a run would take here and now",
 		set:  flag(func(s *Parsed) *bool { return &s.Plan }),
 	},
@@ -156,16 +176,19 @@ var options = []*option{
 	},
 	{
 		long: "network-namespace", env: []string{"NETWORK_NAMESPACE"}, form: formNetNS, group: groupRun,
+		also: "netns namespace ns pid pod net-ns",
 		help: "network namespace to work in; by default the current one",
 		set:  path(func(s *Parsed) *string { return &s.NetNS }),
 	},
 	{
 		long: "force-iptables-binary", env: []string{"FORCE_IPTABLES_BINARY"}, form: formVariant, group: groupApply,
+		also: "backend variant iptables legacy",
 		help: "variant of iptables to use; by default the one that has rules in the namespace",
 		set:  forceBinary,
 	},
 	{
 		long: "native-nftables", env: []string{"NATIVE_NFTABLES"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		also: "nftables nft",
 		help: "make the rules in nftables itself, without iptables",
 		set:  flag(func(s *Parsed) *bool { return &s.NativeNFT }),
 	},
@@ -176,6 +199,7 @@ var options = []*option{
 	},
 	{
 		long: "allow-host-network", env: []string{"ISTIO_INIT_ALLOW_HOST_NETWORK"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		also: "host-network force",
 		help: "allow the network namespace of a machine, as on a VM of the mesh",
 		set:  flag(func(s *Parsed) *bool { return &s.AllowHost }),
 	},
@@ -186,6 +210,7 @@ var options = []*option{
 	},
 	{
 		long: "cleanup-only", env: []string{"CLEANUP_ONLY"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		also: "clean cleanup uninstall remove delete",
 		help: "remove the rules, as the command clean does",
 		set:  flag(func(s *Parsed) *bool { return &s.Clean }),
 	},
@@ -206,6 +231,7 @@ var options = []*option{
 	},
 	{
 		long: "run-validation", env: []string{"RUN_VALIDATION"}, def: "false", form: formBool, boolean: true, group: groupApply,
+		also: "validate validation",
 		help: "test the rules by connections, after installing them or with --skip-rule-apply",
 		set:  flag(func(s *Parsed) *bool { return &s.RunValidation }),
 	},
@@ -221,21 +247,25 @@ var options = []*option{
 	},
 	{
 		long: "config", env: []string{"ISTIO_INIT_CONFIG"}, form: formConfig, group: groupInput,
+		also: "config-file values",
 		help: "file with options by their long names; flags and environment take precedence",
 		set:  path(func(s *Parsed) *string { return &s.configFile }),
 	},
 	{
 		long: "print-config", bare: "text", form: formPrint, group: groupInput,
+		also: "show-config",
 		help: "change nothing, print the effective value of each option and its origin",
 		set:  printConfigAs,
 	},
 	{
 		long: "log_output_level", def: "info", form: formLevel, group: groupLog,
+		also: "verbose debug log-level quiet level loglevel",
 		help: "lowest level that is logged",
 		set:  logLevel,
 	},
 	{
 		long: "log_as_json", def: "false", form: formBool, boolean: true, group: groupLog,
+		also: "log-json log-format",
 		help: "log as JSON, one object a line",
 		set:  flag(func(s *Parsed) *bool { return &s.Log.JSON }),
 	},
@@ -251,6 +281,7 @@ var options = []*option{
 	},
 	{
 		long: "log_target", def: "stderr", form: formLogTarget, group: groupLog,
+		also: "log-file",
 		help: "destination of logs",
 		set:  path(func(s *Parsed) *string { return &s.Log.Target }),
 	},

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	formEndpoint = form{text: "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT"}
+	formEndpoint = form{text: "ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT or :PORT, as in 10.0.0.5:443 (ports are 1-65535)"}
 	formID       = form{text: "an id (0-4294967294) or a name"}
 	formLink     = form{text: "an interface name"}
 	formRules    = form{text: "live, planned, a file with the output of iptables-save, or - for standard input"}
@@ -25,59 +25,70 @@ var (
 var (
 	rulesOption = &option{
 		long: "rules", form: formRules, group: groupQuestion,
+		also: "file dump input rules-file iptables-save",
 		help: "which rules: by default live ones, or planned ones if flags describe rules",
 		set:  path(func(s *Parsed) *string { return &s.Rules }),
 	}
 	outputOption = &option{
 		long: "output", def: "text", form: formOutput, group: groupQuestion,
+		also: "json format yaml",
 		help: "format of the answer",
 		set:  output,
 	}
 	traceOptions = []*option{
 		{
 			long: "to", form: formEndpoint, group: groupQuestion,
+			also: "dst dest destination target address",
 			help: "destination of the connection; without an address, the pod itself",
 			set:  endpointValue(func(s *Parsed) *Endpoint { return &s.Query.To }),
 		},
 		{
 			long: "from", form: formEndpoint, group: groupQuestion,
+			also: "src source client",
 			help: "source of the connection; an address that is not the pod's makes it inbound",
 			set:  endpointValue(func(s *Parsed) *Endpoint { return &s.Query.From }),
 		},
 		{
 			long: "uid", form: formID, group: groupQuestion,
+			also: "user owner",
 			help: "user of the process in the pod that opens it; by default 1000, an app",
 			set: ownerValue(func(s *Parsed) **uint32 { return &s.Query.UID }, "user",
 				func(s *Parsed) func(string) (string, error) { return s.names.uid }),
 		},
 		{
 			long: "gid", form: formID, group: groupQuestion,
+			also: "group",
 			help: "group of that process; by default the number of --uid",
 			set: ownerValue(func(s *Parsed) **uint32 { return &s.Query.GID }, "group",
 				func(s *Parsed) func(string) (string, error) { return s.names.gid }),
 		},
 		{
 			long: "in", form: formLink, group: groupQuestion,
+			also: "iface interface in-interface device",
 			help: "interface through which an inbound connection arrives",
 			set:  linkName(func(s *Parsed) *string { return &s.Query.In }),
 		},
 		{
 			long: "out", form: formLink, group: groupQuestion,
+			also: "out-interface oif",
 			help: "interface through which an outbound connection leaves; by default as routed",
 			set:  linkName(func(s *Parsed) *string { return &s.Query.Out }),
 		},
 		{
 			long: "proto", def: "tcp", form: formProto, group: groupQuestion,
+			also: "protocol udp tcp",
 			help: "transport protocol",
 			set:  protocol,
 		},
 		{
 			long: "mark", def: "0", form: formMark, group: groupQuestion,
+			also: "fwmark",
 			help: "mark of its packets",
 			set:  packetMark,
 		},
 		{
 			long: "state", def: "new", form: formState, group: groupQuestion,
+			also: "ctstate",
 			help: "conntrack state of the packet; new is the first packet of a connection",
 			set:  connectionState,
 		},
@@ -97,6 +108,7 @@ var (
 	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "format in which the rules are shown",
+		also: "json format yaml",
 		set:  pictureFormat,
 	}}
 )

@@ -137,7 +137,11 @@ type durationValue = time.Duration
 
 func duration(target func(*Parsed) *durationValue) func(*Parsed, string) error {
 	return func(s *Parsed, v string) error {
-		d, err := time.ParseDuration(strings.Trim(v, " "))
+		v = strings.Trim(v, " ")
+		d, err := time.ParseDuration(v)
+		if _, unit := time.ParseDuration(v + "s"); err != nil && unit == nil {
+			return valueError(v, "has no unit at its end, as in %ss", v)
+		}
 		if err != nil || d <= 0 {
 			return valueError(v, "")
 		}
@@ -182,8 +186,11 @@ func ipFamily(s *Parsed, v string) error {
 }
 
 func forceBinary(s *Parsed, v string) error {
-	if v == "" {
+	switch v {
+	case "":
 		return nil
+	case "nftables", "native":
+		return valueError(v, "is no variant of iptables: rules in nftables itself are made by --native-nftables")
 	}
 	s.Force = new(xtables.Variant)
 	return text(func(s *Parsed) textUnmarshaler { return s.Force })(s, v)
