@@ -21,6 +21,10 @@ func openNetlink(protocol int) (netlinkSocket, error) {
 		return -1, err
 	}
 	s := netlinkSocket(fd)
+	// To send binds it too, but then a denied bind(2) is seen only by what package nl does later.
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return -1, errors.Join(err, s.Close())
+	}
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &nl.SocketTimeoutTv); err != nil {
 		return -1, errors.Join(err, s.Close())
 	}

@@ -56,7 +56,7 @@ func Route(q RouteQuery) (Path, error) {
 	if err != nil {
 		return Path{}, err
 	}
-	answers, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
+	answers, err := execute(req, unix.NETLINK_ROUTE)
 	if err != nil {
 		return Path{}, fmt.Errorf("no route to %s: %w", q.Dst.Addr(), err)
 	}

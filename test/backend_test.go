@@ -1,12 +1,15 @@
 package test
 
 import (
+	"os"
 	"slices"
 	"testing"
 
 	"istio-init/iptables/xtables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/nftables"
+	"istio-init/test/kernel"
 )
 
 // A backend is a variant of iptables, or native.
@@ -47,24 +50,31 @@ func onBackends(t *testing.T, test func(t *testing.T, b backend)) {
 	}
 }
 
-// nativeTable returns our table of nf_tables of one family. Other tests compare what is read
-// of it with what nft lists.
-func (s *site) nativeTable(f inet.Family) nftables.Live {
-	s.t.Helper()
-	var live nftables.Live
-	s.Do(s.t, func() (err error) {
-		live, err = nftables.Read(f)
-		return err
-	})
-	return live
-}
-
 // saved returns the rules of a backend and family as iptables-save prints them, without empty
 // tables.
 func (s *site) saved(b backend, f inet.Family) string {
 	s.t.Helper()
+	return savedIn(s.t, s.Path(), b, f)
+}
+
+// savedIn returns the rules in a network namespace. Other tests compare what is read of our
+// tables of nf_tables with what nft lists.
+func savedIn(t *testing.T, netns string, b backend, f inet.Family) string {
+	t.Helper()
 	if v, is := b.(xtables.Variant); is {
-		return heldText(s.Save(s.t, v, f))
+		out, err := runIn(netns, append(os.Environ(), "LC_ALL=C", "XTABLES_LOCKFILE=/proc/self/ns/net"), saver(v, f))
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return heldText(kernel.Plain(out))
 	}
-	return heldText(s.nativeTable(f).Ruleset().Snapshot().String())
+	var live nftables.Live
+	err := netutil.InNetNS(netns, func() (err error) {
+		live, err = nftables.Read(f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return heldText(live.Ruleset().Snapshot().String())
 }

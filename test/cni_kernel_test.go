@@ -108,7 +108,7 @@ func TestKilledCNIAddLeavesNothingHalf(t *testing.T) {
 		was, will := configOf(t, asClean), configOf(t, flags("-i * -b * -d 15020,15021,15090 -o 15020 --redirect-dns --capture-all-dns"))
 		for _, who := range []victims{everybody, asked} {
 			n := 1
-			for ; ; n += rounds(3, 1) {
+			for ; ; n += rounds(5, 1) {
 				s.exits(0, asClean...)
 				if diff := cmp.Diff(before.String(), s.see().String()); diff != "" {
 					t.Fatalf("cannot begin anew (-before +now):\n%s", diff)

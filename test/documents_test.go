@@ -158,7 +158,7 @@ func TestDocumentsMarkEveryCodeBlock(t *testing.T) {
 // and tests, as text or as a regular expression, and in the source.
 func TestDocumentsQuoteRealMessages(t *testing.T) {
 	var paths []string
-	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/istio-init/*.go", "cmd/istio-init/*/*.go", "capture/pod/*.go", "iptables/*.go", "iptables/*/*.go", "test/*.go"} {
+	for _, pattern := range []string{"testdata/script/*.txtar", "cmd/*/*.go", "cmd/*/*/*.go", "capture/pod/*.go", "iptables/*.go", "iptables/*/*.go", "test/*.go"} {
 		some, err := filepath.Glob(top + pattern)
 		if err != nil || len(some) == 0 {
 			t.Fatalf("nothing in %s: %v", pattern, err)

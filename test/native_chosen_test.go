@@ -33,17 +33,32 @@ exec "$@"`
 
 // A kernelWithout lets the kernel answer a program, and those that it starts, as one without
 // some of its parts does.
-type kernelWithout struct{ compat, legacy bool }
+type kernelWithout struct {
+	compat, legacy bool
+	expression     string // of the last rule that has it
+	buffer         bool   // as large as is asked for
+}
 
 // before changes requests such that the kernel itself refuses them: one to nft_compat into one
-// to a subsystem of nfnetlink that does not exist, and the name of a file that ip_tables has into
-// none.
+// to a subsystem of nfnetlink that does not exist, the name of a file that ip_tables has into
+// none, that of an expression into another one, and the size of a buffer into the least.
 func (k kernelWithout) before(thread int, call syscallInfo) {
 	switch call.number {
 	case unix.SYS_SENDTO:
 		const none = 0x7f // nfnetlink_get_subsys in net/netfilter/nfnetlink.c
 		if kind, _, ok := netlinkHeader(thread, call); ok && k.compat && kind>>8 == unix.NFNL_SUBSYS_NFT_COMPAT {
 			_, _ = unix.PtracePokeData(thread, uintptr(call.args[1])+4, binary.NativeEndian.AppendUint16(nil, none<<8))
+		}
+		if k.expression != "" && commits(thread, call) {
+			batch := make([]byte, call.args[2])
+			n, _ := unix.PtracePeekData(thread, uintptr(call.args[1]), batch)
+			if at := bytes.LastIndex(batch[:n], []byte(k.expression+"\x00")); at >= 0 {
+				_, _ = unix.PtracePokeData(thread, uintptr(call.args[1])+uintptr(at), []byte{'x'})
+			}
+		}
+	case unix.SYS_SETSOCKOPT:
+		if k.buffer && call.args[1] == unix.SOL_SOCKET && (call.args[2] == unix.SO_SNDBUF || call.args[2] == unix.SO_SNDBUFFORCE) {
+			_, _ = unix.PtracePokeData(thread, uintptr(call.args[3]), make([]byte, 4))
 		}
 	case unix.SYS_OPENAT:
 		path := make([]byte, 40)

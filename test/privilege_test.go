@@ -43,9 +43,9 @@ mount --bind "${program%/*}" /run/program
 for dir in $tmp; do if [ "$dir" != /run ]; then mount -t tmpfs tmpfs "$dir"; fi; done
 cd /tmp
 run() { "/run/program/${program##*/}" "$@" >/dev/null 2>&1; }
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1"
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1"
-run apply -u 1337 --ip-family dual -b 80 --force-iptables-binary "$1" -m TPROXY --redirect-dns --capture-all-dns
+run apply -u 1337 --ip-family dual -b 80 $1
+run apply -u 1337 --ip-family dual -b 80 $1
+run apply -u 1337 --ip-family dual -b 80 $1 -m TPROXY --redirect-dns --capture-all-dns
 run clean
 find $tmp -mindepth 1 \( -path /run/program -o -path /run/mount \) -prune -o -mindepth 1 -print
 `
@@ -150,11 +150,11 @@ func TestNoFileIsLeft(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	program := built
-	for v, want := range map[xtables.Variant]string{xtables.NFT: "", xtables.Legacy: "/run/xtables.lock\n"} {
+	for v, want := range map[backend]string{xtables.NFT: "", xtables.Legacy: "/run/xtables.lock\n", native: ""} {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			left, code := s.confined(asRoot, v.String(), program)
+			left, code := s.confined(asRoot, strings.Join(in(v, nil), " "), program)
 			if code != 0 || left != want {
 				t.Errorf("exit code %d, left behind %q, want %q", code, left, want)
 			}

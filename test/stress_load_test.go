@@ -93,12 +93,12 @@ func startLoad(t *testing.T, pod *pod.Pod, timeout time.Duration) *load.Load {
 }
 
 // newLoadPod returns a pod and a function that runs the program in it.
-func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)) {
+func newLoadPod(t *testing.T) (*pod.Pod, func(b backend, args ...string)) {
 	t.Helper()
 	pod := pod.New(t, flow.Config{})
-	return pod, func(v xtables.Variant, args ...string) {
+	return pod, func(b backend, args ...string) {
 		t.Helper()
-		args = in(v, args)
+		args = in(b, args)
 		if _, stderr, err := pod.Run(t.Context(), built, args...); err != nil {
 			t.Fatalf("%s %s: %v\n%s", programName, strings.Join(args, " "), err, stderr)
 		}
@@ -108,44 +108,61 @@ func newLoadPod(t *testing.T) (*pod.Pod, func(v xtables.Variant, args ...string)
 // tproxy reports whether inbound connections are captured in that mode.
 func (s loadStep) tproxy() bool { return strings.Contains(s.args, "TPROXY") }
 
-// variantAfter returns the variant for a step, after another one. While the rules move
+// A nextBackend returns the backend for a step, after another one.
+type nextBackend func(b backend, before, step loadStep) backend
+
+func sameBackend(b backend, _, _ loadStep) backend { return b }
+
+// otherVariantNext changes the variant. While the rules move
 // from one variant to the other, both are active for a moment. With TPROXY in both,
 // Istio's rules treat what the other variant has marked as a connection of the proxy to
 // the app, and save the mark; then the answers to the peer stay in the pod. So the
 // variant does not change between two steps with TPROXY.
-func variantAfter(v xtables.Variant, before, step loadStep) xtables.Variant {
+func otherVariantNext(b backend, before, step loadStep) backend {
 	if before.tproxy() && step.tproxy() {
-		return v
+		return b
 	}
-	return otherVariant(v)
+	return xtables.Variants[1-b.(xtables.Variant)]
+}
+
+// nativeNext changes between a variant and native, also between two steps with TPROXY.
+func nativeNext(v xtables.Variant) nextBackend {
+	return func(b backend, _, _ loadStep) backend {
+		if b == native {
+			return v
+		}
+		return native
+	}
 }
 
 // TestStressNoConnectionEscapesOrFailsDuringChange: each configuration captures all
-// connections, and so does every moment of a change, also if the variant changes.
+// connections, and so does every moment of a change, also if the backend changes.
 func TestStressNoConnectionEscapesOrFailsDuringChange(t *testing.T) {
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) { changeUnderLoad(t, v, false) })
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) { changeUnderLoad(t, b, sameBackend) })
 	}
-	t.Run("from-one-to-the-other", func(t *testing.T) { changeUnderLoad(t, xtables.NFT, true) })
+	t.Run("from-one-variant-to-the-other", func(t *testing.T) { changeUnderLoad(t, xtables.NFT, otherVariantNext) })
+	for _, v := range xtables.Variants {
+		t.Run("from-and-to-native-"+v.String(), func(t *testing.T) { changeUnderLoad(t, v, nativeNext(v)) })
+	}
 }
 
-func changeUnderLoad(t *testing.T, v xtables.Variant, moves bool) {
+func changeUnderLoad(t *testing.T, b backend, next nextBackend) {
 	t.Helper()
 	pod, run := newLoadPod(t)
 	before := loadSteps[len(loadSteps)-1]
-	run(v, before.line()...)
+	run(b, before.line()...)
 	load := startLoad(t, pod, 30*time.Second)
 	atFirst, applies := load.Tally(), 0
-	for range rounds(2, 40) {
+	for range rounds(1, 40) {
 		for _, step := range loadSteps {
-			if moves {
-				v = variantAfter(v, before, step)
-			}
+			was := b
+			b = next(b, before, step)
 			start := load.Tally()
-			run(v, step.line()...)
+			run(b, step.line()...)
 			if seen := load.Tally().Since(start); seen.Escaped+seen.Failures() > 0 {
-				t.Logf("while the rules of %q became those of %q, %s: %s", before.name, step.name, v, seen)
+				t.Logf("while the rules of %q, %s, became those of %q, %s: %s", before.name, was, step.name, b, seen)
 			}
 			before = step
 			applies++

@@ -176,6 +176,27 @@ func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
 	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, listed(chains))
 }
 
+// RulesBeside returns the foreign rules of other backends ahead of the wanted rules of a chosen
+// one: those of iptables are ahead of native ones.
+func (s *Survey) RulesBeside(chosen State, want Rules) []RuleAhead {
+	var ahead []RuleAhead
+	if chosen.Backend.Name() != NFTables {
+		return nil
+	}
+	for _, other := range s.States {
+		if other.Backend == chosen.Backend {
+			continue
+		}
+		for _, f := range inet.Families {
+			live := other.Families[f]
+			for _, at := range iptables.PreemptingBeside(live.Rules, live.Own, want[f]) {
+				ahead = append(ahead, RuleAhead{f, live.Rules.TextAt(at)})
+			}
+		}
+	}
+	return ahead
+}
+
 // Meshes returns the other meshes whose rules are there, in any backend.
 func (s *Survey) Meshes() []MeshBeside {
 	var beside []MeshBeside

@@ -192,6 +192,9 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
+	for _, r := range found.RulesBeside(live, want.Rules()) {
+		d.Warnings = append(d.Warnings, aheadText(r))
+	}
 	for _, beside := range found.Meshes() {
 		d.Warnings = append(d.Warnings, report.MeshBeside(beside.Family, beside.Mesh))
 	}

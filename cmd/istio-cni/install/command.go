@@ -130,7 +130,7 @@ nothing.`,
 
 func newUninstall() *cobra.Command {
 	var node nodeFlags
-	var remove, dryRun bool
+	var remove, dryRun, wait bool
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "remove the plugin's entry from a node",
@@ -139,7 +139,9 @@ Then it replaces the plugin by one that passes results through: a runtime may ca
 pods that started before. --remove-binary removes it, which is safe when no pod is left that
 started before the entry was removed, as after a restart of the node.
 
-An "install --watch" that still runs would add the entry again: end it first.`,
+An "install --watch" that still runs would add the entry again: end it first.
+
+With --wait it stays until a signal ends it, as the container of a DaemonSet has to.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			target, _, err := node.target()
@@ -155,13 +157,17 @@ An "install --watch" that still runs would add the entry again: end it first.`,
 			if dryRun {
 				return r.print(c.OutOrStdout(), plan)
 			}
-			_, err = r.run(c.Context(), plan)
+			if _, err = r.run(c.Context(), plan); err == nil && wait {
+				<-c.Context().Done()
+			}
 			return err
 		},
 	}
 	node.define(c.Flags())
 	c.Flags().BoolVar(&remove, "remove-binary", false, "remove the binary instead of leaving one that passes results through")
+	c.Flags().BoolVar(&wait, "wait", false, "stay when it is done, until a signal ends it")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print the steps and change nothing")
+	c.MarkFlagsMutuallyExclusive("wait", "dry-run")
 	return c
 }
 

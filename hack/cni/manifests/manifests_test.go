@@ -165,6 +165,35 @@ func TestUninstallCanBeAddedToEachOverlay(t *testing.T) {
 	}
 }
 
+// TestKustomizationOfTheReadmeRenders has the image and the entry that a user sets.
+func TestKustomizationOfTheReadmeRenders(t *testing.T) {
+	readme, err := os.ReadFile(examples + "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	files := filesys.MakeFsInMemory()
+	for _, from := range []string{"base", "k3s"} {
+		copyFolder(t, files, from)
+	}
+	for name, text := range map[string]string{"kustomization.yaml": text, "netconf.json": `{"mine": true}`} {
+		if err := files.WriteFile("/cni/mine/"+name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := render(t, files, "/cni/mine")
+	pod := daemonSet(t, all).Spec.Template.Spec
+	if got := pod.Containers[0].Image; !strings.HasSuffix(got, ":1.0.0") {
+		t.Errorf("image %s", got)
+	}
+	for _, object := range all {
+		if c, ok := object.(*core.ConfigMap); ok && (c.Data["netconf.json"] != `{"mine": true}` || c.Name != pod.Volumes[2].ConfigMap.Name) {
+			t.Errorf("config map %s has %q, and the pod has that of %s", c.Name, c.Data, pod.Volumes[2].ConfigMap.Name)
+		}
+	}
+}
+
 func copyFolder(t *testing.T, to filesys.FileSystem, name string) {
 	t.Helper()
 	paths, err := filepath.Glob(examples + name + "/*")
