@@ -35,6 +35,40 @@ func Preempting(s Snapshot, own Ownership) []Place {
 	return places
 }
 
+// PreemptingBeside returns the foreign rules in built-in chains that the kernel calls ahead of
+// ours in chains of another backend, and that may take a packet for good: there ACCEPT and
+// RETURN end only the chain. own is what of the rules is ours, and rs are those of the other
+// backend.
+func PreemptingBeside(s Snapshot, own Ownership, rs Ruleset) []Place {
+	var places []Place
+	for _, t := range s.Tables {
+		p := preempter{LiveTable: t, chains: t.index(), known: map[string]bool{}, beside: true}
+		for _, c := range rs.Table(t.Name).Chains {
+			if !slices.Contains(BuiltinChains(t.Name), c.Name) {
+				continue
+			}
+			p.queries = c.Name == Output && rs.matchesUDP()
+			clear(p.known)
+			for i, r := range t.Chain(c.Name).Rules {
+				at := Place{t.Name, c.Name, i}
+				if !own.Jumps(t.Name, r) && !own.Rules[at] && p.takes(r.Rule, true) {
+					places = append(places, at)
+				}
+			}
+		}
+	}
+	return places
+}
+
+// matchesUDP reports whether DNS queries are captured: then there are rules for UDP.
+func (rs Ruleset) matchesUDP() bool {
+	return slices.ContainsFunc(rs.Tables, func(t Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c Chain) bool {
+			return slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Proto == UDP })
+		})
+	})
+}
+
 // matchesUDP reports whether DNS queries are captured: then chains of ours have rules for UDP.
 func (o Ownership) matchesUDP(t LiveTable) bool {
 	return slices.ContainsFunc(t.Chains, func(c LiveChain) bool {
@@ -47,6 +81,7 @@ type preempter struct {
 	LiveTable
 	chains  map[string]int
 	queries bool            // DNS queries over UDP are captured
+	beside  bool            // ours are in chains of another backend
 	known   map[string]bool // of a chain, whether one of its rules takes packets
 }
 
@@ -59,12 +94,24 @@ func (p *preempter) takes(r Rule, builtin bool) bool {
 	}
 	chain, continues := nextChain(r.Target)
 	switch _, leaves := r.Target.(Goto); {
+	case p.beside && !continues:
+		return r.takesForGood()
 	case !continues:
 		return r.Target != nil && Terminates(r.Target) || r.Foreign.Effect() != GoesOn || r.Foreign.untracks()
-	case leaves && builtin:
+	case leaves && builtin && !p.beside:
 		return true // the packet does not come back to the built-in chain
 	}
 	return p.anyRule(chain, func(r Rule) bool { return r.Target != Return && p.takes(r, false) })
+}
+
+// takesForGood reports whether a packet that matches goes elsewhere, or is gone.
+func (r Rule) takesForGood() bool {
+	switch r.Target.(type) {
+	case Redirect, TProxy:
+		return true
+	}
+	effect := r.Foreign.Effect()
+	return r.Target == Drop || effect == Drops || effect == TakesAway || r.Foreign.untracks()
 }
 
 // untracks reports whether a rule, or one of a chain that it jumps to, may take a connection

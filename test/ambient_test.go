@@ -51,7 +51,7 @@ func TestAmbientPodIsRefused(t *testing.T) {
 	onBothVariants(t, func(t *testing.T, v xtables.Variant) {
 		s := withAmbient(t, v, "pod")
 		before := s.state()
-		for _, line := range [][]string{asRedirect, asTProxy, in(v, asRedirect), append([]string{"check"}, asRedirect[1:]...)} {
+		for _, line := range [][]string{asRedirect, asTProxy, in(v, asRedirect), in(native, asRedirect), append([]string{"check"}, asRedirect[1:]...)} {
 			want := 1
 			if line[0] == "check" {
 				want = 2

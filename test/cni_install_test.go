@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -236,5 +237,40 @@ func TestAnInstalledPluginAnswersAndAnUninstalledOnePassesResultsThrough(t *test
 		if err != nil || command == "ADD" && !strings.Contains(said, "10.1.2.3/24") {
 			t.Errorf("%s: %v, %s", command, err, said)
 		}
+	}
+}
+
+// TestAnInstallerNeedsNoCapabilityButThatForDirectoriesOfOthers: as in the container of
+// examples/cni, whose user is root.
+func TestAnInstallerNeedsNoCapabilityButThatForDirectoriesOfOthers(t *testing.T) {
+	kernel.Need(t, "setpriv")
+	n := newCNINode(t, "10-calico.conflist", mainPlugin)
+	for _, d := range []string{n.bin, n.conf} {
+		if err := errors.Join(os.Chown(d, 1000, 1000), os.Chmod(d, 0o555)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with := func(caps string, args ...string) (string, error) {
+		line := append([]string{"--inh-caps=-all", "--bounding-set=-all" + caps}, n.args(t, args...)...)
+		said, err := exec.Command("setpriv", line...).CombinedOutput()
+		return string(said), err
+	}
+	if said, err := with("", "install"); err == nil || !strings.Contains(said, "directory "+n.bin+" cannot be written") {
+		t.Errorf("without a capability: %v\n%s", err, said)
+	}
+	const need = ",+dac_override"
+	for _, command := range []string{"install", "status", "uninstall"} {
+		if said, err := with(need, command); err != nil {
+			t.Errorf("%s: %v\n%s", command, err, said)
+		}
+	}
+	if err := os.Chown(filepath.Join(n.conf, "10-calico.conflist"), 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := with(need, "install"); err == nil || !strings.Contains(said, "keep its owner 1000:1000, with the capability CHOWN") {
+		t.Errorf("a file of another owner: %v\n%s", err, said)
+	}
+	if said, err := with(need+",+chown", "install"); err != nil {
+		t.Errorf("a file of another owner, with CHOWN: %v\n%s", err, said)
 	}
 }

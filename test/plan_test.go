@@ -115,12 +115,12 @@ func TestThePlanIsWhatARunDoes(t *testing.T) {
 // which names each thing.
 func TestCleanLeavesTheNamespaceAsItWas(t *testing.T) {
 	t.Parallel()
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			before := s.everything()
-			s.exits(0, in(v, asTProxy)...)
+			s.exits(0, in(b, asTProxy)...)
 			s.sh("nft add table inet istio-proxy-nat; nft add table inet istio-proxy-mangle")
 			applied := s.everything()
 			preview := s.exits(0, cleanCommand, "--dry-run", "--log_output_level", "none")
@@ -128,12 +128,16 @@ func TestCleanLeavesTheNamespaceAsItWas(t *testing.T) {
 				t.Errorf("the preview changed (-before +after):\n%s", diff)
 			}
 			names := []string{
-				fmt.Sprintf("# input for iptables-restore --noflush, variant %s", v), fmt.Sprintf("# input for ip6tables-restore --noflush, variant %s", v),
 				"# ip rule del fwmark 0x539 lookup 133", "# ip route del local default dev lo table 133",
 				"# ip -6 rule del fwmark 0x539 lookup 133", "# ip -6 route del local default dev lo table 133",
 				"# ip -6 address del ::6/128 dev lo", "# nft delete table inet istio-proxy-nat", "# nft delete table inet istio-proxy-mangle",
 			}
-			if v == xtables.NFT {
+			if b == native {
+				names = append(names, "delete table ip istio-init", "delete table ip6 istio-init")
+			} else {
+				names = append(names, fmt.Sprintf("# input for iptables-restore --noflush, variant %s", b), fmt.Sprintf("# input for ip6tables-restore --noflush, variant %s", b))
+			}
+			if b == xtables.NFT {
 				names = append(names, "# nft delete table ip nat # if nothing else is in it", "# nft delete table ip6 mangle # if nothing else is in it")
 			}
 			for _, line := range names {

@@ -93,12 +93,15 @@ func TestDeniedSystemCalls(t *testing.T) {
 		"socket:error=EPERM":            confined,
 		"socket:error=EPROTONOSUPPORT":  noNetlink,
 	} {
-		for _, v := range xtables.Variants {
-			t.Run(v.String()+"/"+inject, func(t *testing.T) {
+		for _, b := range backends {
+			if b == native && says == unchanged {
+				continue // it makes no pipe
+			}
+			t.Run(b.String()+"/"+inject, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
 				before := s.state()
-				log, code := s.denying(inject, in(v, asTProxy)...)
+				log, code := s.denying(inject, in(b, asTProxy)...)
 				if says == "" {
 					if code != 0 {
 						t.Errorf("exit code %d:\n%s", code, log)

@@ -105,6 +105,9 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	for _, beside := range s.Meshes() {
 		p.note(beside)
 	}
+	for _, ahead := range s.RulesBeside(chosen, want.rulesFor(chosen.Backend)) {
+		p.note(ahead)
+	}
 	for _, other := range s.States {
 		if other.Backend == chosen.Backend || !other.Holds() {
 			continue

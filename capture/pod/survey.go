@@ -50,6 +50,9 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 		needs := netutil.NeedsNetAdmin(" in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
+	if e.OnlyListed && seen.LegacyHidden && seen.NoLegacy == nil {
+		seen.NoLegacy = errors.New("its tables may not be listed")
+	}
 	own := &native{no: seen.NoNFTables, has: seen.Own, generation: seen.Generation}
 	backends, noLegacy, err := e.xtables(ctx, seen, lock, own)
 	if err != nil {
@@ -171,6 +174,27 @@ func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
 		chains = append(chains, c.Table+" "+c.Chain)
 	}
 	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, listed(chains))
+}
+
+// RulesBeside returns the foreign rules of other backends ahead of the wanted rules of a chosen
+// one: those of iptables are ahead of native ones.
+func (s *Survey) RulesBeside(chosen State, want Rules) []RuleAhead {
+	var ahead []RuleAhead
+	if chosen.Backend.Name() != NFTables {
+		return nil
+	}
+	for _, other := range s.States {
+		if other.Backend == chosen.Backend {
+			continue
+		}
+		for _, f := range inet.Families {
+			live := other.Families[f]
+			for _, at := range iptables.PreemptingBeside(live.Rules, live.Own, want[f]) {
+				ahead = append(ahead, RuleAhead{f, live.Rules.TextAt(at)})
+			}
+		}
+	}
+	return ahead
 }
 
 // Meshes returns the other meshes whose rules are there, in any backend.

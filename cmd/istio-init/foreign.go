@@ -7,6 +7,7 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/capture/path"
+	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 )
@@ -72,9 +73,13 @@ func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network 
 // ahead returns a warning for each foreign rule ahead of ours, without those that are known.
 func ahead(s iptables.Snapshot, own iptables.Ownership, known func(iptables.Place) bool) (warnings []string) {
 	for _, at := range slices.DeleteFunc(iptables.Preempting(s, own), known) {
-		warnings = append(warnings, fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", s.Family, s.TextAt(at)))
+		warnings = append(warnings, aheadText(pod.RuleAhead{Family: s.Family, Rule: s.TextAt(at)}))
 	}
 	return warnings
+}
+
+func aheadText(r pod.RuleAhead) string {
+	return fmt.Sprintf("%s: foreign rule ahead of ours, may take connections first: %s", r.Family, r.Rule)
 }
 
 func nothing(iptables.Place) bool { return false }

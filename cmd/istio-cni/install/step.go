@@ -73,7 +73,7 @@ func (w WriteFile) fill(temp *os.File) error {
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && w.UID >= 0 && (int(s.Uid) != w.UID || int(s.Gid) != w.GID) {
 		if err := temp.Chown(w.UID, w.GID); err != nil {
-			return err
+			return fmt.Errorf("keep its owner %d:%d, with the capability CHOWN: %w", w.UID, w.GID, err)
 		}
 	}
 	copyLabel(labelled(w.Path), temp.Name())
@@ -209,7 +209,7 @@ func inDirectory(what, path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s %s: directory %s cannot be written; mount it without readOnly: %w", what, path, filepath.Dir(path), err)
 	}
 	return fmt.Errorf("%s %s: %w", what, path, err)
