@@ -27,11 +27,16 @@ func newCheck(s streams) *cobra.Command {
 and which flags make those rules. With such flags: compare the live state with what
 "apply" would make it: rules, policy routing and the address ::6, in both families and
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
-about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.`,
+about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
+
+With --all-namespaces: report on each network namespace of the machine, one a line: how it
+is captured, by whom, and how the rules differ from the flags or, without flags, from what
+the rules themselves are made of.`,
 		Example: `  istio-init check
   istio-init check --require captured
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
-  istio-init check --rules dump.txt`,
+  istio-init check --rules dump.txt
+  istio-init check --all-namespaces`,
 	}, options.Check, runCheck))
 }
 
@@ -39,18 +44,14 @@ about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
 // is captured.
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.ask(ctx, func(ctx context.Context) error {
+		if cmd.opts.AllNamespaces {
+			return cmd.checkAll(ctx)
+		}
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			src, err := cmd.source(ctx, inet.Families[:]...)
+			state, _, err := cmd.state(ctx)
 			if err != nil {
 				return err
 			}
-			src.follow()
-			if src.Live {
-				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
-				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
-			}
-			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
-			state := report.NewState(src.Source, args, variables)
 			switch err := cmd.show(state); {
 			case err != nil:
 				return err
@@ -73,6 +74,21 @@ func runCheck(ctx context.Context, cmd *command) error {
 		}
 		return &exitError{code: exitDrift}
 	})
+}
+
+// state returns what is captured, and the rules that it is about.
+func (cmd *command) state(ctx context.Context) (report.State, *ruleSource, error) {
+	src, err := cmd.source(ctx, inet.Families[:]...)
+	if err != nil {
+		return report.State{}, nil, err
+	}
+	src.follow()
+	if src.Live {
+		src.Caveats = append(src.Caveats, foreignChains(src.found)...)
+		src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
+	}
+	args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
+	return report.NewState(src.Source, args, variables), src, nil
 }
 
 // compare returns the drift of the namespace, or of a dump.
