@@ -99,7 +99,7 @@ func (b *bench) pods(together int, run func(*place) *exec.Cmd) (sum cost, err er
 const entry = `{"cniVersion": "1.0.0", "name": "k8s-pod-network", "type": "istio-cni", "native_nftables": %t,
 "capabilities": {"io.kubernetes.cri.pod-annotations": true},
 "runtimeConfig": {"io.kubernetes.cri.pod-annotations": {
-	"sidecar.istio.io/status": "{\"containers\":[\"istio-proxy\"]}",
+	"sidecar.istio.io/status": "{\"initContainers\":[\"istio-validation\"],\"containers\":[\"istio-proxy\"]}",
 	"traffic.sidecar.istio.io/excludeInboundPorts": "15090,15021,15020"}},
 "prevResult": {"cniVersion": "1.0.0", "ips": []}}`
 
