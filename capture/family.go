@@ -89,11 +89,9 @@ func (c familyConfig) portMatches(ports []iptables.PortRange) []match {
 // loopback returns the addresses that are local calls.
 func (c familyConfig) loopback() netip.Prefix { return c.Config.loopback(c.family) }
 
-// includesLoopback reports whether a destination that is captured is on the loopback
-// interface, in any family: Istio then captures calls from the app to itself in both.
+// includesLoopback reports whether a prefix of the list is of the loopback interface, in any
+// family: Istio then captures calls from the app to itself in both. One that is part of another
+// of the list counts too.
 func (c familyConfig) includesLoopback() bool {
-	isLoopback := func(p netip.Prefix) bool { return p.Addr().IsLoopback() }
-	return slices.ContainsFunc(c.include.prefixes, isLoopback) || slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool {
-		return !c.family.Has(p.Addr()) && isLoopback(p)
-	})
+	return slices.ContainsFunc(c.OutboundPrefixes.Only, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }

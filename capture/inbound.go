@@ -1,10 +1,28 @@
 package capture
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"istio-init/iptables"
 )
+
+// fromVirtual are rules for packets of virtual interfaces to destinations. Those of an interface
+// follow each other where they are a set.
+func fromVirtual(c familyConfig, to []iptables.Cond[netip.Prefix], target iptables.Target, why iptables.Role) []rule {
+	var rules []rule
+	for _, dst := range to {
+		for _, in := range c.VirtualInterfaces {
+			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, target, why))
+		}
+	}
+	if c.lists {
+		at := func(r rule) int { return slices.Index(c.VirtualInterfaces, r.In.Val) }
+		slices.SortStableFunc(rules, func(a, b rule) int { return cmp.Compare(at(a), at(b)) })
+	}
+	return rules
+}
 
 // inbound are the rules for inbound TCP connections.
 func inbound(c familyConfig) []rule {
@@ -14,11 +32,7 @@ func inbound(c familyConfig) []rule {
 	if c.include.tree {
 		to, captured = []iptables.Cond[netip.Prefix]{{}}, jump(ChainInclude)
 	}
-	for _, dst := range to {
-		for _, in := range c.VirtualInterfaces {
-			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, captured, RoleVirtualCall))
-		}
-	}
+	rules = append(rules, fromVirtual(c, to, captured, RoleVirtualCall)...)
 	rules = append(rules, leaveIn(c.VirtualInterfaces, RoleVirtualInterface)...)
 	// By an excluded interface: as if there were no mesh.
 	rules = append(rules, leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)...)

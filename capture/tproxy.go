@@ -22,15 +22,11 @@ func tproxyInbound(c familyConfig) []rule {
 	// By an excluded interface: as if there were no mesh.
 	rules := leaveIn(c.ExcludeInterfaces, RoleExcludedInterface)
 	// From a virtual machine to what is captured: outbound, which nat sees to.
-	for _, dst := range destinations(c) {
-		why := RoleVirtualCall
-		if !dst.Set {
-			why = RoleVirtualInterface
-		}
-		for _, in := range c.VirtualInterfaces {
-			rules = append(rules, when(match{In: iptables.Is(in), Dst: dst}, iptables.Return, why))
-		}
+	why := RoleVirtualCall
+	if c.OutboundPrefixes.All {
+		why = RoleVirtualInterface
 	}
+	rules = append(rules, fromVirtual(c, destinations(c), iptables.Return, why)...)
 	// Proxy to app: the mark is saved, so that the answer goes to the proxy. As in Istio
 	// without -i lo, which matters to a move between variants (see the package). Native
 	// nftables comes after iptables, whose mark is no sign of the proxy but on lo.

@@ -81,7 +81,7 @@ func (l list) compile(f inet.Family, table string) ([]Rule, error) {
 	if l.Foreign != nil {
 		return nil, errors.New("it is not one of ours")
 	}
-	l.dsts, l.gids = iptables.MergePrefixes(l.dsts), iptables.MergeGroups(l.gids)
+	l.dsts, l.gids = disjoint(l.dsts), iptables.MergeGroups(l.gids)
 	match := Rule{}
 	for _, add := range []func(*Rule, inet.Family) error{l.addresses, l.interfaces, l.transport, l.marks, l.owners} {
 		if err := add(&match, f); err != nil {

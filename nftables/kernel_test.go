@@ -203,6 +203,7 @@ func TestCompiledText(t *testing.T) {
 	rules := []iptables.Rule{
 		{Match: iptables.Match{Dst: iptables.Is(netip.MustParsePrefix("10.0.0.0/8"))}, Target: iptables.Return},
 		{Match: iptables.Match{Dst: iptables.Is(netip.MustParsePrefix("192.0.2.7/32"))}, Target: iptables.Return},
+		{Match: iptables.Match{Dst: iptables.Is(netip.MustParsePrefix("192.0.2.6/32"))}, Target: iptables.Return},
 		{Match: iptables.Match{Proto: iptables.TCP, DPort: iptables.Not(iptables.Port(53))}, Target: iptables.Jump{Chain: capture.ChainTProxy}},
 		{Match: iptables.Match{Proto: iptables.TCP}, Target: iptables.TProxy{Port: 15006, Mark: iptables.FullMark(1337)}},
 	}
@@ -213,7 +214,7 @@ func TestCompiledText(t *testing.T) {
 	want := `table ip istio-init {
 	chain mangle-PREROUTING {
 		type filter hook prerouting priority mangle + 1; policy accept;
-		ip daddr { 10.0.0.0/8, 192.0.2.7 } return
+		ip daddr { 10.0.0.0/8, 192.0.2.6, 192.0.2.7 } return
 		tcp dport != 53 jump mangle-ISTIO_TPROXY
 		meta l4proto tcp tproxy to :15006 meta mark set 0x00000539 accept
 		meta l4proto tcp drop

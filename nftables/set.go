@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -32,6 +33,25 @@ func (s *set) equal(other *set) bool {
 		return s == other
 	}
 	return s.kind == other.kind && slices.Equal(s.intervals, other.intervals)
+}
+
+// disjoint returns prefixes in ascending order, without those that are part of another. Halves
+// of a larger one stay: a rule for two DNS servers names both.
+func disjoint(list []netip.Prefix) []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range list {
+		all = append(all, p.Masked())
+	}
+	slices.SortFunc(all, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	kept := all[:0]
+	for _, p := range all {
+		if n := len(kept); n == 0 || !kept[n-1].Contains(p.Addr()) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // addresses returns the interval of a prefix.

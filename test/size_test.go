@@ -7,7 +7,7 @@ import (
 
 // The maximum sizes of the programs.
 const (
-	mostBytes    = 7_500_000
+	mostBytes    = 8_000_000
 	mostCNIBytes = 9_000_000
 )
 

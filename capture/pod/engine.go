@@ -13,6 +13,9 @@ type Options struct {
 	NetNS   string // file or name of the network namespace; "": the current one
 	Outside bool   // the run is on the node, whose lock file and name services are not used
 	Force   Name   // the backend to use; "": the one that fits
+	// OnlyListed leaves the legacy variant unread if its tables may not be listed: to read one by
+	// name makes it (net/ipv4/netfilter/ip_tables.c, xt_find_table_lock), empty.
+	OnlyListed bool
 	Programs
 }
 

@@ -50,6 +50,9 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 		needs := netutil.NeedsNetAdmin(" in the network namespace", seen.NoNFT)
 		return nil, fmt.Errorf("look at the packet filter %s: %w", needs, seen.NoNFT)
 	}
+	if e.OnlyListed && seen.LegacyHidden && seen.NoLegacy == nil {
+		seen.NoLegacy = errors.New("its tables may not be listed")
+	}
 	own := &native{no: seen.NoNFTables, has: seen.Own, generation: seen.Generation}
 	backends, noLegacy, err := e.xtables(ctx, seen, lock, own)
 	if err != nil {

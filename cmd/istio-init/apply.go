@@ -97,7 +97,7 @@ func (cmd *command) ask(ctx context.Context, action func(context.Context) error)
 // engine returns the engine with its options. A caller who lends his environment to a
 // process with more rights than his own does not choose its programs or what these load.
 func (cmd *command) engine() pod.Engine {
-	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode}, Report: cmd.logEvent}
+	e := pod.Engine{Options: pod.Options{NetNS: cmd.opts.NetNS, Outside: cmd.opts.CNIMode, OnlyListed: cmd.opts.AllNamespaces}, Report: cmd.logEvent}
 	if !netutil.HasMoreRights() {
 		e.Path, _ = cmd.env("PATH")
 		e.LockFile, _ = cmd.env(xtables.LockFile)

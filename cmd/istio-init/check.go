@@ -29,12 +29,17 @@ and which flags make those rules. With such flags: compare the live state with w
 both variants of iptables. Nothing is changed. Base chains of nftables that may decide
 about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
 
+With --all-namespaces: report on each network namespace of the machine, one a line: how it
+is captured, by whom, and how the rules differ from the flags or, without flags, from what
+the rules themselves are made of.
+
 Exit codes: 0 in order, 1 drift, 2 unknown: the state could not be read, a table that may
 capture is not printed by iptables, or the pod is in Istio's ambient mode, in which "apply"
 refuses.`,
 		Example: `  istio-init check
   istio-init check -u 1337 -i '*' -b '*' -d 15090,15021,15020
-  istio-init check --rules dump.txt`,
+  istio-init check --rules dump.txt
+  istio-init check --all-namespaces`,
 	}, options.Check, runCheck))
 }
 
@@ -42,18 +47,14 @@ refuses.`,
 // is captured.
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.ask(ctx, func(ctx context.Context) error {
+		if cmd.opts.AllNamespaces {
+			return cmd.checkAll(ctx)
+		}
 		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			src, err := cmd.source(ctx, inet.Families[:]...)
+			state, _, err := cmd.state(ctx)
 			if err != nil {
 				return err
 			}
-			src.follow()
-			if src.Live {
-				src.Caveats = append(src.Caveats, foreignChains(src.found)...)
-				src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
-			}
-			args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
-			state := report.NewState(src.Source, args, variables)
 			if err := cmd.show(state); err != nil || !state.Unknown() {
 				return err
 			}
@@ -68,6 +69,21 @@ func runCheck(ctx context.Context, cmd *command) error {
 		}
 		return &exitError{code: exitDrift}
 	})
+}
+
+// state returns what is captured, and the rules that it is about.
+func (cmd *command) state(ctx context.Context) (report.State, *ruleSource, error) {
+	src, err := cmd.source(ctx, inet.Families[:]...)
+	if err != nil {
+		return report.State{}, nil, err
+	}
+	src.follow()
+	if src.Live {
+		src.Caveats = append(src.Caveats, foreignChains(src.found)...)
+		src.Problems = append(src.Problems, obstacleTexts(src.network.Obstacles)...)
+	}
+	args, variables := options.Arguments(src.Config, len(src.Captured()) == len(inet.Families))
+	return report.NewState(src.Source, args, variables), src, nil
 }
 
 // withExitUnknown gives every error of a command but drift the exit code 2, also that of

@@ -75,10 +75,10 @@ func TestJSONOfErrorsIsOfItsSchema(t *testing.T) {
 		name, args, code string
 		exit             int
 	}{
-		{"unknown-flag", "apply --no-such-flag", "usage", 1},
-		{"unknown-flag-of-check", "check --no-such-flag", "usage", exitUnknown},
+		{"unknown-flag", "apply --no-such-flag", "invalid-input", 1},
+		{"unknown-flag-of-check", "check --no-such-flag", "invalid-input", exitUnknown},
 		{"unknown-command", "install", "usage", 1},
-		{"argument", "trace 10.0.0.5:443", "usage", 1},
+		{"argument", "trace 10.0.0.5:443", "invalid-input", 1},
 		{"values", "apply -b 80a -m BOTH", "invalid-input", 1},
 		{"values-of-clean", "clean --timeout 0s", "invalid-input", 1},
 		{"version", "version now", "usage", 1},

@@ -234,15 +234,8 @@ func (src *ruleSource) checkNeeds() error {
 	if src.found.NeedsErr != nil && (want.Passthrough || src.Config.ProxiesInbound()) {
 		return src.found.NeedsErr
 	}
-	for _, step := range src.found.Missing(want) {
-		switch s := step.(type) {
-		case *pod.AddRouting:
-			for _, missing := range missingRouting(s) {
-				src.Problems = append(src.Problems, missing.String())
-			}
-		case *pod.AddAddress:
-			src.Problems = append(src.Problems, noPassthrough().String())
-		}
+	for _, difference := range missing(src.found, want) {
+		src.Problems = append(src.Problems, difference.String())
 	}
 	return nil
 }

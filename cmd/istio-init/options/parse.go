@@ -1,6 +1,7 @@
 package options
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -45,7 +46,9 @@ type Run struct {
 	Rules    string       // where the rules are taken from; "": see RulesFrom
 	PodAddrs []netip.Addr // of the pod, where they are not read from a namespace
 	Output   Output
-	Picture  picture.Format // in which rules are shown
+	// AllNamespaces asks about all network namespaces of the machine, with live rules.
+	AllNamespaces bool
+	Picture       picture.Format // in which rules are shown
 
 	// RulesGiven reports whether a flag or a file says which rules are meant. The
 	// environment alone does not: it is often that of the pod.
@@ -104,6 +107,9 @@ func parseSettings(flags []*flagValue, env Env, names nameLookup, meant func(*op
 		s.explainInput()
 	}
 	s.RulesGiven = s.describesRules()
+	if s.AllNamespaces && (s.Rules != "" && s.Rules != RulesLive || s.NetNS != "") {
+		problems = append(problems, errors.New("--all-namespaces is about the live rules of each network namespace: omit --rules and --network-namespace"))
+	}
 	return s, problems
 }
 

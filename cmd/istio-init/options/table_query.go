@@ -100,7 +100,11 @@ var (
 		rulesOption,
 		outputOption,
 	}
-	checkOptions   = []*option{rulesOption, outputOption}
+	checkOptions = []*option{rulesOption, outputOption, {
+		long: "all-namespaces", def: "false", form: formBool, boolean: true, group: groupQuestion,
+		help: "check every network namespace of the machine, one a line",
+		set:  flag(func(s *Parsed) *bool { return &s.AllNamespaces }),
+	}}
 	explainOptions = []*option{rulesOption, {
 		long: "output", def: picture.Save.String(), form: formPicture, group: groupQuestion,
 		help: "format in which the rules are shown",

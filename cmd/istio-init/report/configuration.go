@@ -96,6 +96,8 @@ var meshes = [...]mesh{"unknown", "istio-ambient", "linkerd", "kuma", "consul", 
 
 func meshOf(m infer.Mesh) mesh { return meshes[m] }
 
+func meshTitle(i int) string { return infer.Mesh(i).String() }
+
 // An origin says where rules are from.
 type origin struct {
 	From rulesFrom `json:"from" jsonschema:"which rules: those of the network namespace, those that apply would make, or those of a file"`

@@ -17,11 +17,12 @@ type kind string
 
 // The kinds of documents of this package.
 const (
-	kindState   kind = "state"   // check without flags for rules
-	kindDrift   kind = "drift"   // check with them
-	kindPath    kind = "path"    // trace
-	kindApply   kind = "apply"   // apply
-	kindClean   kind = "clean"   // clean
-	kindVersion kind = "version" // version
-	kindError   kind = "error"   // any command, where it has failed
+	kindState      kind = "state"      // check without flags for rules
+	kindDrift      kind = "drift"      // check with them
+	kindNamespaces kind = "namespaces" // check --all-namespaces
+	kindPath       kind = "path"       // trace
+	kindApply      kind = "apply"      // apply
+	kindClean      kind = "clean"      // clean
+	kindVersion    kind = "version"    // version
+	kindError      kind = "error"      // any command, where it has failed
 )

@@ -32,8 +32,8 @@ type errorCode string
 
 // The kinds of errors.
 const (
-	codeUsage        errorCode = "usage"         // the command line cannot be parsed
-	codeInvalidInput errorCode = "invalid-input" // values of flags, variables or the file
+	codeUsage        errorCode = "usage"         // there is no such command, or it takes no such words
+	codeInvalidInput errorCode = "invalid-input" // unknown flags; values of flags, variables or the file
 	codePermission   errorCode = "permission"    // a capability is missing, or access to a file
 	codeNoBackend    errorCode = "no-backend"    // neither iptables nor nftables can be used
 	codeAmbient      errorCode = "ambient"       // the pod is in Istio's ambient mode

@@ -31,7 +31,7 @@ var schemaFiles = []struct {
 }{
 	{"apply", "istio-init apply --output json", map[string]any{"apply": Change{}}},
 	{"clean", "istio-init clean --output json", map[string]any{"clean": Change{}}},
-	{"check", "istio-init check --output json: the kind is drift with flags that describe rules, else state", map[string]any{"state": State{}, "drift": Drift{}}},
+	{"check", "istio-init check --output json: the kind is drift with flags that describe rules, namespaces with --all-namespaces, else state", map[string]any{"state": State{}, "drift": Drift{}, "namespaces": Namespaces{}}},
 	{"trace", "istio-init trace --output json", map[string]any{"path": pathJSON{}}},
 	{"explain", "istio-init explain --output json", map[string]any{"rules": picture.Document{}}},
 	{"version", "istio-init version --output json", map[string]any{"version": Version{}}},
