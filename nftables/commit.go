@@ -14,10 +14,7 @@ import (
 // both families. It fails with ERESTART, and nothing is changed, when nf_tables is no longer of
 // the generation that was read. The error of a refusal names the rule.
 func Commit(changes []Change, generation uint32) error {
-	var b batch
-	for _, c := range changes {
-		b.replace(c)
-	}
+	b := batchOf(changes)
 	if len(b.messages) == 0 {
 		return nil
 	}
@@ -27,6 +24,16 @@ func Commit(changes []Change, generation uint32) error {
 		return fmt.Errorf("%s: %w", b.of[refused.Index], err)
 	}
 	return err
+}
+
+// Messages returns the transaction of the changes.
+func Messages(changes []Change) []netutil.NFTMessage { return batchOf(changes).messages }
+
+func batchOf(changes []Change) (b batch) {
+	for _, c := range changes {
+		b.replace(c)
+	}
+	return b
 }
 
 // Contended reports whether a change failed, and changed nothing, since others are changing
