@@ -15,10 +15,7 @@ import (
 // the generation that was read; zero: whatever our tables are now is replaced. The error of a
 // refusal names the rule.
 func Commit(changes []Change, generation uint32) error {
-	b := batch{whatever: generation == 0}
-	for _, c := range changes {
-		b.replace(c)
-	}
+	b := batchOf(changes, generation == 0)
 	if len(b.messages) == 0 {
 		return nil
 	}
@@ -28,6 +25,18 @@ func Commit(changes []Change, generation uint32) error {
 		return fmt.Errorf("%s: %w", b.of[refused.Index], err)
 	}
 	return err
+}
+
+// Messages returns the transaction of the changes.
+func Messages(changes []Change) []netutil.NFTMessage { return batchOf(changes, false).messages }
+
+// batchOf makes a transaction; whatever: the tables from before may have come or gone.
+func batchOf(changes []Change, whatever bool) batch {
+	b := batch{whatever: whatever}
+	for _, c := range changes {
+		b.replace(c)
+	}
+	return b
 }
 
 // Contended reports whether a change failed, and changed nothing, since others are changing
@@ -42,7 +51,7 @@ type batch struct {
 	of       []string // what each message is about
 	sets     uint32   // how many sets there are
 	family   inet.Family
-	whatever bool // the tables from before may have come or gone
+	whatever bool
 }
 
 // add adds a message whose attributes fill appends.
