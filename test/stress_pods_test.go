@@ -105,15 +105,15 @@ func newPods(tb testing.TB, n int) []*kernel.NetNS {
 // node, while another process holds the lock of the node.
 func TestConcurrentPodsDoNotWaitForTheNodeLock(t *testing.T) {
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) {
 			node, pods := newNode(t), newPods(t, rounds(manyPods/5, manyPods))
 			reference := newSite(t)
-			reference.exits(0, in(v, asRedirect)...)
-			node.setUp(pods, len(pods), in(v, asRedirect)...)
+			reference.exits(0, in(b, asRedirect)...)
+			node.setUp(pods, len(pods), in(b, asRedirect)...)
 			for i, pod := range pods {
 				for _, f := range inet.Families {
-					if diff := cmp.Diff(reference.Save(t, v, f), pod.Save(t, v, f)); diff != "" {
+					if diff := cmp.Diff(reference.saved(b, f), savedIn(t, pod.Path(), b, f)); diff != "" {
 						t.Errorf("pod %d, %s (-want +got):\n%s", i, f, diff)
 					}
 				}
