@@ -113,13 +113,17 @@ func TestForeignRulesStayByteForByte(t *testing.T) {
 				}
 				n.moveIn(s, v, "after")
 				before = s.foreign(v)
-				for _, step := range steps { // not forced: the backend stays
-					s.exits(0, step.args...)
+				for _, step := range steps {
+					args := step.args // not forced: the backend stays
+					if step.name == "back" {
+						args = in(b, args) // there are none of ours that could stay
+					}
+					s.exits(0, args...)
 					if diff := cmp.Diff(before, s.foreign(v)); diff != "" {
 						t.Fatalf("%s changed (-before +after):\n%s", step.name, diff)
 					}
 					for _, other := range others(b) {
-						if text := s.saved(other, inet.IPv4); strings.Contains(text, "ISTIO_") && other != b {
+						if text := s.saved(other, inet.IPv4); strings.Contains(text, "\n:ISTIO_") {
 							t.Fatalf("%s has moved to %s:\n%s", step.name, other, text)
 						}
 					}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"istio-init/capture"
-	"istio-init/cmd/istio-init/options"
+	"istio-init/iptables"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
 	"istio-init/test/istio"
@@ -87,6 +87,46 @@ func (p *randomPod) config() capture.Config {
 	return c
 }
 
+// flagsOf returns the flags and variables of an apply that makes the rules of a configuration.
+func flagsOf(c capture.Config) (args, env []string) {
+	args = []string{
+		"--dual-stack", "-p", fmt.Sprint(c.ProxyPort), "-z", fmt.Sprint(c.InboundPort), "-e", fmt.Sprint(c.TunnelPort), "-m", c.Mode.String(),
+		"-u", listed(c.ProxyUIDs), "-g", listed(c.ProxyGIDs), "-t", fmt.Sprint(c.TProxyMark), "--compat", c.Generation.String(),
+		"-i", listed(c.OutboundPrefixes.Only), "-x", listed(c.OutboundPrefixes.Except),
+		"-b", listed(c.InboundPorts.Only), "-d", listed(c.InboundPorts.Except), "-q", listed(c.OutboundPorts), "-o", listed(c.OutboundExcludePorts),
+		"-c", listed(c.ExcludeInterfaces), "-k", listed(c.VirtualInterfaces),
+		fmt.Sprint("--redirect-dns=", c.DNS.Captures()), fmt.Sprint("--capture-all-dns=", c.DNS.All), fmt.Sprint("--drop-invalid=", c.DropInvalid),
+	}
+	if c.OutboundPrefixes.All {
+		args = append(args, "-i", "*")
+	}
+	if c.InboundPorts.All {
+		args = append(args, "-b", "*")
+	}
+	if g := c.OwnerGroups; g.All {
+		env = append(env, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE="+listed(g.Except))
+	} else {
+		env = append(env, "ISTIO_OUTBOUND_OWNER_GROUPS="+listed(g.Only))
+	}
+	if c.LoopbackV4.IsValid() {
+		env = append(env, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR="+c.LoopbackV4.String())
+	}
+	return args, env
+}
+
+// listed joins values with commas; ranges have a hyphen.
+func listed[T any](values []T) string {
+	var texts []string
+	for _, v := range values {
+		text := fmt.Sprint(v)
+		if _, is := any(v).(iptables.PortRange); is {
+			text = strings.Replace(text, ":", "-", 1)
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, ",")
+}
+
 // try applies configurations with each backend, and compares the outcomes.
 func (p *randomPod) try(t *testing.T, configs int) {
 	t.Helper()
@@ -96,7 +136,7 @@ func (p *randomPod) try(t *testing.T, configs int) {
 		if c.Validate() != nil {
 			continue
 		}
-		args, env := options.Arguments(c, true)
+		args, env := flagsOf(c)
 		var sample []flow.Flow
 		for range connections {
 			sample = append(sample, istio.OneOf(p.rng, p.flows...))

@@ -122,7 +122,7 @@ func otherVariantNext(b backend, before, step loadStep) backend {
 	if before.tproxy() && step.tproxy() {
 		return b
 	}
-	return xtables.Variants[1-b.(xtables.Variant)]
+	return otherVariant(b.(xtables.Variant))
 }
 
 // nativeNext changes between a variant and native, also between two steps with TPROXY.

@@ -14,6 +14,7 @@ import (
 
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
+	"istio-init/test/size"
 )
 
 // A generation has the rules that one of Istio's tools leaves in a namespace, as it gives
@@ -161,6 +162,9 @@ func TestCleanRemovesIstioRules(t *testing.T) {
 func TestApplyMovesIstioRulesFromAnotherBackend(t *testing.T) {
 	onGenerations(t, func(t *testing.T, g generation, v xtables.Variant) {
 		for _, to := range others(v) {
+			if to == native && v == xtables.Legacy && !size.Stress() {
+				continue
+			}
 			fresh, s := newSite(t), newSite(t)
 			g.keptIn(fresh, v)
 			fresh.exits(0, in(to, asWritten)...)
@@ -180,6 +184,9 @@ func TestRulesMoveToTheForcedBackend(t *testing.T) {
 	for i, config := range [][]string{asRedirect, asTProxy, asOther} {
 		for _, b := range backends {
 			for _, to := range others(b) {
+				if (b == native || to == native) && i != 1 && !size.Stress() {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s-%s-%d", b, to, i), func(t *testing.T) {
 					t.Parallel()
 					s := newSite(t)

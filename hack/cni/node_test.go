@@ -167,17 +167,16 @@ func (n *node) removeAll(t *testing.T) {
 	}
 }
 
-// waitForConf waits until containerd has read a configuration with our plugin, or one
-// without it.
-func (n *node) waitForConf(t *testing.T, with bool) {
+// waitForConf waits until containerd has read a configuration with a text, or one without it.
+func (n *node) waitForConf(t *testing.T, text string, with bool) {
 	t.Helper()
 	wait(t, "the configuration", func(ctx context.Context) error {
 		status, err := n.Status(ctx, &cri.StatusRequest{Verbose: true})
 		if err != nil {
 			return err
 		}
-		if has := strings.Contains(status.Info["cniconfig"], "istio-cni"); has != with {
-			return fmt.Errorf("a configuration with the plugin: %t, want %t: %s", has, with, status.Info["cniconfig"])
+		if has := strings.Contains(status.Info["cniconfig"], text); has != with {
+			return fmt.Errorf("a configuration with %s: %t, want %t: %s", text, has, with, status.Info["cniconfig"])
 		}
 		return nil
 	})

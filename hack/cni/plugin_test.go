@@ -73,19 +73,19 @@ func outside(t *testing.T) (port int) {
 func (n *node) install(t *testing.T) {
 	t.Helper()
 	n.manage(t, "install")
-	n.waitForConf(t, true)
+	n.waitForConf(t, "istio-cni", true)
 }
 
 func (n *node) uninstall(t *testing.T) {
 	t.Helper()
 	n.manage(t, "uninstall")
-	n.waitForConf(t, false)
+	n.waitForConf(t, "istio-cni", false)
 }
 
 // manage runs a command of the installer.
-func (n *node) manage(t *testing.T, name string) string {
+func (n *node) manage(t *testing.T, words ...string) {
 	t.Helper()
-	return command(t, "istio-cni", name, "--cni-bin-dir", n.bin, "--cni-conf-dir", n.conf)
+	command(t, "istio-cni", append(words, "--cni-bin-dir", n.bin, "--cni-conf-dir", n.conf)...)
 }
 
 // TestPodsOfContainerd starts pods as the kubelet does, in a node that the installer has
@@ -94,15 +94,7 @@ func TestPodsOfContainerd(t *testing.T) {
 	n := startNode(t, 1)
 	n.install(t)
 	port := outside(t)
-	t.Run("injected", func(t *testing.T) {
-		p := n.mustRun(t, sandbox("demo", "web", injected(nil)))
-		if code := p.exitCode(t, p.start(t, "istio-validation", proxyUser, validation...)); code != 0 {
-			t.Fatalf("istio-validation: exit code %d, want 0\n%s", code, p.log(t, "istio-validation"))
-		}
-		p.start(t, "istio-proxy", proxyUser, "/program", "proxy")
-		p.wantCalls(t, port, "proxy 15001", "proxy 15006")
-		p.stop(t)
-	})
+	t.Run("injected", func(t *testing.T) { n.wantCaptured(t, port, "web") })
 	none := map[string]string{
 		"sidecar.istio.io/interceptionMode": "NONE",
 		"sidecar.istio.io/status":           `{"initContainers":null,"containers":["istio-proxy"],"volumes":[],"imagePullSecrets":null,"revision":"default"}`,
@@ -130,6 +122,25 @@ func TestPodsOfContainerd(t *testing.T) {
 		}
 		p.stop(t)
 	})
+	t.Run("native-nftables", func(t *testing.T) {
+		entry := t.TempDir() + "/netconf.json"
+		write(t, entry, `{"type": "istio-cni", "native_nftables": true, "capabilities": {"io.kubernetes.cri.pod-annotations": true}}`)
+		n.manage(t, "install", "--netconf", entry)
+		n.waitForConf(t, "native_nftables", true)
+		n.wantCaptured(t, port, "native")
+	})
+}
+
+// wantCaptured starts an injected pod, with the containers that the injector adds.
+func (n *node) wantCaptured(t *testing.T, port int, name string) {
+	t.Helper()
+	p := n.mustRun(t, sandbox("demo", name, injected(nil)))
+	if code := p.exitCode(t, p.start(t, "istio-validation", proxyUser, validation...)); code != 0 {
+		t.Fatalf("istio-validation: exit code %d, want 0\n%s", code, p.log(t, "istio-validation"))
+	}
+	p.start(t, "istio-proxy", proxyUser, "/program", "proxy")
+	p.wantCalls(t, port, "proxy 15001", "proxy 15006")
+	p.stop(t)
 }
 
 // wantCalls makes a connection from the pod to the node and one from the node to the pod,

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -59,9 +60,7 @@ func TestTemplateOfHintsIsUnderstood(t *testing.T) {
 				t.Fatal(err)
 			}
 			annotations := with("openshift.io/scc", "restricted-v2")
-			for key, value := range pod.Metadata.Annotations {
-				annotations[key] = value
-			}
+			maps.Copy(annotations, pod.Metadata.Annotations)
 			d := Decide(entry(annotations), nil, Pod{"demo", "web"})
 			if d.Verdict != Apply {
 				t.Fatalf("%s: %s", d.Verdict, d.Reason)
