@@ -3,6 +3,7 @@ GO       ?= go
 BIN      := bin/istio-init
 FUZZTIME ?= 1m
 ROUNDS   ?= 15
+PEERS    ?=
 IMAGE    ?= istio-init:$(if $(NATIVE),native,latest)
 CNI_IMAGE ?= istio-cni:latest
 BUILDER  ?= docker
@@ -49,7 +50,7 @@ TPROXY   := -p 15001 -z 15006 -u 1337 -m TPROXY -i '*' -x '' -b '*' -d 15090,150
 DNS      := $(REDIRECT) --redirect-dns --capture-all-dns
 
 .PHONY: docs
-docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg ## the reference of flags and exit codes; the pictures of the documents, drawn by graphviz
+docs: docs/redirect.svg docs/tproxy.svg docs/dns.svg docs/design.svg docs/native-nftables-hooks.svg docs/benchmarks.svg ## the reference of flags and exit codes; the pictures of the documents, drawn by graphviz and gnuplot
 	$(GO) test ./cmd/istio-init/options -run Reference -update
 	$(GO) test ./cmd/istio-init -run ExitCodes -update
 
@@ -65,6 +66,11 @@ docs/redirect.svg docs/tproxy.svg docs/dns.svg: build
 docs/%.svg: docs/%.dot
 	@command -v dot >/dev/null || { echo "dot is missing: install graphviz"; exit 1; }
 	dot -Tsvg $< -o $@
+
+# It writes the table of docs/benchmarks.md, too.
+docs/benchmarks.svg: docs/benchmarks.json hack/bench/plot.gnuplot
+	@command -v gnuplot >/dev/null || { echo "gnuplot is missing: install gnuplot"; exit 1; }
+	$(GO) run ./hack/bench -out $< -document docs/benchmarks.md
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME, a minute by default
@@ -100,10 +106,9 @@ cni-e2e: build ## the CNI plugin, run by containerd and cnitool, and its manifes
 	hack/cni/run -test.v
 
 .PHONY: bench
-bench: ## what a run costs, against a lower bound; see docs/benchmarks.md
+bench: ## what a run costs, against a lower bound, in bin/bench.json; see docs/benchmarks.md
 	hack/setup
-	$(GO) test -run '^$$' -bench . -benchmem ./iptables ./capture
-	$(GO) test -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 30m ./test
+	$(GO) run ./hack/bench -rounds $(ROUNDS) -peers '$(PEERS)'
 
 .PHONY: demo
 demo: build ## preview, apply, check, trace, validate, connect and clean in a new network namespace

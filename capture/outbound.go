@@ -33,7 +33,7 @@ func output(c familyConfig) []rule {
 
 // appendFromApp appends the rules for connections of processes that are captured.
 func appendFromApp(rules []rule, c familyConfig) []rule {
-	rules = slices.Grow(rules, len(c.exclude.prefixes)+2)
+	rules = slices.Grow(rules, len(c.exclude.prefixes)+len(c.include.prefixes)+len(c.OutboundPorts)+4) // with those below
 	to := func(m match, target iptables.Target, why iptables.Role) { rules = append(rules, when(m, target, why)) }
 	// DNS queries, also those to a server on localhost.
 	if len(c.servers) > 0 {

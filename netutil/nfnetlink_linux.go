@@ -36,7 +36,11 @@ func (e *NFTError) Unwrap() error { return e.Err }
 // acknowledged: for hundreds of answers at once a socket has no room. A refusal is an
 // [NFTError].
 func CommitNFT(messages []NFTMessage, generation uint32) error {
-	var batch []byte
+	return SendNFT(EncodeNFT(messages, generation))
+}
+
+// EncodeNFT returns a transaction as the kernel takes it; see [CommitNFT].
+func EncodeNFT(messages []NFTMessage, generation uint32) (batch []byte) {
 	edge := func(kind int, seq int, attrs []byte) {
 		batch = appendMessage(batch, NFTMessage{Type: kind, Attrs: attrs}, seq, unix.NFNL_SUBSYS_NFTABLES)
 	}
@@ -53,6 +57,11 @@ func CommitNFT(messages []NFTMessage, generation uint32) error {
 		batch = appendMessage(batch, m, i+1, 0)
 	}
 	edge(unix.NFNL_MSG_BATCH_END, len(messages)+1, nil)
+	return batch
+}
+
+// SendNFT carries out an encoded transaction; see [CommitNFT].
+func SendNFT(batch []byte) error {
 	socket, err := openNetlink(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return fmt.Errorf("open netlink: %w", err)

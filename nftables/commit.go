@@ -12,12 +12,10 @@ import (
 
 // Commit makes the changes in one transaction: packets meet the old rules or the new ones, in
 // both families. It fails with ERESTART, and nothing is changed, when nf_tables is no longer of
-// the generation that was read. The error of a refusal names the rule.
+// the generation that was read; zero: whatever our tables are now is replaced. The error of a
+// refusal names the rule.
 func Commit(changes []Change, generation uint32) error {
-	var b batch
-	for _, c := range changes {
-		b.replace(c)
-	}
+	b := batchOf(changes, generation == 0)
 	if len(b.messages) == 0 {
 		return nil
 	}
@@ -27,6 +25,18 @@ func Commit(changes []Change, generation uint32) error {
 		return fmt.Errorf("%s: %w", b.of[refused.Index], err)
 	}
 	return err
+}
+
+// Messages returns the transaction of the changes.
+func Messages(changes []Change) []netutil.NFTMessage { return batchOf(changes, false).messages }
+
+// batchOf makes a transaction; whatever: the tables from before may have come or gone.
+func batchOf(changes []Change, whatever bool) batch {
+	b := batch{whatever: whatever}
+	for _, c := range changes {
+		b.replace(c)
+	}
+	return b
 }
 
 // Contended reports whether a change failed, and changed nothing, since others are changing
@@ -41,6 +51,7 @@ type batch struct {
 	of       []string // what each message is about
 	sets     uint32   // how many sets there are
 	family   inet.Family
+	whatever bool
 }
 
 // add adds a message whose attributes fill appends.
@@ -56,7 +67,10 @@ func (b *batch) replace(c Change) {
 	b.family = c.After.Family
 	table := func(a *buffer) { a.text(unix.NFTA_TABLE_NAME, Name) }
 	of := family(b.family) + " " + Name
-	if c.Before.Present {
+	if b.whatever {
+		b.add(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, "add table "+of, table)
+	}
+	if c.Before.Present || b.whatever {
 		b.add(unix.NFT_MSG_DELTABLE, 0, "delete table "+of, table)
 	}
 	if len(c.After.Chains) == 0 {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -106,15 +105,15 @@ func newPods(tb testing.TB, n int) []*kernel.NetNS {
 // node, while another process holds the lock of the node.
 func TestConcurrentPodsDoNotWaitForTheNodeLock(t *testing.T) {
 	needKernel(t)
-	for _, v := range xtables.Variants {
-		t.Run(v.String(), func(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.String(), func(t *testing.T) {
 			node, pods := newNode(t), newPods(t, rounds(manyPods/5, manyPods))
 			reference := newSite(t)
-			reference.exits(0, in(v, asRedirect)...)
-			node.setUp(pods, len(pods), in(v, asRedirect)...)
+			reference.exits(0, in(b, asRedirect)...)
+			node.setUp(pods, len(pods), in(b, asRedirect)...)
 			for i, pod := range pods {
 				for _, f := range inet.Families {
-					if diff := cmp.Diff(reference.Save(t, v, f), pod.Save(t, v, f)); diff != "" {
+					if diff := cmp.Diff(reference.saved(b, f), savedIn(t, pod.Path(), b, f)); diff != "" {
 						t.Errorf("pod %d, %s (-want +got):\n%s", i, f, diff)
 					}
 				}
@@ -144,65 +143,4 @@ func TestBusyNodeLockIsNamed(t *testing.T) {
 	}
 	// --cni-mode has its own lock.
 	node.setUp([]*kernel.NetNS{pod}, 1, line...)
-}
-
-// bareTools restores the same rules with the tools of a variant only, one after the
-// other, with a lock for each pod.
-const bareTools = `export XTABLES_LOCKFILE=/proc/self/ns/net
-"$1" --noflush <"$3" && "$2" --noflush <"$4"`
-
-// withTools returns a function that sets pods up with the tools only, with the rules of a
-// command line.
-func (n *node) withTools(v xtables.Variant, line []string) func(*kernel.NetNS) *exec.Cmd {
-	n.t.Helper()
-	reference, dir := kernel.NewNetNS(n.t), n.t.TempDir()
-	n.setUp([]*kernel.NetNS{reference}, 1, line...)
-	var files []string
-	for _, f := range inet.Families {
-		file := filepath.Join(dir, f.String())
-		if err := os.WriteFile(file, []byte(reference.Save(n.t, v, f)), 0o666); err != nil {
-			n.t.Fatal(err)
-		}
-		files = append(files, file)
-	}
-	return func(pod *kernel.NetNS) *exec.Cmd {
-		return n.command("nsenter", append([]string{
-			"--net=" + pod.Path(), "/bin/sh", "-c", bareTools, "sh", tool(v, inet.IPv4), tool(v, inet.IPv6),
-		}, files...)...)
-	}
-}
-
-// BenchmarkPods sets new pods up at once, one after the other, and at once with the tools
-// only. "times-quicker" is the speed-up over one after the other, "of-the-tools" the time
-// relative to the tools. The three ways alternate, so that other load of the machine
-// affects all of them.
-func BenchmarkPods(b *testing.B) {
-	kernel.Need(b, "nsenter")
-	for _, v := range xtables.Variants {
-		b.Run(v.String(), func(b *testing.B) {
-			node, line := newNode(b), in(v, asRedirect)
-			node.program = released(b, source)
-			tools := node.withTools(v, line)
-			var oneByOne, atOnce, byTools time.Duration
-			ways := []struct {
-				took *time.Duration
-				do   func(pods []*kernel.NetNS)
-			}{
-				{&oneByOne, func(pods []*kernel.NetNS) { node.setUp(pods, 1, line...) }},
-				{&atOnce, func(pods []*kernel.NetNS) { node.setUp(pods, len(pods), line...) }},
-				{&byTools, func(pods []*kernel.NetNS) { node.forEach(pods, len(pods), tools) }},
-			}
-			for b.Loop() {
-				for _, way := range ways {
-					pods := newPods(b, manyPods)
-					began := time.Now()
-					way.do(pods)
-					*way.took += time.Since(began)
-				}
-			}
-			b.ReportMetric(atOnce.Seconds()*1000/float64(b.N*manyPods), "ms/pod")
-			b.ReportMetric(oneByOne.Seconds()/atOnce.Seconds(), "times-quicker")
-			b.ReportMetric(atOnce.Seconds()/byTools.Seconds(), "of-the-tools")
-		})
-	}
 }

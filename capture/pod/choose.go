@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNoBackend says that no backend can be used.
-var ErrNoBackend = errors.New("no usable iptables")
+var ErrNoBackend = errors.New("no backend is usable")
 
 // choose returns the backend to work with, and why: the one that has rules of ours, else
 // the one that has rules, else the first that is ready, else one that iptables may load. force overrides; "" does not.

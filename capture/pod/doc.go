@@ -33,17 +33,18 @@
 //     mangle to nat, nat has it by then; between the two both have it, and the
 //     one that comes first in the kernel, mangle, decides. Tables of nf_tables that
 //     are empty now are deleted.
-//  4. Our rules in the other variant of iptables are removed. Until then both
-//     variants redirect a connection, which is the same as one: nat decides once.
-//     Two that both mark, for TPROXY, are not the same as one; see below.
-//  5. What no rule needs any more is removed, since now there is none in either
-//     variant: policy routing, and the passthrough address unless IPv6 is captured.
+//  4. Our rules in the other backends are removed. Until then both
+//     redirect a connection, which is the same as one: nat decides once.
+//     Two variants of iptables that both mark, for TPROXY, are not the same as one; see below.
+//  5. What no rule needs any more is removed, since now there is none in another
+//     backend: policy routing, and the passthrough address unless IPv6 is captured.
 //  6. Istio's own tables of nf_tables are removed. It is the last step, as it
 //     cannot be taken back.
 //
-// The families do not depend on each other: no connection is of both.
+// The families do not depend on each other: no connection is of both. Native rules of both
+// change in one transaction, which is steps 2 and 3.
 //
-// To clean is steps 4 to 6, for both variants: the rules, Istio's own tables, and last what
+// To clean is steps 4 to 6, for all backends: the rules, Istio's own tables, and last what
 // they need. A step that fails does not keep the others from being made, but rules that
 // stay keep their routing and their address.
 //

@@ -95,25 +95,22 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 }
 
 // Commit makes the change in one transaction. Where others have changed nf_tables since the
-// look, but not our tables, it is made all the same.
+// look, but not our tables, it looks again. The last time it does not mind what others change
+// elsewhere: only our tables are replaced.
 func (n *native) Commit(ctx context.Context, c Change) error {
 	generation := n.generation
-	var writers *netutil.NFTWriters
-	defer func() { writers.Close() }()
 	for look := 1; ; look++ {
 		err := nftables.Commit(c.native, generation)
 		switch {
 		case err == nil:
 			n.commits++
 			return nil
-		case !nftables.Contended(err) || ctx.Err() != nil:
+		case !nftables.Contended(err) || ctx.Err() != nil || look > attempts:
 			return fmt.Errorf("change nf_tables: %w", err)
-		case look == attempts:
-			return &ContendedError{err, writers.Names(nil), "change nf_tables: " + err.Error()}
-		case look == 1:
-			writers, _ = netutil.WatchNFTWriters() // without it they have no names
 		}
-		generation = netutil.NFTGeneration()
+		if generation = netutil.NFTGeneration(); look == attempts {
+			generation = 0
+		}
 		if err := unchanged(c.native); err != nil {
 			return err
 		}

@@ -31,16 +31,18 @@ func (cmd *command) checkAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if cmd.opts.Require {
+		return errors.New("--require captured is about one namespace: omit it, or --all-namespaces")
+	}
 	compares := cmd.opts.RulesGiven
 	if compares {
 		if err := cmd.complete(ctx); err != nil {
 			return err
 		}
 	}
-	all := report.NewNamespaces(list)
-	all.Skipped = max(0, len(list.Found)-mostNamespaces)
-	found := list.Found[:len(list.Found)-all.Skipped]
-	all.Namespaces = make([]report.Namespace, len(found))
+	found := list.Found[:min(len(list.Found), mostNamespaces)]
+	all := report.NewNamespaces(make([]report.Namespace, len(found)))
+	all.Hidden, all.Stale, all.Skipped = list.Hidden, list.Stale, len(list.Found)-len(found)
 	next := make(chan int)
 	var wait sync.WaitGroup
 	for range readers {
@@ -71,9 +73,11 @@ func (cmd *command) checkAll(ctx context.Context) error {
 func (cmd *command) checkOne(ctx context.Context, n *netutil.NetNS, compares bool) report.Namespace {
 	ctx, cancel := context.WithTimeout(ctx, oneNamespace)
 	defer cancel()
-	opts := *cmd.opts
-	one := &command{opts: &opts, env: cmd.env, log: &logger{core: zapcore.NewNopCore()}}
-	out := report.NewNamespace(n)
+	one, opts := *cmd, *cmd.opts
+	one.opts, one.log = &opts, &logger{core: zapcore.NewNopCore()}
+	out := report.Namespace{
+		Inode: n.Inode(), Files: n.Files, PID: n.PID, Command: n.Command, Processes: n.Processes, Container: n.ID, PodUID: n.PodUID,
+	}
 	err := context.Cause(ctx)
 	if err == nil {
 		err = n.In(func() error { return one.readInto(ctx, &out, compares) })

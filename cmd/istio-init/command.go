@@ -101,6 +101,7 @@ func execute(ctx context.Context, s streams) int {
 // A loggedError has been logged.
 type loggedError struct {
 	error
+	said     string
 	problems []error // of the input, which is the error
 }
 
@@ -205,18 +206,24 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		default:
 			err = run(c.Context(), cmd)
 		}
-		if err == nil {
-			return nil
-		}
-		if isTold(err) {
-			said := explainOrigin(parsed, report.Explain(err)).Error()
-			log.Error(said)
-			log.leaveLastMessage(c.Name(), said)
-		}
-		return &loggedError{error: err}
+		return fail(log, c.Name(), parsed, err)
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, _ error) error { return c.RunE(c, nil) })
 	return c
+}
+
+// fail logs the error of a run, as far as the user is to be told of it.
+func fail(log *logger, command string, parsed *options.Parsed, err error) error {
+	if err == nil {
+		return nil
+	}
+	said := ""
+	if isTold(err) {
+		said = explainOrigin(parsed, report.Explain(err)).Error()
+		log.Error(said)
+		log.leaveLastMessage(command, said)
+	}
+	return &loggedError{error: err, said: said}
 }
 
 // arguments returns the arguments of a command.
@@ -238,5 +245,5 @@ func refuse(log *logger, command string, problems []error) error {
 	err := fmt.Errorf("%d mistake(s), nothing was changed", len(problems))
 	log.Error(err.Error())
 	log.leaveLastMessage(command, strings.Join(append(lines, err.Error()), "\n"))
-	return &loggedError{err, problems}
+	return &loggedError{err, err.Error(), problems}
 }

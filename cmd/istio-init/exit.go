@@ -35,7 +35,7 @@ var exitStatuses = map[string][]exitStatus{
 	},
 	"check": {
 		{exitDone, "without flags that describe rules: the state was read, whatever it is; with them: the rules are theirs"},
-		{exitDrift, "drift; or with --require captured: no connection is captured, or a problem is known"},
+		{exitDrift, "drift, with --all-namespaces in any namespace; or with --require captured: no connection is captured, or a problem is known"},
 		{exitUnknown, "no answer: the input is invalid, the state could not be read, a table that may capture is not printed by iptables, or flags were given and the pod is in Istio's ambient mode"},
 	},
 	"trace": {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
 )
 
@@ -42,13 +43,24 @@ func failureOf(c *cobra.Command, err error) *report.Failure {
 	if !c.HasParent() {
 		name = ""
 	}
+	code, message := exitCode(err), withoutCode(err).Error()
 	logged, ran := errors.AsType[*loggedError](err)
-	var problems []error
+	var problems []report.Problem
 	if ran {
-		problems = logged.problems
+		message = logged.said
+		for _, p := range logged.problems {
+			problems = append(problems, problemOf(p))
+		}
 	}
-	code := exitCode(err)
-	return report.NewFailure(name, code, withoutCode(err), problems, !ran, code == exitValidation)
+	return report.NewFailure(name, code, withoutCode(err), message, problems, !ran, code == exitValidation)
+}
+
+func problemOf(err error) report.Problem {
+	p := report.Problem{Message: err.Error()}
+	if invalid, ok := errors.AsType[*options.InvalidValue](err); ok {
+		p.Option, p.From, p.At = invalid.Option, report.ValueFrom(invalid.From), invalid.At
+	}
+	return p
 }
 
 // withoutCode returns the error that a user is told of.

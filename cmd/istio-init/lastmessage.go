@@ -4,9 +4,8 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -31,7 +30,7 @@ func leaveLastMessage(command, text string) error {
 	if os.Getpid() != 1 || command != applyCommand && command != cleanCommand {
 		return nil
 	}
-	file, err := os.OpenFile(terminationLog, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := os.OpenFile(terminationLog, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

@@ -50,8 +50,25 @@ func (s setting) name() string { return s.option.name(s.from) }
 // invalid is the error of a value: it names the option, where the value is, and what
 // is accepted.
 func (s setting) invalid(err error) error {
+	said := fmt.Errorf("%s: %w: want %s", s.name(), err, s.option.form.text)
 	if s.from.kind == byCaller {
-		return fmt.Errorf("%s %w: want %s", s.name(), err, cmp.Or(s.option.form.numbers, s.option.form.text))
+		said = fmt.Errorf("%s %w: want %s", s.name(), err, cmp.Or(s.option.form.numbers, s.option.form.text))
 	}
-	return fmt.Errorf("%s: %w: want %s", s.name(), err, s.option.form.text)
+	return &InvalidValue{said, s.option.key(), s.from.kind.String(), s.from.text}
+}
+
+// An InvalidValue is the error of the value of an option.
+type InvalidValue struct {
+	error
+	Option string // its long name, or its variable where it has no flag
+	From   string // what has supplied it: flag, environment, file, derived, caller or default
+	At     string // the flag, the variable, the place in the file, or what it is derived from
+}
+
+// Unwrap returns the error in words.
+func (e *InvalidValue) Unwrap() error { return e.error }
+
+// String returns the kind for programs.
+func (k originKind) String() string {
+	return [...]string{"default", "flag", "environment", "file", "derived", "caller"}[k]
 }

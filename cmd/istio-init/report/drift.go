@@ -174,6 +174,7 @@ func (f FamilyDrift) write(b *strings.Builder, s Styler, of string) {
 			sign, colour = "-", red
 		case opMissing:
 			sign, colour = "+", green
+		case opSame:
 		}
 		rule := line.Rule
 		if rule == "" {

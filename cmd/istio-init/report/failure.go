@@ -19,13 +19,19 @@ type Failure struct {
 	ExitCode int       `json:"exit_code" jsonschema:"the exit code of the program"`
 	Code     errorCode `json:"code" jsonschema:"what kind of error it is"`
 	Message  string    `json:"message" jsonschema:"the error as on standard error, for people"`
-	Problems []problem `json:"problems,omitempty" jsonschema:"each problem of the input, where the code is invalid-input"`
+	Problems []Problem `json:"problems,omitempty" jsonschema:"each problem of the input, where the code is invalid-input"`
 }
 
-// A problem is one problem of the input.
-type problem struct {
-	Message string `json:"message" jsonschema:"the problem, for people"`
+// A Problem is one problem of the input.
+type Problem struct {
+	Message string    `json:"message" jsonschema:"the problem, for people"`
+	Option  string    `json:"option,omitempty" jsonschema:"the option with an invalid value: its long name, or its variable where it has no flag; missing: another problem"`
+	From    ValueFrom `json:"from,omitempty" jsonschema:"what has supplied the value"`
+	At      string    `json:"at,omitempty" jsonschema:"the flag, the variable, the place in the file, or the options that it is derived from"`
 }
+
+// A ValueFrom is where a value is from.
+type ValueFrom string
 
 // An errorCode is the kind of an error.
 type errorCode string
@@ -45,13 +51,10 @@ const (
 	codeFailed       errorCode = "failed"        // anything else
 )
 
-// NewFailure returns the document of an error. problems are those of the input; usage tells
-// an error of the command line, and validation one of the validation.
-func NewFailure(command string, exitCode int, err error, problems []error, usage, validation bool) *Failure {
-	f := &Failure{header: newHeader(kindError), Command: command, ExitCode: exitCode, Message: Explain(err).Error()}
-	for _, p := range problems {
-		f.Problems = append(f.Problems, problem{p.Error()})
-	}
+// NewFailure returns the document of an error, with its message. problems are those of the
+// input; usage tells an error of the command line, and validation one of the validation.
+func NewFailure(command string, exitCode int, err error, message string, problems []Problem, usage, validation bool) *Failure {
+	f := &Failure{header: newHeader(kindError), Command: command, ExitCode: exitCode, Message: message, Problems: problems}
 	switch {
 	case len(problems) > 0:
 		f.Code = codeInvalidInput

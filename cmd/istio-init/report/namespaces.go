@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"istio-init/capture"
-	"istio-init/netutil"
 )
 
 // Namespaces is what is captured in all network namespaces of a machine. Its fields are the
@@ -37,17 +36,9 @@ type Namespace struct {
 	Inferred bool   `json:"inferred,omitempty" jsonschema:"the drift is against the configuration that was inferred from the rules"`
 }
 
-// NewNamespaces returns the document to which namespaces are added.
-func NewNamespaces(list *netutil.NetNSList) *Namespaces {
-	return &Namespaces{header: newHeader(kindNamespaces), Namespaces: []Namespace{}, Hidden: list.Hidden, Stale: list.Stale}
-}
-
-// NewNamespace returns a namespace that was not read yet.
-func NewNamespace(n *netutil.NetNS) Namespace {
-	return Namespace{
-		Inode: n.Inode(), Files: n.Files, PID: n.PID, Command: n.Command, Processes: n.Processes,
-		Container: n.Container.ID, PodUID: n.PodUID,
-	}
+// NewNamespaces returns the document of namespaces.
+func NewNamespaces(namespaces []Namespace) *Namespaces {
+	return &Namespaces{header: newHeader(kindNamespaces), Namespaces: namespaces}
 }
 
 // Drifts reports whether rules of a namespace differ.

@@ -53,6 +53,7 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[result]():             stringsOf(resultCaptured, resultNotCaptured, resultBroken, resultAmbient, resultForeign, resultUnknown),
 	reflect.TypeFor[stepKind]():           stringsOf(changeRules, removeRules, addRouting, removeRouting, addAddress, removeAddress, removeNative),
 	reflect.TypeFor[DifferenceKind]():     stringsOf(PolicyRuleMissing, PolicyRuleStale, PolicyRuleDuplicated, RouteMissing, RouteStale, AddressMissing, AddressStale, OtherBackend, NativeTables),
+	reflect.TypeFor[ValueFrom]():          {"flag", "environment", "file", "derived", "default"},
 	reflect.TypeFor[errorCode]():          stringsOf(codeUsage, codeInvalidInput, codePermission, codeNoBackend, codeAmbient, codeHostNetwork, codeContended, codeTimeout, codeInterrupted, codeValidation, codeFailed),
 	reflect.TypeFor[picture.TargetKind](): {"jump", "goto", "return", "accept", "drop", "redirect", "tproxy", "set_mark", "save_mark", "restore_mark", "zone", "other", "none"},
 }

@@ -1,0 +1,217 @@
+// Command bench measures what istio-init costs, in one alternating run: each program takes its
+// turn with the lower bound and with programs of others, so that only ratios count. It writes
+// a table, and all medians as JSON. It needs root, iptables and strace; see docs/benchmarks.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A bench is where commands are measured.
+type bench struct {
+	dir                    string
+	ours, cni, idle, small string // programs
+	floor                  floor
+	peers                  map[string]string // programs of others, by name
+	rounds                 int
+	log                    *os.File // what the programs say
+}
+
+func main() {
+	rounds := flag.Int("rounds", 15, "`how often` each run is measured")
+	out := flag.String("out", "bin/bench.json", "the `file` for the medians")
+	others := flag.String("peers", "", "a `directory` with programs of others")
+	document := flag.String("document", "", "measure nothing: write the table of -out into this `file`, and draw its plot beside it")
+	flag.Parse()
+	do := func() error { return measure(*rounds, *out, *others) }
+	if *document != "" {
+		do = func() error { return publish(*out, *document) }
+	}
+	if err := do(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func measure(rounds int, out, others string) error {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	b := &bench{dir: dir, rounds: rounds}
+	if err := b.prepare(others); err != nil {
+		return err
+	}
+	defer b.log.Close()
+	r := &Result{Machine: machine(), Rounds: rounds}
+	for _, part := range []func(*Result) error{b.measureLives, b.measurePods, b.measureConnections} {
+		if err := part(r); err != nil {
+			return err
+		}
+	}
+	fmt.Print(r.text())
+	return r.write(out)
+}
+
+// prepare builds the programs.
+func (b *bench) prepare(others string) (err error) {
+	if b.log, err = os.OpenFile(filepath.Join(b.dir, "log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		path   *string
+		source string
+	}{{&b.ours, "./cmd/istio-init"}, {&b.cni, "./cmd/istio-cni"}, {&b.idle, "./hack/bench/idle"}, {&b.small, "./hack/bench/bare"}, {&b.floor.send, "./hack/bench/netlink"}} {
+		if *p.path, err = b.build(p.source); err != nil {
+			return err
+		}
+	}
+	b.floor.dir, b.peers = b.dir, map[string]string{}
+	for name := range peers {
+		path := filepath.Join(others, name)
+		if _, err := os.Stat(path); others != "" && err == nil {
+			b.peers[name] = path
+		}
+	}
+	return nil
+}
+
+// build builds a program as make build does, and copies it as an installation does. The copy
+// matters: the page cache of a file that the linker wrote has single pages.
+func (b *bench) build(source string) (string, error) {
+	linked, path := filepath.Join(b.dir, "linked"), filepath.Join(b.dir, filepath.Base(source))
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", linked, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", cmd, err, text)
+	}
+	program, err := os.ReadFile(linked)
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, program, 0o755)
+}
+
+// A contestant does the actions of a life in its own way.
+type contestant struct {
+	name  string
+	steps map[string][]step // by action
+}
+
+// contestants are our program, the idle one, what the kernel needs, and programs of others.
+func (b *bench) contestants(l life) (all []contestant, err error) {
+	ours, idle, bare := contestant{"istio-init", map[string][]step{}}, contestant{"idle", map[string][]step{}}, contestant{"bare", map[string][]step{}}
+	for _, action := range actions {
+		ours.steps[action] = []step{{{path: b.ours, args: l.args(action)}}}
+		idle.steps[action] = []step{{{path: b.idle}}}
+		if bare.steps[action], err = b.floor.steps(l, action); err != nil {
+			return nil, err
+		}
+	}
+	all = []contestant{ours, idle, bare}
+	if l.Config != configs[0].name {
+		return all, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
+		peer := contestant{name, map[string][]step{}}
+		for action, args := range peers[name](l) {
+			peer.steps[action] = []step{{{path: b.peers[name], args: args}}}
+		}
+		if err := b.live(peer, map[string][]cost{}); err != nil {
+			why, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Fprintln(os.Stderr, "left out:", why)
+			continue
+		}
+		all = append(all, peer)
+	}
+	return all, nil
+}
+
+// measureLives measures every life, in rounds that begin with another contestant each.
+func (b *bench) measureLives(r *Result) error {
+	for _, l := range lives() {
+		all, err := b.contestants(l)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.Config, err)
+		}
+		samples := map[string]map[string][]cost{}
+		for round := range b.rounds {
+			for i := range all {
+				c := all[(i+round)%len(all)]
+				if samples[c.name] == nil {
+					samples[c.name] = map[string][]cost{}
+				}
+				if err := b.live(c, samples[c.name]); err != nil {
+					return err
+				}
+			}
+		}
+		for _, c := range all {
+			if err := b.record(r, l, c, samples[c.name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// live measures the actions of a contestant in a new namespace.
+func (b *bench) live(c contestant, samples map[string][]cost) error {
+	p, err := newPlace()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for _, action := range actions {
+		if len(c.steps[action]) == 0 {
+			continue
+		}
+		sum, err := b.run(p, c.steps[action])
+		if err != nil {
+			return err
+		}
+		samples[action] = append(samples[action], sum)
+	}
+	return nil
+}
+
+// record adds the medians of a contestant, with the memory it needs and what it asks of the
+// kernel, which do not differ from run to run.
+func (b *bench) record(r *Result, l life, c contestant, samples map[string][]cost) error {
+	memory, err := newPlace()
+	if err != nil {
+		return err
+	}
+	defer memory.close()
+	traced, err := newPlace()
+	if err != nil {
+		return err
+	}
+	defer traced.close()
+	for _, action := range actions {
+		if len(samples[action]) == 0 {
+			continue
+		}
+		row := Run{life: l, Action: action, Program: c.name}
+		row.Wall, row.CPU = medians(samples[action])
+		if c.name != "bare" { // which is several programs
+			program := c.steps[action][0][0]
+			if row.Peak, err = b.peak(memory, program); err != nil {
+				return err
+			}
+			if row.counts, err = b.count(traced, program); err != nil {
+				return err
+			}
+		}
+		r.Runs = append(r.Runs, row)
+	}
+	return nil
+}
