@@ -3,9 +3,9 @@ module istio-init
 go 1.26.0
 
 require (
-	github.com/cpuguy83/go-md2man/v2 v2.0.6
 	github.com/containernetworking/cni v1.3.1
 	github.com/coreos/go-iptables v0.8.0
+	github.com/cpuguy83/go-md2man/v2 v2.0.6
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/google/go-cmp v0.7.0
 	github.com/google/jsonschema-go v0.4.3

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
@@ -53,7 +55,7 @@ func manPage(c *cobra.Command) string {
 	var b strings.Builder
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
 	text := func(s string) string { return strings.NewReplacer("*", `\*`, "_", `\_`, "<", `\<`).Replace(s) }
-	fmt.Fprintf(&b, "%% %s 8 \"\" \"%s %s\"\n# NAME\n%s - %s\n# SYNOPSIS\n**%s**\n", strings.ToUpper(name), programName, release, name, text(c.Short), text(c.UseLine()))
+	fmt.Fprintf(&b, "%% %q \"8\" %q %q\n# NAME\n%s - %s\n# SYNOPSIS\n**%s**\n", strings.ToUpper(name), manDate(), programName+" "+release, name, text(c.Short), text(c.UseLine()))
 	if long := c.Long; long != "" {
 		fmt.Fprintf(&b, "# DESCRIPTION\n%s\n", text(long))
 	}
@@ -93,6 +95,15 @@ func manPage(c *cobra.Command) string {
 		fmt.Fprintf(&b, "# EXAMPLES\n```\n%s\n```\n", c.Example)
 	}
 	return b.String()
+}
+
+// manDate is the month of the release; "" for none.
+func manDate() string {
+	seconds, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
+	if err != nil {
+		return ""
+	}
+	return time.Unix(seconds, 0).UTC().Format("Jan 2006")
 }
 
 func manRows(b *strings.Builder, title string, rows []row, text func(string) string) {
