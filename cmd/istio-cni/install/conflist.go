@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 )
 
@@ -121,11 +122,9 @@ func (l *list) readPlugins(dec *json.Decoder) error {
 	return err
 }
 
-// kindOf returns the type of a plugin.
+// kindOf returns the type of a plugin. The common keys have to be as libcni wants them.
 func kindOf(text []byte) (string, error) {
-	var p struct {
-		Type string `json:"type"`
-	}
+	var p types.PluginConf
 	if err := json.Unmarshal(text, &p); err != nil {
 		return "", err
 	}
