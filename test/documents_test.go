@@ -212,3 +212,29 @@ func TestDocumentsHaveNoDeadLinks(t *testing.T) {
 		}
 	}
 }
+
+// aTestName is the name of a test in a document.
+var aTestName = regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`")
+
+// TestDocumentsNameTestsThatExist looks for each of them in all tests of the repository.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	var tests strings.Builder
+	err := filepath.WalkDir(top, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		tests.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range documents(t) {
+		for _, m := range aTestName.FindAllStringSubmatch(d.text, -1) {
+			if !strings.Contains(tests.String(), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s: there is no test %s", d.path, m[1])
+			}
+		}
+	}
+}
