@@ -138,10 +138,15 @@ func (b *batch) rule(chain string, r Rule, of string) {
 
 // set adds an anonymous set, by its number in the transaction.
 func (b *batch) set(s *set, id uint32, of string) {
+	flags := uint32(unix.NFT_SET_ANONYMOUS | unix.NFT_SET_CONSTANT)
+	ofValues := s.ofValues()
+	if !ofValues {
+		flags |= unix.NFT_SET_INTERVAL
+	}
 	b.add(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, of, func(a *buffer) {
 		a.text(unix.NFTA_SET_TABLE, Name)
 		a.text(unix.NFTA_SET_NAME, anonymous)
-		a.number(unix.NFTA_SET_FLAGS, unix.NFT_SET_ANONYMOUS|unix.NFT_SET_CONSTANT|unix.NFT_SET_INTERVAL)
+		a.number(unix.NFTA_SET_FLAGS, flags)
 		a.number(unix.NFTA_SET_KEY_TYPE, s.kind)
 		a.number(unix.NFTA_SET_KEY_LEN, uint32(s.size()))
 		a.number(unix.NFTA_SET_ID, id)
@@ -154,6 +159,12 @@ func (b *batch) set(s *set, id uint32, of string) {
 			a.text(unix.NFTA_SET_ELEM_LIST_SET, anonymous)
 			a.number(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
 			a.nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func() {
+				if ofValues {
+					for _, i := range part {
+						a.element([]byte(i.lo), false)
+					}
+					return
+				}
 				if from == 0 {
 					a.below([]byte(part[0].lo))
 				}
