@@ -93,7 +93,7 @@ func withoutRules(t *testing.T, answer string) string {
 	walk = func(v any) {
 		switch v := v.(type) {
 		case map[string]any:
-			for _, key := range []string{"variant", "wanted", "rules", "tables", "stages", "behind", "outcome", "reason"} {
+			for _, key := range []string{"variant", "backend", "wanted", "rules", "tables", "stages", "behind", "outcome", "reason"} {
 				delete(v, key)
 			}
 			for _, value := range v {

@@ -205,7 +205,8 @@ func TestOverlaysForIstioSwapTheImageAlone(t *testing.T) {
 	}
 }
 
-// TestEveryExampleIsTested finds files that no test here reads.
+// TestEveryExampleIsTested finds files that no test here reads. Those of the CNI plugin are read
+// by the tests of hack/cni/manifests, which know the types of Kubernetes.
 func TestEveryExampleIsTested(t *testing.T) {
 	want := []string{
 		"README.md", "istio/operator.yaml", "istio/template.yaml", "istio/values.yaml",
@@ -216,6 +217,9 @@ func TestEveryExampleIsTested(t *testing.T) {
 	}
 	var got []string
 	err := filepath.WalkDir(examples, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "cni" {
+			return fs.SkipDir
+		}
 		if err == nil && !entry.IsDir() {
 			got = append(got, strings.TrimPrefix(path, examples))
 		}
