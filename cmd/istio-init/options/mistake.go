@@ -94,7 +94,11 @@ func (f *Flags) refusal(err error) []error {
 		return []error{err}
 	}
 	name := value.option.name(origin{kind: byFlag})
-	return []error{fmt.Errorf("%s: its value is missing: want %s; write an empty one as ''", name, value.option.form.text)}
+	text := name + ": its value is missing: want " + value.option.form.text
+	if !value.option.refusesEmpty() {
+		text += "; write an empty one as ''"
+	}
+	return []error{errors.New(text)}
 }
 
 // unknown returns the error of a flag that does not exist, and the option that may be meant. A
