@@ -106,7 +106,7 @@ func (f *Flags) refusal(err error) []error {
 func (f *Flags) unknown(name, letters string) (text string, like *option) {
 	text = "unknown flag --" + plain(name)
 	if letters != "" {
-		text = "unknown flag -" + name
+		text = "unknown flag -" + plain(name)
 		switch {
 		case letters[0] >= utf8.RuneSelf:
 			text = "unknown flag -" + plain(letters)
@@ -191,7 +191,7 @@ func (f *Flags) before(args []string, stray string) *flagValue {
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(args[at], "-"), "=")
 		flag := f.set.Lookup(name)
-		if flag == nil && !strings.HasPrefix(args[at], "--") {
+		if flag == nil && name != "" && !strings.HasPrefix(args[at], "--") {
 			flag = f.set.ShorthandLookup(name[:1])
 		}
 		if flag == nil {
