@@ -63,7 +63,7 @@ func runCheck(ctx context.Context, cmd *command) error {
 			return nil
 		}
 		if cmd.opts.Require {
-			return errors.New("--require captured is not for a check of flags that describe rules: these ask for drift; omit one of them")
+			return &inputError{errors.New("--require captured is not for a check of flags that describe rules: these ask for drift; omit one of them")}
 		}
 		found, err := cmd.compare(ctx)
 		if err != nil {

@@ -32,7 +32,7 @@ func (cmd *command) checkAll(ctx context.Context) error {
 		return err
 	}
 	if cmd.opts.Require {
-		return errors.New("--require captured is about one namespace: omit it, or --all-namespaces")
+		return &inputError{errors.New("--require captured is about one namespace: omit it, or --all-namespaces")}
 	}
 	compares := cmd.opts.RulesGiven
 	if compares {
