@@ -175,14 +175,14 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	for _, u := range plan.Unidentified {
 		d.Caveats = append(d.Caveats, unidentifiedText(u))
 	}
-	rules := want.Rules()
+	rules := want.RulesFor(live.Backend.Name())
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), rules[f])
 		have := live.Families[f]
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
-	for _, r := range found.RulesBeside(live, want.Rules()) {
+	for _, r := range found.RulesBeside(live, rules) {
 		d.Warnings = append(d.Warnings, aheadText(r))
 	}
 	for _, beside := range found.Meshes() {

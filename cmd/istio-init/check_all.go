@@ -121,10 +121,7 @@ func (cmd *command) inferredDrift(src *ruleSource, exact bool) *report.Drift {
 	}
 	live := cmd.engine().Live(src.found)
 	want := pod.Wanted(src.Config, src.Captured())
-	rules := want.Rules()
-	if live.Backend.Name() == pod.NFTables {
-		rules = want.Lists()
-	}
+	rules := want.RulesFor(live.Backend.Name())
 	d := report.NewDrift("")
 	d.Backend, d.Variant, d.InOrder = live.Backend.Name(), string(live.Backend.Name()), true
 	for _, f := range src.Captured() {
