@@ -113,11 +113,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	for _, w := range cmd.opts.Ineffective(families) {
 		cmd.log.Warn(w)
 	}
-	want, err := cmd.wantedIn(families)
-	if err != nil {
-		return err
-	}
-	rules := want.Rules()
+	rules := cmd.wantedIn(families).Rules()
 	d.Notes, d.InOrder = editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)

@@ -27,12 +27,12 @@ const (
 
 // checkAll reports what is captured in each network namespace of the machine, one a line.
 func (cmd *command) checkAll(ctx context.Context) error {
+	if cmd.opts.Require {
+		return &inputError{errors.New("--require captured is about one namespace: omit it, or --all-namespaces")}
+	}
 	list, err := netutil.ListNetNS(ctx)
 	if err != nil {
 		return err
-	}
-	if cmd.opts.Require {
-		return &inputError{errors.New("--require captured is about one namespace: omit it, or --all-namespaces")}
 	}
 	compares := cmd.opts.RulesGiven
 	if compares {
