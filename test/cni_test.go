@@ -84,6 +84,7 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 		"bad-timeout":    {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "5"})}, cniBadPod, `timeout "5": want a duration`},
 		"missing":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"runtimeConfig": object{}})}, cniBadPod, "containerd does from 1.5.0 on"},
 		"ambient":        {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"ambient_enabled": true})}, cniBadPod, "ambient_enabled"},
+		"unreadable":     {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"on_missing_annotations": "skip", "runtimeConfig": object{annotationsKey: []string{}}})}, cniBadPod, "want an object of strings"},
 		"no-time":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "1ns"})}, cniNoRules, "not done within the timeout of 1ns"},
 		"unknown-option": {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"defaults": object{"dry-run": true}})}, cniBadPod, `"defaults.dry-run": not an option that describes rules`},
 	} {
@@ -157,6 +158,7 @@ func TestCNISkipsPodsThatDoNotWait(t *testing.T) {
 		"excluded":            {entry: cniEntry(waits(), nil), namespace: "kube-system"},
 		"excluded-and-broken": {entry: cniEntry(waits("traffic.sidecar.istio.io/excludeOutboundPorts", "x"), object{"timeout": "x", "runtimeConfig": object{}, "ambient_enabled": true}), namespace: "kube-system"},
 		"excluded-no-netns":   {entry: cniEntry(waits(), nil), namespace: "kube-system", netns: "/run/netns/there-is-none"},
+		"not-injected-broken": {entry: cniEntry(map[string]string{"a": "b"}, object{"timeout": "x", "exclude_namespaces": "x", "defaults": object{"dry-run": true}})},
 		"no-status":           {entry: cniEntry(map[string]string{"a": "b"}, nil)},
 		"no-annotations":      {entry: cniEntry(nil, nil)},
 		"none":                {entry: cniEntry(waits("sidecar.istio.io/interceptionMode", "NONE"), nil)},
