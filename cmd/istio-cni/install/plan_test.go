@@ -191,6 +191,16 @@ func TestASymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
+func TestEntriesThatFailEachPodAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, defaults := range []string{`{"proxy_uid":"root"}`, `{"redirect_dns":true,"capture_all_dns":false}`, `{"istio_inbound_interception_mode":"X"}`, `{"dry_run":true}`} {
+		text := []byte(strings.TrimSuffix(DefaultEntry, "}") + `,"defaults":` + defaults + "}")
+		if err := CheckEntry(text); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one line", defaults, err)
+		}
+	}
+}
+
 func TestTemporaryFilesOfKilledRunsAreRemovedAndOthersStay(t *testing.T) {
 	target := newTarget(t, texts(map[string]string{
 		"10-a.conflist": twoPlugins, ".istio-cni-123.tmp": "{", "../bin/.istio-cni-9.tmp": "x",
