@@ -25,9 +25,9 @@ func newCheck(s streams) *cobra.Command {
 		SuggestFor: []string{"status", "verify", "diff", "show", "state", "validate", "doctor"},
 		Long: `Without flags that describe rules: report what is captured in the network namespace,
 and which flags make those rules. With such flags: compare the live state with what
-"apply" would make it: rules, policy routing and the address ::6, in both families and
-both variants of iptables. Nothing is changed. Base chains of nftables that may decide
-about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
+"apply" would make it: rules, policy routing and the address ::6, in both families, both
+variants of iptables and native nftables. Nothing is changed. Base chains of nftables that
+may decide about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
 
 With --all-namespaces: report on each network namespace of the machine, one a line: how it
 is captured, by whom, and how the rules differ from the flags or, without flags, from what
