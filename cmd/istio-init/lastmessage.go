@@ -50,7 +50,9 @@ func leaveLastMessage(command, text string) error {
 }
 
 // leavesLastMessage reports whether a command is one that a container is started for.
-func leavesLastMessage(command string) bool { return command == applyCommand || command == cleanCommand }
+func leavesLastMessage(command string) bool {
+	return command == applyCommand || command == cleanCommand
+}
 
 // cutMessage returns as many whole lines as fit, or the beginning of the first.
 func cutMessage(text string) string {
