@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,6 +170,24 @@ func TestNativeWorksInAnImageOfTheProgramAlone(t *testing.T) {
 			t.Errorf("%s: as root:\n%s\nas the image:\n%s", args, want, got)
 		}
 	}
+}
+
+// TestCheckCountsTheRulesOfItsBackend: of a long list iptables has more rules, a tree of chains.
+func TestCheckCountsTheRulesOfItsBackend(t *testing.T) {
+	var list []string
+	for i := range 2000 {
+		list = append(list, fmt.Sprintf("10.%d.%d.0/28", i/250, i%250))
+	}
+	onBackends(t, func(t *testing.T, b backend) {
+		s, args := newSite(t), flags("-b * -i "+strings.Join(list, ","))
+		applied := regexp.MustCompile(`"family": "ipv4".*"rules": (\d+)`).FindStringSubmatch(s.exits(0, in(b, args)...))
+		if applied == nil {
+			t.Fatal("apply does not log the number of rules")
+		}
+		if answer := s.exits(0, checkOf(b, args)...); !strings.Contains(answer, ": "+applied[1]+" rules, in order\n") {
+			t.Errorf("%s rules were applied; check says:\n%s", applied[1], answer)
+		}
+	})
 }
 
 // TestFlushedRulesetIsDriftAndComesBack: nftables.service of Debian flushes the ruleset.

@@ -37,6 +37,11 @@ func asksForJSON(line []string) bool {
 	return asks
 }
 
+// An inputError is a problem of the input that shows only with what was read.
+type inputError struct{ error }
+
+func (e *inputError) Unwrap() error { return e.error }
+
 // failureOf returns the document of the error of a command.
 func failureOf(c *cobra.Command, err error) *report.Failure {
 	name := c.Name()
@@ -50,6 +55,9 @@ func failureOf(c *cobra.Command, err error) *report.Failure {
 		message = logged.said
 		for _, p := range logged.problems {
 			problems = append(problems, problemOf(p))
+		}
+		if invalid, is := errors.AsType[*inputError](err); is {
+			problems = append(problems, problemOf(invalid))
 		}
 	}
 	return report.NewFailure(name, code, withoutCode(err), message, problems, !ran, code == exitValidation)

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
@@ -55,7 +54,7 @@ func takesOptions(cmd *cobra.Command) bool { return cmd.Flags().Lookup("config")
 // writeFlags writes the flags under their headings.
 func writeFlags(b *strings.Builder, cmd *cobra.Command) {
 	ofTable := takesOptions(cmd)
-	for _, s := range options.Sections(cmd.LocalFlags(), false) {
+	for _, s := range options.Sections(cmd.LocalFlags()) {
 		title := s.Title
 		if title != "Flags" {
 			title += " flags"
@@ -73,7 +72,7 @@ func writeReference(b *strings.Builder, cmd *cobra.Command) {
 		for _, part := range []struct {
 			title string
 			rows  []row
-		}{{"Environment", environmentRows()}, {"Files", files}} {
+		}{{"Environment", environmentRows(cmd.Name())}, {"Files", fileRows(cmd.Name())}} {
 			fmt.Fprintf(b, "\n\n%s:", part.title)
 			for _, r := range part.rows {
 				b.WriteString("\n  " + r.name + "\n" + strings.TrimRight(report.Indent(r.text, "        "), "\n"))
@@ -91,13 +90,11 @@ func writeReference(b *strings.Builder, cmd *cobra.Command) {
 // A row is a name and what it is.
 type row struct{ name, text string }
 
-// environmentRows are the variables that have no flag.
-func environmentRows() []row {
+// environmentRows are the variables without a flag that a command reads.
+func environmentRows(command string) []row {
 	var rows []row
-	for _, s := range options.Sections(pflag.NewFlagSet("", pflag.ContinueOnError), true) {
-		for _, v := range s.Variables {
-			rows = append(rows, row{v.Name, v.Usage})
-		}
+	for _, v := range options.Variables(command) {
+		rows = append(rows, row{v.Name, v.Usage})
 	}
 	return append(rows,
 		row{"PATH", "where the programs of iptables are looked for"},
@@ -105,12 +102,19 @@ func environmentRows() []row {
 		row{"XTABLES_LOCKFILE", "the lock file of iptables-legacy, by default /run/xtables.lock"})
 }
 
-// files are what a run reads and writes besides the network namespace.
-var files = []row{
-	{"/etc/resolv.conf", "the DNS servers, with --redirect-dns"},
-	{"/etc/passwd, /etc/group, /etc/services", "names of users, groups and ports"},
-	{"/run/netns", "the network namespaces that have names"},
-	{"/dev/termination-log", "the last error, if the program is process 1 of a container"},
+// fileRows are the files that a command reads and writes besides the network namespace.
+func fileRows(command string) []row {
+	var rows []row
+	if command != cleanCommand { // for which no flag describes rules
+		rows = append(rows,
+			row{"/etc/resolv.conf", "the DNS servers, with --redirect-dns"},
+			row{"/etc/passwd, /etc/group, /etc/services", "names of users, groups and ports"})
+	}
+	rows = append(rows, row{"/run/netns", "the network namespaces that have names"})
+	if leavesLastMessage(command) {
+		rows = append(rows, row{terminationLog, "the last error, if the program is process 1 of a container"})
+	}
+	return rows
 }
 
 // newHelp returns the command that prints the help of another one.

@@ -84,7 +84,10 @@ func TestJSONOfErrorsIsOfItsSchema(t *testing.T) {
 		{"version", "version now", "usage", 1},
 		{"no-file", "check --rules /no/such/file", "failed", exitUnknown},
 		{"no-namespace", "apply --network-namespace /no/such/file", "failed", 1},
-		{"no-target", "trace", "failed", exitUnknown},
+		{"no-target", "trace", "invalid-input", exitUnknown},
+		{"families", "trace --from 10.0.0.1 --to [2001:db8::1]:80", "invalid-input", exitUnknown},
+		{"no-device", "trace --from 10.0.0.1 --in no-such0 --to :80 --rules live", "invalid-input", exitUnknown},
+		{"require-beside-flags", "check --require captured -b 80 --rules " + dumpFile("linkerd"), "invalid-input", exitUnknown},
 		{"ambient", "check --rules " + dumpFile("ambient") + " -b * --ip-family ipv4", "ambient", exitUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (l *logger) leaveLastMessage(command, text string) {
 // process 1 of its PID namespace, as in an init container. A command that somebody runs in
 // the container of another program is not, so it leaves the last message of that alone.
 func leaveLastMessage(command, text string) error {
-	if os.Getpid() != 1 || command != applyCommand && command != cleanCommand {
+	if os.Getpid() != 1 || !leavesLastMessage(command) {
 		return nil
 	}
 	file, err := os.OpenFile(terminationLog, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -47,6 +47,11 @@ func leaveLastMessage(command, text string) error {
 	}
 	_, err = file.WriteString(cutMessage(text))
 	return err
+}
+
+// leavesLastMessage reports whether a command is one that a container is started for.
+func leavesLastMessage(command string) bool {
+	return command == applyCommand || command == cleanCommand
 }
 
 // cutMessage returns as many whole lines as fit, or the beginning of the first.

@@ -68,7 +68,7 @@ func manPage(c *cobra.Command) string {
 		}
 	}
 	b.WriteString("# OPTIONS\n")
-	for _, s := range options.Sections(c.LocalFlags(), false) {
+	for _, s := range options.Sections(c.LocalFlags()) {
 		fmt.Fprintf(&b, "### %s\n", s.Title)
 		s.Flags.VisitAll(func(f *pflag.Flag) {
 			if f.Hidden {
@@ -83,8 +83,8 @@ func manPage(c *cobra.Command) string {
 		})
 	}
 	if takesOptions(c) {
-		manRows(&b, "ENVIRONMENT", environmentRows(), text)
-		manRows(&b, "FILES", files, text)
+		manRows(&b, "ENVIRONMENT", environmentRows(c.Name()), text)
+		manRows(&b, "FILES", fileRows(c.Name()), text)
 	}
 	var codes []row
 	for _, s := range exitStatuses[c.Name()] {

@@ -39,7 +39,10 @@ func (q question) checkDevices() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(checkDevice("--in", q.In, there), checkDevice("--out", q.Out, there))
+	if err := errors.Join(checkDevice("--in", q.In, there), checkDevice("--out", q.Out, there)); err != nil {
+		return &inputError{err}
+	}
+	return nil
 }
 
 func checkDevice(flag, name string, there []string) error {

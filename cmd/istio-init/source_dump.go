@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -88,6 +89,9 @@ func (cmd *command) dumpText(path, name string) ([]byte, error) {
 		err = fmt.Errorf("longer than %d bytes", maxDump)
 	}
 	if err != nil {
+		if failed, is := errors.AsType[*os.PathError](err); is { // which names the file too
+			err = failed.Err
+		}
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return text, nil

@@ -43,11 +43,11 @@ var errNoTarget = errors.New("--to is missing: want the destination of the conne
 func runTrace(ctx context.Context, cmd *command) error {
 	q := question(cmd.opts.Query)
 	if q.To == (options.Endpoint{}) {
-		return errNoTarget
+		return &inputError{errNoTarget}
 	}
 	f, err := q.family()
 	if err != nil {
-		return err
+		return &inputError{err}
 	}
 	cmd.explainRules()
 	return cmd.ask(ctx, func(ctx context.Context) error {
@@ -62,7 +62,7 @@ func runTrace(ctx context.Context, cmd *command) error {
 		}
 		c, err := q.connection(src, f)
 		if err != nil {
-			return err
+			return &inputError{err}
 		}
 		if cmd.opts.Rules == "" && cmd.opts.RulesGiven && cmd.liveDiffers(ctx) {
 			src.Warnings = append(src.Warnings, "the live rules are not those of these flags, and were not asked: omit the flags, or use --rules live "+

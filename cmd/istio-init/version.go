@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"istio-init/capture/pod"
 	"istio-init/cmd/buildinfo"
@@ -21,6 +23,13 @@ func newVersion(s streams) *cobra.Command {
 		Args:  noArguments,
 	}
 	format := options.DefineOutput(c.Flags())
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if short, is := errors.AsType[*pflag.NotExistError](err); is && short.GetSpecifiedName() == "o" {
+			return errors.New("unknown flag -o: the format of an answer is --output, as in --output json")
+		}
+		return c.Root().FlagErrorFunc()(c, err)
+	})
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		output, err := format()
 		if err != nil {

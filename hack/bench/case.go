@@ -80,16 +80,18 @@ var configs = []struct {
 
 func with(flags ...string) []string { return slices.Concat(sidecar, flags) }
 
-// lives returns all that is measured.
-func lives() (all []life) {
+// lives returns all that is measured: for each configuration and family the backends' lives.
+func lives() (all [][]life) {
 	for _, c := range configs {
 		for _, family := range []string{"ipv4", "dual"} {
 			if family == "dual" && strings.HasSuffix(c.name, "prefixes") {
 				continue // they are of IPv4
 			}
+			var together []life
 			for _, b := range backends {
-				all = append(all, life{c.name, family, b, c.first, c.then})
+				together = append(together, life{c.name, family, b, c.first, c.then})
 			}
+			all = append(all, together)
 		}
 	}
 	return all

@@ -28,7 +28,7 @@ func main() {
 	rounds := flag.Int("rounds", 15, "`how often` each run is measured")
 	out := flag.String("out", "bin/bench.json", "the `file` for the medians")
 	others := flag.String("peers", "", "a `directory` with programs of others")
-	document := flag.String("document", "", "measure nothing: write the table of -out into this `file`, and draw its plot beside it")
+	document := flag.String("document", "", "measure nothing: write the table and the limits of -out into this `file`, and draw its plot beside it")
 	flag.Parse()
 	do := func() error { return measure(*rounds, *out, *others) }
 	if *document != "" {
@@ -74,14 +74,20 @@ func (b *bench) prepare(others string) (err error) {
 			return err
 		}
 	}
-	b.floor.dir, b.peers = b.dir, map[string]string{}
+	b.floor.dir, b.peers = b.dir, peersIn(others)
+	return nil
+}
+
+// peersIn returns the programs of others in a directory, by name; "": none.
+func peersIn(dir string) map[string]string {
+	found := map[string]string{}
 	for name := range peers {
-		path := filepath.Join(others, name)
-		if _, err := os.Stat(path); others != "" && err == nil {
-			b.peers[name] = path
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); dir != "" && err == nil {
+			found[name] = path
 		}
 	}
-	return nil
+	return found
 }
 
 // build builds a program as make build does, and copies it as an installation does. The copy
@@ -102,18 +108,24 @@ func (b *bench) build(source string) (string, error) {
 
 // A contestant does the actions of a life in its own way.
 type contestant struct {
-	name  string
-	steps map[string][]step // by action
+	life
+	name    string
+	steps   map[string][]step // by action
+	samples map[string][]cost // likewise
+}
+
+func newContestant(l life, name string) contestant {
+	return contestant{l, name, map[string][]step{}, map[string][]cost{}}
 }
 
 // contestants are our program, the idle one, what the kernel needs, and programs of others.
 func (b *bench) contestants(l life) (all []contestant, err error) {
-	ours, idle, bare := contestant{"istio-init", map[string][]step{}}, contestant{"idle", map[string][]step{}}, contestant{"bare", map[string][]step{}}
+	ours, idle, bare := newContestant(l, "istio-init"), newContestant(l, "idle"), newContestant(l, "bare")
 	for _, action := range actions {
 		ours.steps[action] = []step{{{path: b.ours, args: l.args(action)}}}
 		idle.steps[action] = []step{{{path: b.idle}}}
 		if bare.steps[action], err = b.floor.steps(l, action); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", l.Config, err)
 		}
 	}
 	all = []contestant{ours, idle, bare}
@@ -121,41 +133,42 @@ func (b *bench) contestants(l life) (all []contestant, err error) {
 		return all, nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
-		peer := contestant{name, map[string][]step{}}
+		peer := newContestant(l, name)
 		for action, args := range peers[name](l) {
 			peer.steps[action] = []step{{{path: b.peers[name], args: args}}}
 		}
-		if err := b.live(peer, map[string][]cost{}); err != nil {
+		if err := b.live(peer); err != nil {
 			why, _, _ := strings.Cut(err.Error(), "\n")
 			fmt.Fprintln(os.Stderr, "left out:", why)
 			continue
 		}
+		clear(peer.samples)
 		all = append(all, peer)
 	}
 	return all, nil
 }
 
-// measureLives measures every life, in rounds that begin with another contestant each.
+// measureLives measures the lives of each configuration and family in rounds. In a round the
+// contestants of all backends take turns, since a machine's speed drifts; another one begins each.
 func (b *bench) measureLives(r *Result) error {
-	for _, l := range lives() {
-		all, err := b.contestants(l)
-		if err != nil {
-			return fmt.Errorf("%s: %w", l.Config, err)
+	for _, together := range lives() {
+		var all []contestant
+		for _, l := range together {
+			more, err := b.contestants(l)
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
 		}
-		samples := map[string]map[string][]cost{}
 		for round := range b.rounds {
 			for i := range all {
-				c := all[(i+round)%len(all)]
-				if samples[c.name] == nil {
-					samples[c.name] = map[string][]cost{}
-				}
-				if err := b.live(c, samples[c.name]); err != nil {
+				if err := b.live(all[(i+round)%len(all)]); err != nil {
 					return err
 				}
 			}
 		}
 		for _, c := range all {
-			if err := b.record(r, l, c, samples[c.name]); err != nil {
+			if err := b.record(r, c); err != nil {
 				return err
 			}
 		}
@@ -164,7 +177,7 @@ func (b *bench) measureLives(r *Result) error {
 }
 
 // live measures the actions of a contestant in a new namespace.
-func (b *bench) live(c contestant, samples map[string][]cost) error {
+func (b *bench) live(c contestant) error {
 	p, err := newPlace()
 	if err != nil {
 		return err
@@ -178,14 +191,14 @@ func (b *bench) live(c contestant, samples map[string][]cost) error {
 		if err != nil {
 			return err
 		}
-		samples[action] = append(samples[action], sum)
+		c.samples[action] = append(c.samples[action], sum)
 	}
 	return nil
 }
 
 // record adds the medians of a contestant, with the memory it needs and what it asks of the
 // kernel, which do not differ from run to run.
-func (b *bench) record(r *Result, l life, c contestant, samples map[string][]cost) error {
+func (b *bench) record(r *Result, c contestant) error {
 	memory, err := newPlace()
 	if err != nil {
 		return err
@@ -197,11 +210,11 @@ func (b *bench) record(r *Result, l life, c contestant, samples map[string][]cos
 	}
 	defer traced.close()
 	for _, action := range actions {
-		if len(samples[action]) == 0 {
+		if len(c.samples[action]) == 0 {
 			continue
 		}
-		row := Run{life: l, Action: action, Program: c.name}
-		row.Wall, row.CPU = medians(samples[action])
+		row := Run{life: c.life, Action: action, Program: c.name}
+		row.Wall, row.CPU = medians(c.samples[action])
 		if c.name != "bare" { // which is several programs
 			program := c.steps[action][0][0]
 			if row.Peak, err = b.peak(memory, program); err != nil {

@@ -25,14 +25,12 @@ type release struct {
 	prints *strings.Replacer
 }
 
-// releases are nft 0.9.8, 1.1.3 and the newest.
+// releases are nft 0.9.8 and 1.1.3. An unstable Debian is not among them: what it has today
+// must not decide whether these tests pass.
 var releases = []release{
 	{suite: "bullseye", takes: func(text string) bool { return !strings.Contains(text, "tproxy") }},
-	{suite: "trixie", takes: everything, prints: since11},
-	{suite: "sid", takes: everything, prints: since11},
+	{suite: "trixie", takes: func(string) bool { return true }, prints: since11},
 }
-
-func everything(string) bool { return true }
 
 // since11 has what nft 1.1 prints in another way.
 var since11 = strings.NewReplacer(
@@ -55,17 +53,12 @@ func TestOtherReleasesOfNFT(t *testing.T) {
 	}
 }
 
-// root makes the root directory of a release.
+// root unpacks nft, a shell, and the names of protocols that nft prints.
 func (r release) root(t *testing.T) string {
 	t.Helper()
-	file, dir := "../../bin/debian-"+r.suite+".tar", filepath.Join(store, r.suite)
-	if err := run(exec.CommandContext(t.Context(), "../debian", file, r.suite, "nftables")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := run(exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", file)); err != nil {
+	dir := filepath.Join(store, r.suite)
+	err := run(exec.CommandContext(t.Context(), "mmdebstrap", "--quiet", "--variant=extract", "--include=nftables,netbase,dash,base-files", r.suite, dir))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return dir

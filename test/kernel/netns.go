@@ -58,11 +58,14 @@ func Lack(programs ...string) string {
 	return LackPrograms(programs...)
 }
 
-// LackPrograms returns which program is not installed; "" if all are.
+// LackPrograms returns which program, or file of one, is not installed; "" if all are.
 func LackPrograms(programs ...string) string {
 	for _, name := range programs {
 		if _, err := find(name); err != nil {
 			return fmt.Sprintf("the program %s is not installed: hack/setup installs what the tests need", name)
+		}
+		if _, err := os.Stat("/etc/protocols"); name == "nft" && err != nil {
+			return "nft prints numbers instead of the names of protocols: the package netbase is not installed"
 		}
 	}
 	return ""

@@ -94,7 +94,11 @@ func (f *Flags) refusal(err error) []error {
 		return []error{err}
 	}
 	name := value.option.name(origin{kind: byFlag})
-	return []error{fmt.Errorf("%s: its value is missing: want %s; write an empty one as ''", name, value.option.form.text)}
+	text := name + ": its value is missing: want " + value.option.form.text
+	if !value.option.refusesEmpty() {
+		text += "; write an empty one as ''"
+	}
+	return []error{errors.New(text)}
 }
 
 // unknown returns the error of a flag that does not exist, and the option that may be meant. A
@@ -102,7 +106,7 @@ func (f *Flags) refusal(err error) []error {
 func (f *Flags) unknown(name, letters string) (text string, like *option) {
 	text = "unknown flag --" + plain(name)
 	if letters != "" {
-		text = "unknown flag -" + name
+		text = "unknown flag -" + plain(name)
 		switch {
 		case letters[0] >= utf8.RuneSelf:
 			text = "unknown flag -" + plain(letters)
@@ -187,7 +191,7 @@ func (f *Flags) before(args []string, stray string) *flagValue {
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(args[at], "-"), "=")
 		flag := f.set.Lookup(name)
-		if flag == nil && !strings.HasPrefix(args[at], "--") {
+		if flag == nil && name != "" && !strings.HasPrefix(args[at], "--") {
 			flag = f.set.ShorthandLookup(name[:1])
 		}
 		if flag == nil {

@@ -21,6 +21,8 @@ func FuzzMistakes(f *testing.F) {
 		{"-n", "false"},
 		{"--redirect-dns", "\n"},
 		{"-bz", "istio-system"},
+		{"-=", "80"},
+		{"-\x000", ""},
 	} {
 		f.Add(args[0], args[1])
 	}

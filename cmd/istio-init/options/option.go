@@ -150,6 +150,10 @@ func defineFlags(flags *pflag.FlagSet, table []*option, meant func(*option) bool
 // inFile reports whether a configuration file can set an option.
 func (o *option) inFile() bool { return o.group != groupInput && o.group != groupQuestion }
 
+// refusesEmpty reports whether an empty value is a mistake, and not the default: a script whose
+// variable is empty would take the answer for another one.
+func (o *option) refusesEmpty() bool { return o.group == groupQuestion && o.form.choices != nil }
+
 // affects reports whether an option has an effect on a command that selects those of
 // meant.
 func (o *option) affects(meant func(*option) bool) bool { return o.group == groupInput || meant(o) }

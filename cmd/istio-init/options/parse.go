@@ -99,7 +99,11 @@ func parseSettings(flags []*flagValue, env Env, names nameLookup, meant func(*op
 		case o.group == groupRemoved || !o.affects(meant):
 		default:
 			s.effective = append(s.effective, given)
-			if err := o.set(s, given.text); err != nil {
+			err := o.set(s, given.text)
+			if err == nil && given.text == "" && given.from.kind == byFlag && o.refusesEmpty() {
+				err = valueError("", "")
+			}
+			if err != nil {
 				problems = append(problems, given.invalid(err))
 			}
 		}

@@ -44,7 +44,7 @@ func endpointValue(target func(*Parsed) *Endpoint) func(*Parsed, string) error {
 		}
 		e := target(s)
 		if digits, ok := strings.CutPrefix(w, ":"); ok && !strings.Contains(digits, ":") {
-			e.Port, err = onePort(digits)
+			e.Port, err = onePort(v, digits)
 			return err
 		}
 		if addr, err := netip.ParseAddr(withoutBrackets(w)); err == nil {
@@ -71,15 +71,18 @@ func withoutBrackets(v string) string {
 	return v
 }
 
-func onePort(digits string) (uint16, error) {
-	if digits == "" {
-		return 0, valueError(":", "has no port")
-	}
+// onePort parses the digits of a value.
+func onePort(v, digits string) (uint16, error) {
 	r, err := parsePort(digits)
-	if err == nil && !r.Single() {
-		err = valueError(digits, "is a range")
+	switch {
+	case digits == "":
+		return 0, valueError(v, "has no port")
+	case err != nil:
+		return 0, valueError(v, "")
+	case !r.Single():
+		return 0, valueError(v, "is a range")
 	}
-	return r.Lo, err
+	return r.Lo, nil
 }
 
 // ownerValue parses one user or group, by id or by name.

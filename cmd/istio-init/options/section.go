@@ -6,11 +6,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A Section is the flags under one heading, and the variables that have no flag.
+// A Section is the flags under one heading.
 type Section struct {
-	Title     string
-	Flags     *pflag.FlagSet
-	Variables []Variable
+	Title string
+	Flags *pflag.FlagSet
 }
 
 // A Variable is an option that has no flag, and its help.
@@ -18,7 +17,7 @@ type Variable struct{ Name, Usage string }
 
 // Sections returns the visible flags of a command by heading, its own first. Flags of older
 // releases are named by OldNames.
-func Sections(flags *pflag.FlagSet, variables bool) []Section {
+func Sections(flags *pflag.FlagSet) []Section {
 	sections := make([]Section, len(sectionTitles))
 	for i, title := range sectionTitles {
 		sections[i] = Section{Title: title, Flags: pflag.NewFlagSet(title, pflag.ContinueOnError)}
@@ -31,19 +30,26 @@ func Sections(flags *pflag.FlagSet, variables bool) []Section {
 		}
 		sections[at].Flags.AddFlag(f)
 	})
-	for _, o := range options {
-		if variables && o.long == "" && o.group != groupRemoved {
-			at := &sections[o.section].Variables
-			*at = append(*at, Variable{strings.Join(o.env, ", "), o.help + ": " + o.form.text})
-		}
-	}
 	var some []Section
 	for _, s := range sections {
-		if s.Flags.HasAvailableFlags() || len(s.Variables) > 0 {
+		if s.Flags.HasAvailableFlags() {
 			some = append(some, s)
 		}
 	}
 	return some
+}
+
+// Variables returns the options without a flag that have an effect on a command.
+func Variables(command string) []Variable {
+	var variables []Variable
+	for _, c := range commands {
+		for _, o := range options {
+			if c.name == command && o.long == "" && o.group != groupRemoved && o.affects(c.meant) {
+				variables = append(variables, Variable{strings.Join(o.env, ", "), o.help + ": " + o.form.text})
+			}
+		}
+	}
+	return variables
 }
 
 // OldNames returns the flags of older releases, which are accepted and have no effect.
