@@ -98,9 +98,9 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 	return change, nil
 }
 
-// Commit makes the change in one transaction. Where others have changed nf_tables since the
-// look, but not our tables, it looks again. The last time it does not mind what others change
-// elsewhere: only our tables are replaced.
+// Commit makes the change; see [nftables.Commit]. Where others have changed nf_tables since
+// the look, but not our tables, it looks again. The last time it does not mind what others
+// change elsewhere: only our tables are replaced.
 func (n *native) Commit(ctx context.Context, c Change) error {
 	generation := n.generation
 	for look := 1; ; look++ {
