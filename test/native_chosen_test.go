@@ -190,6 +190,25 @@ func TestCheckCountsTheRulesOfItsBackend(t *testing.T) {
 	})
 }
 
+// TestCheckComparesWithTheBackendOfItsFlags: apply with the same flags would move the rules.
+// What is captured is told of the rules that are there.
+func TestCheckComparesWithTheBackendOfItsFlags(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		s := newSite(t, "NATIVE_NFTABLES=true")
+		s.exits(0, append(in(b, asRedirect), fmt.Sprint("--native-nftables=", b == native))...)
+		for _, other := range backends {
+			want := 0
+			if other != b {
+				want = exitDrifted
+			}
+			s.exits(want, append(checkOf(other, asRedirect), fmt.Sprint("--native-nftables=", other == native))...)
+		}
+		if answer := s.exits(0, "check", "--require", "captured"); !strings.Contains(answer, "the live rules ("+b.String()+")") {
+			t.Errorf("check does not tell of %s:\n%s", b, answer)
+		}
+	})
+}
+
 // TestFlushedRulesetIsDriftAndComesBack: nftables.service of Debian flushes the ruleset.
 func TestFlushedRulesetIsDriftAndComesBack(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,7 @@ func (cmd *command) inferredDrift(src *ruleSource, exact bool) *report.Drift {
 	if src.Config.Validate() != nil {
 		return nil
 	}
-	live := cmd.engine().Live(src.found)
+	live := cmd.live(src.found)
 	want := pod.Wanted(src.Config, src.Captured())
 	rules := want.RulesFor(live.Backend.Name())
 	d := report.NewDrift("")
