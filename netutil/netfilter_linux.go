@@ -53,7 +53,7 @@ func LookAtNetfilter(native, own string) Netfilter {
 		// thread-self: /proc/net is that of the process, whose main thread
 		// may be in another namespace. A file that is not there is a variant
 		// that is not in use here.
-		text, err := os.ReadFile("/proc/thread-self/net/" + file)
+		text, err := readUnwatched("/proc/thread-self/net/" + file)
 		n.LegacyHidden = n.LegacyHidden || errors.Is(err, os.ErrPermission)
 		n.Legacy[i] = strings.Fields(string(text))
 		if errors.Is(err, os.ErrNotExist) {

@@ -3,6 +3,7 @@ package netutil
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -55,8 +56,9 @@ func (s netlinkSocket) receive(buffer []byte) ([]syscall.NetlinkMessage, error) 
 	}
 }
 
-// newBuffer returns room for what the kernel sends at once.
-func newBuffer() []byte { return make([]byte, nl.RECEIVE_BUFFER_SIZE) }
+// buffers have room for what the kernel sends at once. On a stack it would be cleared for each
+// request, after the stack has grown to 128 kB.
+var buffers = sync.Pool{New: func() any { return new([nl.RECEIVE_BUFFER_SIZE]byte) }}
 
 // execute sends a request and returns the contents of its answers.
 func execute(req *nl.NetlinkRequest, protocol int) ([][]byte, error) {
@@ -70,8 +72,10 @@ func execute(req *nl.NetlinkRequest, protocol int) ([][]byte, error) {
 	}
 	var answers [][]byte
 	interrupted := false
-	for buffer := newBuffer(); ; {
-		messages, err := s.receive(buffer)
+	buffer := buffers.Get().(*[nl.RECEIVE_BUFFER_SIZE]byte)
+	defer buffers.Put(buffer)
+	for {
+		messages, err := s.receive(buffer[:])
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package netutil
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,15 +25,26 @@ func NetNSPath(nameOrPath string) string {
 	return filepath.Join(namedNetNS, nameOrPath)
 }
 
-// openNetNS opens the network namespace of the calling thread. Unlike [os.Open] it does
-// not have the runtime watch a file that there is nothing to wait for at.
-func openNetNS() (*os.File, error) {
-	const path = "/proc/thread-self/ns/net"
+// openNetNS opens the network namespace of the calling thread.
+func openNetNS() (*os.File, error) { return openUnwatched("/proc/thread-self/ns/net") }
+
+// openUnwatched opens a file of the kernel for reading. Unlike [os.Open] it does not have the
+// runtime watch a file that there is nothing to wait for at.
+func openUnwatched(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+func readUnwatched(path string) ([]byte, error) {
+	file, err := openUnwatched(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
 }
 
 // InNetNS calls fn on a thread that is inside the network namespace of that

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -199,19 +200,22 @@ func (l *netNSFinder) list() *NetNSList {
 
 // The names that container runtimes and the kubelet give to control groups, as in
 // kubepods-burstable-pod3f2b1c6a_....slice/cri-containerd-HEX.scope, by systemd or by cgroupfs.
+// They are compiled when the first is looked for: it takes as long as 60 system calls.
 var (
-	containerID = regexp.MustCompile(`(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?$`)
-	podUID      = regexp.MustCompile(`[/-]pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})(?:\.slice)?/`)
+	containerID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?$`) })
+	podUID      = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`[/-]pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})(?:\.slice)?/`)
+	})
 )
 
 // containerOf reads the container of a process from its cgroup file (cgroups(7)).
 func containerOf(cgroup string) (c Container) {
 	s := bufio.NewScanner(strings.NewReader(cgroup))
 	for s.Scan() {
-		if found := containerID.FindStringSubmatch(s.Text()); found != nil {
+		if found := containerID().FindStringSubmatch(s.Text()); found != nil {
 			c.ID = found[1]
 		}
-		if found := podUID.FindStringSubmatch(s.Text()); found != nil {
+		if found := podUID().FindStringSubmatch(s.Text()); found != nil {
 			c.PodUID = strings.ReplaceAll(found[1], "_", "-")
 		}
 	}

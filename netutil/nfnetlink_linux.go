@@ -106,8 +106,10 @@ func send(s netlinkSocket, batch []byte) error {
 // firstAnswer returns the first refusal, or nil when the last message is acknowledged. Errors
 // come in the order of their messages, and before the acknowledgement.
 func firstAnswer(socket netlinkSocket) error {
-	for buffer := newBuffer(); ; {
-		messages, err := socket.receive(buffer)
+	buffer := buffers.Get().(*[nl.RECEIVE_BUFFER_SIZE]byte)
+	defer buffers.Put(buffer)
+	for {
+		messages, err := socket.receive(buffer[:])
 		if errors.Is(err, unix.ENOBUFS) { // more errors than there is room for: the first are there
 			continue
 		}

@@ -57,7 +57,7 @@ func number(attrs []byte, kind int) uint32 {
 }
 
 func readChain(attrs []byte) Chain {
-	c := Chain{Name: text(attrs, unix.NFTA_CHAIN_NAME)}
+	c := Chain{Name: text(attrs, unix.NFTA_CHAIN_NAME), handle: string(netutil.Attribute(attrs, unix.NFTA_CHAIN_HANDLE))}
 	if table, name, ok := strings.Cut(c.Name, "-"); ok {
 		c.Table, c.Name = table, name
 	}
@@ -119,7 +119,7 @@ func (l *Live) readRules() error {
 		if text(attrs, unix.NFTA_RULE_TABLE) != Name || !ok {
 			continue
 		}
-		var r Rule
+		r := Rule{handle: string(netutil.Attribute(attrs, unix.NFTA_RULE_HANDLE))}
 		for _, e := range netutil.Attributes(netutil.Attribute(attrs, unix.NFTA_RULE_EXPRESSIONS)) {
 			r.exprs = append(r.exprs, readExpression(e, sets))
 		}
@@ -201,7 +201,9 @@ func (c Chain) understand(f inet.Family) {
 		if n > 0 {
 			again, err := Compile(iptables.Ruleset{Family: f, Tables: []iptables.Table{{Name: c.Table, Chains: []iptables.Chain{{Name: c.Name, Rules: c.Rules[i].Typed}}}}})
 			if same = err == nil && slices.EqualFunc(again.Chains[0].Rules, c.Rules[i:i+n], Rule.equal); same {
-				copy(c.Rules[i:], again.Chains[0].Rules)
+				for k, r := range again.Chains[0].Rules {
+					c.Rules[i+k].Typed, c.Rules[i+k].text = r.Typed, r.text
+				}
 			}
 		}
 		if !same {

@@ -30,7 +30,7 @@ func (s *set) size() int { return len(s.intervals[0].lo) }
 
 // ofValues reports whether the kernel gets values, as from nft, which it keeps in a hash table.
 // That is there when the rules are, while a tree of intervals is built a moment later (nft_rbtree_commit
-// in Linux's net/netfilter/nft_set_rbtree.c). Ids are always intervals: their bytes are turned around.
+// in Linux's net/netfilter/nft_set_rbtree.c); see [Change.Staged]. Ids are always intervals: their bytes are turned around.
 func (s *set) ofValues() bool {
 	return s.kind != kindUID && s.kind != kindGID && !slices.ContainsFunc(s.intervals, func(i interval) bool { return i.lo != i.hi })
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"istio-init/iptables"
+	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
@@ -27,15 +28,17 @@ type Chain struct {
 	Table, Name string // of iptables: "nat", "OUTPUT"
 	Rules       []Rule
 
-	base base // the zero base: it has no hook
+	base   base   // the zero base: it has no hook
+	handle string // of a live chain: its number
 }
 
 // A Rule is a rule of nf_tables.
 type Rule struct {
 	Typed []iptables.Rule // what it says: of a set, a rule for each element; none where another rule has said it
 
-	text  string // as nft prints it
-	exprs []expression
+	text   string // as nft prints it
+	exprs  []expression
+	handle string // of a live rule: its number
 }
 
 // kernelName is the chain's name in nf_tables.
@@ -44,6 +47,27 @@ func (c Chain) kernelName() string {
 		return c.Name
 	}
 	return c.Table + "-" + c.Name
+}
+
+// renamed returns the chain with a prefix before its name, and before those that it jumps to.
+func (c Chain) renamed(prefix string) Chain {
+	c.Name = prefix + c.Name
+	if c.base.kind != "" {
+		c.base.text = fmt.Sprint(c.base.priority)
+	}
+	rules := c.Rules
+	c.Rules = nil
+	for _, r := range rules {
+		r.exprs = slices.Clone(r.exprs)
+		for i, e := range r.exprs {
+			v := netutil.Attribute(netutil.Attribute([]byte(e.data), unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
+			if table, to, jumps := strings.Cut(text(v, unix.NFTA_VERDICT_CHAIN), "-"); e.name == "immediate" && jumps {
+				r.exprs[i] = verdict(int32(number(v, unix.NFTA_VERDICT_CODE)), table+"-"+prefix+to)
+			}
+		}
+		c.Rules = append(c.Rules, r)
+	}
+	return c
 }
 
 // A base is where the kernel calls a chain.

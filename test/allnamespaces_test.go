@@ -49,7 +49,7 @@ touch "$2/bound file" && unshare --net="$2/bound file" istio-init apply $flags
 ip netns add twice && mount --bind /run/netns/twice "$2/second"
 unshare --net sleep 1000 & process=$!
 unshare --user --map-root-user --net sleep 1000 & user=$!
-while [ "$(readlink /proc/$process/ns/net)" = "$(readlink /proc/self/ns/net)" ] || [ "$(readlink /proc/$user/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do :; done
+while [ "$(readlink /proc/$process/ns/net)" = "$(readlink /proc/self/ns/net)" ] || [ "$(readlink /proc/$user/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do kill -0 $process; kill -0 $user; done
 istio-init apply --network-namespace /proc/$user/ns/net $flags -u 0 -g 0
 echo stale >/run/netns/stale
 } >&2

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -171,37 +170,4 @@ func TestCNIAddInAnotherUserNamespace(t *testing.T) {
 			t.Errorf("not the rules of a pod of ours (-want +got):\n%s", diff)
 		}
 	})
-}
-
-// BenchmarkCNIAdd compares ADD with istio-init apply of the same rules from the node.
-func BenchmarkCNIAdd(b *testing.B) {
-	needKernel(b)
-	for _, nativeRules := range []bool{false, true} {
-		line := strings.Fields("apply -m REDIRECT -i * -b * -d 15020,15021,15090 -o 15020 -u 1337 -g 1337 --cni-mode --network-namespace")
-		entry := cniEntry(waits(), object{"native_nftables": nativeRules})
-		for name, command := range map[string]func(netns string) *exec.Cmd{
-			"cni": func(netns string) *exec.Cmd { return cniCall{command: cniAdd, netns: netns, entry: entry}.cmd(b) },
-			"apply": func(netns string) *exec.Cmd {
-				cmd := exec.Command(built, append(line, netns)...)
-				if cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}; nativeRules {
-					cmd.Env = append(cmd.Env, "NATIVE_NFTABLES=true")
-				}
-				return cmd
-			},
-		} {
-			b.Run(fmt.Sprintf("native=%v/%s", nativeRules, name), func(b *testing.B) {
-				pods := newPods(b, b.N)
-				commands := make([]*exec.Cmd, b.N)
-				for i, p := range pods {
-					commands[i] = command(p.Path())
-				}
-				b.ResetTimer()
-				for _, cmd := range commands {
-					if out, err := cmd.CombinedOutput(); err != nil {
-						b.Fatalf("%v: %s", err, out)
-					}
-				}
-			})
-		}
-	}
 }

@@ -1,8 +1,11 @@
 package test
 
 import (
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -75,6 +78,7 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 		"empty-netns":    {cniCall{entry: good}, cniBadEnv, "CNI_NETNS"},
 		"no-netns":       {cniCall{netns: "/etc/hostname", entry: good}, cniBadNetNS, "not the file of a network namespace"},
 		"directory":      {cniCall{netns: "/etc", entry: good}, cniBadNetNS, "not the file of a network namespace"},
+		"fifo":           {cniCall{netns: fifo(t), entry: good}, cniBadNetNS, "not the file of a network namespace"},
 		"other-ns":       {cniCall{netns: "/proc/self/ns/uts", entry: good}, cniBadNetNS, "not the file of a network namespace"},
 		"bad-name":       {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"name": "../x"})}, cniBadConfig, "name"},
 		"no-name":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"name": ""})}, cniBadConfig, "name"},
@@ -84,6 +88,7 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 		"bad-timeout":    {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "5"})}, cniBadPod, `timeout "5": want a duration`},
 		"missing":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"runtimeConfig": object{}})}, cniBadPod, "containerd does from 1.5.0 on"},
 		"ambient":        {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"ambient_enabled": true})}, cniBadPod, "ambient_enabled"},
+		"unreadable":     {cniCall{netns: s.Path(), entry: cniEntry(nil, object{"on_missing_annotations": "skip", "runtimeConfig": object{annotationsKey: []string{}}})}, cniBadPod, "want an object of strings"},
 		"no-time":        {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"timeout": "1ns"})}, cniNoRules, "not done within the timeout of 1ns"},
 		"unknown-option": {cniCall{netns: s.Path(), entry: cniEntry(waits(), object{"defaults": object{"dry-run": true}})}, cniBadPod, `"defaults.dry-run": not an option that describes rules`},
 	} {
@@ -98,6 +103,41 @@ func TestCNIRefusesBadCalls(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, s.see().String()); diff != "" {
 		t.Errorf("something was changed (-before +after):\n%s", diff)
+	}
+}
+
+// fifo returns the path of a pipe that nobody writes: who opens it waits.
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestCNIEndsWhileItsInputIsOpen has a runtime that does not close the input, and then ends the plugin.
+func TestCNIEndsWhileItsInputIsOpen(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{cniAdd, cniCheck, cniDel} {
+		cmd := cniCall{command: verb, netns: "/run/netns/there-is-none", entry: cniEntry(waits(), nil)}.cmd(t)
+		cmd.Stdin = nil
+		input, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		tooLong := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = cmd.Process.Wait()
+		if !tooLong.Stop() {
+			t.Errorf("%s: SIGTERM did not end it", verb)
+		}
+		input.Close()
 	}
 }
 
@@ -157,6 +197,7 @@ func TestCNISkipsPodsThatDoNotWait(t *testing.T) {
 		"excluded":            {entry: cniEntry(waits(), nil), namespace: "kube-system"},
 		"excluded-and-broken": {entry: cniEntry(waits("traffic.sidecar.istio.io/excludeOutboundPorts", "x"), object{"timeout": "x", "runtimeConfig": object{}, "ambient_enabled": true}), namespace: "kube-system"},
 		"excluded-no-netns":   {entry: cniEntry(waits(), nil), namespace: "kube-system", netns: "/run/netns/there-is-none"},
+		"not-injected-broken": {entry: cniEntry(map[string]string{"a": "b"}, object{"timeout": "x", "exclude_namespaces": "x", "defaults": object{"dry-run": true}})},
 		"no-status":           {entry: cniEntry(map[string]string{"a": "b"}, nil)},
 		"no-annotations":      {entry: cniEntry(nil, nil)},
 		"none":                {entry: cniEntry(waits("sidecar.istio.io/interceptionMode", "NONE"), nil)},

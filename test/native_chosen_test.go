@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,6 +170,43 @@ func TestNativeWorksInAnImageOfTheProgramAlone(t *testing.T) {
 			t.Errorf("%s: as root:\n%s\nas the image:\n%s", args, want, got)
 		}
 	}
+}
+
+// TestCheckCountsTheRulesOfItsBackend: of a long list iptables has more rules, a tree of chains.
+func TestCheckCountsTheRulesOfItsBackend(t *testing.T) {
+	var list []string
+	for i := range 2000 {
+		list = append(list, fmt.Sprintf("10.%d.%d.0/28", i/250, i%250))
+	}
+	onBackends(t, func(t *testing.T, b backend) {
+		s, args := newSite(t), flags("-b * -i "+strings.Join(list, ","))
+		applied := regexp.MustCompile(`"family": "ipv4".*"rules": (\d+)`).FindStringSubmatch(s.exits(0, in(b, args)...))
+		if applied == nil {
+			t.Fatal("apply does not log the number of rules")
+		}
+		if answer := s.exits(0, checkOf(b, args)...); !strings.Contains(answer, ": "+applied[1]+" rules, in order\n") {
+			t.Errorf("%s rules were applied; check says:\n%s", applied[1], answer)
+		}
+	})
+}
+
+// TestCheckComparesWithTheBackendOfItsFlags: apply with the same flags would move the rules.
+// What is captured is told of the rules that are there.
+func TestCheckComparesWithTheBackendOfItsFlags(t *testing.T) {
+	onBackends(t, func(t *testing.T, b backend) {
+		s := newSite(t, "NATIVE_NFTABLES=true")
+		s.exits(0, append(in(b, asRedirect), fmt.Sprint("--native-nftables=", b == native))...)
+		for _, other := range backends {
+			want := 0
+			if other != b {
+				want = exitDrifted
+			}
+			s.exits(want, append(checkOf(other, asRedirect), fmt.Sprint("--native-nftables=", other == native))...)
+		}
+		if answer := s.exits(0, "check", "--require", "captured"); !strings.Contains(answer, "the live rules ("+b.String()+")") {
+			t.Errorf("check does not tell of %s:\n%s", b, answer)
+		}
+	})
 }
 
 // TestFlushedRulesetIsDriftAndComesBack: nftables.service of Debian flushes the ruleset.

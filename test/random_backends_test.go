@@ -131,11 +131,18 @@ func listed[T any](values []T) string {
 func (p *randomPod) try(t *testing.T, configs int) {
 	t.Helper()
 	const connections = 8
+	tried := 0
+	defer func() {
+		if tried == 0 {
+			t.Errorf("none of %d configurations is valid", configs)
+		}
+	}()
 	for range configs {
 		c := p.config()
 		if c.Validate() != nil {
 			continue
 		}
+		tried++
 		args, env := flagsOf(c)
 		var sample []flow.Flow
 		for range connections {

@@ -20,6 +20,8 @@ var (
 	asPorts   = flags("-m TPROXY -i * -b 8080,9090 --drop-invalid")
 	asV4Only  = flags("-m REDIRECT -i * -b * --ip-family ipv4")
 	asClean   = []string{cleanCommand}
+	asRanges  = flags("-m REDIRECT -i 198.51.100.0/24,203.0.113.0/24,2001:db8:9::/48,2001:db8:e::/48 -b 8080-8081,9090-9095")
+	asOthers  = flags("-m REDIRECT -i 198.51.100.0/24,192.0.2.0/24,2001:db8:9::/48,2001:db8:d::/48 -b 8080,9090-9095")
 	asNothing []string
 )
 
@@ -34,6 +36,8 @@ var killedChanges = []struct {
 	{name: "nothing-to-redirect", from: asNothing, to: asRedirect},
 	{name: "nothing-to-tproxy", from: asNothing, to: asOther},
 	{name: "lists", from: asRedirect, to: asLists},
+	{name: "ranges", from: asRanges, to: asOthers},
+	{name: "ranges-to-tproxy", from: asRanges, to: asTProxy},
 	{name: "dns-on", from: asRedirect, to: asDNS},
 	{name: "dns-off", from: asDNS, to: asRedirect},
 	{name: "mark", from: asPorts, to: asOther},
@@ -47,8 +51,8 @@ var killedChanges = []struct {
 }
 
 // TestKilledRunLeaksNothingAndNextRunConverges kills a run before each of its relevant
-// system calls; without STRESS=1 only of the first change, and of the move of TPROXY between
-// iptables-nft and native, before every third call.
+// system calls; without STRESS=1 only of the first change, of native changes of ranges, and of
+// the move of TPROXY between iptables-nft and native, before every third call.
 func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 	needKernel(t)
 	for i, change := range killedChanges {
@@ -58,7 +62,7 @@ func TestKilledRunLeaksNothingAndNextRunConverges(t *testing.T) {
 				froms = others(b)
 			}
 			for _, from := range froms {
-				if sampled := i == 0 || change.name == "moves-tproxy" && b != xtables.Legacy && from != xtables.Legacy; !sampled && !size.Stress() {
+				if sampled := i == 0 || b == native && strings.HasPrefix(change.name, "ranges") || change.name == "moves-tproxy" && b != xtables.Legacy && from != xtables.Legacy; !sampled && !size.Stress() {
 					continue
 				}
 				for _, who := range victimsOf(from, b) {
@@ -86,11 +90,11 @@ func victimsOf(was, b backend) []victims {
 
 func killedAtEachCall(t *testing.T, k *killedRun, who victims) {
 	t.Helper()
-	fewest := 8 // of the relevant calls of a run
+	fewest, step := 8, rounds(3, 1) // of the relevant calls of a run
 	if !slices.Contains(victimsOf(k.was, k.backend), childOnly) {
-		fewest = 2
+		fewest, step = 2, 1
 	}
-	n, step := 1+int(who)%fewest, rounds(3, 1)
+	n := 1 + int(who)%fewest
 	for k.killedAt(n, who) {
 		n += step
 	}
@@ -151,6 +155,9 @@ func (k *killedRun) killedAt(n int, who victims) bool {
 		return false
 	}
 	left := k.see()
+	if now := left.String(); k.backend == native && k.to[0] == applyCommand && now != k.before.String() && now != k.after.String() {
+		k.exits(1, append([]string{"check"}, k.to[1:]...)...)
+	}
 	for _, wrong := range left.between(k.t, k.before, k.after, configOf(k.t, k.from), configOf(k.t, k.to)) {
 		k.t.Errorf("killed %s: %s\n%s", tr.killed, wrong, said)
 	}

@@ -25,12 +25,14 @@ type loadStep struct {
 }
 
 // loadSteps are applied one after the other, repeatedly. They have each kind of change in
-// both directions: none, lists, drop-invalid, DNS, the mode, and several at a time.
+// both directions: none, lists, ranges, drop-invalid, DNS, the mode, and several at a time.
 var loadSteps = []loadStep{
 	{"redirect", "-d 15090,15021,15020"},
 	{"the same again", "-d 15090,15021,15020"},
 	{"other lists", "-d 15020 -o 9000,9001 -x 10.9.0.0/16,2001:db8:f::/48"},
 	{"included lists", "-b 8080,9090 -i 198.51.100.0/24,2001:db8:e::/48 -q 80"},
+	{"included ranges", "-b 8080,9090-9095 -i 198.51.100.0/24,203.0.113.0/24,2001:db8:e::/48,2001:db8:c::/48"},
+	{"other included ranges", "-b 8080-8081,9090-9095 -i 198.51.0.0/16,203.0.113.0/24,2001:db8:e::/48,2001:db8:d::/48"},
 	{"drop-invalid", "--drop-invalid"},
 	{"tproxy", "-m TPROXY"},
 	{"tproxy, other lists", "-m TPROXY -d 15020 -o 9000 --drop-invalid"},
@@ -39,6 +41,7 @@ var loadSteps = []loadStep{
 	{"redirect", ""},
 	{"tproxy of another mark", "-m TPROXY -t 2000 -r 200"},
 	{"tproxy", "-m TPROXY -b 8080"},
+	{"tproxy, included ranges", "-m TPROXY -b 8080,9090-9095 -i 198.51.100.0/24,203.0.113.0/24,2001:db8:e::/48,2001:db8:c::/48"},
 }
 
 // line returns the command line of a step.

@@ -92,11 +92,11 @@ func (n *node) forEach(pods []*kernel.NetNS, atOnce int, command func(*kernel.Ne
 	all.Wait()
 }
 
-func newPods(tb testing.TB, n int) []*kernel.NetNS {
-	tb.Helper()
+func newPods(t *testing.T, n int) []*kernel.NetNS {
+	t.Helper()
 	pods := make([]*kernel.NetNS, n)
 	for i := range pods {
-		pods[i] = kernel.NewNetNS(tb)
+		pods[i] = kernel.NewNetNS(t)
 	}
 	return pods
 }

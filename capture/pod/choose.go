@@ -12,9 +12,9 @@ import (
 var ErrNoBackend = errors.New("no backend is usable")
 
 // choose returns the backend to work with, and why: the one that has rules of ours, else
-// the one that has rules, else the first that is ready, else one that iptables may load. force overrides; "" does not.
-// Both families go together. need are those that have rules; the programs for the others
-// may be missing.
+// the one that has rules, else the first that is ready, else one that iptables may load.
+// force overrides; "" does not. Both families go together. need are those that have rules;
+// the programs for the others may be missing.
 func choose(states []State, force Name, need []inet.Family) (chosen State, reason string, err error) {
 	for _, s := range states {
 		if err := s.hidesOurs(); err != nil { // else the pod would have our rules twice

@@ -42,7 +42,8 @@
 //     cannot be taken back.
 //
 // The families do not depend on each other: no connection is of both. Native rules of both
-// change in one transaction, which is steps 2 and 3.
+// change in one transaction, which is steps 2 and 3. Before it may come another one, which
+// adds what no packet meets yet; see [nftables.Change.Staged].
 //
 // To clean is steps 4 to 6, for all backends: the rules, Istio's own tables, and last what
 // they need. A step that fails does not keep the others from being made, but rules that

@@ -89,14 +89,18 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 		}
 		change.native = append(change.native, replaced...)
 		change.Families = append(change.Families, iptables.Plan(have.Families[f].Rules, have.Families[f].Own, wanted.Ruleset()))
-		change.Text += "# input for nft -f\n" + replaced[0].String()
+		header := "# input for nft -f"
+		if replaced[0].Staged() {
+			header += ", which a run makes in two transactions"
+		}
+		change.Text += header + "\n" + replaced[0].String()
 	}
 	return change, nil
 }
 
-// Commit makes the change in one transaction. Where others have changed nf_tables since the
-// look, but not our tables, it looks again. The last time it does not mind what others change
-// elsewhere: only our tables are replaced.
+// Commit makes the change; see [nftables.Commit]. Where others have changed nf_tables since
+// the look, but not our tables, it looks again. The last time it does not mind what others
+// change elsewhere: only our tables are replaced.
 func (n *native) Commit(ctx context.Context, c Change) error {
 	generation := n.generation
 	for look := 1; ; look++ {
@@ -104,6 +108,9 @@ func (n *native) Commit(ctx context.Context, c Change) error {
 		switch {
 		case err == nil:
 			n.commits++
+			if generation != 0 && nftables.Staged(c.native) {
+				n.commits++
+			}
 			return nil
 		case !nftables.Contended(err) || ctx.Err() != nil || look > attempts:
 			return fmt.Errorf("change nf_tables: %w", err)
@@ -134,6 +141,7 @@ func unchanged(changes []nftables.Change) error {
 // Revert puts back the tables from before a change, in place of what is there now.
 func (n *native) Revert(_ context.Context, c Change) error {
 	var back []nftables.Change
+	generation := netutil.NFTGeneration()
 	for _, change := range c.native {
 		now, err := nftables.Read(change.After.Family)
 		if err != nil {
@@ -141,7 +149,11 @@ func (n *native) Revert(_ context.Context, c Change) error {
 		}
 		back = append(back, nftables.Plan([]nftables.Live{now}, []nftables.Table{change.Before.Table})...)
 	}
-	if err := nftables.Commit(back, 0); err != nil {
+	err := nftables.Commit(back, generation)
+	if nftables.Contended(err) {
+		err = nftables.Commit(back, 0)
+	}
+	if err != nil {
 		return fmt.Errorf("change nf_tables back: %w", err)
 	}
 	n.commits++

@@ -94,7 +94,7 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 		return nil, fmt.Errorf("choose the backend: %w", err)
 	}
 	p := &Plan{Reason: reason}
-	rules := want.rulesFor(chosen.Backend)
+	rules := want.RulesFor(chosen.Backend.Name())
 	if p.Backend, p.Unidentified, err = chosen.Backend.Identify(ctx, chosen, rules); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (e Engine) Apply(ctx context.Context, s *Survey, want Want) (*Plan, error) 
 	for _, beside := range s.Meshes() {
 		p.note(beside)
 	}
-	for _, ahead := range s.RulesBeside(chosen, want.rulesFor(chosen.Backend)) {
+	for _, ahead := range s.RulesBeside(chosen, rules) {
 		p.note(ahead)
 	}
 	for _, other := range s.States {

@@ -2,7 +2,6 @@ package pod
 
 import (
 	"istio-init/capture"
-	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -37,25 +36,18 @@ func Wanted(c capture.Config, families []inet.Family) Want {
 }
 
 // Rules returns the rules as iptables has them.
-func (w Want) Rules() Rules { return w.rules(capture.Rules) }
+func (w Want) Rules() Rules { return w.RulesFor(NFT) }
 
-// Lists returns the same rules for a backend that has sets.
-func (w Want) Lists() Rules { return w.rules(capture.ListRules) }
-
-func (w Want) rules(of func(capture.Config, inet.Family) iptables.Ruleset) Rules {
-	rules := NoRules()
+// RulesFor returns the rules in the form for a backend: native nftables has sets.
+func (w Want) RulesFor(backend Name) Rules {
+	of, rules := capture.Rules, NoRules()
+	if backend == NFTables {
+		of = capture.ListRules
+	}
 	for _, f := range w.Families {
 		rules[f] = of(w.config, f)
 	}
 	return rules
-}
-
-// rulesFor returns the rules in the form for a backend.
-func (w Want) rulesFor(b Backend) Rules {
-	if b.Name() == NFTables {
-		return w.Lists()
-	}
-	return w.Rules()
 }
 
 // passthroughV6 is the source address of the proxy's inbound IPv6 connections.

@@ -16,14 +16,19 @@ func main() {
 	os.Exit(run())
 }
 
-// run runs the plugin or a command and returns the exit code. SIGINT and SIGTERM cancel its
-// context; further signals are ignored, so that a rollback completes.
+// run runs the plugin or a command and returns the exit code.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	_ = netutil.RaiseCaps() // a missing capability is an error where it is needed
 	if command := os.Getenv("CNI_COMMAND"); command != "" {
-		return runPlugin(ctx, command, os.Stdout, os.Stderr)
+		return runPlugin(context.Background(), command, os.Stdin, os.Stdout, os.Stderr)
 	}
+	ctx, stop := onSignals(context.Background())
+	defer stop()
 	return runCommand(ctx, os.Args[1:])
+}
+
+// onSignals returns a context that SIGINT and SIGTERM cancel. Further signals are ignored until
+// stop is called, so that a rollback completes.
+func onSignals(ctx context.Context) (_ context.Context, stop context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }

@@ -30,7 +30,7 @@ const (
 	codeUnavailable = 50
 )
 
-// deleteCommand is the verb that never fails.
+// deleteCommand is the verb that never fails, whatever the call: the pod could not be removed else.
 const deleteCommand = "DEL"
 
 // versions are the versions of the specification in which plugins are chained.
@@ -45,24 +45,23 @@ type plugin struct {
 
 // runPlugin answers a container runtime and returns the exit code. At most one JSON document is
 // written to stdout.
-func runPlugin(ctx context.Context, command string, stdout, stderr io.Writer) int {
+func runPlugin(ctx context.Context, command string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if command == deleteCommand { // the rules end with the namespace
+		_, _ = io.Copy(io.Discard, stdin)
+		return 0
+	}
 	p := &plugin{log: newLogger(stderr), passes: install.PassesThrough()}
 	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
 		Add:    func(args *skel.CmdArgs) error { return p.add(ctx, args) },
 		Check:  func(args *skel.CmdArgs) error { return p.check(ctx, args) },
-		Del:    func(*skel.CmdArgs) error { return nil }, // the rules end with the namespace
 		Status: func(args *skel.CmdArgs) error { return p.status(ctx, args) },
 		GC:     func(*skel.CmdArgs) error { return nil }, // there is nothing outside of namespaces
 	}, versions, "")
-	switch {
-	case err == nil:
+	if err == nil {
 		if _, err := stdout.Write(p.result.Bytes()); err != nil {
 			p.log.Error("write the result", errorField(err))
 			return 1
 		}
-		return 0
-	case command == deleteCommand: // else the pod could not be removed
-		p.log.Warn("nothing to delete", errorField(err))
 		return 0
 	}
 	if text, wrong := json.Marshal(err); wrong == nil {
@@ -199,8 +198,11 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	return unavailable
 }
 
-// limited returns a context with the timeout of the entry.
+// limited returns a context that ends with the timeout of the entry or by a signal. Before, while
+// the input is read, a signal ends the plugin at once. After, none does: rules that were made are
+// answered.
 func (c *call) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, _ = onSignals(ctx)
 	return context.WithTimeoutCause(ctx, c.entry.Timeout, fmt.Errorf("not done within the timeout of %s", c.entry.Timeout))
 }
 

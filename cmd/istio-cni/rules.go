@@ -122,8 +122,8 @@ func drift(plan *pod.Plan) string {
 			}
 		}
 	}
-	for _, step := range plan.Steps {
-		return "the network namespace has changed: missing: " + strings.TrimSpace(step.String())
+	if len(plan.Steps) > 0 {
+		return "the network namespace has changed: missing: " + strings.TrimSpace(plan.Steps[0].String())
 	}
 	return "the network namespace has changed"
 }

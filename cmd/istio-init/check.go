@@ -25,9 +25,9 @@ func newCheck(s streams) *cobra.Command {
 		SuggestFor: []string{"status", "verify", "diff", "show", "state", "validate", "doctor"},
 		Long: `Without flags that describe rules: report what is captured in the network namespace,
 and which flags make those rules. With such flags: compare the live state with what
-"apply" would make it: rules, policy routing and the address ::6, in both families and
-both variants of iptables. Nothing is changed. Base chains of nftables that may decide
-about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
+"apply" would make it: rules, policy routing and the address ::6, in both families, both
+variants of iptables and native nftables. Nothing is changed. Base chains of nftables that
+may decide about connections are named; eBPF (at sockets, tc or XDP) and IPVS are not read.
 
 With --all-namespaces: report on each network namespace of the machine, one a line: how it
 is captured, by whom, and how the rules differ from the flags or, without flags, from what
@@ -113,11 +113,7 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	for _, w := range cmd.opts.Ineffective(families) {
 		cmd.log.Warn(w)
 	}
-	want, err := cmd.wantedIn(families)
-	if err != nil {
-		return err
-	}
-	rules := want.Rules()
+	rules := cmd.wantedIn(families).Rules()
 	d.Notes, d.InOrder = editTexts(dump), true
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
@@ -175,14 +171,14 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	for _, u := range plan.Unidentified {
 		d.Caveats = append(d.Caveats, unidentifiedText(u))
 	}
-	rules := want.Rules()
+	rules := want.RulesFor(live.Backend.Name())
 	for _, f := range inet.Families {
 		d.AddFamily(plan.Change(f), rules[f])
 		have := live.Families[f]
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
-	for _, r := range found.RulesBeside(live, want.Rules()) {
+	for _, r := range found.RulesBeside(live, rules) {
 		d.Warnings = append(d.Warnings, aheadText(r))
 	}
 	for _, beside := range found.Meshes() {

@@ -27,12 +27,12 @@ const (
 
 // checkAll reports what is captured in each network namespace of the machine, one a line.
 func (cmd *command) checkAll(ctx context.Context) error {
+	if cmd.opts.Require {
+		return &inputError{errors.New("--require captured is about one namespace: omit it, or --all-namespaces")}
+	}
 	list, err := netutil.ListNetNS(ctx)
 	if err != nil {
 		return err
-	}
-	if cmd.opts.Require {
-		return &inputError{errors.New("--require captured is about one namespace: omit it, or --all-namespaces")}
 	}
 	compares := cmd.opts.RulesGiven
 	if compares {
@@ -119,12 +119,9 @@ func (cmd *command) inferredDrift(src *ruleSource, exact bool) *report.Drift {
 	if src.Config.Validate() != nil {
 		return nil
 	}
-	live := cmd.engine().Live(src.found)
+	live := cmd.live(src.found)
 	want := pod.Wanted(src.Config, src.Captured())
-	rules := want.Rules()
-	if live.Backend.Name() == pod.NFTables {
-		rules = want.Lists()
-	}
+	rules := want.RulesFor(live.Backend.Name())
 	d := report.NewDrift("")
 	d.Backend, d.Variant, d.InOrder = live.Backend.Name(), string(live.Backend.Name()), true
 	for _, f := range src.Captured() {

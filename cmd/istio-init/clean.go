@@ -18,16 +18,17 @@ func newClean(s streams) *cobra.Command {
 		Short:      "remove the rules, whatever flags made them",
 		SuggestFor: []string{"uninstall", "remove", "delete", "flush", "reset", "cleanup"},
 		Long: `Remove the rules. No flags are needed: our chains and rules are recognised in the live
-rules, of both variants of iptables and both families. Flags that describe rules are
-accepted, since scripts pass them, and have no effect. With --force-iptables-binary only
-the rules of that variant are removed. With --dry-run or --plan the steps are printed and
-not taken: the input of iptables-restore and, as comments, commands of ip and nft.`,
+rules, of both variants of iptables, native nftables and both families. Flags that
+describe rules are accepted, since scripts pass them, and have no effect. With
+--force-iptables-binary only the rules of that variant are removed. With --dry-run or
+--plan the steps are printed and not taken: the input of iptables-restore and, as comments,
+commands of ip and nft.`,
 		Example: `  istio-init clean
   istio-init clean --network-namespace /proc/4711/ns/net`,
 	}, options.Clean, func(ctx context.Context, cmd *command) error { return cmd.change(ctx, report.NewCleaned(), runClean) })
 }
 
-// runClean removes our chains and rules, of both variants and families.
+// runClean removes our chains and rules, of all backends and both families.
 func runClean(ctx context.Context, cmd *command) error {
 	if cmd.opts.SkipApply {
 		cmd.log.Info("nothing removed: --skip-rule-apply is set")

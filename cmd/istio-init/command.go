@@ -171,11 +171,12 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
 		problems = append(mistakes, problems...)
 		reserved := parsed.DryRun || parsed.Plan || parsed.Prints() || parsed.Output == options.JSON || parsed.Picture == picture.JSON
-		ctx, cancel := context.WithCancel(c.Context())
+		ctx := c.Context()
 		if parsed.Timeout > 0 { // else it is one of the problems
-			ctx, cancel = context.WithTimeout(c.Context(), parsed.Timeout)
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, parsed.Timeout)
+			defer cancel()
 		}
-		defer cancel()
 		log, closeLog, err := newLogger(ctx, s, parsed.Log, reserved)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", parsed.Name("log_target"), err))

@@ -34,7 +34,7 @@ func (cmd *command) preview(ctx context.Context) error {
 	var text strings.Builder
 	rules := want.Rules()
 	if cmd.opts.NativeNFT {
-		rules = want.Lists()
+		rules = want.RulesFor(pod.NFTables)
 	}
 	cmd.result.Wants(rules)
 	for _, f := range want.Families {

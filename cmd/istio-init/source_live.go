@@ -21,13 +21,12 @@ import (
 // liveSource returns the live rules of one backend, as [pod.Engine.Live]
 // chooses it.
 func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
-	engine := cmd.engine()
-	found, err := engine.Survey(ctx)
+	found, err := cmd.engine().Survey(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer found.Close()
-	live := engine.Live(found)
+	live := cmd.live(found)
 	if err := live.Unreadable(); err != nil { // its rules are unknown
 		return nil, err
 	}
@@ -48,6 +47,16 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 		}
 	}
 	return src, nil
+}
+
+// live returns the state that a question about live rules is about. --native-nftables says
+// what an apply makes, and not what is there.
+func (cmd *command) live(found *pod.Survey) pod.State {
+	engine := cmd.engine()
+	if cmd.opts.NativeNFT {
+		engine.Force = ""
+	}
+	return engine.Live(found)
 }
 
 // caveats returns what the namespace has besides the rules of a backend.

@@ -63,16 +63,16 @@ func (cmd *command) wanted() (pod.Want, error) {
 	for _, w := range warnings {
 		cmd.log.Warn(w)
 	}
-	return cmd.wantedIn(families)
+	return cmd.wantedIn(families), nil
 }
 
 // wantedIn returns what a namespace should have in which these families are captured.
-func (cmd *command) wantedIn(families []inet.Family) (pod.Want, error) {
+func (cmd *command) wantedIn(families []inet.Family) pod.Want {
 	want := pod.Wanted(cmd.opts.Config, families)
 	for _, f := range families {
 		if !slices.Contains(want.Families, f) && cmd.opts.Config.Mode != capture.None {
 			cmd.log.Warn(fmt.Sprintf("%s is not captured: Istio %s has no rules for it", f, cmd.opts.Config.Generation))
 		}
 	}
-	return want, nil
+	return want
 }

@@ -19,18 +19,21 @@ func ratio(x, y float64) float64 {
 	return x / y
 }
 
-// limits returns what must not be exceeded, and whether it is.
-func (r *Result) limits() string {
+func (l limit) verdict() string {
+	switch {
+	case l.got < 0:
+		return "not measured"
+	case l.got > l.max:
+		return "FAIL"
+	}
+	return "pass"
+}
+
+// limits returns what must not be exceeded, and whether it is, one a line of a format.
+func (r *Result) limits(format string) string {
 	var b strings.Builder
 	for _, l := range append(r.againstFloor(), r.againstIptables()...) {
-		verdict := "pass"
-		switch {
-		case l.got < 0:
-			verdict = "not measured"
-		case l.got > l.max:
-			verdict = "FAIL"
-		}
-		fmt.Fprintf(&b, "%-64s %6.2f  at most %5.2f  %s\n", l.what, l.got, l.max, verdict)
+		fmt.Fprintf(&b, format, l.what, l.got, l.max, l.verdict())
 	}
 	return b.String()
 }

@@ -28,7 +28,7 @@ func main() {
 	rounds := flag.Int("rounds", 15, "`how often` each run is measured")
 	out := flag.String("out", "bin/bench.json", "the `file` for the medians")
 	others := flag.String("peers", "", "a `directory` with programs of others")
-	document := flag.String("document", "", "measure nothing: write the table of -out into this `file`, and draw its plot beside it")
+	document := flag.String("document", "", "measure nothing: write the table and the limits of -out into this `file`, and draw its plot beside it")
 	flag.Parse()
 	do := func() error { return measure(*rounds, *out, *others) }
 	if *document != "" {
@@ -74,14 +74,20 @@ func (b *bench) prepare(others string) (err error) {
 			return err
 		}
 	}
-	b.floor.dir, b.peers = b.dir, map[string]string{}
+	b.floor.dir, b.peers = b.dir, peersIn(others)
+	return nil
+}
+
+// peersIn returns the programs of others in a directory, by name; "": none.
+func peersIn(dir string) map[string]string {
+	found := map[string]string{}
 	for name := range peers {
-		path := filepath.Join(others, name)
-		if _, err := os.Stat(path); others != "" && err == nil {
-			b.peers[name] = path
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); dir != "" && err == nil {
+			found[name] = path
 		}
 	}
-	return nil
+	return found
 }
 
 // build builds a program as make build does, and copies it as an installation does. The copy

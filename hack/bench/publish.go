@@ -17,7 +17,7 @@ var tableMark = regexp.MustCompile(`(?s)(<!-- bench -->\n).*?(<!-- end of bench 
 //go:embed plot.gnuplot
 var plot string
 
-// publish writes the table of a result into a document, and draws its plot, an SVG of the same name.
+// publish writes the tables of a result into a document, and draws its plot, an SVG of the same name.
 func publish(result, document string) error {
 	r, err := read(result)
 	if err != nil {
@@ -30,10 +30,10 @@ func publish(result, document string) error {
 	if !tableMark.Match(text) {
 		return errors.New(document + " has no place for the table: <!-- bench -->")
 	}
-	machine := fmt.Sprintf("\nMedians of %d rounds; %s.\n\n", r.Rounds, r.Machine)
+	machine := fmt.Sprintf("\nMedians of %d rounds; %s. %s\n\n", r.Rounds, r.Machine, r.drift())
 	text = tableMark.ReplaceAllFunc(text, func(old []byte) []byte {
 		parts := tableMark.FindSubmatch(old)
-		return []byte(string(parts[1]) + machine + r.table() + "\n" + string(parts[2]))
+		return []byte(string(parts[1]) + machine + r.table() + "\n| limit | measured | at most | |\n|---|---|---|---|\n" + r.limits("| %s | %.2f | %.2f | %s |\n") + "\n" + string(parts[2]))
 	})
 	if err := os.WriteFile(document, text, 0o644); err != nil {
 		return err

@@ -69,6 +69,17 @@ func (r *Result) bound(of Run) cost {
 	return cost{idle.Wall.Median + bare.Wall.Median, idle.CPU.Median + bare.CPU.Median}
 }
 
+// drift says how much the idle program's time differs within the run.
+func (r *Result) drift() string {
+	var all []float64
+	for _, run := range r.Runs {
+		if run.Program == "idle" {
+			all = append(all, run.Wall.Median)
+		}
+	}
+	return fmt.Sprintf("The idle program takes %.1f to %.1f ms, as the machine's speed drifts.", slices.Min(all), slices.Max(all))
+}
+
 // text returns the lines for benchstat(1), the table, and whether the limits are kept.
 func (r *Result) text() string {
 	var b strings.Builder
@@ -83,7 +94,7 @@ func (r *Result) text() string {
 	for _, c := range r.Connections {
 		fmt.Fprintf(&b, "Benchmark/connect/%s/%d-%s %d %.0f ns/op %.0f round-trip-ns/op\n", c.Backend, c.N, c.List, r.Rounds, c.Connect*1e3, c.RoundTrip*1e3)
 	}
-	return b.String() + "\n" + r.table() + "\n" + r.limits()
+	return b.String() + "\n" + r.table() + "\n" + r.limits("%-64s %6.2f  at most %5.2f  %s\n")
 }
 
 // write writes the result, one run a line.

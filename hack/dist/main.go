@@ -1,8 +1,9 @@
-// Command dist makes a release: for each architecture a tarball and the list of the modules
-// in its binary, and the SHA-256 sums of all files. The same sources, version, time and
-// Go release always make the same bytes.
+// Command dist makes a release: for each architecture a tarball, a deb, an rpm and the lists of
+// the modules in its programs, and the SHA-256 sums of all files. The same sources, version, time
+// and Go release always make the same bytes. It also installs the programs, and lists what is in
+// an image.
 //
-// Run it by make dist. It has its own module, so that its dependencies are not those of the
+// Run it by make dist, install, uninstall or image-list. It has its own module, so that its dependencies are not those of the
 // program, and works in the top folder of the repository: go run -C hack/dist .
 package main
 

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"istio-init/netutil/inet"
 )
@@ -76,12 +77,12 @@ func (e *IdleError) Error() string {
 // 1.8.9: "iptables-restore: line 12 failed", "Error occurred at line: 8", and
 // of the nft variant "line 4: RULE_APPEND failed (No such file or directory)".
 // The table's COMMIT is named when the kernel refused the table as a whole.
-var refusedLine = regexp.MustCompile(`\bline:? (\d+)`)
+var refusedLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bline:? (\d+)`) })
 
 // newRestoreError explains why a restore process failed.
 func newRestoreError(f inet.Family, v Variant, p *process) *RestoreError {
 	e := &RestoreError{Family: f, Variant: v, Stderr: p.stderrText(), Err: p.err}
-	if m := refusedLine.FindStringSubmatch(e.Stderr); m != nil {
+	if m := refusedLine().FindStringSubmatch(e.Stderr); m != nil {
 		lines := strings.Split(p.stdin, "\n")
 		if n, err := strconv.Atoi(m[1]); err == nil && n >= 1 && n <= len(lines) {
 			e.Line, e.Text = n, lines[n-1]

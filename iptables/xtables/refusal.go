@@ -35,7 +35,7 @@ func (b *Backend) foreignRefused(ctx context.Context, c iptables.Change, refused
 	p := b.newProcess(b.families[c.Family].restore, append([]string{"--noflush"}, b.waitForLock(ctx)...)...)
 	p.stdin, p.mute = "*"+table+"\n-N "+probe+"\n-X "+probe+"\nCOMMIT\n", true
 	runAll(ctx, []*process{p})
-	if m := refusedLine.FindStringSubmatch(p.stderrText()); p.err == nil || m == nil || m[1] != "4" {
+	if m := refusedLine().FindStringSubmatch(p.stderrText()); p.err == nil || m == nil || m[1] != "4" {
 		return nil
 	}
 	return rules

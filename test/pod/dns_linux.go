@@ -51,7 +51,8 @@ func (p *Pod) answerAgent(local netip.AddrPort, packet string) string {
 		return answer + answerEnd(local, packet)
 	}
 	server := p.upstreamDNS(family)
-	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet, timeout)
+	// It gives up before the app does, which so learns that its query came here.
+	reply, err := askUDP(p.Pod, p.config.Proxy(), netip.AddrPortFrom(server, 53), netip.AddrPort{}, packet, timeout/2)
 	if err != nil {
 		return answer + err.Error()
 	}

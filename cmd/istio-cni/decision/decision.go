@@ -52,18 +52,21 @@ func Decide(entry netconf.Conf, problems []error, pod Pod) Decision {
 		return skip("namespace " + pod.Namespace + " is excluded")
 	case entry.AgentNamespace != "" && pod.Namespace == entry.AgentNamespace && strings.HasPrefix(pod.Name, "istio-cni-node-"):
 		return skip("the pod is Istio's CNI agent")
-	case len(problems) > 0:
-		return fail(problems...)
 	case entry.Ambient:
-		return fail(ErrAmbient)
+		return fail(append(slices.Clone(problems), ErrAmbient)...)
 	case !entry.HasAnnotations && entry.OnMissing == netconf.MissingSkips:
 		return skip("the container runtime passes no annotations")
+	case !entry.HasAnnotations && len(problems) > 0:
+		return fail(problems...)
 	case !entry.HasAnnotations:
 		return fail(ErrMissing)
 	}
 	injected := &reader{annotations: entry.Annotations}
 	if d, decided := injected.skipped(); decided {
 		return d
+	}
+	if len(problems) > 0 {
+		return fail(problems...)
 	}
 	values := injected.values(entry)
 	parsed, wrong := options.Apply.ParseValues(values)

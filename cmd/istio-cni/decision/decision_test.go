@@ -2,6 +2,7 @@ package decision
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -239,12 +240,33 @@ func TestDecision(t *testing.T) {
 			}
 		})
 	}
-	wrong := Decide(entry(nil), []error{fmt.Errorf("timeout 5: want a duration")}, Pod{"demo", "web"})
-	if wrong.Verdict != Fail {
-		t.Errorf("a wrong entry: %s, want fail", wrong.Verdict)
-	}
-	passes := Decide(entry(nil), []error{fmt.Errorf("timeout 5: want a duration")}, Pod{"kube-system", "web"})
-	if passes.Verdict != Skip {
-		t.Errorf("a wrong entry and an excluded namespace: %s, want skip", passes.Verdict)
+}
+
+// TestAWrongEntryFailsOnlyPodsThatMayHaveToBeCaptured has an entry with a wrong timeout: a pod that
+// is not known to be injected starts.
+func TestAWrongEntryFailsOnlyPodsThatMayHaveToBeCaptured(t *testing.T) {
+	t.Parallel()
+	wrong := []error{errors.New("timeout 5: want a duration")}
+	for _, test := range []struct {
+		name    string
+		conf    netconf.Conf
+		pod     Pod
+		verdict Verdict
+		reason  string
+	}{
+		{"injected", entry(injected), Pod{"demo", "web"}, Fail, "timeout 5"},
+		{"injected-in-an-excluded-namespace", entry(injected), Pod{"kube-system", "web"}, Skip, "excluded"},
+		{"not-injected", entry(nil), Pod{"demo", "web"}, Skip, "no annotation"},
+		{"istio-init", entry(status(`["istio-init"]`, `["istio-proxy"]`)), Pod{"demo", "web"}, Skip, "istio-init"},
+		{"no-annotations-arrive", netconf.Conf{}, Pod{"demo", "web"}, Fail, "timeout 5"},
+		{"no-annotations-arrive-skips", netconf.Conf{OnMissing: netconf.MissingSkips}, Pod{"demo", "web"}, Skip, "no annotations"},
+		{"ambient", netconf.Conf{Ambient: true, HasAnnotations: true}, Pod{"demo", "web"}, Fail, "timeout 5: want a duration (and 1 more)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if d := Decide(test.conf, wrong, test.pod); d.Verdict != test.verdict || !strings.Contains(d.Reason, test.reason) {
+				t.Errorf("%s: %s\nwant %s: %s", d.Verdict, d.Reason, test.verdict, test.reason)
+			}
+		})
 	}
 }

@@ -28,7 +28,8 @@ func CheckEntry(text []byte) error {
 	if err != nil {
 		return err
 	}
-	conf, errs := netconf.Parse(text)
+	conf, _ := netconf.Parse(text)
+	errs := wrongValues(text)
 	if kind != pluginType {
 		errs = append(errs, fmt.Errorf("key type: %q: want %q", kind, pluginType))
 	}
@@ -39,6 +40,14 @@ func CheckEntry(text []byte) error {
 		errs = append(errs, decision.ErrAmbient)
 	}
 	return errors.Join(errs...)
+}
+
+// wrongValues returns what would keep the pods that are captured from starting, but for
+// ambient_enabled.
+func wrongValues(entry []byte) []error {
+	conf, errs := netconf.Parse(entry)
+	conf.Ambient = false
+	return decision.ForAnyPod(conf, errs).Errors
 }
 
 // standalone returns an entry as a configuration of its own, for runtimes and Multus that

@@ -214,8 +214,11 @@ func (p *planner) rewrite(c conf, content []byte) {
 // takeOut takes our entries out of all files but the one that is kept, and restores what was
 // set aside.
 func (p *planner) takeOut() {
+	kept := p.dir.at(p.keep)
 	for _, c := range p.dir.confs {
-		if c.hasOurs() && c.Path != p.keep {
+		switch {
+		case c.Path == p.keep, kept != nil && c.Target == kept.Target: // another name of the same file
+		case c.hasOurs():
 			p.takeOutOf(c)
 		}
 	}

@@ -191,6 +191,28 @@ func TestASymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
+// TestTwoNamesOfOneFileKeepTheEntry has a link to the configuration beside it: what is taken out of
+// the one would be gone from the other.
+func TestTwoNamesOfOneFileKeepTheEntry(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins, "11-b.conflist": "-> 10-a.conflist"}))
+	for range 2 {
+		run(t, target, installing(Insert))
+		if got := loaded(t, target); !slices.Contains(got, pluginType) {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
+func TestEntriesThatFailEachPodAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, defaults := range []string{`{"proxy_uid":"root"}`, `{"redirect_dns":true,"capture_all_dns":false}`, `{"istio_inbound_interception_mode":"X"}`, `{"dry_run":true}`} {
+		text := []byte(strings.TrimSuffix(DefaultEntry, "}") + `,"defaults":` + defaults + "}")
+		if err := CheckEntry(text); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one line", defaults, err)
+		}
+	}
+}
+
 func TestTemporaryFilesOfKilledRunsAreRemovedAndOthersStay(t *testing.T) {
 	target := newTarget(t, texts(map[string]string{
 		"10-a.conflist": twoPlugins, ".istio-cni-123.tmp": "{", "../bin/.istio-cni-9.tmp": "x",

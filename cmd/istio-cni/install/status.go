@@ -211,7 +211,7 @@ func (s *Status) judgeEntry(e EntryStatus, want []byte) {
 	if !e.InUse {
 		s.problem("entry-not-in-use", "%s: the runtime does not use this entry", e.File)
 	}
-	if _, wrong := netconf.Parse(e.text); len(wrong) > 0 {
+	if wrong := wrongValues(e.text); len(wrong) > 0 {
 		s.problem("entry-invalid", "%s: %v", e.File, errors.Join(wrong...))
 	}
 	if !e.Capability {

@@ -17,5 +17,5 @@
 // native-nftables, with dashes or underscores. An option that has only a variable is named by that.
 //
 // A wrong value is an error that names its key. The rest of the entry is read all the same, so
-// that a pod of an excluded namespace starts whatever else is wrong.
+// that a pod of an excluded namespace, or one that was not injected, starts whatever else is wrong.
 package netconf

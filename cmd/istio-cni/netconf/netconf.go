@@ -38,7 +38,7 @@ type Conf struct {
 	Ambient           bool   // the plugin is to serve pods of ambient too
 
 	Capable        bool              // the entry asks for annotations
-	HasAnnotations bool              // annotations arrived, though there may be none
+	HasAnnotations bool              // annotations arrived and can be read, though there may be none
 	Annotations    map[string]string // of the pod
 
 	Defaults  []options.Value // in the order of their names
@@ -49,8 +49,8 @@ type Conf struct {
 // DefaultTimeout is the timeout of an entry that has none.
 const DefaultTimeout = 10 * time.Second
 
-// Parse returns what an entry says, and every wrong value. With an error only the namespaces
-// of the result may be used.
+// Parse returns what an entry says, and every wrong value. With an error only the namespaces and
+// the annotations of the result may be used.
 func Parse(entry []byte) (Conf, []error) {
 	r := reader{Conf: Conf{Timeout: DefaultTimeout}}
 	var keys map[string]json.RawMessage
@@ -66,14 +66,19 @@ func Parse(entry []byte) (Conf, []error) {
 	var capabilities, runtimeConfig, kubernetes map[string]json.RawMessage
 	r.read(keys, "", map[string]any{"capabilities": &capabilities, "runtimeConfig": &runtimeConfig, "kubernetes": &kubernetes})
 	r.read(capabilities, "capabilities.", map[string]any{Capability: &r.Capable})
+	before := len(r.problems)
 	r.read(runtimeConfig, "runtimeConfig.", map[string]any{Capability: &r.Annotations})
-	_, r.HasAnnotations = runtimeConfig[Capability]
+	_, arrived := runtimeConfig[Capability]
+	r.HasAnnotations = arrived && len(r.problems) == before
 	var older []string
 	r.read(kubernetes, "kubernetes.", map[string]any{"exclude_namespaces": &older})
 	r.ExcludeNamespaces = append(r.ExcludeNamespaces, older...)
 	r.readDefaults(keys["defaults"])
 	r.readNative(keys)
 	r.readWords(keys)
+	if arrived && !r.HasAnnotations {
+		r.OnMissing = MissingFails // they may be those of a pod that is to be captured
+	}
 	return r.Conf, r.problems
 }
 

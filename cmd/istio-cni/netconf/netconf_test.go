@@ -79,6 +79,17 @@ func TestAnnotationsArriveOrNot(t *testing.T) {
 	}
 }
 
+// TestUnreadableAnnotationsAreNotSkipped has annotations that may be those of an injected pod.
+func TestUnreadableAnnotationsAreNotSkipped(t *testing.T) {
+	t.Parallel()
+	for _, annotations := range []string{`[]`, `"x"`, `{"sidecar.istio.io/status":1}`} {
+		conf, problems := Parse([]byte(`{"on_missing_annotations":"skip","runtimeConfig":{"io.kubernetes.cri.pod-annotations":` + annotations + `}}`))
+		if conf.HasAnnotations || conf.OnMissing != MissingFails || len(problems) != 1 {
+			t.Errorf("%s: arrived %v, skipped %v, problems %v", annotations, conf.HasAnnotations, conf.OnMissing == MissingSkips, problems)
+		}
+	}
+}
+
 func TestWrongValuesAreNamed(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, entry, want string }{

@@ -21,7 +21,7 @@ var (
 	Apply   = Command{name: "apply", meant: allOptions, own: []*option{outputOption}}
 	Clean   = Command{name: "clean", meant: cleanOptions, own: []*option{outputOption}}
 	Trace   = Command{name: "trace", meant: questionOptions, own: traceOptions}
-	Check   = Command{name: "check", meant: questionOptions, own: checkOptions}
+	Check   = Command{name: "check", meant: comparedOptions, own: checkOptions}
 	Explain = Command{name: "explain", meant: questionOptions, own: explainOptions}
 )
 
@@ -39,6 +39,9 @@ func cleanOptions(o *option) bool {
 func questionOptions(o *option) bool {
 	return o.group == groupRules || o.group == groupQuestion || o.group == groupLog || slices.Contains(questionRuns, o.long)
 }
+
+// comparedOptions selects those that have an effect on check, which compares with an apply.
+func comparedOptions(o *option) bool { return questionOptions(o) || o.long == NativeNFT }
 
 // questionRuns are the options of groupRun and groupApply among them.
 var questionRuns = []string{"network-namespace", "force-iptables-binary", "timeout", "cni-mode"}

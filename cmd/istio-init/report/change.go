@@ -85,11 +85,7 @@ func (c *Change) Chosen(p *pod.Plan, want pod.Want) {
 		return
 	}
 	c.Backend, c.Reason = p.Backend.Backend.Name(), p.Reason
-	rules := want.Rules()
-	if c.Backend == pod.NFTables {
-		rules = want.Lists()
-	}
-	c.Wants(rules)
+	c.Wants(want.RulesFor(c.Backend))
 }
 
 // Wants says which rules are wanted.

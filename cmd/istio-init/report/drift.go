@@ -19,8 +19,8 @@ type Drift struct {
 	Backend  pod.Name      `json:"backend,omitempty" jsonschema:"who has the live rules"`
 	Source   origin        `json:"source" jsonschema:"what was compared with the flags"`
 	Families []FamilyDrift `json:"families" jsonschema:"the rules, by address family"`
-	// Differences are those other than rules of the variant: routes, the address ::6,
-	// rules in the other variant.
+	// Differences are those other than rules of the backend: routes, the address ::6, rules in
+	// another backend.
 	Differences []Difference `json:"differences,omitempty" jsonschema:"what differs besides rules of the backend"`
 	Problems    []string     `json:"problems,omitempty" jsonschema:"why the wanted rules do not work, for people"`
 	Warnings    []string     `json:"warnings,omitempty" jsonschema:"foreign rules that may decide first, for people"`

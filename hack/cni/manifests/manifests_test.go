@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,6 +230,42 @@ func TestInstallerAsksForNoMoreThanFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConstraintsOfOpenShiftAdmitTheInstaller compares what the constraints allow with what the pod
+// asks for: OpenShift refuses a pod whose volumes are not all allowed.
+func TestConstraintsOfOpenShiftAdmitTheInstaller(t *testing.T) {
+	all := render(t, filesys.MakeFsOnDisk(), examples+"openshift")
+	pod := daemonSet(t, all).Spec.Template.Spec
+	wanted := map[security.FSType]bool{}
+	for _, v := range pod.Volumes {
+		switch {
+		case v.HostPath != nil:
+			wanted[security.FSTypeHostPath] = true
+		case v.ConfigMap != nil:
+			wanted[security.FSTypeConfigMap] = true
+		default:
+			t.Errorf("volume %s is of another kind", v.Name)
+		}
+	}
+	want := slices.Sorted(maps.Keys(wanted))
+	for _, object := range all {
+		c, ok := object.(*security.SecurityContextConstraints)
+		if !ok {
+			continue
+		}
+		if diff := cmp.Diff(want, c.Volumes); diff != "" {
+			t.Errorf("volumes (-pod +constraints):\n%s", diff)
+		}
+		if diff := cmp.Diff(pod.Containers[0].SecurityContext.Capabilities.Add, c.AllowedCapabilities); diff != "" {
+			t.Errorf("capabilities (-pod +constraints):\n%s", diff)
+		}
+		if user := "system:serviceaccount:istio-cni:" + pod.ServiceAccountName; !slices.Contains(c.Users, user) {
+			t.Errorf("not for %s", user)
+		}
+		return
+	}
+	t.Error("no constraints")
 }
 
 func checkPod(t *testing.T, pod core.PodSpec) {
