@@ -123,6 +123,14 @@ func (o nftObject) baseChain() BaseChain {
 	return c
 }
 
+// NFTHook returns the name of a hook of the families ip and ip6.
+func NFTHook(number uint32) string {
+	if int(number) < len(nftHooks) {
+		return nftHooks[number]
+	}
+	return fmt.Sprint(number)
+}
+
 // name returns the name of a hook, or its number where it is not known.
 func (o nftObject) name() string {
 	names, number := nftHooks, o.number(unix.NFTA_HOOK_HOOKNUM)

@@ -44,7 +44,8 @@ type Netfilter struct {
 var nftFamilies = inet.PerFamily[uint8]{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
 
 // LookAtNetfilter reads which tables exist; native starts the names of those that
-// are listed of the family inet. Tables of the name own are left out. Reading creates none (measured: a listing by
+// are listed of the family inet. Tables of the name own are left out, of the
+// families ip and ip6. Reading creates none (measured: a listing by
 // iptables-legacy does).
 func LookAtNetfilter(native, own string) Netfilter {
 	var n Netfilter
@@ -70,8 +71,9 @@ func LookAtNetfilter(native, own string) Netfilter {
 		return n
 	}
 	tables = slices.DeleteFunc(tables, func(t nftObject) bool {
-		is := t.text(unix.NFTA_TABLE_NAME) == own
-		if i := slices.Index(nftFamilies[:], t.family); i >= 0 && is {
+		i := slices.Index(nftFamilies[:], t.family)
+		is := i >= 0 && t.text(unix.NFTA_TABLE_NAME) == own
+		if is {
 			n.Own[i] = true
 		}
 		return is

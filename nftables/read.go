@@ -61,20 +61,35 @@ func readChain(attrs []byte) Chain {
 	if table, name, ok := strings.Cut(c.Name, "-"); ok {
 		c.Table, c.Name = table, name
 	}
-	hook := netutil.Attribute(attrs, unix.NFTA_CHAIN_HOOK)
-	if hook == nil {
-		return c
-	}
-	c.base = base{
-		kind: text(attrs, unix.NFTA_CHAIN_TYPE), hook: number(hook, unix.NFTA_HOOK_HOOKNUM),
-		priority: int32(number(hook, unix.NFTA_HOOK_PRIORITY)),
-		drops:    number(attrs, unix.NFTA_CHAIN_POLICY) != policyAccept,
-	}
 	ours := bases[c.Table][c.Name]
-	if c.base.text = ours.text; c.base != ours {
+	if hook := netutil.Attribute(attrs, unix.NFTA_CHAIN_HOOK); hook != nil {
+		c.base = base{
+			kind: text(attrs, unix.NFTA_CHAIN_TYPE), hook: number(hook, unix.NFTA_HOOK_HOOKNUM),
+			priority: int32(number(hook, unix.NFTA_HOOK_PRIORITY)),
+			text:     ours.text,
+			drops:    number(attrs, unix.NFTA_CHAIN_POLICY) != policyAccept,
+		}
+	}
+	if c.base != ours || ours.kind == "" && slices.Contains(iptables.BuiltinChains(c.Table), c.Name) {
+		c.Table, c.Name = "", c.kernelName() // the kernel calls it elsewhere, or not at all
 		c.base.text = fmt.Sprint(c.base.priority)
 	}
 	return c
+}
+
+// Foreign returns the chains that the kernel calls and that are none of ours, though they are in
+// our table.
+func (l Live) Foreign() []netutil.BaseChain {
+	var chains []netutil.BaseChain
+	for _, c := range l.Chains {
+		if c.Table == "" && c.base.kind != "" && (len(c.Rules) > 0 || c.base.drops) {
+			chains = append(chains, netutil.BaseChain{
+				Family: family(l.Family), Table: Name, Name: c.Name, Type: c.base.kind, Hook: netutil.NFTHook(c.base.hook),
+				Priority: int(c.base.priority), Drops: c.base.drops, HasRules: len(c.Rules) > 0,
+			})
+		}
+	}
+	return chains
 }
 
 // readRules adds the rules to the chains.
@@ -192,14 +207,41 @@ func (c Chain) understand(f inet.Family) {
 			}
 		}
 		if !same {
-			var names []string
-			for _, e := range c.Rules[i].exprs {
-				names = append(names, e.name)
-			}
-			foreign := "nf_tables rule of the expressions " + strings.Join(names, ", ")
-			c.Rules[i].Typed, c.Rules[i].text = []iptables.Rule{{Foreign: &iptables.Foreign{Text: foreign}}}, "# "+foreign
 			n = 1
+			c.Rules[i].Typed = []iptables.Rule{c.foreign(f, c.Rules[i])}
+			c.Rules[i].text = "# " + c.Rules[i].Typed[0].Foreign.Text
 		}
 		i += n
 	}
+}
+
+// foreign returns what is known of a rule that is none of ours. Where only a counter makes the
+// difference, which people add to see whether a rule matches, that is all.
+func (c Chain) foreign(f inet.Family, r Rule) iptables.Rule {
+	isCounter := func(e expression) bool { return e.name == "counter" }
+	if plain := slices.DeleteFunc(slices.Clone(r.exprs), isCounter); len(plain) > 0 && len(plain) < len(r.exprs) {
+		c.Rules = []Rule{{exprs: plain}}
+		if c.understand(f); len(c.Rules[0].Typed) == 1 && c.Rules[0].Typed[0].Foreign == nil {
+			typed := c.Rules[0].Typed[0]
+			typed.Foreign = &iptables.Foreign{Text: typed.Text(f) + " (with a counter)"}
+			return typed
+		}
+	}
+	return iptables.Rule{Foreign: r.foreign()}
+}
+
+// foreign returns what is known of a rule that is none of ours: whether it takes a packet is not
+// known, nor what it does with it, unless it only counts or logs.
+func (r Rule) foreign() *iptables.Foreign {
+	var names []string
+	acts := false
+	for _, e := range r.exprs {
+		names = append(names, e.name)
+		acts = acts || e.name != "counter" && e.name != "log"
+	}
+	f := &iptables.Foreign{Text: "nf_tables rule of the expressions " + strings.Join(names, ", ")}
+	if acts {
+		f.Conditions, f.Target = []string{f.Text}, "unknown"
+	}
+	return f
 }

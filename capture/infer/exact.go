@@ -43,7 +43,8 @@ func (r *Inference) MadeBy(c capture.Config) bool {
 	return makes(capture.Rules(c, r.Rules.Family)) || makes(capture.ListRules(c, r.Rules.Family))
 }
 
-// ours returns our rules by chain: those of our chains, and the jumps to them.
+// ours returns our rules by chain: those of our chains, and the jumps to them; all of them in a
+// whole table.
 func (r *Inference) ours() map[chainID][]string {
 	rules := map[chainID][]string{}
 	for _, t := range r.Rules.Tables {
@@ -54,7 +55,7 @@ func (r *Inference) ours() map[chainID][]string {
 				rules[at] = []string{} // also one without rules
 			}
 			for _, rule := range c.Rules {
-				if jump, ok := rule.Target.(iptables.Jump); own || ok && r.Own.Has(t.Name, jump.Chain) {
+				if jump, ok := rule.Target.(iptables.Jump); own || r.Whole || ok && r.Own.Has(t.Name, jump.Chain) {
 					rules[at] = append(rules[at], rule.Text(r.Rules.Family))
 				}
 			}

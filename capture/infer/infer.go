@@ -17,6 +17,7 @@ type Inference struct {
 	Rules   iptables.Ruleset   // with the roles of the rules; zero where they are unknown
 	Own     iptables.Ownership // what of them is ours
 	Ambient bool               // Istio's ambient mode is there, see [Ambient]
+	Whole   bool               // nobody else has a place in the tables, as in those of native nftables
 	config  capture.Config
 	reader  reader
 }

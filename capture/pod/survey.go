@@ -26,6 +26,8 @@ type Survey struct {
 	// packets, without those of Native; ChainsErr is why they are not known.
 	Chains    []netutil.BaseChain
 	ChainsErr error
+	// Misplaced are base chains that others have put into our tables. An apply or a clean removes them.
+	Misplaced []netutil.BaseChain
 
 	Routing inet.PerFamily[netutil.Routing] // policy routing of ours
 	Address Address
@@ -62,6 +64,11 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy, Chains: seen.Foreign, ChainsErr: seen.ForeignErr}
 	for _, b := range backends {
 		state := b.Read(ctx)
+		if b == own {
+			for _, live := range own.live {
+				s.Misplaced = append(s.Misplaced, live.Foreign()...)
+			}
+		}
 		s.States = append(s.States, state)
 		if err := state.Unreadable(); err != nil {
 			e.Report(TablesUnreadable{b.Name(), err})

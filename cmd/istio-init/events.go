@@ -51,7 +51,7 @@ func (cmd *command) logRules(event pod.Event) {
 		}
 		cmd.log.Warn("chains of nftables that iptables does not print may decide about connections", listField("chains", names))
 	case pod.RulesApplied:
-		cmd.reportTaken(e.Change)
+		cmd.reportTaken(e.Backend, e.Change)
 		cmd.logScript(e.Backend, e.Change)
 		cmd.log.Info("rules applied", rulesFields(e.Backend, e.Want)...)
 		cmd.log.Info(finalState(e.Backend, e.Change.Family) + ":\n" + e.Change.After.String())
@@ -62,7 +62,7 @@ func (cmd *command) logRules(event pod.Event) {
 		cmd.log.Info("stale rules of another backend", backendField(e.Backend))
 	case pod.RulesRemoved:
 		cmd.logScript(e.Backend, e.Change)
-		cmd.reportTaken(e.Change)
+		cmd.reportTaken(e.Backend, e.Change)
 		cmd.log.Info("rules removed", namedField("family", e.Change.Family), backendField(e.Backend))
 		cmd.log.DebugText(finalState(e.Backend, e.Change.Family), e.Change.After.String)
 	case pod.NothingToRemove:
@@ -102,10 +102,15 @@ func familyTitle(f inet.Family) string {
 	return "IPv4"
 }
 
-// reportTaken logs the removed rules of Istio in built-in chains.
-func (cmd *command) reportTaken(c iptables.Change) {
+// reportTaken logs the removed rules of Istio in built-in chains, and those of others in a table
+// that is ours alone.
+func (cmd *command) reportTaken(b pod.Name, c iptables.Change) {
 	for _, at := range c.Taken() {
 		say, rule := cmd.log.Info, c.Before.TextAt(at)
+		if b == pod.NFTables {
+			say("foreign rule removed from our table", namedField("family", c.Family), stringField("rule", rule))
+			continue
+		}
 		if at.Table == iptables.Filter {
 			say = cmd.log.Warn // a guardrail, which dropped traffic
 		}

@@ -32,12 +32,14 @@ func (cmd *command) liveSource(ctx context.Context) (*ruleSource, error) {
 	}
 	src := &ruleSource{Source: report.Source{Name: "the live rules", Variant: string(live.Backend.Name()), Live: true}, found: found}
 	src.Caveats = caveats(found, live)
-	for _, c := range found.Chains {
+	for _, c := range slices.Concat(found.Chains, found.Misplaced) {
 		src.network.BaseChains = append(src.network.BaseChains, path.BaseChain(c))
 	}
 	for _, f := range inet.Families {
 		src.states[f] = live.Families[f].Rules
-		src.Rules = append(src.Rules, infer.Infer(src.states[f].Ruleset()))
+		rules := infer.Infer(src.states[f].Ruleset())
+		rules.Whole = live.Backend.Name() == pod.NFTables
+		src.Rules = append(src.Rules, rules)
 		for _, other := range found.States {
 			if other.Backend != live.Backend && !other.Holds() {
 				src.Others = append(src.Others, infer.Infer(other.Families[f].Rules.Ruleset()))
@@ -113,7 +115,7 @@ func unseen(found *pod.Survey, live pod.State) []string {
 // has those alone that a connection enters.
 func foreignChains(found *pod.Survey) []string {
 	var caveats []string
-	for _, c := range found.Chains {
+	for _, c := range slices.Concat(found.Chains, found.Misplaced) {
 		caveats = append(caveats, report.ChainText(path.BaseChain(c), "connections"))
 	}
 	return caveats

@@ -70,10 +70,7 @@ func (d *Drift) Differs(differences ...Difference) {
 
 // AddFamily adds how the rules of a family differ from the wanted ones.
 func (d *Drift) AddFamily(c iptables.Change, want iptables.Ruleset) {
-	f := FamilyDrift{Family: c.Family, Wanted: want.Len(), Lines: []DriftLine{}}
-	if !c.Empty() {
-		f.Lines = driftLines(c)
-	}
+	f := FamilyDrift{Family: c.Family, Wanted: want.Len(), Lines: append([]DriftLine{}, driftLines(c)...)}
 	d.Families = append(d.Families, f)
 }
 
