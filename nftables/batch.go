@@ -78,7 +78,7 @@ func (b *batch) replaceRules(c Change, prepared []Chain) {
 			b.deleteRules(chain)
 			b.rules(chain, chain.Rules)
 		default:
-			all := prepared[i].Rules
+			all := prepared[i].Rules // at least the return is in front of the new ones: none would mean all
 			b.deleteRules(chain, all[:len(all)-len(chain.Rules)]...)
 		}
 	}
