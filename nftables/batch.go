@@ -3,6 +3,7 @@ package nftables
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -36,7 +37,7 @@ func (b *batch) commit(generation uint32) error {
 	err := netutil.CommitNFT(b.messages, generation)
 	var refused *netutil.NFTError
 	if errors.As(err, &refused) && refused.Index >= 0 && refused.Index < len(b.of) {
-		return fmt.Errorf("%s: %w", b.of[refused.Index], err)
+		return fmt.Errorf("%s: %w", strings.ReplaceAll(b.of[refused.Index], nextPrefix, ""), err)
 	}
 	return err
 }
@@ -92,6 +93,7 @@ func (b *batch) table(kind, flags int, does string) {
 func (b *batch) extend(have, want Table) {
 	b.family = want.Family
 	for _, chain := range want.Chains[len(have.Chains):] { // before the rules that jump to them
+		chain.handle = "" // of one from before, which is put back
 		b.chain(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, "add", chain)
 	}
 	for i, chain := range want.Chains {

@@ -102,9 +102,11 @@ func (c Change) prepared() Table {
 // prefix is what the names of chains begin with until they replace others. No live one begins
 // with it, not even one that a killed run has left.
 func (c Change) prefix() string {
-	prefix := "next."
+	prefix := nextPrefix
 	for slices.ContainsFunc(c.Before.Chains, func(c Chain) bool { return strings.HasPrefix(c.Name, prefix) }) {
-		prefix += "next."
+		prefix += nextPrefix
 	}
 	return prefix
 }
+
+const nextPrefix = "next."
