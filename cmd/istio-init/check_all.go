@@ -69,7 +69,7 @@ func (cmd *command) checkAll(ctx context.Context) error {
 	return nil
 }
 
-// checkOne reads one namespace. The caller's namespace and log are left alone.
+// checkOne reads one namespace. It does not change the caller's namespace and log.
 func (cmd *command) checkOne(ctx context.Context, n *netutil.NetNS, compares bool) report.Namespace {
 	ctx, cancel := context.WithTimeout(ctx, oneNamespace)
 	defer cancel()
