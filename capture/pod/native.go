@@ -104,13 +104,9 @@ func (n *native) Plan(have State, want Rules) (Change, error) {
 func (n *native) Commit(ctx context.Context, c Change) error {
 	generation := n.generation
 	for look := 1; ; look++ {
-		err := nftables.Commit(c.native, generation)
+		err := n.commit(c.native, generation)
 		switch {
 		case err == nil:
-			n.commits++
-			if generation != 0 && nftables.Staged(c.native) {
-				n.commits++
-			}
 			return nil
 		case !nftables.Contended(err) || ctx.Err() != nil || look > attempts:
 			return fmt.Errorf("change nf_tables: %w", err)
@@ -149,15 +145,26 @@ func (n *native) Revert(_ context.Context, c Change) error {
 		}
 		back = append(back, nftables.Plan([]nftables.Live{now}, []nftables.Table{change.Before.Table})...)
 	}
-	err := nftables.Commit(back, generation)
+	err := n.commit(back, generation)
 	if nftables.Contended(err) {
-		err = nftables.Commit(back, 0)
+		err = n.commit(back, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("change nf_tables back: %w", err)
 	}
-	n.commits++
 	return nil
+}
+
+// commit makes changes and counts their transactions; see [nftables.Commit].
+func (n *native) commit(changes []nftables.Change, generation uint32) error {
+	err := nftables.Commit(changes, generation)
+	if err == nil {
+		n.commits++
+		if generation != 0 && nftables.Staged(changes) {
+			n.commits++
+		}
+	}
+	return err
 }
 
 // Close has nothing to close.
