@@ -10,6 +10,10 @@ import (
 	"istio-init/netutil/inet"
 )
 
+// ErrTableTwice is the error of an output that has a table twice. The legacy programs print one where
+// the first use of a table adds it to the kernel's list of tables while they read that list.
+var ErrTableTwice = errors.New("the table is there twice")
+
 // ParseSnapshot reads what iptables-save (ip6tables-save) prints, of either
 // variant, with or without counters. An error quotes the line that is not of
 // that form.
@@ -97,7 +101,7 @@ func (p *snapshotParser) line(line string) error {
 			return errors.New("a table inside a table")
 		}
 		if p.has(name) {
-			return errors.New("the table is there twice")
+			return ErrTableTwice
 		}
 		p.open, p.chains, p.last, p.Tables = true, map[string]int{}, nil, append(p.Tables, LiveTable{Name: name})
 	case !p.open:

@@ -3,7 +3,6 @@ package test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
+	"istio-init/test/executable"
 	"istio-init/test/kernel"
 )
 
@@ -109,7 +109,7 @@ func (s *site) wrap(program, script string) {
 		s.t.Fatal(err)
 	}
 	text := fmt.Sprintf("#!/bin/sh\nreal=%s\n%s\n", path, script)
-	if err := os.WriteFile(filepath.Join(s.wrappers, program), []byte(text), 0o777); err != nil {
+	if err := executable.Write(filepath.Join(s.wrappers, program), []byte(text)); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
+	"istio-init/test/executable"
 )
 
 // asUser runs a program like a container of the proxy's user, whose capabilities are those of
@@ -26,7 +27,7 @@ func withCapabilities(t *testing.T, caps ...int) (program string) {
 	program = filepath.Join(dir, programName)
 	text, err := os.ReadFile(built)
 	if err == nil {
-		err = os.WriteFile(program, text, 0o755)
+		err = executable.Write(program, text)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestCapabilitiesOfTheFileAreNotForProgramsOfTheCaller(t *testing.T) {
 				for _, f := range inet.Families {
 					for _, name := range []string{tool(v, f), saver(v, f)} {
 						script := fmt.Sprintf("#!/bin/sh\ntouch %s/started\nexit 1\n", evil)
-						if err := os.WriteFile(filepath.Join(evil, name), []byte(script), 0o755); err != nil {
+						if err := executable.Write(filepath.Join(evil, name), []byte(script)); err != nil {
 							t.Fatal(err)
 						}
 					}

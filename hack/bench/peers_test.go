@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/test/executable"
 	"istio-init/test/kernel"
 )
 
@@ -19,7 +20,7 @@ func TestProgramsOfOthersTakePart(t *testing.T) {
 	dir := t.TempDir()
 	stub := func(name, end string) {
 		text := "#!/bin/sh\necho \"$@\" >>" + filepath.Join(dir, name+".calls") + "\n" + end + "\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+		if err := executable.Write(filepath.Join(dir, name), []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"istio-init/iptables/xtables"
 	"istio-init/netutil/inet"
+	"istio-init/test/executable"
 	"istio-init/test/kernel"
 )
 
@@ -96,7 +97,7 @@ func (r root) traced(t *testing.T, traces string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "istio-init")
-	if err := os.WriteFile(path, fmt.Appendf(nil, insideScript, mounts, r.dir, traces, program), 0o755); err != nil {
+	if err := executable.Write(path, fmt.Appendf(nil, insideScript, mounts, r.dir, traces, program)); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -127,7 +127,7 @@ func (b *Backend) readAfter(ctx context.Context, changes []iptables.Change) (ine
 	var now inet.PerFamily[iptables.Snapshot]
 	var err error
 	for _, c := range changes {
-		if now[c.Family], err = readSaves(c.Family, saves[c.Family]); err != nil {
+		if now[c.Family], err = b.readSaves(ctx, c.Family, saves[c.Family], c.After.TableNames()...); err != nil {
 			return now, err
 		}
 	}

@@ -2,6 +2,7 @@ package xtables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (b *Backend) Read(ctx context.Context) inet.PerFamily[FamilyState] {
 			continue
 		}
 		s := &states[f]
-		s.Rules, s.Err = readSaves(f, saves[f])
+		s.Rules, s.Err = b.readSaves(ctx, f, saves[f])
 		s.Own = b.owns(s.Rules)
 		if !b.byName { // else the kernel may not have the table
 			s.Transient = s.Err
@@ -75,8 +76,19 @@ func (b *Backend) newSaves(f inet.Family, made ...string) []*process {
 	return saves
 }
 
-// readSaves takes what the programs of newSaves printed.
-func readSaves(f inet.Family, saves []*process) (iptables.Snapshot, error) {
+// readSaves takes what the programs of newSaves printed, made being the same. It runs them again
+// where the first use of a table by another program came between: there are so many tables at most.
+func (b *Backend) readSaves(ctx context.Context, f inet.Family, saves []*process, made ...string) (iptables.Snapshot, error) {
+	have, err := parseSaves(f, saves)
+	for n := 1; n < len(iptables.Tables) && errors.Is(err, iptables.ErrTableTwice); n++ {
+		again := b.newSaves(f, made...)
+		runAll(ctx, again)
+		have, err = parseSaves(f, again)
+	}
+	return have, err
+}
+
+func parseSaves(f inet.Family, saves []*process) (iptables.Snapshot, error) {
 	var text strings.Builder
 	for _, p := range saves {
 		if p.err != nil {

@@ -1,10 +1,12 @@
 package xtables
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/executable"
 )
 
 const (
@@ -73,7 +76,7 @@ func TestVariantText(t *testing.T) {
 func program(t *testing.T, dir, name, script string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := executable.Write(path, []byte("#!/bin/sh\n"+script)); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -180,6 +183,32 @@ func TestOwnLockReplacesTheLockFile(t *testing.T) {
 			got := slices.DeleteFunc(strings.Split(string(p.stdout), "\n"), func(s string) bool { return !strings.HasPrefix(s, "XTABLES_LOCKFILE") })
 			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestReadRunsTheSaveAgainWhereItPrintsATableTwice: the program prints it as often as a file has lines.
+func TestReadRunsTheSaveAgainWhereItPrintsATableTwice(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		times int
+		want  string // "" for no error
+	}{{0, ""}, {1, ""}, {4, ""}, {9, "the table is there twice"}}
+	for _, tt := range tests {
+		t.Run(strconv.Itoa(tt.times), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			left := filepath.Join(dir, "left")
+			if err := os.WriteFile(left, []byte(strings.Repeat("x\n", tt.times)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b := &Backend{variant: Legacy}
+			b.families[inet.IPv4].present = true
+			b.families[inet.IPv4].save = program(t, dir, "iptables-legacy-save", fmt.Sprintf("table() { echo '*nat'; echo COMMIT; }; table; if [ -s %[1]s ]; then table; sed -i 1d %[1]s; fi\n", left))
+			s := b.Read(t.Context())[inet.IPv4]
+			if tt.want == "" && (s.Err != nil || len(s.Rules.Tables) != 1) || tt.want != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), tt.want)) {
+				t.Errorf("want the error %q, got %v and %d tables", tt.want, s.Err, len(s.Rules.Tables))
 			}
 		})
 	}
