@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"istio-init/iptables"
@@ -143,7 +144,8 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 			return b, err
 		}
 		b.owned = append(b.owned, lock)
-		b.env = append(b.env, LockFile+"="+pass(lock)) // of two values os/exec takes the last
+		theirs := func(variable string) bool { return strings.HasPrefix(variable, LockFile+"=") }
+		b.env = append(slices.DeleteFunc(b.env, theirs), LockFile+"="+pass(lock))
 	}
 	return b, nil
 }

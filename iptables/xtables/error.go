@@ -3,7 +3,6 @@ package xtables
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -49,8 +48,8 @@ func (e *RestoreError) Error() string {
 
 // Refused reports whether the program itself has failed: it was started and not killed.
 func (e *RestoreError) Refused() bool {
-	exit, ended := errors.AsType[*exec.ExitError](e.Err)
-	return ended && exit.Exited()
+	exit, ended := errors.AsType[exitError](e.Err)
+	return ended && exit.code() >= 0
 }
 
 // Unwrap returns how the program ended.

@@ -157,8 +157,7 @@ func TestChildEnvironment(t *testing.T) {
 	}
 }
 
-// TestOwnLockReplacesTheLockFile: of a variable that is there twice, C programs take
-// the first.
+// TestOwnLockReplacesTheLockFile: the programs have the variable once.
 func TestOwnLockReplacesTheLockFile(t *testing.T) {
 	t.Parallel()
 	theirs := []string{"XTABLES_LOCKFILE=/theirs"}
