@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"istio-init/cmd/istio-init/report"
 )
@@ -38,11 +41,15 @@ func (o *output) Write(text []byte) (int, error) {
 	if o.stuck {
 		return 0, o.err
 	}
+	done := o.writeNow(text)
+	if done == len(text) {
+		return done, nil
+	}
 	written := make(chan error, 1)
 	go func(text []byte) {
 		_, err := o.to.Write(text)
 		written <- err
-	}(bytes.Clone(text)) // its owner may reuse it after a write that did not end
+	}(bytes.Clone(text[done:])) // its owner may reuse it after a write that did not end
 	err := o.wait(written)
 	if errors.Is(err, syscall.EPIPE) {
 		err = errReaderGone
@@ -55,6 +62,25 @@ func (o *output) Write(text []byte) (int, error) {
 		o.err = err
 	}
 	return 0, err
+}
+
+// writeNow writes as much as a file takes without waiting, and returns how much that is. No thread
+// is woken for it, as for a write that may wait. Terminals, and pipes before Linux 6.4, take nothing.
+func (o *output) writeNow(text []byte) (n int) {
+	file, is := o.to.(*os.File)
+	if !is {
+		return 0
+	}
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	const here = -1 // at the offset of the file
+	err = conn.Control(func(fd uintptr) { n, _ = unix.Pwritev2(int(fd), [][]byte{text}, here, unix.RWF_NOWAIT) })
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
 }
 
 func (o *output) wait(written <-chan error) error {
