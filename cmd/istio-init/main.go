@@ -17,14 +17,13 @@ func main() {
 }
 
 // run runs the program and returns its exit code. SIGINT, SIGTERM and SIGHUP cancel its context;
-// further signals are ignored, so that a rollback completes.
+// further signals are ignored to the end, so that a rollback completes.
 func run() int {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as by nohup(1)
 		ends = append(ends, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), ends...)
 	// A reader of stdout or stderr that goes away is an error of the write, and does not end the
 	// run between two steps. The programs that are started keep the default.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
