@@ -98,9 +98,6 @@ func (p *process) start(ctx context.Context) (err error) {
 func (p *process) fork(files []*os.File) (err error) {
 	// A group of its own, so that what the program has started is killed with it.
 	attr := &syscall.ProcAttr{Env: p.env, Sys: &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}}
-	if attr.Env == nil {
-		attr.Env = []string{} // or it inherits ours
-	}
 	for _, file := range files {
 		attr.Files = append(attr.Files, file.Fd())
 	}
