@@ -1,12 +1,14 @@
 package install
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -176,6 +178,24 @@ func TestAFileThatChangedMeanwhileIsPlannedForAnew(t *testing.T) {
 	}, func(Step) {})
 	if !errors.Is(err, ErrChanged) || plans != 5 {
 		t.Errorf("%d plans, %v", plans, err)
+	}
+}
+
+// TestARunThatWaitsForAnotherEndsWithItsContext has another run that does not end.
+func TestARunThatWaitsForAnotherEndsWithItsContext(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	unlock, err := lock(t.Context(), target.Dirs.Conf, syscall.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := target.Run(ctx, installing(Insert), func(Step) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("an installation: %v", err)
+	}
+	if _, err := target.Read(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a status: %v", err)
 	}
 }
 
