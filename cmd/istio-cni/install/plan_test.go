@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -178,6 +179,28 @@ func TestAFileThatChangedMeanwhileIsPlannedForAnew(t *testing.T) {
 	}, func(Step) {})
 	if !errors.Is(err, ErrChanged) || plans != 5 {
 		t.Errorf("%d plans, %v", plans, err)
+	}
+}
+
+// TestWhateverHasTheNameOfTheBinaryIsReplaced: a pipe that nobody writes is not opened.
+func TestWhateverHasTheNameOfTheBinaryIsReplaced(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"large": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o755), os.Truncate(path, mostBinary+1))
+		},
+		"fifo":          func(path string) error { return syscall.Mkfifo(path, 0o755) },
+		"dangling-link": func(path string) error { return os.Symlink("nowhere", path) },
+	} {
+		for _, method := range []func(Node) (Plan, error){installing(Insert), uninstalling, removing} {
+			target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+			if err := put(target.Dirs.Binary()); err != nil {
+				t.Fatal(err)
+			}
+			run(t, target, method)
+			if f := read(t, target).Binary; f != nil && (f.Err != nil || !bytes.HasPrefix(f.Content, ownProgram)) {
+				t.Errorf("%s: %v, %d bytes", name, f.Err, len(f.Content))
+			}
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type WriteFile struct {
 	UID, GID int    // negative: of whoever writes
 	Temp     string // directory of the temporary file, in the same file system
 	Was      []byte // what is replaced; nil: there is no file
+	Over     bool   // whatever is there is replaced
 }
 
 // String tells what is written where.
@@ -53,8 +54,10 @@ func (w WriteFile) Do() (err error) {
 	if err := temp.Close(); err != nil {
 		return err
 	}
-	if err := unchanged(w.Path, w.Was); err != nil {
-		return err
+	if !w.Over {
+		if err := unchanged(w.Path, w.Was); err != nil {
+			return err
+		}
 	}
 	return rename(temp.Name(), w.Path)
 }
@@ -169,15 +172,15 @@ func (r RemoveDir) Do() error {
 
 // unchanged returns ErrChanged where a file does not have the content; nil: where it exists.
 func unchanged(path string, was []byte) error {
-	now, err := os.ReadFile(path)
+	now := readFile(path, mostBytes)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && was == nil:
+	case errors.Is(now.Err, fs.ErrNotExist) && was == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(now.Err, fs.ErrNotExist):
 		return ErrChanged
-	case err != nil:
-		return err
-	case was == nil || !bytes.Equal(now, was):
+	case now.Err != nil:
+		return now.Err
+	case was == nil || !bytes.Equal(now.Content, was):
 		return ErrChanged
 	}
 	return nil
