@@ -246,17 +246,17 @@ func (r runner) watch(ctx context.Context, plan func(Node) (Plan, error)) error 
 		if steps > 0 {
 			clear(r.said)
 		}
-		if err != nil && !unwritable(err) && ctx.Err() == nil {
+		if err != nil && !lasting(err) && ctx.Err() == nil {
 			r.logOnce("warning", err.Error())
 		}
 		return steps, err
 	}
-	return Watch(ctx, events, pass, unwritable, func() { r.log("warning", r.target.fight()) })
+	return Watch(ctx, events, pass, lasting, func() { r.log("warning", r.target.fight()) })
 }
 
-// unwritable reports whether an error is one that stays.
-func unwritable(err error) bool {
-	return errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission)
+// lasting reports whether an error is one that stays while the program runs.
+func lasting(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) || errors.Is(err, ErrRemoved)
 }
 
 // An ExitError sets the exit code of the program. Its error is nil if all has been printed.

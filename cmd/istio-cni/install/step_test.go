@@ -60,7 +60,7 @@ func TestADirectoryThatCannotBeWrittenIsNamed(t *testing.T) {
 	if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "directory "+dir+" cannot be written") {
 		t.Errorf("%v", err)
 	}
-	if !unwritable(err) {
+	if !lasting(err) {
 		t.Error("a watch would go on")
 	}
 }
