@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -67,7 +68,10 @@ func (t Target) Read(ctx context.Context) (Node, error) {
 // flock(2). The kernel releases the lock of a process that ends.
 func lock(ctx context.Context, path string, how int) (unlock func(), err error) {
 	d, err := os.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("directory of configurations: %w; --platform or --cni-conf-dir names another", err)
+	case err != nil:
 		return nil, fmt.Errorf("directory of configurations: %w", err)
 	}
 	locked := make(chan error, 1)

@@ -207,13 +207,18 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
-// inDirectory names the directory that cannot be written, and adds what was being done.
+// inDirectory names the directory that cannot be written or is not there, and adds what was being done.
 func inDirectory(what, path string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	dir := filepath.Dir(path)
+	_, missing := os.Stat(dir)
+	switch {
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s %s: directory %s cannot be written; mount it without readOnly: %w", what, path, filepath.Dir(path), err)
+		return fmt.Errorf("%s %s: directory %s cannot be written; that takes root, and in a container a mount without readOnly: %w", what, path, dir, err)
+	case errors.Is(missing, fs.ErrNotExist):
+		return fmt.Errorf("%s %s: there is no directory %s; --platform or --cni-bin-dir names another: %w", what, path, dir, err)
 	}
 	return fmt.Errorf("%s %s: %w", what, path, err)
 }
