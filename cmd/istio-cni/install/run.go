@@ -74,21 +74,21 @@ func lock(ctx context.Context, path string, how int) (unlock func(), err error) 
 	case err != nil:
 		return nil, fmt.Errorf("directory of configurations: %w", err)
 	}
-	locked := make(chan error, 1)
+	locked := make(chan error)
 	go func() {
 		err := error(syscall.EINTR)
 		for errors.Is(err, syscall.EINTR) {
 			err = syscall.Flock(int(d.Fd()), how)
 		}
-		locked <- err
+		select {
+		case locked <- err:
+		case <-ctx.Done(): // nobody waits any more
+			d.Close()
+		}
 	}()
 	select {
 	case err = <-locked:
 	case <-ctx.Done(): // the call goes on until the lock is free or the program ends
-		go func() {
-			<-locked
-			d.Close()
-		}()
 		return nil, fmt.Errorf("wait for another run in %s: %w", path, context.Cause(ctx))
 	}
 	if err != nil {
