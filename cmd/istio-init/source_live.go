@@ -13,6 +13,7 @@ import (
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -212,7 +213,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
-	cmd.log.Debug("no route to an address", errorField(err))
+	cmd.log.Debug("no route to an address", logging.Error(err))
 	for errno, failure := range routeFailures {
 		if errors.Is(err, errno) {
 			return path.Route{Failure: failure}
