@@ -18,9 +18,6 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// passthroughV6 is the source address of inbound IPv6 connections, which is not of the pod.
-var passthroughV6 = capture.Passthrough(inet.IPv6)
-
 // engine returns the engine for a network namespace, with the programs of the node's system
 // directories: nothing of the environment chooses what is run.
 func engine(netNS string, run *options.Run, log *logging.Logger) pod.Engine {
@@ -34,7 +31,7 @@ func engine(netNS string, run *options.Run, log *logging.Logger) pod.Engine {
 
 // wanted returns what the current network namespace should have.
 func wanted(run *options.Run, log *logging.Logger) (pod.Want, error) {
-	addrs, err := netutil.Addrs(passthroughV6)
+	addrs, err := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	if err != nil {
 		return pod.Nothing(), err
 	}

@@ -150,7 +150,7 @@ func unprintableText(f inet.Family, table string) string {
 
 // readNetwork reads the addresses of the namespace, and uses its routes.
 func (cmd *command) readNetwork(src *ruleSource) error {
-	addrs, err := netutil.Addrs(passthroughV6)
+	addrs, err := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	if err != nil {
 		return err
 	}
@@ -255,5 +255,5 @@ func (src *ruleSource) checkNeeds() error {
 // noPassthrough is the problem that the source address of inbound IPv6 connections is
 // missing.
 func noPassthrough() report.Difference {
-	return report.Difference{Kind: report.AddressMissing, Address: &passthroughV6}
+	return report.Difference{Kind: report.AddressMissing, Address: new(capture.Passthrough(inet.IPv6))}
 }

@@ -63,13 +63,13 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 			cmd.log.Warn(w)
 		}
 	}
-	addrs, addrsErr := netutil.Addrs(passthroughV6)
+	addrs, addrsErr := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	powers, powersErr := netutil.SocketPowers()
 	if err := errors.Join(addrsErr, powersErr); err != nil {
 		return nil, err
 	}
 	if slices.Contains(families, inet.IPv6) { // the run may just have added it
-		if err := netutil.AwaitLoopbackAddr(ctx, passthroughV6); err != nil {
+		if err := netutil.AwaitLoopbackAddr(ctx, capture.Passthrough(inet.IPv6)); err != nil {
 			return nil, err
 		}
 	}
