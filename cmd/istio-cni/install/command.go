@@ -251,7 +251,7 @@ func (r runner) watch(ctx context.Context, plan func(Node) (Plan, error)) error 
 		}
 		return steps, err
 	}
-	return Watch(ctx, events, pass, unwritable, func() { r.log("warning", r.target.fight()) })
+	return Watch(ctx, events, pass, unwritable, func() { r.log("warning", r.target.conflictText()) })
 }
 
 // unwritable reports whether an error is one that stays.
