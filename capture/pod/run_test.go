@@ -22,7 +22,7 @@ func adding(log *[]string) []Step {
 			return nil
 		}
 	}
-	return []Step{&AddRouting{undo: undo("routing")}, &AddAddress{undo: undo("address")}}
+	return []Step{&AddRouting{undoOnce: undoOnce{undo("routing")}}, &AddAddress{undoOnce: undoOnce{undo("address")}}}
 }
 
 func TestUndoKeepsWhatRulesThatMayStayNeed(t *testing.T) {
