@@ -251,7 +251,7 @@ func (r runner) watch(ctx context.Context, plan func(Node) (Plan, error)) error 
 		}
 		return steps, err
 	}
-	return Watch(ctx, events, pass, lasting, func() { r.log("warning", r.target.fight()) })
+	return Watch(ctx, events, pass, lasting, func() { r.log("warning", r.target.conflictText()) })
 }
 
 // lasting reports whether an error is one that stays while the program runs.

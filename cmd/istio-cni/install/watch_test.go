@@ -19,9 +19,9 @@ import (
 	"istio-init/test/kernel"
 )
 
-// TestAFightHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
+// TestAConflictHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
 // restores its file every 100 ms.
-func TestAFightHasBoundedWrites(t *testing.T) {
+func TestAConflictHasBoundedWrites(t *testing.T) {
 	target := newTarget(t, texts(map[string]string{"05-cilium.conflist": string(mainConfigs(t)["05-cilium.conflist"])}))
 	path := filepath.Join(target.Dirs.Conf, "05-cilium.conflist")
 	theirs, err := os.ReadFile(path)
@@ -29,7 +29,7 @@ func TestAFightHasBoundedWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	const length = 2 * time.Minute
-	writes, fights := 0, 0
+	writes, conflicts := 0, 0
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
@@ -55,26 +55,26 @@ func TestAFightHasBoundedWrites(t *testing.T) {
 			}
 			return len(p.Steps), err
 		}
-		err = Watch(ctx, events, pass, lasting, func() { fights++ })
+		err = Watch(ctx, events, pass, lasting, func() { conflicts++ })
 	})
-	if most := fightWrites + int(length/fightPause); err != nil || writes > most || writes < fightWrites || fights != 1 {
-		t.Errorf("%d writes in %s, %d fights, %v; want at most %d writes, 1 fight", writes, length, fights, err, most)
+	if most := conflictWrites + int(length/conflictPause); err != nil || writes > most || writes < conflictWrites || conflicts != 1 {
+		t.Errorf("%d writes in %s, %d conflicts, %v; want at most %d writes, 1 conflict", writes, length, conflicts, err, most)
 	}
-	if got := target.fight(); !strings.Contains(got, "cni.exclusive") {
+	if got := target.conflictText(); !strings.Contains(got, "cni.exclusive") {
 		t.Errorf("no hint for Cilium: %s", got)
 	}
 }
 
-func TestAfterAFightWritesAreQuickAgain(t *testing.T) {
+func TestAfterAConflictWritesAreQuickAgain(t *testing.T) {
 	var l limiter
 	now := time.Unix(0, 0)
-	for range fightWrites {
+	for range conflictWrites {
 		l.wrote(now)
 	}
-	if got := l.next(); got != now.Add(fightPause) {
+	if got := l.next(); got != now.Add(conflictPause) {
 		t.Errorf("next write at %s", got)
 	}
-	now = now.Add(fightOver)
+	now = now.Add(conflictOver)
 	if l.wrote(now); !l.next().IsZero() {
 		t.Errorf("next write at %s", l.next())
 	}
