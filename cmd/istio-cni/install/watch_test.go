@@ -3,16 +3,20 @@ package install
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"istio-init/test/kernel"
 )
 
 // TestAConflictHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
@@ -51,7 +55,7 @@ func TestAConflictHasBoundedWrites(t *testing.T) {
 			}
 			return len(p.Steps), err
 		}
-		err = Watch(ctx, events, pass, unwritable, func() { conflicts++ })
+		err = Watch(ctx, events, pass, lasting, func() { conflicts++ })
 	})
 	if most := conflictWrites + int(length/conflictPause); err != nil || writes > most || writes < conflictWrites || conflicts != 1 {
 		t.Errorf("%d writes in %s, %d conflicts, %v; want at most %d writes, 1 conflict", writes, length, conflicts, err, most)
@@ -97,7 +101,7 @@ func TestEventsThatFollowEachOtherAreOnePass(t *testing.T) {
 			passes = append(passes, time.Since(begin).Round(100*time.Millisecond))
 			return 0, nil
 		}
-		if err := Watch(ctx, events, pass, unwritable, t.FailNow); err != nil {
+		if err := Watch(ctx, events, pass, lasting, t.FailNow); err != nil {
 			t.Error(err)
 		}
 		if len(passes) < 3 || len(passes) > 4 || passes[0] != 0 || passes[1] != 3*time.Second {
@@ -108,7 +112,7 @@ func TestEventsThatFollowEachOtherAreOnePass(t *testing.T) {
 
 func TestAWatchEndsWhereADirectoryCannotBeWritten(t *testing.T) {
 	pass := func(context.Context) (int, error) { return 0, os.ErrPermission }
-	if err := Watch(t.Context(), nil, pass, unwritable, t.FailNow); !errors.Is(err, os.ErrPermission) {
+	if err := Watch(t.Context(), nil, pass, lasting, t.FailNow); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("%v", err)
 	}
 }
@@ -155,6 +159,45 @@ func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
 	}
 	if got := loaded(t, target); !slices.Contains(got, pluginType) {
 		t.Errorf("the end of the watch removed the entry: %v", got)
+	}
+}
+
+// TestADirectoryThatComesBackIsWatched: its own watch ends with it.
+func TestADirectoryThatComesBackIsWatched(t *testing.T) {
+	target := newTarget(t, nil)
+	events, err := notify(t.Context(), target.watched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func() error{
+		func() error { return os.Remove(target.Dirs.Conf) },
+		func() error { return os.Mkdir(target.Dirs.Conf, 0o755) },
+		func() error { return os.WriteFile(filepath.Join(target.Dirs.Conf, "10-a.conflist"), nil, 0o600) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		<-events
+	}
+}
+
+// TestAWatchEndsWhereItsMountIsOfADirectoryThatWasRemoved: a container that starts again has the
+// new directory.
+func TestAWatchEndsWhereItsMountIsOfADirectoryThatWasRemoved(t *testing.T) {
+	kernel.Need(t)
+	target := newTarget(t, nil)
+	source := target.Dirs.Conf
+	target.Dirs.Conf = t.TempDir()
+	if err := syscall.Mount(source, target.Dirs.Conf, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target.Dirs.Conf, 0) })
+	if err := os.Remove(source); err != nil {
+		t.Fatal(err)
+	}
+	err := runner{target: target, stderr: io.Discard}.watch(t.Context(), installing(Insert))
+	if !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), target.Dirs.Conf) {
+		t.Errorf("%v", err)
 	}
 }
 
