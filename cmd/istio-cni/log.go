@@ -53,7 +53,7 @@ func (p *plugin) logCall(message string, c *call, err error) {
 type loggedValues []options.Value
 
 // MarshalLogObject writes each value with its source.
-func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error { //nolint:unparam // as zapcore.ObjectMarshaler has it
+func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	for _, v := range values {
 		to.AddString(v.Option, fmt.Sprintf("%s (%s)", shortened(v.Text), v.From))
 	}
