@@ -91,15 +91,15 @@ const SelfCallMark = 1338
 // has to name all.
 const MaxOwnerGroups = 64
 
-var passthroughs = inet.PerFamily[netip.Addr]{
-	inet.IPv4: netip.AddrFrom4([4]byte{127, 0, 0, 6}),
-	inet.IPv6: netip.AddrFrom16([16]byte{15: 6}),
-}
-
 // Passthrough returns the source address of the proxy's inbound connections to the
 // app, 127.0.0.6 or ::6. Unlike the first, the second belongs to no loopback prefix,
 // so the loopback interface has to be given it.
-func Passthrough(f inet.Family) netip.Addr { return passthroughs[f] }
+func Passthrough(f inet.Family) netip.Addr {
+	if f == inet.IPv6 {
+		return netip.AddrFrom16([16]byte{15: 6})
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 6})
+}
 
 // A Generation is the Istio release whose rules are wanted, line for line. The
 // zero value is the current one.

@@ -7,13 +7,13 @@ import (
 )
 
 var (
-	smartQuote = lazily(`[“”„]`)
-	smartDash  = lazily(`(?:^|\s)-*[‐-―−][‐-―−-]*[A-Za-z]*`)
-	dashes     = lazily(`[‐-―−-]+`)
+	smartQuote = pattern{text: `[“”„]`}
+	smartDash  = pattern{text: `(?:^|\s)-*[‐-―−][‐-―−-]*[A-Za-z]*`}
+	dashes     = pattern{text: `[‐-―−-]+`}
 	// noteBehind is a comment behind a word that is no option: the name of an interface may
 	// begin with "#".
-	noteBehind  = lazily(`(?:^|\s)[^\s-]\S*\s+#.*$`)
-	countBehind = lazily(` -c \d+ \d+(?: |$)`)
+	noteBehind  = pattern{text: `(?:^|\s)[^\s-]\S*\s+#.*$`}
+	countBehind = pattern{text: ` -c \d+ \d+(?: |$)`}
 )
 
 // plain makes a line of a table plain: without the comment that somebody wrote behind it,
@@ -21,22 +21,22 @@ var (
 func (c *cleaner) plain(n int, line string) string {
 	edited := line
 	if strings.Contains(line, "\xe2") {
-		edited = replaceUnquoted(edited, smartQuote(), func(string) string { return `"` })
-		edited = replaceUnquoted(edited, smartDash(), plainOption)
-		if edited != line && tableLine().MatchString(edited) {
-			c.edited(PlainDashes, n, strings.TrimSpace(cmp.Or(smartDash().FindString(line), smartQuote().FindString(line))))
+		edited = replaceUnquoted(edited, smartQuote.re(), func(string) string { return `"` })
+		edited = replaceUnquoted(edited, smartDash.re(), plainOption)
+		if edited != line && tableLine.re().MatchString(edited) {
+			c.edited(PlainDashes, n, strings.TrimSpace(cmp.Or(smartDash.re().FindString(line), smartQuote.re().FindString(line))))
 			line = edited
 		}
 	}
 	if strings.Contains(line, "#") {
-		edited = replaceUnquoted(line, noteBehind(), beforeNote)
-		if edited != line && tableLine().MatchString(edited) {
+		edited = replaceUnquoted(line, noteBehind.re(), beforeNote)
+		if edited != line && tableLine.re().MatchString(edited) {
 			c.edited(CutComments, n, strings.TrimSpace(line[len(edited):]))
 			line = edited
 		}
 	}
 	if strings.Contains(line, " -c ") { // iptables -S -v
-		line = replaceUnquoted(line, countBehind(), func(s string) string { return s[len(strings.TrimRight(s, " ")):] })
+		line = replaceUnquoted(line, countBehind.re(), func(s string) string { return s[len(strings.TrimRight(s, " ")):] })
 	}
 	return line
 }
@@ -51,7 +51,7 @@ func beforeNote(text string) string {
 // plainOption is an option as iptables prints it: one of several letters has two dashes.
 func plainOption(option string) string {
 	space := option[:len(option)-len(strings.TrimSpace(option))]
-	name := option[len(space)+len(dashes().FindString(option[len(space):])):]
+	name := option[len(space)+len(dashes.re().FindString(option[len(space):])):]
 	if len(name) > 1 {
 		return space + "--" + name
 	}

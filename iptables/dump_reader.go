@@ -69,26 +69,26 @@ func readDump(text string) (*dumpReader, []Edit, error) {
 func (r *dumpReader) table() *LiveTable { return &r.part.Tables[len(r.part.Tables)-1] }
 
 var (
-	tableHead = lazily(`^\*\s*(?:raw|mangle|nat|filter|security)$`)
+	tableHead = pattern{text: `^\*\s*(?:raw|mangle|nat|filter|security)$`}
 	// pieceOfTable matches a line that is only in a table: the table's first line is
 	// missing.
-	pieceOfTable = lazily(`^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[AI] \S|COMMIT$)`)
-	policyLine   = lazily(`^-P (\S+) (ACCEPT|DROP)(?: |$)`)
+	pieceOfTable = pattern{text: `^(:\S+ (ACCEPT|DROP|-)( |$)|(\[\d+:\d+\] )?-[AI] \S|COMMIT$)`}
+	policyLine   = pattern{text: `^-P (\S+) (ACCEPT|DROP)(?: |$)`}
 	// warning is what iptables-nft prints where the legacy variant has tables
 	// (iptables/nft.c of 1.8.9, nft_check_xt_legacy).
-	warning = lazily(`^(?:# )?Warning: (ip6?tables)-legacy tables present`)
+	warning = pattern{text: `^(?:# )?Warning: (ip6?tables)-legacy tables present`}
 )
 
 // read reads one line, or a rule of several. The reason says why it cannot be one of a dump.
 func (r *dumpReader) read(n int, line string) (reason string) {
-	if m := warning().FindStringSubmatch(line); m != nil {
+	if m := warning.re().FindStringSubmatch(line); m != nil {
 		r.warned[familyOfProgram(m[1])] = n
 		return ""
 	}
 	if r.part.open && !r.listing || line != "" && line[0] == '#' {
 		return r.inTable(line)
 	}
-	if m := policyLine().FindStringSubmatch(line); m != nil {
+	if m := policyLine.re().FindStringSubmatch(line); m != nil {
 		again := slices.ContainsFunc(r.policies, func(p []string) bool { return p[0] == m[1] })
 		if r.listing || again || len(r.policies) == len(Hooks) {
 			reason = r.endListing()
@@ -169,13 +169,13 @@ func (r *dumpReader) outside(n int, line string) (reason string) {
 	switch {
 	case line == "":
 		return ""
-	case tableHead().MatchString(line):
+	case tableHead.re().MatchString(line):
 		r.part.line = n
 		if r.part.snapshotParser.line(line) != nil {
 			return "not a table"
 		}
 		return ""
-	case pieceOfTable().MatchString(line):
+	case pieceOfTable.re().MatchString(line):
 		return isHeadless
 	}
 	r.words(n, line)
@@ -190,7 +190,7 @@ func (r *dumpReader) inTable(line string) (reason string) {
 		r.comment(line)
 		_ = r.part.snapshotParser.line(line)
 		return ""
-	case tableHead().MatchString(line):
+	case tableHead.re().MatchString(line):
 		return noCommit(r.table().Name, r.part.line)
 	case line == "COMMIT":
 		r.end()

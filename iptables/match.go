@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"istio-init/netutil/inet"
 )
 
 // A Cond is a condition on one property of a packet: that it is Val, or with
@@ -172,7 +170,7 @@ func walkAll[T any](yield func(Condition) bool, module, flag string, text func(T
 }
 
 // The prefixes of every address.
-var everyIPv4, everyIPv6 = inet.IPv4.All().String(), inet.IPv6.All().String()
+const everyIPv4, everyIPv6 = "0.0.0.0/0", "::/0"
 
 // text appends the match in the kernel's canonical form.
 func (m *Match) text(w *words) {

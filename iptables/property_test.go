@@ -95,7 +95,7 @@ func TestCleanLeavesTheStateBeforeApply(t *testing.T) {
 		before := iptables.PlanISTIO(snapshot(t, g.family, g.state(t)), none).After.String() // others' alone
 		applied := iptables.PlanISTIO(snapshot(t, g.family, before), g.ruleset()).After
 		cleaned := iptables.PlanISTIO(applied, none).After.String()
-		if diff := cmp.Diff(tablesInUse(before), tablesInUse(cleaned)); diff != "" {
+		if diff := cmp.Diff(fake.InUse(before), fake.InUse(cleaned)); diff != "" {
 			t.Errorf("(-before +after):\n%s", diff)
 		}
 	})
@@ -132,18 +132,6 @@ func ours(save string) []string {
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-// tablesInUse leaves out the tables that hold nothing but built-in chains with the
-// policy ACCEPT, which the kernel keeps once they were used.
-func tablesInUse(save string) string {
-	var used strings.Builder
-	for _, table := range strings.SplitAfter(save, "COMMIT\n") {
-		if strings.Contains(table, "\n-A ") || strings.Contains(table, " - [") || strings.Contains(table, " DROP [") {
-			used.WriteString(table)
-		}
-	}
-	return used.String()
 }
 
 // TestDumpsOfBothFamiliesAreReadBack: what a namespace prints of both families, one

@@ -40,7 +40,9 @@ func (b *buffer) nest(kind int, fill func()) {
 
 // number appends an attribute of 32 bits, which nf_tables has in network byte order.
 func (b *buffer) number(kind int, v uint32) {
-	b.bytes(kind, binary.BigEndian.AppendUint32(nil, v))
+	start := b.open(kind)
+	*b = binary.BigEndian.AppendUint32(*b, v)
+	b.close(start)
 }
 
 // text appends a C string.
@@ -60,7 +62,7 @@ type expression struct {
 
 // express returns an expression with numbers as attributes: kind, value and so on.
 func express(name string, attrs ...uint32) expression {
-	var b buffer
+	b := make(buffer, 0, 4*len(attrs))
 	for i := 0; i < len(attrs); i += 2 {
 		b.number(int(attrs[i]), attrs[i+1])
 	}

@@ -4,7 +4,8 @@
 //
 // The tools of the tests have their own packages: flow (outcomes of connections, as
 // text), pod (a pod with its proxy and servers), load (continuous connections), kernel
-// (network namespaces), istio (the rules of Istio) and fake (a fake packet filter).
+// (network namespaces), istio (the rules of Istio), fake (a fake packet filter) and
+// golden (files of what is expected).
 //
 // Tests that need root are skipped without it; with KERNEL_TESTS=require a skip is a
 // failure. STRESS=1, which make stress sets, runs all cases.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"istio-init/test/golden"
 )
 
 // readmeFolder is where the commands of the documents run.
@@ -90,7 +92,7 @@ var outputBlock = regexp.MustCompile("(?ms)^(<!-- output: ([^\n]*?) -->\n```[a-z
 // output must not depend on the machine.
 func TestDocumentsShowRealOutput(t *testing.T) {
 	for _, d := range documents(t) {
-		if *update {
+		if golden.Update() {
 			written := outputBlock.ReplaceAllStringFunc(d.text, func(block string) string {
 				parts := outputBlock.FindStringSubmatch(block)
 				return parts[1] + shellOutput(t, parts[2]) + parts[4]

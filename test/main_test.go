@@ -1,7 +1,7 @@
 package test
 
 import (
-	goflag "flag"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,8 +10,6 @@ import (
 
 	"istio-init/test/kernel"
 )
-
-var update = goflag.Bool("update", false, "write what is expected anew: scripts, and outputs in documents")
 
 const (
 	top      = "../" // of the repository
@@ -45,7 +43,7 @@ var (
 // TestMain builds the program once, as "make build" does, unless TEST_PROGRAM names one.
 // It is first in PATH, under all its names. Other users can read its directory.
 func TestMain(m *testing.M) {
-	goflag.Parse()
+	flag.Parse()
 	dir, err := install()
 	code := 1
 	if err == nil {

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"istio-init/test/golden"
 	"istio-init/test/kernel"
 )
 
@@ -51,14 +51,8 @@ func TestMistakesAreAnswered(t *testing.T) {
 	if least := 130; count < least {
 		t.Errorf("%d mistakes, want %d or more", count, least)
 	}
-	if *update {
-		archive.Comment = []byte(got.String())
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if diff := cmp.Diff(string(archive.Comment), got.String()); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, diff)
-	}
+	archive.Comment = []byte(got.String())
+	golden.File(t, path, string(txtar.Format(archive)))
 	if rules := ns.Run(t, "", "nft", "list", "ruleset"); rules != "" {
 		t.Errorf("rules were made:\n%s", rules)
 	}

@@ -129,7 +129,7 @@ func TestCleanRemovesLeftoversOfIstio(t *testing.T) {
 			if err := k.Restore(script); err != nil {
 				t.Fatalf("refused: %v\n%s", err, script)
 			}
-			if diff := cmp.Diff(tablesInUse(state(t, others...)), tablesInUse(k.String())); diff != "" {
+			if diff := cmp.Diff(fake.InUse(state(t, others...)), fake.InUse(k.String())); diff != "" {
 				t.Errorf("after\n%s\n(-want +got):\n%s", script, diff)
 			}
 			if again := cleanScript(t, k.String()); again != "" {
@@ -161,15 +161,4 @@ func state(t *testing.T, lines ...string) string {
 		t.Fatal(err)
 	}
 	return k.String()
-}
-
-// tablesInUse returns the tables that hold more than empty built-in chains.
-func tablesInUse(save string) string {
-	var used strings.Builder
-	for _, table := range strings.SplitAfter(save, "COMMIT\n") {
-		if strings.Contains(table, "\n-A ") || strings.Contains(table, " - [") || strings.Contains(table, " DROP [") {
-			used.WriteString(table)
-		}
-	}
-	return used.String()
 }

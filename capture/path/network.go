@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"istio-init/capture"
 	"istio-init/iptables"
@@ -87,7 +88,7 @@ func (c BaseChain) mayDecide(p iptables.Packet, f inet.Family) bool {
 	if !c.HasRules && !c.Drops || c.Type == "nat" && !p.SeesNAT() {
 		return false
 	}
-	at, device := hookNames[p.Hook], p.In
+	at, device := strings.ToLower(p.Hook), p.In
 	if p.Hook == iptables.Output || p.Hook == iptables.Postrouting {
 		device = p.Out
 	}
@@ -105,10 +106,4 @@ func (c BaseChain) mayDecide(p iptables.Packet, f inet.Family) bool {
 		return f == inet.IPv4 && device != "lo" && (p.Hook == iptables.Prerouting || p.Hook == iptables.Postrouting)
 	}
 	return false
-}
-
-// hookNames are the names of the hooks in nftables.
-var hookNames = map[string]string{
-	iptables.Prerouting: "prerouting", iptables.Input: "input", iptables.Forward: "forward",
-	iptables.Output: "output", iptables.Postrouting: "postrouting",
 }

@@ -82,8 +82,8 @@ const (
 	maxLine        = 64
 )
 
-// maxNodes is how many nodes of a kind there may be besides the one for the others.
-var maxNodes = map[nodeKind]int{chainNode: 24, foreignNode: 24, unknownNode: 8}
+// maxNodes is how many nodes of a kind there may be besides the one for the others; 0: any number.
+var maxNodes = [othersNode + 1]int{chainNode: 24, foreignNode: 24, unknownNode: 8}
 
 // graphs returns a graph for each view; no two have a node of the same id.
 func graphs(views []*view) []*graph {
@@ -118,7 +118,7 @@ func (g *graph) node(key string, fill node) *node {
 	if n := g.byKey[key]; n != nil {
 		return n
 	}
-	if most, bounded := maxNodes[fill.kind]; bounded && g.count[fill.kind] == most {
+	if most := maxNodes[fill.kind]; most > 0 && g.count[fill.kind] == most {
 		return g.others()
 	}
 	g.count[fill.kind]++

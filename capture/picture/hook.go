@@ -7,11 +7,11 @@ import (
 	"istio-init/iptables"
 )
 
-// A hook is a hook of netfilter with the tables that it calls, in their order.
-type hook struct {
-	name, what string
-	tables     []string
-}
+// A hook is a hook of netfilter.
+type hook struct{ name, what string }
+
+// tables returns the tables that it calls, in their order.
+func (h hook) tables() []string { return iptables.TablesAt(h.name) }
 
 const (
 	input       = iptables.Input
@@ -21,14 +21,12 @@ const (
 
 // hooks are all of them, in the order of [iptables.Hooks].
 var hooks = []hook{
-	newHook(iptables.Prerouting, "inbound packets, also by lo"),
-	newHook(iptables.Input, "packets to a socket of the pod"),
-	newHook(iptables.Forward, "forwarded packets"),
-	newHook(iptables.Output, "packets from a socket of the pod"),
-	newHook(iptables.Postrouting, "outbound packets, also by lo"),
+	{iptables.Prerouting, "inbound packets, also by lo"},
+	{iptables.Input, "packets to a socket of the pod"},
+	{iptables.Forward, "forwarded packets"},
+	{iptables.Output, "packets from a socket of the pod"},
+	{iptables.Postrouting, "outbound packets, also by lo"},
 }
-
-func newHook(name, what string) hook { return hook{name, what, iptables.TablesAt(name)} }
 
 // builtin returns the place of a built-in chain among those of its table, as
 // iptables-save orders them; -1 for any other chain.

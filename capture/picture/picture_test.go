@@ -1,7 +1,6 @@
 package picture
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,27 +13,8 @@ import (
 	"istio-init/cmd/istio-init/report"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the expected files anew")
-
-// golden compares a file with what it should be, or with -update writes it.
-func golden(t *testing.T, path, want string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, diff)
-	}
-}
 
 // TestFormsAreTheGoldens has each form of some scenarios and of dumps; each file
 // of testdata holds the forms of one.
@@ -54,7 +34,7 @@ func TestFormsAreTheGoldens(t *testing.T) {
 				}
 				a.Files = append(a.Files, txtar.File{Name: form.String(), Data: []byte(Draw(form, Terminal{}, report.Reason, readings...))})
 			}
-			golden(t, filepath.Join("testdata", name+".txtar"), string(txtar.Format(a)))
+			golden.File(t, filepath.Join("testdata", name+".txtar"), string(txtar.Format(a)))
 		})
 	}
 }

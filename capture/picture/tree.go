@@ -45,7 +45,7 @@ func (w *treeWriter) draw() {
 	}
 	for _, h := range hooks {
 		var chains []*chain
-		for _, table := range h.tables {
+		for _, table := range h.tables() {
 			if c := w.find(table, h.name); c != nil && (len(c.rules) > 0 || c.drops) {
 				chains = append(chains, c)
 			}

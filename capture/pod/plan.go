@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio-init/capture"
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil"
@@ -149,7 +150,7 @@ func (e Engine) Clean(s *Survey) (*Plan, error) {
 	default:
 		e.removeNeeds(p, s, Nothing())
 		if s.Address.Present && !s.Address.Ours {
-			p.note(AddressStays{passthroughV6})
+			p.note(AddressStays{capture.Passthrough(inet.IPv6)})
 		}
 	}
 	return p, errors.Join(errs...)
@@ -177,7 +178,7 @@ func (e Engine) missing(s *Survey, want Want) []Step {
 		}
 	}
 	if want.Passthrough && !s.Address.Present {
-		steps = append(steps, &AddAddress{Addr: passthroughV6, report: e.Report})
+		steps = append(steps, &AddAddress{Addr: capture.Passthrough(inet.IPv6), report: e.Report})
 	}
 	return steps
 }
@@ -196,7 +197,7 @@ func (e Engine) removeNeeds(p *Plan, s *Survey, want Want) {
 		}
 	}
 	if !want.Passthrough && s.Address.Ours && !s.hides(inet.IPv6) {
-		p.Steps = append(p.Steps, &RemoveAddress{Addr: passthroughV6, report: e.Report})
+		p.Steps = append(p.Steps, &RemoveAddress{Addr: capture.Passthrough(inet.IPv6), report: e.Report})
 	}
 }
 

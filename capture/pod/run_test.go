@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"istio-init/capture"
 	"istio-init/iptables/xtables"
+	"istio-init/netutil/inet"
 )
 
 // adding returns steps that have added routing and the address, and write down what is
@@ -20,7 +22,7 @@ func adding(log *[]string) []Step {
 			return nil
 		}
 	}
-	return []Step{&AddRouting{undo: undo("routing")}, &AddAddress{undo: undo("address")}}
+	return []Step{&AddRouting{undoOnce: undoOnce{undo("routing")}}, &AddAddress{undoOnce: undoOnce{undo("address")}}}
 }
 
 func TestUndoKeepsWhatRulesThatMayStayNeed(t *testing.T) {
@@ -70,7 +72,7 @@ func TestAPartialRunWhoseRulesStayOmitsOnlyTheNoteOnTheAddress(t *testing.T) {
 			m := &memory{name: NFT, noCommit: noCommit}
 			p := &Plan{Partial: true, Steps: []Step{&ChangeRules{Have: m.Read(t.Context()), report: func(Event) {}, Remove: true}}}
 			p.note(NothingToRemove{Legacy})
-			p.note(AddressStays{passthroughV6})
+			p.note(AddressStays{capture.Passthrough(inet.IPv6)})
 			want := []string{"pod.NothingToRemove"}
 			if noCommit == nil {
 				want = append(want, "pod.AddressStays")

@@ -17,7 +17,7 @@ type AddRouting struct {
 	NoRule, NoRoute bool // what of it is missing
 
 	report func(Event)
-	undo   netutil.Undo
+	undoOnce
 }
 
 // String returns commands of ip(8), as comments. The route comes before the rule that
@@ -45,9 +45,6 @@ func (s *AddRouting) Do(context.Context) (err error) {
 	return nil
 }
 
-// Undo removes what was added.
-func (s *AddRouting) Undo(context.Context) error { return takeBack(&s.undo) }
-
 // RemoveRouting removes policy routing of earlier runs from one family.
 type RemoveRouting struct {
 	Family inet.Family
@@ -56,7 +53,7 @@ type RemoveRouting struct {
 	Tables []uint32              // whose local default route goes
 
 	report func(Event)
-	undo   netutil.Undo
+	undoOnce
 }
 
 // String returns commands of ip(8), as comments.
@@ -83,15 +80,12 @@ func (s *RemoveRouting) Do(context.Context) (err error) {
 	return nil
 }
 
-// Undo adds what was removed.
-func (s *RemoveRouting) Undo(context.Context) error { return takeBack(&s.undo) }
-
 // AddAddress adds the passthrough address to lo.
 type AddAddress struct {
 	Addr netip.Addr
 
 	report func(Event)
-	undo   netutil.Undo
+	undoOnce
 }
 
 // String returns a command of ip(8), as a comment.
@@ -107,15 +101,12 @@ func (s *AddAddress) Do(context.Context) (err error) {
 	return err
 }
 
-// Undo removes it.
-func (s *AddAddress) Undo(context.Context) error { return takeBack(&s.undo) }
-
 // RemoveAddress removes the passthrough address from lo.
 type RemoveAddress struct {
 	Addr netip.Addr
 
 	report func(Event)
-	undo   netutil.Undo
+	undoOnce
 }
 
 // String returns a command of ip(8), as a comment.
@@ -130,9 +121,6 @@ func (s *RemoveAddress) Do(context.Context) (err error) {
 	}
 	return err
 }
-
-// Undo adds it.
-func (s *RemoveAddress) Undo(context.Context) error { return takeBack(&s.undo) }
 
 // RemoveNative removes tables that Istio's native nftables rules are in.
 type RemoveNative struct {
@@ -163,14 +151,17 @@ func (s *RemoveNative) Do(context.Context) error {
 // none.
 func (s *RemoveNative) Undo(context.Context) error { return nil }
 
-// takeBack calls what takes a change back, once.
-func takeBack(undo *netutil.Undo) error {
-	fn := *undo
-	*undo = nil
-	if fn == nil {
+// undoOnce is the Undo of a step whose change one function takes back.
+type undoOnce struct{ undo netutil.Undo }
+
+// Undo takes the change back, once.
+func (u *undoOnce) Undo(context.Context) error {
+	undo := u.undo
+	u.undo = nil
+	if undo == nil {
 		return nil
 	}
-	return fn()
+	return undo()
 }
 
 // comments returns lines as comments of iptables-restore.

@@ -107,7 +107,7 @@ func (s *Survey) needs() (err error) {
 			return fmt.Errorf("policy routing (%s): %w", f, err)
 		}
 	}
-	s.Address.Present, s.Address.Ours, err = netutil.FindLoopbackAddr(passthroughV6)
+	s.Address.Present, s.Address.Ours, err = netutil.FindLoopbackAddr(capture.Passthrough(inet.IPv6))
 	return err
 }
 

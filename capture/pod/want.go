@@ -50,9 +50,6 @@ func (w Want) RulesFor(backend Name) Rules {
 	return rules
 }
 
-// passthroughV6 is the source address of the proxy's inbound IPv6 connections.
-var passthroughV6 = capture.Passthrough(inet.IPv6)
-
 // tproxyRoutes is the policy routing of mode TPROXY. Nobody else uses the route that Istio
 // makes by default, so it is the mesh's whoever made it.
 var tproxyRoutes = netutil.TProxyRoutes{Known: netutil.TProxyRoute{Mark: capture.DefaultTProxyMark, Table: capture.DefaultTProxyTable}}

@@ -29,6 +29,17 @@ plugin. With the commands below it is installed on a node.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(install.Commands()...)
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [command]",
+		Short: "print the help of a command",
+		RunE: func(_ *cobra.Command, args []string) error { // that of cobra has exit code 0 for no command
+			c, _, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			return c.Help()
+		},
+	})
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -13,73 +12,40 @@ import (
 	"istio-init/cmd/istio-cni/decision"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 )
 
-// A logger writes lines of JSON. It replaces zap.Logger, which links an HTTP server.
-type logger struct {
-	core  zapcore.Core
-	level *zapcore.Level // of the core
-}
-
-type field = zapcore.Field
-
-func newLogger(to io.Writer) *logger {
-	config := zapcore.EncoderConfig{ // the names of istio-init's log
-		TimeKey: "ts", LevelKey: "level", MessageKey: "msg",
-		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
-	}
-	level := new(zapcore.InfoLevel)
-	return &logger{zapcore.NewCore(zapcore.NewJSONEncoder(config), zapcore.Lock(zapcore.AddSync(to)), level), level}
-}
-
 // setLevel sets the lowest level that is logged; "" is info.
-func (l *logger) setLevel(name string) {
+func (p *plugin) setLevel(name string) {
 	level, err := zapcore.ParseLevel(cmp.Or(name, "info"))
 	if err != nil {
-		l.Warn("plugin_log_level is unknown: info is used", stringField("plugin_log_level", shortened(name)))
+		p.log.Warn("plugin_log_level is unknown: info is used", logging.String("plugin_log_level", shortened(name)))
 		return
 	}
-	*l.level = level
-}
-
-// muted returns a logger that writes nothing.
-func (l *logger) muted() *logger { return &logger{zapcore.NewNopCore(), l.level} }
-
-func (l *logger) Debug(message string, fields ...field) { l.log(zapcore.DebugLevel, message, fields) }
-
-func (l *logger) Info(message string, fields ...field) { l.log(zapcore.InfoLevel, message, fields) }
-
-func (l *logger) Warn(message string, fields ...field) { l.log(zapcore.WarnLevel, message, fields) }
-
-func (l *logger) Error(message string, fields ...field) { l.log(zapcore.ErrorLevel, message, fields) }
-
-func (l *logger) log(level zapcore.Level, message string, fields []field) {
-	if entry := l.core.Check(zapcore.Entry{Level: level, Time: time.Now().UTC(), Message: message}, nil); entry != nil {
-		entry.Write(fields...)
-	}
+	p.level = level
 }
 
 // logCall writes the one line about a pod: what was decided, why, by which options from where, and
 // how long it took.
-func (l *logger) logCall(message string, c *call, err error) {
-	fields := []field{
-		stringField("namespace", c.pod.Namespace), stringField("pod", c.pod.Name), stringField("sandbox", c.args.ContainerID),
-		stringField("decision", c.Verdict.String()), stringField("reason", shortened(c.Reason)),
+func (p *plugin) logCall(message string, c *call, err error) {
+	fields := []logging.Field{
+		logging.String("namespace", c.pod.Namespace), logging.String("pod", c.pod.Name), logging.String("sandbox", c.args.ContainerID),
+		logging.String("decision", c.Verdict.String()), logging.String("reason", shortened(c.Reason)),
 	}
 	if c.Verdict == decision.Apply {
-		fields = append(fields, field{Key: "options", Type: zapcore.ObjectMarshalerType, Interface: loggedValues(c.Values)}, stringField("backend", c.backend))
+		fields = append(fields, logging.Object("options", loggedValues(c.Values)), logging.String("backend", c.backend))
 	}
 	if err != nil {
-		fields = append(fields, errorField(err))
+		fields = append(fields, logging.Error(err))
 	}
-	fields = append(fields, field{Key: "ms", Type: zapcore.Int64Type, Integer: time.Since(c.start).Milliseconds()})
+	fields = append(fields, logging.Int("ms", time.Since(c.start).Milliseconds()))
 	switch {
 	case err != nil:
-		l.Error(message, fields...)
+		p.log.Error(message, fields...)
 	case c.Suspect:
-		l.Warn(message, fields...)
+		p.log.Warn(message, fields...)
 	default:
-		l.Info(message, fields...)
+		p.log.Info(message, fields...)
 	}
 }
 
@@ -87,7 +53,7 @@ func (l *logger) logCall(message string, c *call, err error) {
 type loggedValues []options.Value
 
 // MarshalLogObject writes each value with its source.
-func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error { //nolint:unparam // as zapcore.ObjectMarshaler has it
+func (values loggedValues) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	for _, v := range values {
 		to.AddString(v.Option, fmt.Sprintf("%s (%s)", shortened(v.Text), v.From))
 	}
@@ -108,30 +74,20 @@ func shortened(text string) string {
 	return fmt.Sprintf("%s... (%d bytes)", text[:most], len(text))
 }
 
-// event logs an event of the engine.
-func (l *logger) event(event pod.Event) {
+// logEvent logs an event of the engine.
+func logEvent(log *logging.Logger, event pod.Event) {
 	switch e := event.(type) {
 	case pod.TablesUnreadable:
-		l.Warn("some tables could not be read", stringField("backend", string(e.Backend)), errorField(e.Err))
+		log.Warn("some tables could not be read", logging.String("backend", string(e.Backend)), logging.Error(e.Err))
 	case pod.RuleAhead:
-		l.Warn("foreign rule ahead of ours, may take connections first", stringField("family", e.Family.String()), stringField("rule", e.Rule))
+		log.Warn("foreign rule ahead of ours, may take connections first", logging.String("family", e.Family.String()), logging.String("rule", e.Rule))
 	case pod.MeshBeside:
-		l.Warn(report.MeshBeside(e.Family, e.Mesh))
+		log.Warn(report.MeshBeside(e.Family, e.Mesh))
 	case pod.NameServices:
-		l.Debug("the name services of the node may be asked", errorField(e.Err))
+		log.Debug("the name services of the node may be asked", logging.Error(e.Err))
 	case pod.TablesStay:
-		l.Debug("empty tables were not removed", errorField(e.Err))
+		log.Debug("empty tables were not removed", logging.Error(e.Err))
 	default:
-		l.Debug(fmt.Sprintf("%T", event))
+		log.Debug(fmt.Sprintf("%T", event))
 	}
-}
-
-// The fields of lines.
-
-func stringField(key, value string) field {
-	return field{Key: key, Type: zapcore.StringType, String: value}
-}
-
-func errorField(err error) field {
-	return field{Key: "error", Type: zapcore.ErrorType, Interface: err}
 }

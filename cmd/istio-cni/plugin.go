@@ -14,10 +14,12 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
+	"go.uber.org/zap/zapcore"
 
 	"istio-init/cmd/istio-cni/decision"
 	"istio-init/cmd/istio-cni/install"
 	"istio-init/cmd/istio-cni/netconf"
+	"istio-init/cmd/logging"
 	"istio-init/netutil"
 )
 
@@ -38,9 +40,10 @@ var versions = version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0
 
 // A plugin answers one call of a container runtime.
 type plugin struct {
-	log    *logger
-	result bytes.Buffer // for stdout, of an ADD that succeeds
-	passes bool         // the plugin was uninstalled: it passes results through
+	log    *logging.Logger
+	level  zapcore.Level // the lowest that is logged
+	result bytes.Buffer  // for stdout, of an ADD that succeeds
+	passes bool          // the plugin was uninstalled: it passes results through
 }
 
 // runPlugin answers a container runtime and returns the exit code. At most one JSON document is
@@ -50,7 +53,8 @@ func runPlugin(ctx context.Context, command string, stdin io.Reader, stdout, std
 		_, _ = io.Copy(io.Discard, stdin)
 		return 0
 	}
-	p := &plugin{log: newLogger(stderr), passes: install.PassesThrough()}
+	p := &plugin{passes: install.PassesThrough()}
+	p.log = logging.New(stderr, zapcore.NewJSONEncoder, &p.level)
 	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
 		Add:    func(args *skel.CmdArgs) error { return p.add(ctx, args) },
 		Check:  func(args *skel.CmdArgs) error { return p.check(ctx, args) },
@@ -59,7 +63,7 @@ func runPlugin(ctx context.Context, command string, stdin io.Reader, stdout, std
 	}, versions, "")
 	if err == nil {
 		if _, err := stdout.Write(p.result.Bytes()); err != nil {
-			p.log.Error("write the result", errorField(err))
+			p.log.Error("write the result", logging.Error(err))
 			return 1
 		}
 		return 0
@@ -84,7 +88,7 @@ type call struct {
 func (p *plugin) decide(args *skel.CmdArgs) *call {
 	c := &call{args: args, start: time.Now()}
 	entry, problems := netconf.Parse(args.StdinData)
-	p.log.setLevel(entry.LogLevel)
+	p.setLevel(entry.LogLevel)
 	c.entry = entry
 	for pair := range strings.SplitSeq(args.Args, ";") {
 		switch key, value, _ := strings.Cut(pair, "="); key {
@@ -108,7 +112,7 @@ func (p *plugin) add(ctx context.Context, args *skel.CmdArgs) error {
 	if err == nil {
 		err = p.act(ctx, c, c.apply)
 	}
-	p.log.logCall("ADD", c, err)
+	p.logCall("ADD", c, err)
 	return err
 }
 
@@ -116,12 +120,12 @@ func (p *plugin) add(ctx context.Context, args *skel.CmdArgs) error {
 func (p *plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 	c := p.decide(args)
 	err := p.act(ctx, c, c.compare)
-	p.log.logCall("CHECK", c, err)
+	p.logCall("CHECK", c, err)
 	return err
 }
 
 // act does what was decided, in the namespace of the pod.
-func (p *plugin) act(ctx context.Context, c *call, do func(context.Context, *logger) error) error {
+func (p *plugin) act(ctx context.Context, c *call, do func(context.Context, *logging.Logger) error) error {
 	switch c.Verdict {
 	case decision.Skip:
 		return nil
@@ -171,7 +175,7 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 		return nil
 	}
 	entry, problems := netconf.Parse(args.StdinData)
-	p.log.setLevel(entry.LogLevel)
+	p.setLevel(entry.LogLevel)
 	if !entry.Capable && entry.OnMissing == netconf.MissingFails {
 		problems = append(problems, decision.ErrMissing)
 	}
@@ -183,7 +187,7 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 		ctx, cancel := c.limited(ctx)
 		defer cancel()
 		err = netutil.InNewNetNS(func() error {
-			_, err := planned(ctx, engine("", &c.Options.Run, p.log.muted()), &c.Options.Run, p.log.muted())
+			_, err := planned(ctx, engine("", &c.Options.Run, logging.Discard()), &c.Options.Run, logging.Discard())
 			return err
 		})
 	}
@@ -194,7 +198,7 @@ func (p *plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if coded, ok := errors.AsType[*types.Error](err); ok {
 		unavailable.Msg, unavailable.Details = coded.Msg, coded.Details
 	}
-	p.log.Error("not available", errorField(unavailable))
+	p.log.Error("not available", logging.Error(unavailable))
 	return unavailable
 }
 

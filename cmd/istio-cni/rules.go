@@ -12,18 +12,16 @@ import (
 	"istio-init/capture"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/logging"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
 
-// passthroughV6 is the source address of inbound IPv6 connections, which is not of the pod.
-var passthroughV6 = capture.Passthrough(inet.IPv6)
-
 // engine returns the engine for a network namespace, with the programs of the node's system
 // directories: nothing of the environment chooses what is run.
-func engine(netNS string, run *options.Run, log *logger) pod.Engine {
-	e := pod.Engine{Options: pod.Options{NetNS: netNS, Outside: true}, Report: log.event}
+func engine(netNS string, run *options.Run, log *logging.Logger) pod.Engine {
+	e := pod.Engine{Options: pod.Options{NetNS: netNS, Outside: true}, Report: func(event pod.Event) { logEvent(log, event) }}
 	e.Now = time.Now
 	if run.NativeNFT {
 		e.Force = pod.NFTables
@@ -32,8 +30,8 @@ func engine(netNS string, run *options.Run, log *logger) pod.Engine {
 }
 
 // wanted returns what the current network namespace should have.
-func wanted(run *options.Run, log *logger) (pod.Want, error) {
-	addrs, err := netutil.Addrs(passthroughV6)
+func wanted(run *options.Run, log *logging.Logger) (pod.Want, error) {
+	addrs, err := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	if err != nil {
 		return pod.Nothing(), err
 	}
@@ -42,7 +40,7 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 		log.Warn("the pod has no address but loopback and link-local ones, by which its families are chosen")
 	}
 	for _, a := range caveat.Uncaptured {
-		log.Warn("IPv6 is not captured, inbound or outbound: dual-stack captures it", stringField("address", a.IP.String()), stringField("interface", a.Interface))
+		log.Warn("IPv6 is not captured, inbound or outbound: dual-stack captures it", logging.String("address", a.IP.String()), logging.String("interface", a.Interface))
 	}
 	for _, w := range run.Ineffective(families) {
 		log.Warn(w)
@@ -55,7 +53,7 @@ func wanted(run *options.Run, log *logger) (pod.Want, error) {
 }
 
 // apply makes the rules of the pod.
-func (c *call) apply(ctx context.Context, log *logger) error {
+func (c *call) apply(ctx context.Context, log *logging.Logger) error {
 	for _, w := range c.Options.Warnings { // in the words of flags
 		log.Debug(w)
 	}
@@ -74,12 +72,12 @@ func (c *call) apply(ctx context.Context, log *logger) error {
 			return err
 		}
 		c.backend = string(plan.Backend.Backend.Name())
-		return plan.Run(ctx, log.event)
+		return plan.Run(ctx, e.Report)
 	}, nil)
 }
 
 // compare compares the rules of the pod with the wanted ones.
-func (c *call) compare(ctx context.Context, log *logger) error {
+func (c *call) compare(ctx context.Context, log *logging.Logger) error {
 	run := &c.Options.Run
 	return netutil.InNetNS(c.args.Netns, func() error {
 		plan, err := planned(ctx, engine("", run, log), run, log)
@@ -95,7 +93,7 @@ func (c *call) compare(ctx context.Context, log *logger) error {
 }
 
 // planned returns what an apply would do in the current network namespace.
-func planned(ctx context.Context, e pod.Engine, run *options.Run, log *logger) (*pod.Plan, error) {
+func planned(ctx context.Context, e pod.Engine, run *options.Run, log *logging.Logger) (*pod.Plan, error) {
 	found, err := e.Survey(ctx)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 	"istio-init/iptables"
 	"istio-init/iptables/xtables"
 	"istio-init/netutil"
@@ -129,7 +130,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 		return err
 	}
 	if found.LegacyHidden != nil {
-		cmd.log.Info("iptables-legacy may have stale rules, and could not be read", errorField(found.LegacyHidden))
+		cmd.log.Info("iptables-legacy may have stale rules, and could not be read", logging.Error(found.LegacyHidden))
 	}
 	want, err := cmd.wanted()
 	if err != nil {
@@ -139,7 +140,7 @@ func (cmd *command) apply(ctx context.Context, found *pod.Survey) error {
 	if err != nil {
 		return err
 	}
-	cmd.log.Info("backend chosen", backendField(plan.Backend.Backend.Name()), stringField("reason", plan.Reason))
+	cmd.log.Info("backend chosen", backendField(plan.Backend.Backend.Name()), logging.String("reason", plan.Reason))
 	for _, u := range plan.Unidentified {
 		cmd.log.Warn(unidentifiedText(u))
 	}
@@ -168,13 +169,13 @@ func (cmd *command) warnOfInterfaces() {
 	}
 	there, err := netutil.Interfaces()
 	if err != nil {
-		cmd.log.Debug("the names of interfaces are not checked", errorField(err))
+		cmd.log.Debug("the names of interfaces are not checked", logging.Error(err))
 		return
 	}
 	warn := func(flag string, names []iptables.Interface) {
 		for _, i := range names {
 			if !slices.ContainsFunc(there, i.Matches) {
-				cmd.log.Warn(fmt.Sprintf("%s: no interface is named %s; its rules have no effect unless one comes later", flag, i), listField("interfaces", there))
+				cmd.log.Warn(fmt.Sprintf("%s: no interface is named %s; its rules have no effect unless one comes later", flag, i), logging.Strings("interfaces", there))
 			}
 		}
 	}

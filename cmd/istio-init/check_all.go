@@ -7,11 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap/zapcore"
-
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 	"istio-init/iptables"
 	"istio-init/netutil"
 )
@@ -74,7 +73,7 @@ func (cmd *command) checkOne(ctx context.Context, n *netutil.NetNS, compares boo
 	ctx, cancel := context.WithTimeout(ctx, oneNamespace)
 	defer cancel()
 	one, opts := *cmd, *cmd.opts
-	one.opts, one.log = &opts, &logger{core: zapcore.NewNopCore()}
+	one.opts, one.log = &opts, logging.Discard()
 	out := report.Namespace{
 		Inode: n.Inode(), Files: n.Files, PID: n.PID, Command: n.Command, Processes: n.Processes, Container: n.ID, PodUID: n.PodUID,
 	}

@@ -9,6 +9,7 @@ import (
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 )
 
 func newClean(s streams) *cobra.Command {
@@ -40,7 +41,7 @@ func runClean(ctx context.Context, cmd *command) error {
 // clean runs the plan to nothing, or with --dry-run or --plan prints it.
 func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 	if found.LegacyHidden != nil {
-		cmd.log.Warn("iptables-legacy may have rules that are not removed: it could not be read", errorField(found.LegacyHidden))
+		cmd.log.Warn("iptables-legacy may have rules that are not removed: it could not be read", logging.Error(found.LegacyHidden))
 	}
 	engine := cmd.engine()
 	for _, state := range found.States {
@@ -56,7 +57,7 @@ func (cmd *command) clean(ctx context.Context, found *pod.Survey) error {
 		return err
 	}
 	for _, remains := range plan.Remains {
-		cmd.log.Warn("not everything can be removed", errorField(remains))
+		cmd.log.Warn("not everything can be removed", logging.Error(remains))
 	}
 	if plan.Empty() {
 		cmd.log.Info("nothing to remove")

@@ -14,6 +14,7 @@ import (
 	"istio-init/capture/picture"
 	"istio-init/cmd/istio-init/options"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 )
 
 // Streams are the arguments, the environment and the streams of the process.
@@ -90,7 +91,7 @@ func execute(ctx context.Context, s streams) int {
 	if _, logged := errors.AsType[*loggedError](err); isTold(err) && !logged {
 		const most = 4096 // it may quote a whole argument
 		_, _ = fmt.Fprintf(complaints, "Error: %.*s\n", most, err)
-		_ = leaveLastMessage(c.Name(), err.Error())
+		_ = writeLastMessage(c.Name(), err.Error())
 	}
 	if isTold(err) && asksForJSON(line) && !answer.begun.Load() {
 		_ = report.Write(plainOutput{answer}, report.Styler{}, failureOf(c, err), true)
@@ -146,7 +147,7 @@ type command struct {
 	opts      *options.Run
 	name      func(key string) string // how messages name an option
 	env       options.Env
-	log       *logger
+	log       *logging.Logger
 	stdin     io.Reader
 	stdout    io.Writer   // for text that is safe on a terminal
 	plain     io.Writer   // stdout for all other text
@@ -214,7 +215,7 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 }
 
 // fail logs the error of a run, as far as the user is to be told of it.
-func fail(log *logger, command string, parsed *options.Parsed, err error) error {
+func fail(log *logging.Logger, command string, parsed *options.Parsed, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -222,7 +223,7 @@ func fail(log *logger, command string, parsed *options.Parsed, err error) error 
 	if isTold(err) {
 		said = explainOrigin(parsed, report.Explain(err)).Error()
 		log.Error(said)
-		log.leaveLastMessage(command, said)
+		leaveLastMessage(log, command, said)
 	}
 	return &loggedError{error: err, said: said}
 }
@@ -237,7 +238,7 @@ func (s streams) arguments(c *cobra.Command) []string {
 }
 
 // refuse logs every problem of the input, one a line.
-func refuse(log *logger, command string, problems []error) error {
+func refuse(log *logging.Logger, command string, problems []error) error {
 	var lines []string
 	for _, p := range problems {
 		log.Error(p.Error())
@@ -245,6 +246,6 @@ func refuse(log *logger, command string, problems []error) error {
 	}
 	err := fmt.Errorf("%d mistake(s), nothing was changed", len(problems))
 	log.Error(err.Error())
-	log.leaveLastMessage(command, strings.Join(append(lines, err.Error()), "\n"))
+	leaveLastMessage(log, command, strings.Join(append(lines, err.Error()), "\n"))
 	return &loggedError{err, err.Error(), problems}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"istio-init/cmd/logging"
 )
 
 const (
@@ -16,17 +18,17 @@ const (
 	mostMessage = 2048
 )
 
-// leaveLastMessage logs at level debug why the last message could not be left.
-func (l *logger) leaveLastMessage(command, text string) {
-	if err := leaveLastMessage(command, text); err != nil {
-		l.Debug("the error is not in the termination log", errorField(err))
+// leaveLastMessage writes the last message, or logs at level debug why it could not be written.
+func leaveLastMessage(log *logging.Logger, command, text string) {
+	if err := writeLastMessage(command, text); err != nil {
+		log.Debug("the error is not in the termination log", logging.Error(err))
 	}
 }
 
-// leaveLastMessage writes the error of an apply or a clean to the termination log, if this is
+// writeLastMessage writes the error of an apply or a clean to the termination log, if this is
 // process 1 of its PID namespace, as in an init container. A command that somebody runs in
 // the container of another program is not, so it leaves the last message of that alone.
-func leaveLastMessage(command, text string) error {
+func writeLastMessage(command, text string) error {
 	if os.Getpid() != 1 || !leavesLastMessage(command) {
 		return nil
 	}

@@ -7,21 +7,13 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"istio-init/cmd/istio-init/options"
+	"istio-init/cmd/logging"
 )
 
 // newLogger returns the logger. If stdout is reserved for the answer, a log for stdout goes
 // to stderr. A log that cannot be written is no error of a run; the end of ctx ends the wait
 // for its reader.
-func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (log *logger, closeLog func(), err error) {
-	config := zapcore.EncoderConfig{ // the names of zap, and of Istio's logs
-		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg", StacktraceKey: "stacktrace",
-		EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
-		EncodeDuration: zapcore.SecondsDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
-	}
-	encoder := zapcore.NewConsoleEncoder(config)
-	if set.JSON {
-		encoder = zapcore.NewJSONEncoder(config)
-	}
+func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (log *logging.Logger, closeLog func(), err error) {
 	to, closeLog := &output{name: "stderr", to: s.stderr, done: ctx.Done()}, func() {}
 	switch {
 	case set.Target == "" || set.Target == "stderr" || set.Target == "stdout" && reserved:
@@ -34,10 +26,14 @@ func newLogger(ctx context.Context, s streams, set options.Log, reserved bool) (
 		}
 		to.to, closeLog = file, func() { _ = file.Close() }
 	}
-	sink := zapcore.AddSync(plainOutput{to})
-	log = &logger{core: zapcore.NewCore(encoder, zapcore.Lock(sink), set.Level), caller: set.Caller}
+	encoder := zapcore.NewConsoleEncoder
+	if set.JSON {
+		encoder = zapcore.NewJSONEncoder
+	}
+	log = logging.New(plainOutput{to}, encoder, set.Level)
+	log.Caller = set.Caller
 	if set.Traces {
-		log.stack = set.Stacktrace
+		log.Stack = set.Stacktrace
 	}
 	return log, closeLog, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"istio-init/cmd/istio-init/options"
+	"istio-init/test/golden"
 )
 
 var manDir = goflag.String("man", "", "write the man pages into this directory, as hack/dist does")
@@ -118,25 +119,8 @@ func manRows(b *strings.Builder, title string, rows []row, text func(string) str
 
 // TestExitCodesAreThoseOfTheDocument keeps the table of docs/exit-codes.md.
 func TestExitCodesAreThoseOfTheDocument(t *testing.T) {
-	const path = "../../docs/exit-codes.md"
 	const begin, end = "<!-- codes: written by `go test ./cmd/istio-init -run ExitCodes -update` -->\n", "<!-- end of codes -->"
-	document, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(document), begin)
-	got, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the codes", path)
-	}
-	want := exitCodesTable(t)
-	if *update {
-		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if want != got {
-		t.Errorf("the codes of %s are not those of the program; -update writes them:\n%s", path, want)
-	}
+	golden.Section(t, "../../docs/exit-codes.md", begin, end, exitCodesTable(t))
 }
 
 // exitCodesTable is the table of exit codes in Markdown. Every command has to have them.

@@ -20,7 +20,7 @@ func (cmd *command) change(ctx context.Context, result *report.Change, run func(
 		return err
 	}
 	result.Changed = len(result.Steps) > 0 && !cmd.opts.Plan && !cmd.opts.DryRun
-	result.Warnings = cmd.log.warnings
+	result.Warnings = cmd.log.Warnings
 	return cmd.show(result)
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	goflag "flag"
 	"net/netip"
 	"os"
 	"slices"
@@ -21,10 +20,9 @@ import (
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 	"istio-init/test/flow"
+	"istio-init/test/golden"
 	"istio-init/test/scenario"
 )
-
-var update = goflag.Bool("update", false, "write the golden sections of the scenarios anew")
 
 const testdata = "../../testdata"
 
@@ -81,7 +79,7 @@ func parseScenario(t *testing.T, s *scenario.Scenario) *parsedScenario {
 // section that is empty need not be there.
 func (s *parsedScenario) golden(t *testing.T, name, got string) {
 	t.Helper()
-	if *update {
+	if golden.Update() {
 		s.Archive.Files = append(s.without(name), txtar.File{Name: name, Data: []byte(got)})
 		if got == "" {
 			s.Archive.Files = s.without(name)
@@ -120,7 +118,7 @@ func TestScenarioRulesAreTheGoldens(t *testing.T) {
 				s.golden(t, f.String(), previewText(rs, pod.Wanted(s.settings.Config, s.config.Captured).Routes[f]))
 				checkParses(t, rs)
 			}
-			if *update {
+			if golden.Update() {
 				if err := os.WriteFile(s.Path, txtar.Format(s.Archive), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -173,7 +171,7 @@ func TestScenarioFlowsAreThoseOfTheRules(t *testing.T) {
 func TestScenarioGoldensTellWhatAPodHasToKnow(t *testing.T) {
 	for _, s := range parseScenarios(t) {
 		t.Run(s.Name(), func(t *testing.T) {
-			if *update {
+			if golden.Update() {
 				t.Skip("the goldens are being written")
 			}
 			want, got := s.config, s.Config(t)

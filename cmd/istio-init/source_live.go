@@ -13,6 +13,7 @@ import (
 	"istio-init/capture/path"
 	"istio-init/capture/pod"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 	"istio-init/iptables"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
@@ -149,7 +150,7 @@ func unprintableText(f inet.Family, table string) string {
 
 // readNetwork reads the addresses of the namespace, and uses its routes.
 func (cmd *command) readNetwork(src *ruleSource) error {
-	addrs, err := netutil.Addrs(passthroughV6)
+	addrs, err := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	if err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (cmd *command) liveRoute(q path.RouteQuery) path.Route {
 		q.In, q.Src = "", netip.AddrPort{}
 		return cmd.liveRoute(q)
 	}
-	cmd.log.Debug("no route to an address", errorField(err))
+	cmd.log.Debug("no route to an address", logging.Error(err))
 	for errno, failure := range routeFailures {
 		if errors.Is(err, errno) {
 			return path.Route{Failure: failure}
@@ -254,5 +255,5 @@ func (src *ruleSource) checkNeeds() error {
 // noPassthrough is the problem that the source address of inbound IPv6 connections is
 // missing.
 func noPassthrough() report.Difference {
-	return report.Difference{Kind: report.AddressMissing, Address: &passthroughV6}
+	return report.Difference{Kind: report.AddressMissing, Address: new(capture.Passthrough(inet.IPv6))}
 }

@@ -11,6 +11,7 @@ import (
 	"istio-init/capture/path"
 	"istio-init/capture/selftest"
 	"istio-init/cmd/istio-init/report"
+	"istio-init/cmd/logging"
 	"istio-init/netutil"
 	"istio-init/netutil/inet"
 )
@@ -35,7 +36,7 @@ func (cmd *command) validate(ctx, run context.Context) error {
 		return &exitError{exitValidation, fmt.Errorf("validate the rules: %w", err)}
 	}
 	cmd.log.Info("Starting iptables validation: connections test whether the rules work",
-		namedField("timeout", cmd.opts.ProbeTimeout))
+		logging.Stringer("timeout", cmd.opts.ProbeTimeout))
 	results := selftest.Run(probing, plans...)
 	byTheRules := cmd.byTheRules(run, results)
 	for _, r := range results {
@@ -46,7 +47,7 @@ func (cmd *command) validate(ctx, run context.Context) error {
 	}
 	passed, differs, notChecked := count(results, selftest.Passed), count(results, selftest.Differs), count(results, selftest.NotChecked)
 	cmd.log.Info("Validation passed, iptables rules established",
-		numberField("passed", passed), numberField("differs", differs), numberField("not_checked", notChecked))
+		logging.Int("passed", passed), logging.Int("differs", differs), logging.Int("not_checked", notChecked))
 	cmd.result.Validated(passed, differs, notChecked)
 	return nil
 }
@@ -62,13 +63,13 @@ func (cmd *command) plans(ctx context.Context) ([]selftest.Plan, error) {
 			cmd.log.Warn(w)
 		}
 	}
-	addrs, addrsErr := netutil.Addrs(passthroughV6)
+	addrs, addrsErr := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	powers, powersErr := netutil.SocketPowers()
 	if err := errors.Join(addrsErr, powersErr); err != nil {
 		return nil, err
 	}
 	if slices.Contains(families, inet.IPv6) { // the run may just have added it
-		if err := netutil.AwaitLoopbackAddr(ctx, passthroughV6); err != nil {
+		if err := netutil.AwaitLoopbackAddr(ctx, capture.Passthrough(inet.IPv6)); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +112,7 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 		err = cmd.readNetwork(src)
 	}
 	if err != nil {
-		cmd.log.Debug("the live rules could not be read", errorField(err))
+		cmd.log.Debug("the live rules could not be read", logging.Error(err))
 		return nothing
 	}
 	return func(p selftest.Probe) string {
@@ -128,22 +129,22 @@ func (cmd *command) byTheRules(ctx context.Context, results []selftest.Result) f
 
 // reportResult logs the result of one check.
 func (cmd *command) reportResult(r selftest.Result, byTheRules func(selftest.Probe) string) {
-	fields := []field{namedField("family", r.Family), stringField("check", r.Name)}
+	fields := []logging.Field{logging.Stringer("family", r.Family), logging.String("check", r.Name)}
 	if connection := r.Connection(); connection != "" {
-		fields = append(fields, stringField("connection", connection))
+		fields = append(fields, logging.String("connection", connection))
 	}
-	lands := namedField("lands", r.Want)
+	lands := logging.Stringer("lands", r.Want)
 	switch r.Outcome {
 	case selftest.Passed:
 		cmd.log.Info("check passed", append(fields, lands)...)
 	case selftest.Differs:
-		cmd.log.Info("check differs, as Istio's own rules do", append(fields, lands, stringField("saw", r.Saw))...)
+		cmd.log.Info("check differs, as Istio's own rules do", append(fields, lands, logging.String("saw", r.Saw))...)
 	case selftest.NotChecked:
-		cmd.log.Warn("not checked", append(fields, stringField("reason", r.Why))...)
+		cmd.log.Warn("not checked", append(fields, logging.String("reason", r.Why))...)
 	case selftest.Failed:
-		fields = append(fields, lands, stringField("saw", r.Saw), stringField("cause", r.Why))
+		fields = append(fields, lands, logging.String("saw", r.Saw), logging.String("cause", r.Why))
 		if said := byTheRules(r.Probe); said != "" {
-			fields = append(fields, stringField("by_the_rules_that_stand", said))
+			fields = append(fields, logging.String("by_the_rules_that_stand", said))
 		}
 		cmd.log.Error("check failed", fields...)
 	}

@@ -13,9 +13,6 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// passthroughV6 is the source address of inbound IPv6 connections.
-var passthroughV6 = capture.Passthrough(inet.IPv6)
-
 // complete adds the DNS servers of the pod to the configuration.
 func (cmd *command) complete(ctx context.Context) error {
 	const resolvConf = "/etc/resolv.conf"
@@ -46,7 +43,7 @@ func (cmd *command) planned(ctx context.Context) (pod.Want, error) {
 
 // families returns the families to capture, and warnings.
 func (cmd *command) families() (families []inet.Family, warnings []string, err error) {
-	addrs, err := netutil.Addrs(passthroughV6)
+	addrs, err := netutil.Addrs(capture.Passthrough(inet.IPv6))
 	if err != nil {
 		return nil, nil, err
 	}

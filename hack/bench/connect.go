@@ -32,53 +32,53 @@ var excluded = []struct {
 	{"groups", []int{10, 100, 1000}, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", groups},
 }
 
-// A track is a pod with rules and a listener in place of the proxy.
-type track struct {
+// A client is a pod with rules that opens connections, and listens in place of the proxy.
+type client struct {
 	Connection
-	*place
+	*namespace
 	listener          int
 	connects, replies []float64
 }
 
 // measureConnections measures connections in turn through all rules.
 func (b *bench) measureConnections(r *Result) error {
-	tracks, err := b.tracks()
-	for _, t := range tracks {
-		defer t.close()
+	clients, err := b.clients()
+	for _, c := range clients {
+		defer c.close()
 	}
 	if err != nil {
 		return err
 	}
 	const warmUp, each = 1, 200
 	for round := range b.rounds + warmUp {
-		for i := range tracks {
-			t := tracks[(i+round)%len(tracks)]
+		for i := range clients {
+			c := clients[(i+round)%len(clients)]
 			if round == warmUp {
-				t.connects, t.replies = nil, nil
+				c.connects, c.replies = nil, nil
 			}
-			if err := netutil.InNetNS(t.path(), func() error { return t.connect(each) }); err != nil {
+			if err := netutil.InNetNS(c.path(), func() error { return c.connect(each) }); err != nil {
 				return err
 			}
 		}
 	}
-	for _, t := range tracks {
-		t.Connect, t.RoundTrip = spreadOf(t.connects).Median, spreadOf(t.replies).Median
-		r.Connections = append(r.Connections, t.Connection)
+	for _, c := range clients {
+		c.Connect, c.RoundTrip = spreadOf(c.connects).Median, spreadOf(c.replies).Median
+		r.Connections = append(r.Connections, c.Connection)
 	}
 	return nil
 }
 
-func (b *bench) tracks() (all []*track, err error) {
+func (b *bench) clients() (all []*client, err error) {
 	for _, backend := range backends {
 		for _, e := range excluded {
 			for _, n := range e.sizes {
-				l := life{Family: "ipv4", Backend: backend, first: with()}
-				t, err := newTrack(Connection{Backend: backend, List: e.list, N: n})
+				w := workload{Family: "ipv4", Backend: backend, first: with()}
+				c, err := newClient(Connection{Backend: backend, List: e.list, N: n})
 				if err != nil {
 					return all, err
 				}
-				all = append(all, t)
-				if _, err = b.run(t.place, []step{{{path: b.ours, args: l.args("apply"), env: []string{e.name + "=" + e.of(0, n)}}}}); err != nil {
+				all = append(all, c)
+				if _, err = b.run(c.namespace, []step{{{path: b.ours, args: w.args("apply"), env: []string{e.name + "=" + e.of(0, n)}}}}); err != nil {
 					return all, err
 				}
 			}
@@ -94,14 +94,14 @@ var (
 	server     = unix.SockaddrInet4{Port: 80, Addr: [4]byte{192, 0, 2, 1}}
 )
 
-// newTrack makes a pod with a route out and a listener at the port of the proxy.
-func newTrack(c Connection) (*track, error) {
-	p, err := newPlace()
+// newClient makes a pod with a route out and a listener at the port of the proxy.
+func newClient(of Connection) (*client, error) {
+	ns, err := newNamespace()
 	if err != nil {
 		return nil, err
 	}
-	t := &track{Connection: c, place: p}
-	return t, netutil.InNetNS(p.path(), func() (err error) {
+	c := &client{Connection: of, namespace: ns}
+	return c, netutil.InNetNS(ns.path(), func() (err error) {
 		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "router"}
 		if err := netlink.LinkAdd(link); err != nil {
 			return err
@@ -117,33 +117,33 @@ func newTrack(c Connection) (*track, error) {
 		if err := netlink.RouteAdd(&netlink.Route{Gw: routerAddr}); err != nil {
 			return err
 		}
-		if t.listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		if c.listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
-		if err := unix.Bind(t.listener, &unix.SockaddrInet4{Port: 15001}); err != nil {
+		if err := unix.Bind(c.listener, &unix.SockaddrInet4{Port: 15001}); err != nil {
 			return err
 		}
-		return unix.Listen(t.listener, 128)
+		return unix.Listen(c.listener, 128)
 	})
 }
 
-func (t *track) close() {
-	_ = unix.Close(t.listener)
-	t.place.close()
+func (c *client) close() {
+	_ = unix.Close(c.listener)
+	c.namespace.close()
 }
 
 // connect opens connections one after the other. One thread has both ends, so that the time
 // is that of the kernel and of no other thread.
-func (t *track) connect(n int) error {
+func (c *client) connect(n int) error {
 	for range n {
-		if err := t.once(); err != nil {
-			return fmt.Errorf("%s, %d %s: %w", t.Backend, t.N, t.List, err)
+		if err := c.once(); err != nil {
+			return fmt.Errorf("%s, %d %s: %w", c.Backend, c.N, c.List, err)
 		}
 	}
 	return nil
 }
 
-func (t *track) once() error {
+func (c *client) once() error {
 	app, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -156,8 +156,8 @@ func (t *track) once() error {
 	if err := unix.Connect(app, &server); err != nil {
 		return err
 	}
-	t.connects = append(t.connects, float64(time.Since(began).Nanoseconds())/1000)
-	proxy, _, err := unix.Accept(t.listener)
+	c.connects = append(c.connects, float64(time.Since(began).Nanoseconds())/1000)
+	proxy, _, err := unix.Accept(c.listener)
 	if err != nil {
 		return err
 	}
@@ -172,6 +172,6 @@ func (t *track) once() error {
 			return err
 		}
 	}
-	t.replies = append(t.replies, float64(time.Since(began).Nanoseconds())/1000)
+	c.replies = append(c.replies, float64(time.Since(began).Nanoseconds())/1000)
 	return nil
 }

@@ -32,14 +32,14 @@ func (l limit) verdict() string {
 // limits returns what must not be exceeded, and whether it is, one a line of a format.
 func (r *Result) limits(format string) string {
 	var b strings.Builder
-	for _, l := range append(r.againstFloor(), r.againstIptables()...) {
+	for _, l := range append(r.againstBound(), r.againstIptables()...) {
 		fmt.Fprintf(&b, format, l.what, l.got, l.max, l.verdict())
 	}
 	return b.String()
 }
 
-// againstFloor are the limits of each backend.
-func (r *Result) againstFloor() (all []limit) {
+// againstBound are the limits of each backend.
+func (r *Result) againstBound() (all []limit) {
 	for _, backend := range backends {
 		add := func(what string, got, most float64) { all = append(all, limit{backend + ": " + what, got, most}) }
 		wall := func(family, action string) float64 {

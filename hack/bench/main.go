@@ -18,7 +18,7 @@ import (
 type bench struct {
 	dir                    string
 	ours, cni, idle, small string // programs
-	floor                  floor
+	bound                  lowerBound
 	peers                  map[string]string // programs of others, by name
 	rounds                 int
 	log                    *os.File // what the programs say
@@ -52,7 +52,7 @@ func measure(rounds int, out, others string) error {
 	}
 	defer b.log.Close()
 	r := &Result{Machine: machine(), Rounds: rounds}
-	for _, part := range []func(*Result) error{b.measureLives, b.measurePods, b.measureConnections} {
+	for _, part := range []func(*Result) error{b.measureWorkloads, b.measurePods, b.measureConnections} {
 		if err := part(r); err != nil {
 			return err
 		}
@@ -69,12 +69,12 @@ func (b *bench) prepare(others string) (err error) {
 	for _, p := range []struct {
 		path   *string
 		source string
-	}{{&b.ours, "./cmd/istio-init"}, {&b.cni, "./cmd/istio-cni"}, {&b.idle, "./hack/bench/idle"}, {&b.small, "./hack/bench/bare"}, {&b.floor.send, "./hack/bench/netlink"}} {
+	}{{&b.ours, "./cmd/istio-init"}, {&b.cni, "./cmd/istio-cni"}, {&b.idle, "./hack/bench/idle"}, {&b.small, "./hack/bench/bare"}, {&b.bound.send, "./hack/bench/netlink"}} {
 		if *p.path, err = b.build(p.source); err != nil {
 			return err
 		}
 	}
-	b.floor.dir, b.peers = b.dir, peersIn(others)
+	b.bound.dir, b.peers = b.dir, peersIn(others)
 	return nil
 }
 
@@ -106,38 +106,38 @@ func (b *bench) build(source string) (string, error) {
 	return path, os.WriteFile(path, program, 0o755)
 }
 
-// A contestant does the actions of a life in its own way.
-type contestant struct {
-	life
+// A candidate is a program that does the actions of a workload.
+type candidate struct {
+	workload
 	name    string
 	steps   map[string][]step // by action
 	samples map[string][]cost // likewise
 }
 
-func newContestant(l life, name string) contestant {
-	return contestant{l, name, map[string][]step{}, map[string][]cost{}}
+func newCandidate(w workload, name string) candidate {
+	return candidate{w, name, map[string][]step{}, map[string][]cost{}}
 }
 
-// contestants are our program, the idle one, what the kernel needs, and programs of others.
-func (b *bench) contestants(l life) (all []contestant, err error) {
-	ours, idle, bare := newContestant(l, "istio-init"), newContestant(l, "idle"), newContestant(l, "bare")
+// candidates are our program, the idle one, what the kernel needs, and programs of others.
+func (b *bench) candidates(w workload) (all []candidate, err error) {
+	ours, idle, bare := newCandidate(w, "istio-init"), newCandidate(w, "idle"), newCandidate(w, "bare")
 	for _, action := range actions {
-		ours.steps[action] = []step{{{path: b.ours, args: l.args(action)}}}
+		ours.steps[action] = []step{{{path: b.ours, args: w.args(action)}}}
 		idle.steps[action] = []step{{{path: b.idle}}}
-		if bare.steps[action], err = b.floor.steps(l, action); err != nil {
-			return nil, fmt.Errorf("%s: %w", l.Config, err)
+		if bare.steps[action], err = b.bound.steps(w, action); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.Config, err)
 		}
 	}
-	all = []contestant{ours, idle, bare}
-	if l.Config != configs[0].name {
+	all = []candidate{ours, idle, bare}
+	if w.Config != configs[0].name {
 		return all, nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
-		peer := newContestant(l, name)
-		for action, args := range peers[name](l) {
+		peer := newCandidate(w, name)
+		for action, args := range peers[name](w) {
 			peer.steps[action] = []step{{{path: b.peers[name], args: args}}}
 		}
-		if err := b.live(peer); err != nil {
+		if err := b.measureOnce(peer); err != nil {
 			why, _, _ := strings.Cut(err.Error(), "\n")
 			fmt.Fprintln(os.Stderr, "left out:", why)
 			continue
@@ -148,13 +148,13 @@ func (b *bench) contestants(l life) (all []contestant, err error) {
 	return all, nil
 }
 
-// measureLives measures the lives of each configuration and family in rounds. In a round the
-// contestants of all backends take turns, since a machine's speed drifts; another one begins each.
-func (b *bench) measureLives(r *Result) error {
-	for _, together := range lives() {
-		var all []contestant
-		for _, l := range together {
-			more, err := b.contestants(l)
+// measureWorkloads measures the workloads of each configuration and family in rounds. In a round the
+// candidates of all backends take turns, since a machine's speed drifts; another one begins each.
+func (b *bench) measureWorkloads(r *Result) error {
+	for _, group := range workloads() {
+		var all []candidate
+		for _, w := range group {
+			more, err := b.candidates(w)
 			if err != nil {
 				return err
 			}
@@ -162,7 +162,7 @@ func (b *bench) measureLives(r *Result) error {
 		}
 		for round := range b.rounds {
 			for i := range all {
-				if err := b.live(all[(i+round)%len(all)]); err != nil {
+				if err := b.measureOnce(all[(i+round)%len(all)]); err != nil {
 					return err
 				}
 			}
@@ -176,18 +176,18 @@ func (b *bench) measureLives(r *Result) error {
 	return nil
 }
 
-// live measures the actions of a contestant in a new namespace.
-func (b *bench) live(c contestant) error {
-	p, err := newPlace()
+// measureOnce measures the actions of a candidate in a new namespace.
+func (b *bench) measureOnce(c candidate) error {
+	ns, err := newNamespace()
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer ns.close()
 	for _, action := range actions {
 		if len(c.steps[action]) == 0 {
 			continue
 		}
-		sum, err := b.run(p, c.steps[action])
+		sum, err := b.run(ns, c.steps[action])
 		if err != nil {
 			return err
 		}
@@ -196,15 +196,15 @@ func (b *bench) live(c contestant) error {
 	return nil
 }
 
-// record adds the medians of a contestant, with the memory it needs and what it asks of the
+// record adds the medians of a candidate, with the memory it needs and what it asks of the
 // kernel, which do not differ from run to run.
-func (b *bench) record(r *Result, c contestant) error {
-	memory, err := newPlace()
+func (b *bench) record(r *Result, c candidate) error {
+	memory, err := newNamespace()
 	if err != nil {
 		return err
 	}
 	defer memory.close()
-	traced, err := newPlace()
+	traced, err := newNamespace()
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (b *bench) record(r *Result, c contestant) error {
 		if len(c.samples[action]) == 0 {
 			continue
 		}
-		row := Run{life: c.life, Action: action, Program: c.name}
+		row := Run{workload: c.workload, Action: action, Program: c.name}
 		row.Wall, row.CPU = medians(c.samples[action])
 		if c.name != "bare" { // which is several programs
 			program := c.steps[action][0][0]

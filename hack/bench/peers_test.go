@@ -29,13 +29,13 @@ func TestProgramsOfOthersTakePart(t *testing.T) {
 	stub("kumactl", "exit 1")
 	stub("another", "exit 0")
 
-	b := &bench{dir: dir, peers: peersIn(dir), floor: floor{dir: dir}}
+	b := &bench{dir: dir, peers: peersIn(dir), bound: lowerBound{dir: dir}}
 	var err error
 	if b.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}
 	defer b.log.Close()
-	all, err := b.contestants(lives()[0][0])
+	all, err := b.candidates(workloads()[0][0])
 	if err != nil {
 		t.Fatal(err)
 	}

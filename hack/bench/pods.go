@@ -27,13 +27,13 @@ func (b *bench) measurePods(r *Result) error {
 	for _, backend := range backends {
 		for _, ways := range []struct {
 			name string
-			run  func(*place) *exec.Cmd
+			run  func(*namespace) *exec.Cmd
 		}{
-			{"istio-init", func(p *place) *exec.Cmd {
-				l := life{Family: "ipv4", Backend: backend, first: configs[0].first}
-				return exec.Command(b.ours, append(l.args("apply"), "--cni-mode", "--network-namespace", p.path())...)
+			{"istio-init", func(ns *namespace) *exec.Cmd {
+				w := workload{Family: "ipv4", Backend: backend, first: configs[0].first}
+				return exec.Command(b.ours, append(w.args("apply"), "--cni-mode", "--network-namespace", ns.path())...)
 			}},
-			{"istio-cni", func(p *place) *exec.Cmd { return b.add(backend, p) }},
+			{"istio-cni", func(ns *namespace) *exec.Cmd { return b.add(backend, ns) }},
 		} {
 			if backend == legacy && ways.name == "istio-cni" {
 				continue // it takes nft where it can
@@ -60,21 +60,21 @@ func (b *bench) measurePods(r *Result) error {
 }
 
 // pods starts runs for new pods, that many at once, and returns what all took.
-func (b *bench) pods(together int, run func(*place) *exec.Cmd) (sum cost, err error) {
-	var places []*place
+func (b *bench) pods(together int, run func(*namespace) *exec.Cmd) (sum cost, err error) {
+	var namespaces []*namespace
 	for range atOnce {
-		p, err := newPlace()
+		ns, err := newNamespace()
 		if err != nil {
 			return sum, err
 		}
-		defer p.close()
-		places = append(places, p)
+		defer ns.close()
+		namespaces = append(namespaces, ns)
 	}
 	began := time.Now()
-	for len(places) > 0 {
+	for len(namespaces) > 0 {
 		var running []*exec.Cmd
-		for _, p := range places[:together] {
-			cmd := run(p)
+		for _, ns := range namespaces[:together] {
+			cmd := run(ns)
 			if cmd.Env == nil {
 				cmd.Env = b.environment()
 			}
@@ -84,7 +84,7 @@ func (b *bench) pods(together int, run func(*place) *exec.Cmd) (sum cost, err er
 			}
 			running = append(running, cmd)
 		}
-		places = places[together:]
+		namespaces = namespaces[together:]
 		cpu, err := b.wait(running)
 		if err != nil {
 			return sum, err
@@ -104,10 +104,10 @@ const entry = `{"cniVersion": "1.0.0", "name": "k8s-pod-network", "type": "istio
 "prevResult": {"cniVersion": "1.0.0", "ips": []}}`
 
 // add prepares the run of the CNI plugin for a pod.
-func (b *bench) add(backend string, p *place) *exec.Cmd {
+func (b *bench) add(backend string, ns *namespace) *exec.Cmd {
 	cmd := exec.Command(b.cni)
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(entry, backend == native))
-	cmd.Env = append(b.environment(), "CNI_COMMAND=ADD", "CNI_CONTAINERID=1", "CNI_IFNAME=eth0", "CNI_PATH=/opt/cni/bin", "CNI_NETNS="+p.path(),
+	cmd.Env = append(b.environment(), "CNI_COMMAND=ADD", "CNI_CONTAINERID=1", "CNI_IFNAME=eth0", "CNI_PATH=/opt/cni/bin", "CNI_NETNS="+ns.path(),
 		"CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME=app")
 	return cmd
 }

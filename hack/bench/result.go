@@ -21,7 +21,7 @@ type Result struct {
 
 // A Run is one action of one program.
 type Run struct {
-	life
+	workload
 	Action  string  `json:"action"`
 	Program string  `json:"program"`
 	Wall    Spread  `json:"wallMs"`

@@ -33,21 +33,21 @@ type step []command
 // all their processes, in milliseconds.
 type cost struct{ wall, cpu float64 }
 
-// A place is a network namespace.
-type place struct{ handle netns.NsHandle }
+// A namespace is a network namespace that is open.
+type namespace struct{ handle netns.NsHandle }
 
-// newPlace makes a namespace in which lo is up.
-func newPlace() (*place, error) {
-	made, p := make(chan error), &place{}
+// newNamespace makes a namespace in which lo is up.
+func newNamespace() (*namespace, error) {
+	made, ns := make(chan error), &namespace{}
 	go func() {
 		runtime.LockOSThread() // the thread ends with its goroutine
 		var err error
-		if p.handle, err = netns.New(); err == nil {
+		if ns.handle, err = netns.New(); err == nil {
 			err = linkUp("lo")
 		}
 		made <- err
 	}()
-	return p, <-made
+	return ns, <-made
 }
 
 func linkUp(name string) error {
@@ -58,10 +58,10 @@ func linkUp(name string) error {
 	return netlink.LinkSetUp(link)
 }
 
-func (p *place) close() { _ = p.handle.Close() }
+func (ns *namespace) close() { _ = ns.handle.Close() }
 
 // path returns the file of the namespace, also for programs that root starts.
-func (p *place) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(p.handle)) }
+func (ns *namespace) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(ns.handle)) }
 
 // environment is that of the image.
 func (b *bench) environment() []string {
@@ -69,7 +69,7 @@ func (b *bench) environment() []string {
 }
 
 // start starts commands in a namespace.
-func (b *bench) start(p *place, s step) (running []*exec.Cmd, began time.Time, err error) {
+func (b *bench) start(ns *namespace, s step) (running []*exec.Cmd, began time.Time, err error) {
 	for _, c := range s {
 		cmd := exec.Command(c.path, c.args...)
 		cmd.Env, cmd.Stderr = append(b.environment(), c.env...), b.log
@@ -83,7 +83,7 @@ func (b *bench) start(p *place, s step) (running []*exec.Cmd, began time.Time, e
 		}
 		running = append(running, cmd)
 	}
-	err = netutil.InNetNS(p.path(), func() error {
+	err = netutil.InNetNS(ns.path(), func() error {
 		began = time.Now()
 		for _, cmd := range running {
 			if err := cmd.Start(); err != nil {
@@ -110,12 +110,12 @@ func (b *bench) wait(running []*exec.Cmd) (cpu float64, err error) {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // run runs steps one after the other and returns what they cost.
-func (b *bench) run(p *place, steps []step) (sum cost, err error) {
+func (b *bench) run(ns *namespace, steps []step) (sum cost, err error) {
 	for _, s := range steps {
 		if err := b.log.Truncate(0); err != nil {
 			return sum, err
 		}
-		running, began, err := b.start(p, s)
+		running, began, err := b.start(ns, s)
 		if err != nil {
 			return sum, err
 		}
@@ -131,9 +131,9 @@ func (b *bench) run(p *place, steps []step) (sum cost, err error) {
 
 // peak returns the resident memory of the largest process of a command, in MB. Linux counts
 // the memory of who starts a program for it, so a small program does.
-func (b *bench) peak(p *place, c command) (mb float64, err error) {
+func (b *bench) peak(ns *namespace, c command) (mb float64, err error) {
 	var out bytes.Buffer
-	err = netutil.InNetNS(p.path(), func() error {
+	err = netutil.InNetNS(ns.path(), func() error {
 		cmd := exec.Command(b.small, append([]string{c.path}, c.args...)...)
 		cmd.Env, cmd.Stdout = b.environment(), &out
 		return cmd.Run()
@@ -157,9 +157,9 @@ var (
 )
 
 // count runs a command under strace(1).
-func (b *bench) count(p *place, c command) (n counts, err error) {
+func (b *bench) count(ns *namespace, c command) (n counts, err error) {
 	file := filepath.Join(b.dir, "trace")
-	err = netutil.InNetNS(p.path(), func() error {
+	err = netutil.InNetNS(ns.path(), func() error {
 		cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "signal=none", "-o", file, c.path}, c.args...)...)
 		cmd.Env = b.environment()
 		return cmd.Run()

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"istio-init/iptables"
@@ -144,8 +143,7 @@ func newBackend(v Variant, cfg Config) (*Backend, error) {
 			return b, err
 		}
 		b.owned = append(b.owned, lock)
-		theirs := func(variable string) bool { return strings.HasPrefix(variable, LockFile+"=") }
-		b.env = append(slices.DeleteFunc(b.env, theirs), LockFile+"="+pass(lock))
+		b.env = append(b.env, LockFile+"="+pass(lock)) // of two values os/exec takes the last
 	}
 	return b, nil
 }

@@ -3,6 +3,7 @@ package xtables
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,8 +49,8 @@ func (e *RestoreError) Error() string {
 
 // Refused reports whether the program itself has failed: it was started and not killed.
 func (e *RestoreError) Refused() bool {
-	exit, ended := errors.AsType[exitError](e.Err)
-	return ended && exit.code() >= 0
+	exit, ended := errors.AsType[*exec.ExitError](e.Err)
+	return ended && exit.Exited()
 }
 
 // Unwrap returns how the program ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 
 	"istio-init/iptables"
@@ -56,11 +57,11 @@ func (b *Backend) existing(ctx context.Context, program string, rules []iptables
 		args := append([]string{"-t", r.Table, "-C", r.Chain}, strings.Fields(r.Wanted.Text)...)
 		p := b.newProcess(program, append(args, b.waitForLock(ctx)...)...)
 		runAll(ctx, []*process{p})
-		exit, ended := errors.AsType[exitError](p.err)
+		exit, ended := errors.AsType[*exec.ExitError](p.err)
 		switch {
 		case p.err == nil:
 			same[r.Place] = r.Wanted.Rule
-		case ended && ctx.Err() == nil && exit.code() == 1:
+		case ended && ctx.Err() == nil && exit.ExitCode() == 1:
 		default:
 			return nil, fmt.Errorf("%w: %s", p.err, p.stderrText())
 		}

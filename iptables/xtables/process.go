@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,14 +26,14 @@ type process struct {
 	stdout, stderr []byte
 	err            error
 
-	pid              int // zero: it was not started
+	cmd              *exec.Cmd
 	outFile, errFile *os.File
 	stopKill         func() bool   // of context.AfterFunc: false when the kill has begun
 	killDone         chan struct{} // closed when it has ended
 }
 
 // started reports whether the program was started.
-func (p *process) started() bool { return p.pid != 0 }
+func (p *process) started() bool { return p.cmd != nil && p.cmd.Process != nil }
 
 // stderrText is what the program complained of, on one line.
 func (p *process) stderrText() string {
@@ -81,32 +81,21 @@ func (p *process) start(ctx context.Context) (err error) {
 	} else if p.outFile, err = memoryFile("stdout"); err != nil {
 		return err
 	}
-	if err := p.fork(slices.Concat([]*os.File{in, p.outFile, p.errFile}, p.files)); err != nil {
+	p.cmd = exec.Command(p.path, p.args...)
+	p.cmd.Env, p.cmd.ExtraFiles = p.env, p.files
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, p.outFile, p.errFile
+	// A group of its own, so that what the program has started is killed with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
 		return err
 	}
 	p.limitFiles()
 	p.killDone = make(chan struct{})
 	p.stopKill = context.AfterFunc(ctx, func() {
 		defer close(p.killDone)
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // it may have ended just before
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended just before
 	})
 	return nil
-}
-
-// fork starts the program with its files. os/exec would first start a process of its own, to
-// find out about pidfds, which are of no use to a group (a third of the time).
-func (p *process) fork(files []*os.File) (err error) {
-	// A group of its own, so that what the program has started is killed with it.
-	attr := &syscall.ProcAttr{Env: p.env, Sys: &syscall.SysProcAttr{AmbientCaps: p.caps, Setpgid: true}}
-	for _, file := range files {
-		attr.Files = append(attr.Files, file.Fd())
-	}
-	if p.pid, err = syscall.ForkExec(p.path, append([]string{p.path}, p.args...), attr); err != nil {
-		p.pid = 0
-		err = &os.PathError{Op: "start", Path: p.path, Err: err}
-	}
-	runtime.KeepAlive(files)
-	return err
 }
 
 // memoryFile makes a file that has no path and that ends with who has it open.
@@ -133,21 +122,21 @@ func memoryFile(name string) (*os.File, error) {
 // wait waits for the end of the program and takes what it printed.
 //
 // A process group can only be killed by its number, which the kernel gives to others
-// once the leader is reaped and the group is empty. So the leader is reaped last: waitid(2)
-// with WNOWAIT leaves it, and then nothing may kill the group any more.
+// once the leader is reaped and the group is empty. exec.Cmd.Wait reaps first and
+// stops watching its context after that, so its Cancel may hit such others. Here the
+// leader is reaped last: waitid(2) with WNOWAIT leaves it, then nothing may kill the
+// group any more, and only then Cmd.Wait reaps.
 func (p *process) wait(ctx context.Context) {
 	defer closeAll(p.outFile, p.errFile)
-	denied := awaitEnd(p.pid) // by a seccomp profile, which few have
-	if denied != nil {
-		p.err = reap(p.pid)
+	reap := p.cmd.Wait
+	if err := awaitEnd(p.cmd.Process.Pid); err != nil { // a seccomp profile may deny waitid, on which Wait relies too
+		reaped := reapEnded(p.cmd.Process.Pid)
+		reap = func() error { return reaped }
 	}
 	if !p.stopKill() {
 		<-p.killDone
 	}
-	if denied == nil {
-		p.err = reap(p.pid)
-	}
-	if p.err != nil && ctx.Err() != nil {
+	if p.err = reap(); p.err != nil && ctx.Err() != nil {
 		p.err = fmt.Errorf("%w (%w)", context.Cause(ctx), p.err)
 	}
 	var errs [3]error
@@ -169,8 +158,8 @@ func awaitEnd(pid int) error {
 	return err
 }
 
-// reap waits until a child has ended, and reaps it. One that failed is an [exitError].
-func reap(pid int) error {
+// reapEnded waits until a child has ended, reaps it, and returns how it failed.
+func reapEnded(pid int) error {
 	var status unix.WaitStatus
 	err := error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
@@ -179,24 +168,13 @@ func reap(pid int) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait for the program: %w", err)
-	case status.Signaled() || status.ExitStatus() != 0:
-		return exitError(status)
+	case status.Signaled():
+		return fmt.Errorf("signal: %v", status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
 	return nil
 }
-
-// An exitError is how a program ended that failed, or was killed.
-type exitError unix.WaitStatus
-
-func (e exitError) Error() string {
-	if status := unix.WaitStatus(e); status.Signaled() {
-		return fmt.Sprintf("signal: %v", status.Signal())
-	}
-	return fmt.Sprintf("exit status %d", e.code())
-}
-
-// code is the exit status; -1: it was killed.
-func (e exitError) code() int { return unix.WaitStatus(e).ExitStatus() }
 
 // maxOutput limits the bytes that a program prints: several times the rules of the largest
 // known machine. maxStderr limits those of them that are read of its complaints.
@@ -209,9 +187,10 @@ const (
 // getrlimit(2)). What a program prints before the limit is set counts too.
 func (p *process) limitFiles() {
 	var limit unix.Rlimit
-	if unix.Prlimit(p.pid, unix.RLIMIT_FSIZE, nil, &limit) == nil && limit.Max > maxOutput {
+	pid := p.cmd.Process.Pid
+	if unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &limit) == nil && limit.Max > maxOutput {
 		// Without the right to, a program that prints too much goes on until the end of the context.
-		_ = unix.Prlimit(p.pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: maxOutput, Max: maxOutput}, nil)
+		_ = unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: maxOutput, Max: maxOutput}, nil)
 	}
 }
 

@@ -157,7 +157,8 @@ func TestChildEnvironment(t *testing.T) {
 	}
 }
 
-// TestOwnLockReplacesTheLockFile: the programs have the variable once.
+// TestOwnLockReplacesTheLockFile: of a variable that is there twice, C programs take
+// the first.
 func TestOwnLockReplacesTheLockFile(t *testing.T) {
 	t.Parallel()
 	theirs := []string{"XTABLES_LOCKFILE=/theirs"}

@@ -64,6 +64,18 @@ func Foreign(save string) []string { return divide(save, false) }
 // in an output of iptables-save, in the form of [Foreign].
 func Ours(save string) []string { return divide(save, true) }
 
+// InUse returns the tables of an output of iptables-save that hold more than empty built-in chains
+// with the policy ACCEPT, which the kernel keeps once they were used.
+func InUse(save string) string {
+	var used strings.Builder
+	for _, table := range strings.SplitAfter(save, "COMMIT\n") {
+		if strings.Contains(table, "\n-A ") || strings.Contains(table, " - [") || strings.Contains(table, " DROP [") {
+			used.WriteString(table)
+		}
+	}
+	return used.String()
+}
+
 func divide(save string, ours bool) []string {
 	var lines []string
 	var open string

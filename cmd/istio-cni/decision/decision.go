@@ -30,7 +30,7 @@ type Pod struct{ Namespace, Name string }
 type Decision struct {
 	Verdict Verdict
 	Reason  string
-	Suspect bool // of a pod that is skipped though annotations ask for its capture
+	Suspect bool // a pod is skipped though annotations ask for its capture, or it has a hint that is none
 
 	Options *options.Parsed // with Apply
 	Values  []options.Value // that the options were parsed from, with their sources
@@ -73,7 +73,12 @@ func Decide(entry netconf.Conf, problems []error, pod Pod) Decision {
 	if wrong = append(injected.problems, wrong...); len(wrong) > 0 {
 		return fail(wrong...)
 	}
-	return Decision{Verdict: Apply, Reason: "istio-validation waits for the rules", Options: parsed, Values: values}
+	d := Decision{Verdict: Apply, Reason: "istio-validation waits for the rules", Options: parsed, Values: values}
+	if unknown := injected.unknownHints(); len(unknown) > 0 {
+		d.Reason += "; no effect: " + strings.Join(unknown, ", ")
+		d.Suspect = true
+	}
+	return d
 }
 
 // ForAnyPod returns what is done with an injected pod whose annotations say nothing more.

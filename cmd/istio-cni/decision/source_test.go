@@ -2,6 +2,7 @@ package decision
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"istio-init/cmd/istio-cni/netconf"
@@ -18,6 +19,25 @@ func TestSuspectIsAPodThatLooksCaptured(t *testing.T) {
 	} {
 		if d := Decide(entry(annotations), nil, Pod{}); d.Verdict != Skip || d.Suspect != want {
 			t.Errorf("%v: %s, suspect %v, want %v", annotations, d.Verdict, d.Suspect, want)
+		}
+	}
+}
+
+// TestAHintForNoOptionIsNamed: it does not fail the pod, and is logged as a warning.
+func TestAHintForNoOptionIsNamed(t *testing.T) {
+	t.Parallel()
+	known := []string{HintPrefix + "proxy-uid", "7", HintPrefix + "istio-outbound-owner-groups", "8"}
+	for _, c := range []struct {
+		hints   []string
+		suspect bool
+	}{
+		{known, false},
+		{append(known, HintPrefix+"dns-capture", "true", HintPrefix+"proxy_uid", "7"), true},
+	} {
+		d := Decide(entry(with(c.hints...)), nil, Pod{})
+		named := strings.HasSuffix(d.Reason, "; no effect: "+HintPrefix+"dns-capture, "+HintPrefix+"proxy_uid")
+		if d.Verdict != Apply || d.Suspect != c.suspect || named != c.suspect {
+			t.Errorf("%v: %s, suspect %t, %s", c.hints, d.Verdict, d.Suspect, d.Reason)
 		}
 	}
 }

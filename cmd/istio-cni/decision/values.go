@@ -204,9 +204,26 @@ func (r *reader) setting(option, variable string, defaults map[string]options.Va
 	return options.Value{Option: option, Text: text, From: source}, true
 }
 
+// hintKey returns the annotation that is the hint for an option.
+func hintKey(option string) string {
+	return HintPrefix + strings.ToLower(strings.ReplaceAll(option, "_", "-"))
+}
+
+// unknownHints returns the annotations that have the prefix of hints and are for no option. They
+// are no errors, since a template of hints may be newer than the plugin of a node.
+func (r *reader) unknownHints() []string {
+	known := []string{hintKey(optionUID), hintKey(optionGID)}
+	for _, v := range variables {
+		known = append(known, hintKey(v.option))
+	}
+	return slices.DeleteFunc(sortedKeys(r.annotations), func(key string) bool {
+		return !strings.HasPrefix(key, HintPrefix) || slices.Contains(known, key)
+	})
+}
+
 // hint returns the value of a hint annotation.
 func (r *reader) hint(option string) (v options.Value, given bool) {
-	key := HintPrefix + strings.ToLower(strings.ReplaceAll(option, "_", "-"))
+	key := hintKey(option)
 	text, _ := r.annotation(key)
 	return options.Value{Option: option, Text: text, From: from(key)}, strings.TrimSpace(text) != ""
 }

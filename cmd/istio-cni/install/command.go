@@ -112,7 +112,7 @@ nothing.`,
 			plan := func(n Node) (Plan, error) { return PlanInstall(n, w) }
 			switch {
 			case dryRun:
-				return r.print(c.OutOrStdout(), plan)
+				return r.print(c.Context(), c.OutOrStdout(), plan)
 			case watch:
 				return r.watch(c.Context(), plan)
 			}
@@ -155,7 +155,7 @@ With --wait it stays until a signal ends it, as the container of a DaemonSet has
 			r := runner{target: target, stderr: c.ErrOrStderr()}
 			plan := func(n Node) (Plan, error) { return PlanUninstall(n, binary, remove), nil }
 			if dryRun {
-				return r.print(c.OutOrStdout(), plan)
+				return r.print(c.Context(), c.OutOrStdout(), plan)
 			}
 			if _, err = r.run(c.Context(), plan); err == nil && wait {
 				<-c.Context().Done()
@@ -193,8 +193,8 @@ func (r runner) logOnce(level, text string) {
 }
 
 // print prints the steps of a plan.
-func (r runner) print(to io.Writer, plan func(Node) (Plan, error)) error {
-	node, err := r.target.Read()
+func (r runner) print(ctx context.Context, to io.Writer, plan func(Node) (Plan, error)) error {
+	node, err := r.target.Read(ctx)
 	if err != nil {
 		return err
 	}
@@ -246,17 +246,17 @@ func (r runner) watch(ctx context.Context, plan func(Node) (Plan, error)) error 
 		if steps > 0 {
 			clear(r.said)
 		}
-		if err != nil && !unwritable(err) && ctx.Err() == nil {
+		if err != nil && !lasting(err) && ctx.Err() == nil {
 			r.logOnce("warning", err.Error())
 		}
 		return steps, err
 	}
-	return Watch(ctx, events, pass, unwritable, func() { r.log("warning", r.target.fight()) })
+	return Watch(ctx, events, pass, lasting, func() { r.log("warning", r.target.conflictText()) })
 }
 
-// unwritable reports whether an error is one that stays.
-func unwritable(err error) bool {
-	return errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission)
+// lasting reports whether an error is one that stays while the program runs.
+func lasting(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) || errors.Is(err, ErrRemoved)
 }
 
 // An ExitError sets the exit code of the program. Its error is nil if all has been printed.

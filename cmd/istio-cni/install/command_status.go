@@ -44,7 +44,7 @@ Exit codes: 0 installed and nothing is wrong, 1 problems, 2 the node could not b
 			if want.Binary, err = ownBinary(); err != nil {
 				return &ExitError{exitUnreadable, err}
 			}
-			n, err := target.Read()
+			n, err := target.Read(c.Context())
 			if err != nil {
 				return &ExitError{exitUnreadable, err}
 			}

@@ -24,6 +24,9 @@ const DefaultEntry = `{
 
 // CheckEntry returns what is wrong with an entry that is to be installed.
 func CheckEntry(text []byte) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return errors.New("want a JSON object")
+	}
 	kind, err := kindOf(text)
 	if err != nil {
 		return err

@@ -54,6 +54,11 @@ type Node struct {
 // ReadNode reads what an installation depends on. It changes nothing.
 func ReadNode(dirs Directories, runtimes []string) (Node, error) {
 	n := Node{Dirs: dirs}
+	for _, dir := range []string{dirs.Conf, dirs.Bin} {
+		if wasRemoved(dir) {
+			return n, fmt.Errorf("directory %s: %w", dir, ErrRemoved)
+		}
+	}
 	if _, err := os.Lstat(dirs.Binary()); err == nil {
 		f := readFile(dirs.Binary(), mostBinary)
 		n.Binary = &f
@@ -74,6 +79,26 @@ func ReadNode(dirs Directories, runtimes []string) (Node, error) {
 	}
 	n.Runtimes = readRuntimes(runtimes)
 	return n, nil
+}
+
+// isTemp reports whether a path is that of a temporary file of ours.
+func isTemp(path string) bool {
+	ours, err := filepath.Match(tempPattern, filepath.Base(path))
+	return ours && err == nil
+}
+
+// ErrRemoved says that the directory that is mounted here exists no more: what the node has by its
+// name now is seen only by a container that starts anew.
+var ErrRemoved = errors.New("it was removed while it was mounted here; start the container again")
+
+// wasRemoved reports whether a directory has no name any more, but as a mount.
+func wasRemoved(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Nlink == 0
 }
 
 // add adds what a name in the directory of configurations stands for.

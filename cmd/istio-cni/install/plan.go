@@ -120,14 +120,10 @@ func (p *planner) refuseAmbient() error {
 // putBinary writes the plugin, unless it is there.
 func (p *planner) putBinary(content []byte) {
 	const mode = 0o755
-	w := WriteFile{Path: p.node.Dirs.Binary(), Content: content, Mode: mode, UID: -1, Temp: p.node.Dirs.Bin}
-	if b := p.node.Binary; b != nil {
-		if b.Err == nil && bytes.Equal(b.Content, content) && b.Mode.Perm()&mode == mode && b.Target == b.Path {
-			return
-		}
-		w.Was = b.Content
+	if b := p.node.Binary; b != nil && b.Err == nil && bytes.Equal(b.Content, content) && b.Mode.Perm()&mode == mode && b.Target == b.Path {
+		return
 	}
-	p.add(w)
+	p.add(WriteFile{Path: p.node.Dirs.Binary(), Content: content, Mode: mode, UID: -1, Temp: p.node.Dirs.Bin, Over: true})
 }
 
 // putFile writes a configuration that is ours alone, unless it is there.
@@ -194,7 +190,7 @@ func (p *planner) insertConverted(main conf, entry []byte) error {
 	p.keep = listPath(main.Path)
 	switch have := p.dir.at(p.keep); {
 	case have == nil:
-		p.add(WriteFile{p.keep, content, main.Mode, main.UID, main.GID, p.node.Dirs.Conf, nil})
+		p.add(WriteFile{Path: p.keep, Content: content, Mode: main.Mode, UID: main.UID, GID: main.GID, Temp: p.node.Dirs.Conf})
 	case p.dir.origin(*have) == origin{}:
 		return fmt.Errorf("%s would become %s, which is there and is another configuration: remove one of them", main.Path, p.keep)
 	default:
@@ -207,7 +203,7 @@ func (p *planner) insertConverted(main conf, entry []byte) error {
 // rewrite replaces the content of a configuration, which keeps its mode and owner.
 func (p *planner) rewrite(c conf, content []byte) {
 	if !bytes.Equal(c.Content, content) {
-		p.add(WriteFile{c.Target, content, c.Mode, c.UID, c.GID, filepath.Dir(c.Target), c.Content})
+		p.add(WriteFile{Path: c.Target, Content: content, Mode: c.Mode, UID: c.UID, GID: c.GID, Temp: filepath.Dir(c.Target), Was: c.Content})
 	}
 }
 

@@ -1,12 +1,15 @@
 package install
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -176,6 +179,46 @@ func TestAFileThatChangedMeanwhileIsPlannedForAnew(t *testing.T) {
 	}, func(Step) {})
 	if !errors.Is(err, ErrChanged) || plans != 5 {
 		t.Errorf("%d plans, %v", plans, err)
+	}
+}
+
+// TestWhateverHasTheNameOfTheBinaryIsReplaced: a pipe that nobody writes is not opened.
+func TestWhateverHasTheNameOfTheBinaryIsReplaced(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"large": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o755), os.Truncate(path, mostBinary+1))
+		},
+		"fifo":          func(path string) error { return syscall.Mkfifo(path, 0o755) },
+		"dangling-link": func(path string) error { return os.Symlink("nowhere", path) },
+	} {
+		for _, method := range []func(Node) (Plan, error){installing(Insert), uninstalling, removing} {
+			target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+			if err := put(target.Dirs.Binary()); err != nil {
+				t.Fatal(err)
+			}
+			run(t, target, method)
+			if f := read(t, target).Binary; f != nil && (f.Err != nil || !bytes.HasPrefix(f.Content, ownProgram)) {
+				t.Errorf("%s: %v, %d bytes", name, f.Err, len(f.Content))
+			}
+		}
+	}
+}
+
+// TestARunThatWaitsForAnotherEndsWithItsContext has another run that does not end.
+func TestARunThatWaitsForAnotherEndsWithItsContext(t *testing.T) {
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	unlock, err := lock(t.Context(), target.Dirs.Conf, syscall.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := target.Run(ctx, installing(Insert), func(Step) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("an installation: %v", err)
+	}
+	if _, err := target.Read(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a status: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -18,7 +19,7 @@ type Target struct {
 // plan that another program's writes made stale is made anew, five times at most. Of several
 // runs for one directory the others wait.
 func (t Target) Run(ctx context.Context, plan func(Node) (Plan, error), done func(Step)) (Plan, error) {
-	unlock, err := lock(t.Dirs.Conf, syscall.LOCK_EX)
+	unlock, err := lock(ctx, t.Dirs.Conf, syscall.LOCK_EX)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -54,8 +55,8 @@ func makeSteps(ctx context.Context, steps []Step, done func(Step)) error {
 }
 
 // Read reads the node as it is between runs.
-func (t Target) Read() (Node, error) {
-	unlock, err := lock(t.Dirs.Conf, syscall.LOCK_SH)
+func (t Target) Read(ctx context.Context) (Node, error) {
+	unlock, err := lock(ctx, t.Dirs.Conf, syscall.LOCK_SH)
 	if err != nil {
 		return Node{}, err
 	}
@@ -63,15 +64,32 @@ func (t Target) Read() (Node, error) {
 	return ReadNode(t.Dirs, t.Runtimes)
 }
 
-// lock waits until no other run changes a directory, and how is LOCK_EX or LOCK_SH of flock(2).
-// The kernel releases the lock of a process that ends.
-func lock(path string, how int) (unlock func(), err error) {
+// lock waits until no other run changes a directory, or ctx ends; how is LOCK_EX or LOCK_SH of
+// flock(2). The kernel releases the lock of a process that ends.
+func lock(ctx context.Context, path string, how int) (unlock func(), err error) {
 	d, err := os.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("directory of configurations: %w; --platform or --cni-conf-dir names another", err)
+	case err != nil:
 		return nil, fmt.Errorf("directory of configurations: %w", err)
 	}
-	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
-		err = syscall.Flock(int(d.Fd()), how)
+	locked := make(chan error)
+	go func() {
+		err := error(syscall.EINTR)
+		for errors.Is(err, syscall.EINTR) {
+			err = syscall.Flock(int(d.Fd()), how)
+		}
+		select {
+		case locked <- err:
+		case <-ctx.Done(): // nobody waits any more
+			d.Close()
+		}
+	}()
+	select {
+	case err = <-locked:
+	case <-ctx.Done(): // the call goes on until the lock is free or the program ends
+		return nil, fmt.Errorf("wait for another run in %s: %w", path, context.Cause(ctx))
 	}
 	if err != nil {
 		d.Close()

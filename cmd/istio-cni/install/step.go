@@ -28,6 +28,7 @@ type WriteFile struct {
 	UID, GID int    // negative: of whoever writes
 	Temp     string // directory of the temporary file, in the same file system
 	Was      []byte // what is replaced; nil: there is no file
+	Over     bool   // whatever is there is replaced
 }
 
 // String tells what is written where.
@@ -53,8 +54,10 @@ func (w WriteFile) Do() (err error) {
 	if err := temp.Close(); err != nil {
 		return err
 	}
-	if err := unchanged(w.Path, w.Was); err != nil {
-		return err
+	if !w.Over {
+		if err := unchanged(w.Path, w.Was); err != nil {
+			return err
+		}
 	}
 	return rename(temp.Name(), w.Path)
 }
@@ -119,7 +122,7 @@ func (r RemoveFile) Do() error {
 			}
 		}
 		temp := r.Path
-		if ok, _ := filepath.Match(tempPattern, filepath.Base(temp)); !ok {
+		if !isTemp(temp) {
 			temp = filepath.Join(r.Temp, ".istio-cni-removed.tmp")
 			if err := rename(r.Path, temp); err != nil {
 				return err
@@ -169,15 +172,15 @@ func (r RemoveDir) Do() error {
 
 // unchanged returns ErrChanged where a file does not have the content; nil: where it exists.
 func unchanged(path string, was []byte) error {
-	now, err := os.ReadFile(path)
+	now := readFile(path, mostBytes)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && was == nil:
+	case errors.Is(now.Err, fs.ErrNotExist) && was == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(now.Err, fs.ErrNotExist):
 		return ErrChanged
-	case err != nil:
-		return err
-	case was == nil || !bytes.Equal(now, was):
+	case now.Err != nil:
+		return now.Err
+	case was == nil || !bytes.Equal(now.Content, was):
 		return ErrChanged
 	}
 	return nil
@@ -204,13 +207,18 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
-// inDirectory names the directory that cannot be written, and adds what was being done.
+// inDirectory names the directory that cannot be written or is not there, and adds what was being done.
 func inDirectory(what, path string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	dir := filepath.Dir(path)
+	_, missing := os.Stat(dir)
+	switch {
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s %s: directory %s cannot be written; mount it without readOnly: %w", what, path, filepath.Dir(path), err)
+		return fmt.Errorf("%s %s: directory %s cannot be written; that takes root, and in a container a mount without readOnly: %w", what, path, dir, err)
+	case errors.Is(missing, fs.ErrNotExist):
+		return fmt.Errorf("%s %s: there is no directory %s; --platform or --cni-bin-dir names another: %w", what, path, dir, err)
 	}
 	return fmt.Errorf("%s %s: %w", what, path, err)
 }

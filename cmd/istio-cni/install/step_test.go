@@ -31,8 +31,8 @@ func TestAWrittenFileHasTheModeAndTheLabelOfTheOneItReplaces(t *testing.T) {
 	}
 	f := readFile(path, mostBytes)
 	for _, w := range []WriteFile{
-		{path, []byte("new"), f.Mode, f.UID, f.GID, dir, f.Content},
-		{fresh, []byte("new"), 0o755, -1, -1, dir, nil},
+		{Path: path, Content: []byte("new"), Mode: f.Mode, UID: f.UID, GID: f.GID, Temp: dir, Was: f.Content},
+		{Path: fresh, Content: []byte("new"), Mode: 0o755, UID: -1, GID: -1, Temp: dir},
 	} {
 		if err := w.Do(); err != nil {
 			t.Fatal(err)
@@ -60,7 +60,7 @@ func TestADirectoryThatCannotBeWrittenIsNamed(t *testing.T) {
 	if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "directory "+dir+" cannot be written") {
 		t.Errorf("%v", err)
 	}
-	if !unwritable(err) {
+	if !lasting(err) {
 		t.Error("a watch would go on")
 	}
 }

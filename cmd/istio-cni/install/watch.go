@@ -11,13 +11,13 @@ import (
 
 // The times of a watch.
 const (
-	quietTime   = 200 * time.Millisecond // without an event, before the files are read
-	quietAtMost = 2 * time.Second        // after the first event
-	resyncTime  = 30 * time.Second       // without an event: inotify may lose some
-	fightWindow = time.Minute
-	fightWrites = 5                // in the window: another program undoes them
-	fightPause  = 30 * time.Second // between writes from then on
-	fightOver   = 5 * time.Minute  // without a write
+	quietTime      = 200 * time.Millisecond // without an event, before the files are read
+	quietAtMost    = 2 * time.Second        // after the first event
+	resyncTime     = 30 * time.Second       // without an event: inotify may lose some
+	conflictWindow = time.Minute
+	conflictWrites = 5                // in the window: another program undoes them
+	conflictPause  = 30 * time.Second // between writes from then on
+	conflictOver   = 5 * time.Minute  // without a write
 )
 
 // A Pass reads the node and makes it as it should be. It returns how many files it wrote.
@@ -25,9 +25,9 @@ type Pass func(context.Context) (steps int, err error)
 
 // Watch calls pass at once, after each change that events announces, and from time to time,
 // until ctx ends or pass returns an error that is fatal. Events that follow each other are
-// one. Where another program undoes what pass writes, the writes become rare; fight is
+// one. Where another program undoes what pass writes, the writes become rare; conflict is
 // called then.
-func Watch(ctx context.Context, events <-chan struct{}, pass Pass, fatal func(error) bool, fight func()) error {
+func Watch(ctx context.Context, events <-chan struct{}, pass Pass, fatal func(error) bool, conflict func()) error {
 	var l limiter
 	var first time.Time // of the events that no pass has followed; zero: none
 	wake := time.NewTimer(0)
@@ -56,7 +56,7 @@ func Watch(ctx context.Context, events <-chan struct{}, pass Pass, fatal func(er
 				return err
 			}
 			if steps > 0 && l.wrote(time.Now()) {
-				fight()
+				conflict()
 			}
 			wake.Reset(resyncTime)
 		}
@@ -65,31 +65,35 @@ func Watch(ctx context.Context, events <-chan struct{}, pass Pass, fatal func(er
 
 // A limiter decides when the next write may be. The zero limiter has seen no write.
 type limiter struct {
-	writes   []time.Time // of the last minute
-	fighting bool
+	writes  []time.Time // of the last minute
+	limited bool
 }
 
-// wrote notes a write. It reports whether it is the one that begins a fight.
+// wrote notes a write. It reports whether it is the one that begins a conflict.
 func (l *limiter) wrote(now time.Time) (begins bool) {
-	if n := len(l.writes); n > 0 && now.Sub(l.writes[n-1]) >= fightOver {
+	if n := len(l.writes); n > 0 && now.Sub(l.writes[n-1]) >= conflictOver {
 		*l = limiter{}
 	}
 	l.writes = append(l.writes, now)
-	for now.Sub(l.writes[0]) > fightWindow {
+	for now.Sub(l.writes[0]) > conflictWindow {
 		l.writes = l.writes[1:]
 	}
-	begins = !l.fighting && len(l.writes) >= fightWrites
-	l.fighting = l.fighting || begins
+	begins = !l.limited && len(l.writes) >= conflictWrites
+	l.limited = l.limited || begins
 	return begins
 }
 
 // next returns the time before which nothing is written; zero: at once.
 func (l *limiter) next() time.Time {
-	if !l.fighting {
+	if !l.limited {
 		return time.Time{}
 	}
-	return l.writes[len(l.writes)-1].Add(fightPause)
+	return l.writes[len(l.writes)-1].Add(conflictPause)
 }
+
+// wakes reports whether an event is one to read the files after. Those of temporary files are not:
+// a write that fails, as on a full disk, would be tried again at once and for ever.
+func wakes(e fsnotify.Event) bool { return !isTemp(e.Name) }
 
 // notify returns a channel that gets a value after changes in the directories, until ctx
 // ends. Without inotify it never gets one; the error says why.
@@ -115,7 +119,10 @@ func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) 
 			select {
 			case <-ctx.Done():
 				return
-			case <-w.Events:
+			case e := <-w.Events:
+				if !wakes(e) {
+					continue
+				}
 			case _, ok := <-w.Errors: // some events were lost
 				if !ok {
 					return

@@ -3,21 +3,25 @@ package install
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"istio-init/test/kernel"
 )
 
-// TestAFightHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
+// TestAConflictHasBoundedWrites runs a watch in two minutes of a fake clock beside a program that
 // restores its file every 100 ms.
-func TestAFightHasBoundedWrites(t *testing.T) {
+func TestAConflictHasBoundedWrites(t *testing.T) {
 	target := newTarget(t, texts(map[string]string{"05-cilium.conflist": string(mainConfigs(t)["05-cilium.conflist"])}))
 	path := filepath.Join(target.Dirs.Conf, "05-cilium.conflist")
 	theirs, err := os.ReadFile(path)
@@ -25,7 +29,7 @@ func TestAFightHasBoundedWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	const length = 2 * time.Minute
-	writes, fights := 0, 0
+	writes, conflicts := 0, 0
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
@@ -51,26 +55,26 @@ func TestAFightHasBoundedWrites(t *testing.T) {
 			}
 			return len(p.Steps), err
 		}
-		err = Watch(ctx, events, pass, unwritable, func() { fights++ })
+		err = Watch(ctx, events, pass, lasting, func() { conflicts++ })
 	})
-	if most := fightWrites + int(length/fightPause); err != nil || writes > most || writes < fightWrites || fights != 1 {
-		t.Errorf("%d writes in %s, %d fights, %v; want at most %d writes, 1 fight", writes, length, fights, err, most)
+	if most := conflictWrites + int(length/conflictPause); err != nil || writes > most || writes < conflictWrites || conflicts != 1 {
+		t.Errorf("%d writes in %s, %d conflicts, %v; want at most %d writes, 1 conflict", writes, length, conflicts, err, most)
 	}
-	if got := target.fight(); !strings.Contains(got, "cni.exclusive") {
+	if got := target.conflictText(); !strings.Contains(got, "cni.exclusive") {
 		t.Errorf("no hint for Cilium: %s", got)
 	}
 }
 
-func TestAfterAFightWritesAreQuickAgain(t *testing.T) {
+func TestAfterAConflictWritesAreQuickAgain(t *testing.T) {
 	var l limiter
 	now := time.Unix(0, 0)
-	for range fightWrites {
+	for range conflictWrites {
 		l.wrote(now)
 	}
-	if got := l.next(); got != now.Add(fightPause) {
+	if got := l.next(); got != now.Add(conflictPause) {
 		t.Errorf("next write at %s", got)
 	}
-	now = now.Add(fightOver)
+	now = now.Add(conflictOver)
 	if l.wrote(now); !l.next().IsZero() {
 		t.Errorf("next write at %s", l.next())
 	}
@@ -97,7 +101,7 @@ func TestEventsThatFollowEachOtherAreOnePass(t *testing.T) {
 			passes = append(passes, time.Since(begin).Round(100*time.Millisecond))
 			return 0, nil
 		}
-		if err := Watch(ctx, events, pass, unwritable, t.FailNow); err != nil {
+		if err := Watch(ctx, events, pass, lasting, t.FailNow); err != nil {
 			t.Error(err)
 		}
 		if len(passes) < 3 || len(passes) > 4 || passes[0] != 0 || passes[1] != 3*time.Second {
@@ -108,7 +112,7 @@ func TestEventsThatFollowEachOtherAreOnePass(t *testing.T) {
 
 func TestAWatchEndsWhereADirectoryCannotBeWritten(t *testing.T) {
 	pass := func(context.Context) (int, error) { return 0, os.ErrPermission }
-	if err := Watch(t.Context(), nil, pass, unwritable, t.FailNow); !errors.Is(err, os.ErrPermission) {
+	if err := Watch(t.Context(), nil, pass, lasting, t.FailNow); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("%v", err)
 	}
 }
@@ -155,6 +159,80 @@ func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
 	}
 	if got := loaded(t, target); !slices.Contains(got, pluginType) {
 		t.Errorf("the end of the watch removed the entry: %v", got)
+	}
+}
+
+// TestAWriteThatFailsIsNoEvent: a watch on a full disk would try it again at once.
+func TestAWriteThatFailsIsNoEvent(t *testing.T) {
+	kernel.Need(t)
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	if err := syscall.Mount("none", target.Dirs.Bin, "tmpfs", 0, "size=4k"); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target.Dirs.Bin, 0) })
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := errors.Join(w.Add(target.Dirs.Bin), w.Add(target.Dirs.Conf)); err != nil {
+		t.Fatal(err)
+	}
+	large := Wanted{Entry: []byte(DefaultEntry), Binary: make([]byte, 1<<20), Method: Insert}
+	_, err = target.Run(t.Context(), func(n Node) (Plan, error) { return PlanInstall(n, large) }, func(Step) {})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	end := filepath.Join(target.Dirs.Conf, "end")
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for e := range w.Events {
+		if e.Name == end {
+			break
+		}
+		if wakes(e) {
+			t.Errorf("event %s", e)
+		}
+	}
+}
+
+// TestADirectoryThatComesBackIsWatched: its own watch ends with it.
+func TestADirectoryThatComesBackIsWatched(t *testing.T) {
+	target := newTarget(t, nil)
+	events, err := notify(t.Context(), target.watched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func() error{
+		func() error { return os.Remove(target.Dirs.Conf) },
+		func() error { return os.Mkdir(target.Dirs.Conf, 0o755) },
+		func() error { return os.WriteFile(filepath.Join(target.Dirs.Conf, "10-a.conflist"), nil, 0o600) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		<-events
+	}
+}
+
+// TestAWatchEndsWhereItsMountIsOfADirectoryThatWasRemoved: a container that starts again has the
+// new directory.
+func TestAWatchEndsWhereItsMountIsOfADirectoryThatWasRemoved(t *testing.T) {
+	kernel.Need(t)
+	target := newTarget(t, nil)
+	source := target.Dirs.Conf
+	target.Dirs.Conf = t.TempDir()
+	if err := syscall.Mount(source, target.Dirs.Conf, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target.Dirs.Conf, 0) })
+	if err := os.Remove(source); err != nil {
+		t.Fatal(err)
+	}
+	err := runner{target: target, stderr: io.Discard}.watch(t.Context(), installing(Insert))
+	if !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), target.Dirs.Conf) {
+		t.Errorf("%v", err)
 	}
 }
 

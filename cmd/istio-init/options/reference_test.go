@@ -1,42 +1,19 @@
 package options
 
 import (
-	goflag "flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"istio-init/test/golden"
 )
-
-var update = goflag.Bool("update", false, "write what is expected anew: the flags of docs/reference.md, the schema")
 
 // TestReferenceFlagsAreThoseOfTheProgram keeps the table of flags in docs/reference.md that
 // of the option table.
 func TestReferenceFlagsAreThoseOfTheProgram(t *testing.T) {
-	const path = "../../../docs/reference.md"
 	const begin, end = "<!-- flags: written by `go test ./cmd/istio-init/options -run Reference -update` -->\n", "<!-- end of flags -->"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	got, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the flags: %q ... %q", path, begin, end)
-	}
-	want := flagsTable()
-	if *update {
-		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the flags of %s (-want +got; -update writes them anew):\n%s", path, diff)
-	}
+	golden.Section(t, "../../../docs/reference.md", begin, end, flagsTable())
 }
 
 // flagsTable is the option table in Markdown, by section.

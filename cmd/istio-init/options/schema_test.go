@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+
+	"istio-init/test/golden"
 )
 
 // compiledSchema is the schema of the configuration file; compiling it proves that
@@ -38,24 +39,11 @@ func compiledSchema(t testing.TB) *jsonschema.Schema {
 }
 
 func TestTheSchemaInTheDocumentationIsThatOfTheProgram(t *testing.T) {
-	const path = "../../../docs/config.schema.json"
-	want, err := asJSON(configSchema())
+	text, err := asJSON(configSchema())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, diff)
-	}
+	golden.File(t, "../../../docs/config.schema.json", text)
 }
 
 func TestTheSchemaNamesEveryOptionOfAFileAndNoOther(t *testing.T) {

@@ -3,16 +3,13 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	goflag "flag"
 	"fmt"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"istio-init/capture"
@@ -20,9 +17,8 @@ import (
 	"istio-init/capture/picture"
 	"istio-init/capture/pod"
 	"istio-init/netutil/inet"
+	"istio-init/test/golden"
 )
-
-var update = goflag.Bool("update", false, "write the schemas anew")
 
 // schemaFiles are the schemas of docs/schemas with their documents, by kind.
 var schemaFiles = []struct {
@@ -133,27 +129,14 @@ func TestTheSchemasOfTheDocumentationAreThoseOfTheTypes(t *testing.T) {
 				s = s.AnyOf[0]
 			}
 			s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", file.title
-			var want bytes.Buffer
-			e := json.NewEncoder(&want)
+			var text bytes.Buffer
+			e := json.NewEncoder(&text)
 			e.SetEscapeHTML(false)
 			e.SetIndent("", "  ")
 			if err := e.Encode(s); err != nil {
 				t.Fatal(err)
 			}
-			name := "../../../docs/schemas/" + file.name + ".schema.json"
-			if *update {
-				if err := os.WriteFile(name, want.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			got, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want.String(), string(got)); diff != "" {
-				t.Errorf("%s (-want +got; go test ./cmd/istio-init/report -run Schemas -update writes it anew):\n%s", name, diff)
-			}
+			golden.File(t, "../../../docs/schemas/"+file.name+".schema.json", text.String())
 		})
 	}
 }

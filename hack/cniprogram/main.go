@@ -1,19 +1,19 @@
-// Command program is what runs in the pods of the tests: "program pause" holds the
-// namespaces of a pod, "program proxy" accepts what the rules redirect, "program serve
-// ADDRESS" is an app, and "program call ADDRESS ..." prints who answered at each.
+// Command cniprogram is what runs in the pods of the tests in hack/cni, by the name program:
+// "program pause" holds the namespaces of a pod, "program proxy" accepts what the rules
+// redirect, "program serve ADDRESS" is an app, and "program call ADDRESS ..." prints who
+// answered at each.
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
-	"unsafe"
+
+	"istio-init/netutil"
 )
 
 // timeout limits a call.
@@ -89,40 +89,9 @@ func serve(addrs []string, answer func(net.Conn) string) error {
 // connection.
 func proxied(conn net.Conn) string {
 	local := conn.LocalAddr().(*net.TCPAddr)
-	dst, err := originalDst(conn.(*net.TCPConn), local.IP.To4() != nil)
+	dst, err := netutil.OriginalDst(conn.(*net.TCPConn))
 	if err != nil {
 		return err.Error()
 	}
 	return fmt.Sprintf("proxy %d %s", local.Port, dst)
-}
-
-// soOriginalDst is SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
-// (linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h).
-const soOriginalDst = 80
-
-func originalDst(conn *net.TCPConn, ipv4 bool) (dst netip.AddrPort, err error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return dst, err
-	}
-	level, size := syscall.IPPROTO_IPV6, uint32(syscall.SizeofSockaddrInet6)
-	if ipv4 {
-		level, size = syscall.IPPROTO_IP, syscall.SizeofSockaddrInet4
-	}
-	var errno syscall.Errno
-	var addr [syscall.SizeofSockaddrInet6]byte
-	if err := raw.Control(func(fd uintptr) {
-		_, _, errno = syscall.Syscall6(syscall.SYS_GETSOCKOPT, fd, uintptr(level), soOriginalDst,
-			uintptr(unsafe.Pointer(&addr)), uintptr(unsafe.Pointer(&size)), 0)
-	}); err != nil {
-		return dst, err
-	}
-	if errno != 0 {
-		return dst, errno
-	}
-	port := binary.BigEndian.Uint16(addr[2:]) // of sockaddr_in and sockaddr_in6
-	if ipv4 {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[4:8])), port), nil
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(addr[8:24])), port), nil
 }

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// watched returns the directories whose changes matter.
+// watched returns the directories whose changes matter, and those above, which tell of one that
+// comes back after it was removed.
 func (t Target) watched() []string {
-	dirs := []string{t.Dirs.Conf, t.Dirs.Bin}
+	dirs := []string{t.Dirs.Conf, t.Dirs.Bin, filepath.Dir(t.Dirs.Conf), filepath.Dir(t.Dirs.Bin)}
 	nets, _ := filepath.Glob(filepath.Join(t.Dirs.Conf, "*", dropInName))
 	for _, n := range nets {
 		dirs = append(dirs, filepath.Dir(n))
@@ -17,9 +18,9 @@ func (t Target) watched() []string {
 	return dirs
 }
 
-// fight returns the warning about a program that undoes what is written.
-func (t Target) fight() string {
-	text := fmt.Sprintf("another program, such as the main plugin or an agent of Istio, undid %d changes within %s; from now on there is one every %s", fightWrites, fightWindow, fightPause)
+// conflictText returns the warning about a program that undoes what is written.
+func (t Target) conflictText() string {
+	text := fmt.Sprintf("another program, such as the main plugin or an agent of Istio, undid %d changes within %s; from now on there is one every %s", conflictWrites, conflictWindow, conflictPause)
 	n, err := ReadNode(t.Dirs, nil)
 	if err == nil && n.hasCilium() {
 		text += `. Cilium keeps its directory to itself: set its Helm value cni.exclusive to "false", or cni-exclusive in the ConfigMap cilium-config`

@@ -8,9 +8,9 @@ import (
 	"istio-init/netutil/inet"
 )
 
-// A life is a sequence of runs in a namespace: what is measured of one configuration, by
+// A workload is a sequence of runs in a namespace: what is measured of one configuration, by
 // one backend, in some families.
-type life struct {
+type workload struct {
 	Config  string   `json:"config"`
 	Family  string   `json:"family"` // "ipv4" or "dual"
 	Backend string   `json:"backend"`
@@ -34,24 +34,24 @@ func chooses(backend string) []string {
 	return []string{"--force-iptables-binary", backend}
 }
 
-func (l life) families() []inet.Family {
-	if l.Family == "dual" {
+func (w workload) families() []inet.Family {
+	if w.Family == "dual" {
 		return inet.Families[:]
 	}
 	return inet.Families[:1]
 }
 
-// The actions of a life, in their order.
+// The actions of a workload, in their order.
 var actions = []string{"apply", "re-run", "check", "change", "dry-run", "clean"}
 
 // args returns the command line of an action.
-func (l life) args(action string) []string {
-	flags, common := l.first, append(chooses(l.Backend), "--ip-family", l.Family)
+func (w workload) args(action string) []string {
+	flags, common := w.first, append(chooses(w.Backend), "--ip-family", w.Family)
 	switch action {
 	case "check":
 		return slices.Concat([]string{"check"}, flags, common)
 	case "change":
-		flags = l.then
+		flags = w.then
 	case "dry-run":
 		common = append(common, "--dry-run")
 	case "clean":
@@ -80,18 +80,18 @@ var configs = []struct {
 
 func with(flags ...string) []string { return slices.Concat(sidecar, flags) }
 
-// lives returns all that is measured: for each configuration and family the backends' lives.
-func lives() (all [][]life) {
+// workloads returns all that is measured: for each configuration and family those of all backends.
+func workloads() (all [][]workload) {
 	for _, c := range configs {
 		for _, family := range []string{"ipv4", "dual"} {
 			if family == "dual" && strings.HasSuffix(c.name, "prefixes") {
 				continue // they are of IPv4
 			}
-			var together []life
+			var group []workload
 			for _, b := range backends {
-				together = append(together, life{c.name, family, b, c.first, c.then})
+				group = append(group, workload{c.name, family, b, c.first, c.then})
 			}
-			all = append(all, together)
+			all = append(all, group)
 		}
 	}
 	return all
@@ -120,45 +120,45 @@ func join(from, n int, element func(int) string) string {
 
 // peers are other programs that redirect a pod's connections: how each is called, by what
 // its file is called. An action that is missing it does not have.
-var peers = map[string]func(life) map[string][]string{
+var peers = map[string]func(workload) map[string][]string{
 	"istio-iptables":      istio(),
 	"pilot-agent":         istio("istio-iptables"),
 	"linkerd2-proxy-init": linkerd,
 	"kumactl":             kuma,
 }
 
-func istio(command ...string) func(life) map[string][]string {
-	return func(l life) map[string][]string {
-		always := chooses(l.Backend)
-		if l.Family == "dual" {
+func istio(command ...string) func(workload) map[string][]string {
+	return func(w workload) map[string][]string {
+		always := chooses(w.Backend)
+		if w.Family == "dual" {
 			always = append(always, "--dual-stack")
 		}
 		line := func(flags ...string) []string { return slices.Concat(command, flags, always) }
 		return map[string][]string{
-			"apply": line(l.first...), "re-run": line(l.first...), "change": line(l.then...),
-			"dry-run": line(append(slices.Clone(l.first), "--dry-run")...), "clean": line(append(slices.Clone(l.then), "--cleanup-only")...),
+			"apply": line(w.first...), "re-run": line(w.first...), "change": line(w.then...),
+			"dry-run": line(append(slices.Clone(w.first), "--dry-run")...), "clean": line(append(slices.Clone(w.then), "--cleanup-only")...),
 		}
 	}
 }
 
-func linkerd(l life) map[string][]string {
-	if l.Backend == native {
+func linkerd(w workload) map[string][]string {
+	if w.Backend == native {
 		return nil
 	}
 	line := func(ignored string) []string {
 		flags := []string{"-p", "4143", "-o", "4140", "-u", "2102", "--inbound-ports-to-ignore", ignored}
-		flags = append(flags, "--firewall-bin-path", "iptables-"+l.Backend, "--firewall-save-bin-path", "iptables-"+l.Backend+"-save")
-		return append(flags, fmt.Sprintf("--ipv6=%t", l.Family == "dual"))
+		flags = append(flags, "--firewall-bin-path", "iptables-"+w.Backend, "--firewall-save-bin-path", "iptables-"+w.Backend+"-save")
+		return append(flags, fmt.Sprintf("--ipv6=%t", w.Family == "dual"))
 	}
 	return map[string][]string{"apply": line("4190,4191"), "re-run": line("4190,4191"), "change": line("4190,4191,4567")}
 }
 
-func kuma(l life) map[string][]string {
-	if l.Backend == native {
+func kuma(w workload) map[string][]string {
+	if w.Backend == native {
 		return nil
 	}
 	line := func(flags ...string) []string {
-		family := map[string]string{"ipv4": "ipv4", "dual": "dualstack"}[l.Family]
+		family := map[string]string{"ipv4": "ipv4", "dual": "dualstack"}[w.Family]
 		return append([]string{"install", "transparent-proxy", "--kuma-dp-user", "65534", "--ip-family-mode", family}, flags...)
 	}
 	changed := line("--exclude-outbound-ports", "9000")

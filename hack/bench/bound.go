@@ -19,29 +19,29 @@ import (
 	"istio-init/nftables"
 )
 
-// A floor makes the lower bound of an action besides the idle program: restores, saves, or
+// A lowerBound makes the steps of the lower bound besides the idle program: restores, saves, or
 // netlink messages.
-type floor struct {
+type lowerBound struct {
 	dir   string // where their input is
 	files int
 	send  string // the program netlink
 }
 
-// steps returns what an action needs, of a life.
-func (f *floor) steps(l life, action string) ([]step, error) {
-	first, err := configOf(l.first)
+// steps returns what an action of a workload needs.
+func (b *lowerBound) steps(w workload, action string) ([]step, error) {
+	first, err := configOf(w.first)
 	if err != nil {
 		return nil, err
 	}
-	then, err := configOf(l.then)
+	then, err := configOf(w.then)
 	if err != nil {
 		return nil, err
 	}
-	of := f.tools
-	if l.Backend == native {
-		of = f.netlink
+	of := b.tools
+	if w.Backend == native {
+		of = b.netlink
 	}
-	return of(l, action, &first, &then)
+	return of(w, action, &first, &then)
 }
 
 // configOf returns what flags mean.
@@ -61,23 +61,23 @@ func configOf(flags []string) (capture.Config, error) {
 
 // tools are the programs of iptables. Clean removes the families one after the other, since
 // iptables-nft loses chains when it deletes in both at once.
-func (f *floor) tools(l life, action string, first, then *capture.Config) ([]step, error) {
+func (b *lowerBound) tools(w workload, action string, first, then *capture.Config) ([]step, error) {
 	var saves step
-	for _, family := range l.families() {
-		saves = append(saves, command{path: "/usr/sbin/" + strings.TrimSuffix(xtables.SaveTool(family), "save") + l.Backend + "-save"})
+	for _, family := range w.families() {
+		saves = append(saves, command{path: "/usr/sbin/" + strings.TrimSuffix(xtables.SaveTool(family), "save") + w.Backend + "-save"})
 	}
 	switch action {
 	case "re-run", "check":
 		return []step{saves}, nil
 	case "apply":
-		restores, err := f.restores(l, nil, first)
+		restores, err := b.restores(w, nil, first)
 		return []step{restores}, err
 	case "change":
-		restores, err := f.restores(l, first, then)
+		restores, err := b.restores(w, first, then)
 		return []step{saves, restores}, err
 	case "clean":
 		steps := []step{saves}
-		restores, err := f.restores(l, then, nil)
+		restores, err := b.restores(w, then, nil)
 		for _, one := range restores {
 			steps = append(steps, step{one})
 		}
@@ -87,12 +87,12 @@ func (f *floor) tools(l life, action string, first, then *capture.Config) ([]ste
 }
 
 // restores are those that lead from one configuration to another; nil: none.
-func (f *floor) restores(l life, from, to *capture.Config) (at step, err error) {
+func (b *lowerBound) restores(w workload, from, to *capture.Config) (at step, err error) {
 	args := []string{"--noflush"}
-	if l.Backend == legacy {
+	if w.Backend == legacy {
 		args = append(args, "--wait=20") // for the other family
 	}
-	for _, family := range l.families() {
+	for _, family := range w.families() {
 		state, want := iptables.Snapshot{Family: family}, iptables.Ruleset{Family: family}
 		if from != nil {
 			state = iptables.Plan(state, iptables.Ownership{}, capture.Rules(*from, family)).After
@@ -101,38 +101,38 @@ func (f *floor) restores(l life, from, to *capture.Config) (at step, err error) 
 			want = capture.Rules(*to, family)
 		}
 		script := xtables.Script(iptables.Plan(state, infer.Ownership(state), want))
-		file, err := f.file([]byte(script))
+		file, err := b.file([]byte(script))
 		if err != nil {
 			return nil, err
 		}
-		tool := "/usr/sbin/" + strings.TrimSuffix(xtables.SaveTool(family), "save") + l.Backend + "-restore"
+		tool := "/usr/sbin/" + strings.TrimSuffix(xtables.SaveTool(family), "save") + w.Backend + "-restore"
 		at = append(at, command{path: tool, args: args, stdin: file})
 	}
 	return at, nil
 }
 
 // netlink are listings and transactions.
-func (f *floor) netlink(l life, action string, first, then *capture.Config) ([]step, error) {
-	list := step{{path: f.send, args: []string{"list", fmt.Sprint(len(l.families()))}}}
+func (b *lowerBound) netlink(w workload, action string, first, then *capture.Config) ([]step, error) {
+	list := step{{path: b.send, args: []string{"list", fmt.Sprint(len(w.families()))}}}
 	switch action {
 	case "re-run", "check":
 		return []step{list}, nil
 	case "apply":
-		send, err := f.transaction(l, nil, first)
+		send, err := b.transaction(w, nil, first)
 		return []step{send}, err
 	case "change":
-		send, err := f.transaction(l, first, then)
+		send, err := b.transaction(w, first, then)
 		return []step{list, send}, err
 	case "clean":
-		send, err := f.transaction(l, then, nil)
+		send, err := b.transaction(w, then, nil)
 		return []step{list, send}, err
 	}
 	return nil, nil
 }
 
-func (f *floor) transaction(l life, from, to *capture.Config) (step, error) {
+func (b *lowerBound) transaction(w workload, from, to *capture.Config) (step, error) {
 	var changes []nftables.Change
-	for _, family := range l.families() {
+	for _, family := range w.families() {
 		before, err := tableOf(from, family)
 		if err != nil {
 			return nil, err
@@ -143,8 +143,8 @@ func (f *floor) transaction(l life, from, to *capture.Config) (step, error) {
 		}
 		changes = append(changes, nftables.Change{Before: nftables.Live{Table: before, Present: from != nil}, After: after})
 	}
-	file, err := f.file(netutil.EncodeNFT(nftables.Messages(changes), 0))
-	return step{{path: f.send, args: []string{"send", file}}}, err
+	file, err := b.file(netutil.EncodeNFT(nftables.Messages(changes), 0))
+	return step{{path: b.send, args: []string{"send", file}}}, err
 }
 
 func tableOf(c *capture.Config, f inet.Family) (nftables.Table, error) {
@@ -154,8 +154,8 @@ func tableOf(c *capture.Config, f inet.Family) (nftables.Table, error) {
 	return nftables.Compile(capture.ListRules(*c, f))
 }
 
-func (f *floor) file(content []byte) (string, error) {
-	f.files++
-	path := filepath.Join(f.dir, fmt.Sprint("input", f.files))
+func (b *lowerBound) file(content []byte) (string, error) {
+	b.files++
+	path := filepath.Join(b.dir, fmt.Sprint("input", b.files))
 	return path, os.WriteFile(path, content, 0o600)
 }
