@@ -17,8 +17,7 @@ func labelled(path string) string {
 	}
 	neighbours, _ := os.ReadDir(filepath.Dir(path))
 	for _, n := range neighbours {
-		ours, _ := filepath.Match(tempPattern, n.Name())
-		if n.Type().IsRegular() && !ours {
+		if n.Type().IsRegular() && !isTemp(n.Name()) {
 			return filepath.Join(filepath.Dir(path), n.Name())
 		}
 	}

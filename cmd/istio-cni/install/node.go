@@ -81,6 +81,12 @@ func ReadNode(dirs Directories, runtimes []string) (Node, error) {
 	return n, nil
 }
 
+// isTemp reports whether a path is that of a temporary file of ours.
+func isTemp(path string) bool {
+	ours, err := filepath.Match(tempPattern, filepath.Base(path))
+	return ours && err == nil
+}
+
 // ErrRemoved says that the directory that is mounted here exists no more: what the node has by its
 // name now is seen only by a container that starts anew.
 var ErrRemoved = errors.New("it was removed while it was mounted here; start the container again")

@@ -122,7 +122,7 @@ func (r RemoveFile) Do() error {
 			}
 		}
 		temp := r.Path
-		if ok, _ := filepath.Match(tempPattern, filepath.Base(temp)); !ok {
+		if !isTemp(temp) {
 			temp = filepath.Join(r.Temp, ".istio-cni-removed.tmp")
 			if err := rename(r.Path, temp); err != nil {
 				return err

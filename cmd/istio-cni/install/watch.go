@@ -91,6 +91,10 @@ func (l *limiter) next() time.Time {
 	return l.writes[len(l.writes)-1].Add(conflictPause)
 }
 
+// wakes reports whether an event is one to read the files after. Those of temporary files are not:
+// a write that fails, as on a full disk, would be tried again at once and for ever.
+func wakes(e fsnotify.Event) bool { return !isTemp(e.Name) }
+
 // notify returns a channel that gets a value after changes in the directories, until ctx
 // ends. Without inotify it never gets one; the error says why.
 func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) {
@@ -115,7 +119,10 @@ func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) 
 			select {
 			case <-ctx.Done():
 				return
-			case <-w.Events:
+			case e := <-w.Events:
+				if !wakes(e) {
+					continue
+				}
 			case _, ok := <-w.Errors: // some events were lost
 				if !ok {
 					return

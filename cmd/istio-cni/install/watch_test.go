@@ -162,6 +162,41 @@ func TestAWatchRepairsWhatAnotherProgramChanges(t *testing.T) {
 	}
 }
 
+// TestAWriteThatFailsIsNoEvent: a watch on a full disk would try it again at once.
+func TestAWriteThatFailsIsNoEvent(t *testing.T) {
+	kernel.Need(t)
+	target := newTarget(t, texts(map[string]string{"10-a.conflist": twoPlugins}))
+	if err := syscall.Mount("none", target.Dirs.Bin, "tmpfs", 0, "size=4k"); err != nil {
+		t.Fatalf("mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target.Dirs.Bin, 0) })
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := errors.Join(w.Add(target.Dirs.Bin), w.Add(target.Dirs.Conf)); err != nil {
+		t.Fatal(err)
+	}
+	large := Wanted{Entry: []byte(DefaultEntry), Binary: make([]byte, 1<<20), Method: Insert}
+	_, err = target.Run(t.Context(), func(n Node) (Plan, error) { return PlanInstall(n, large) }, func(Step) {})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	end := filepath.Join(target.Dirs.Conf, "end")
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for e := range w.Events {
+		if e.Name == end {
+			break
+		}
+		if wakes(e) {
+			t.Errorf("event %s", e)
+		}
+	}
+}
+
 // TestADirectoryThatComesBackIsWatched: its own watch ends with it.
 func TestADirectoryThatComesBackIsWatched(t *testing.T) {
 	target := newTarget(t, nil)
