@@ -90,6 +90,15 @@ func IPv6Off() bool {
 	return err != nil || strings.TrimSpace(string(value)) == "1"
 }
 
+// needsLo is [NeedsNetAdmin] for a change of the loopback interface, which the kernel also denies
+// where that has no IPv6.
+func needsLo(f inet.Family, also string, err error) string {
+	if f == inet.IPv6 && errors.Is(err, unix.EACCES) && IPv6Off() {
+		return "(needs IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6)"
+	}
+	return NeedsNetAdmin(also, err)
+}
+
 // AddLoopbackAddr gives the loopback interface an IPv6 address, unless it has it. The
 // address is added as deprecated (preferred lifetime 0), so that the kernel never
 // picks it as a source on its own (RFC 6724, rule 3); binding to it works as ever.
@@ -102,10 +111,8 @@ func AddLoopbackAddr(a netip.Addr) (Undo, error) {
 	switch err := addAddr(a); {
 	case errors.Is(err, unix.EEXIST): // another run was quicker
 		return nil, nil
-	case errors.Is(err, unix.EACCES) && HasCap(unix.CAP_NET_ADMIN):
-		return nil, fmt.Errorf("add %s/128 to lo (needs IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6): %w", a, err)
 	case err != nil:
-		return nil, fmt.Errorf("add %s/128 to lo %s: %w", a, NeedsNetAdmin("", err), err)
+		return nil, fmt.Errorf("add %s/128 to lo %s: %w", a, needsLo(inet.IPv6, "", err), err)
 	}
 	return func() error { return changeAddr(a, unix.RTM_DELADDR, 0) }, nil
 }

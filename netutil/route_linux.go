@@ -62,7 +62,7 @@ func (t TProxyRoutes) Add(f inet.Family, r TProxyRoute) (Undo, error) {
 				return nil, err
 			}
 		case err != nil:
-			return nil, fmt.Errorf("add local default route in table %d %s: %w", r.Table, NeedsNetAdmin(", and lo up", err), err)
+			return nil, fmt.Errorf("add local default route in table %d %s: %w", r.Table, needsLo(f, ", and lo up", err), err)
 		default:
 			undo = undo.then(func() error { return deleteRoute(route) })
 		}

@@ -156,3 +156,21 @@ func TestPassthroughOwner(t *testing.T) {
 	ip(t, ns, "addr del ::6/128 dev lo", "addr add ::6/128 dev lo")
 	look("Istio's", true, false)
 }
+
+// TestErrorsNameThatLoHasNoIPv6: the kernel denies both what needs it, as if a right was missing.
+func TestErrorsNameThatLoHasNoIPv6(t *testing.T) {
+	kernel.Need(t, "ip", "sh")
+	ns := kernel.NewNetNS(t)
+	ip(t, ns, "link set lo up")
+	ns.Run(t, "", "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+	in(t, ns, func() error {
+		_, address := netutil.AddLoopbackAddr(passthrough)
+		_, route := routes.Add(inet.IPv6, netutil.TProxyRoute{Mark: 0x7d0, Table: 2000})
+		for _, err := range []error{address, route} {
+			if err == nil || !strings.Contains(err.Error(), "(needs IPv6 on lo not switched off by the sysctl net.ipv6.conf.lo.disable_ipv6)") {
+				t.Errorf("want that IPv6 is switched off, got %v", err)
+			}
+		}
+		return nil
+	})
+}

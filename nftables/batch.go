@@ -50,11 +50,18 @@ func (b *batch) add(kind, flags int, of string, fill func(*buffer)) {
 	b.of = append(b.of, of)
 }
 
-// replace makes a table the new one: where only rules change those, else all that is in it.
+// replace makes a table the new one: where only rules change those, else all that is in it. A
+// table that stays keeps its place among the tables, which nft lists in the order of their age.
 func (b *batch) replace(c Change) {
 	b.family = c.After.Family
-	if !b.whatever && c.sameChains() {
+	switch {
+	case b.whatever:
+	case c.sameChains():
 		b.replaceRules(c, nil)
+		return
+	case c.Before.Present && c.Before.flags == c.After.flags && len(c.After.Chains) > 0:
+		b.removeChains(c.Before.Chains)
+		b.extend(Table{Family: c.After.Family}, c.After)
 		return
 	}
 	if b.whatever {
@@ -118,12 +125,7 @@ func (b *batch) complete(c Change, live Live) {
 		return
 	}
 	old, next := live.Chains[:len(c.Before.Chains)], live.Chains[len(c.Before.Chains):]
-	for _, chain := range old {
-		b.deleteRules(chain)
-	}
-	for _, chain := range old { // nothing jumps to it any more
-		b.chain(unix.NFT_MSG_DELCHAIN, 0, "delete", Chain{Table: chain.Table, Name: chain.Name})
-	}
+	b.removeChains(old)
 	for i, chain := range c.After.Chains {
 		if chain.base.kind != "" {
 			b.rules(next[i], chain.renamed(c.prefix()).Rules)
@@ -131,6 +133,15 @@ func (b *batch) complete(c Change, live Live) {
 	}
 	for i, chain := range c.After.Chains { // last: within the transaction it has the name from before
 		b.chain(unix.NFT_MSG_NEWCHAIN, 0, "rename", Chain{Table: chain.Table, Name: chain.Name, handle: next[i].handle})
+	}
+}
+
+func (b *batch) removeChains(chains []Chain) {
+	for _, chain := range chains {
+		b.deleteRules(chain)
+	}
+	for _, chain := range chains { // nothing jumps to it any more
+		b.chain(unix.NFT_MSG_DELCHAIN, 0, "delete", Chain{Table: chain.Table, Name: chain.Name})
 	}
 }
 

@@ -3,6 +3,8 @@ package nftables
 import (
 	"cmp"
 	"encoding/binary"
+	"math/bits"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +39,9 @@ func canonical(f inet.Family, exprs []expression) []expression {
 		if i > 0 && exprs[i-1].name == "meta" && e.set.ofHostIDs() {
 			same = append(same, networkOrder())
 			e.set = e.set.inNetworkOrder()
+		}
+		if e.set.ofAddresses() {
+			e.set = e.set.inPrefixes()
 		}
 		same = append(same, e)
 	}
@@ -98,4 +103,43 @@ func (s *set) inNetworkOrder() *set {
 	}
 	slices.SortFunc(turned.intervals, func(a, b interval) int { return cmp.Compare(a.lo, b.lo) })
 	return turned
+}
+
+func (s *set) ofAddresses() bool { return s != nil && (s.kind == kindIPv4 || s.kind == kindIPv6) }
+
+// inPrefixes returns a set with neighbouring prefixes, which nft joins, as they were.
+func (s *set) inPrefixes() *set {
+	split := &set{kind: s.kind, single: s.single}
+	for _, i := range s.intervals {
+		split.intervals = append(split.intervals, i.prefixes()...)
+	}
+	return split
+}
+
+// prefixes returns an interval as the fewest prefixes.
+func (i interval) prefixes() []interval {
+	p, exact := i.prefix()
+	if exact || !p.IsValid() || i.lo > i.hi {
+		return []interval{i}
+	}
+	lower := addresses(netip.PrefixFrom(p.Addr(), p.Bits()+1)).hi
+	upper, _ := after(lower)
+	return append(interval{i.lo, lower}.prefixes(), interval{string(upper), i.hi}.prefixes()...)
+}
+
+// prefix returns the smallest prefix that an interval of addresses is in, and whether it is that prefix.
+func (i interval) prefix() (p netip.Prefix, exact bool) {
+	first, ok := netip.AddrFromSlice([]byte(i.lo))
+	if !ok || len(i.hi) != len(i.lo) {
+		return p, false
+	}
+	n := 0
+	for b := range len(i.lo) {
+		differ := i.lo[b] ^ i.hi[b]
+		if n += bits.LeadingZeros8(differ); differ != 0 {
+			break
+		}
+	}
+	p = netip.PrefixFrom(first, n).Masked()
+	return p, addresses(p) == i
 }

@@ -3,7 +3,6 @@ package nftables
 import (
 	"bytes"
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 	"strings"
 
@@ -207,22 +206,15 @@ func (d *decoder) condition(neg bool, of []interval) bool {
 func (d *decoder) addresses(neg bool, of []interval) bool {
 	prefixes := make([]netip.Prefix, 0, len(of))
 	for _, i := range of {
-		first, ok := netip.AddrFromSlice([]byte(i.lo))
-		if !ok || len(i.hi) != len(i.lo) {
-			return false
-		}
-		n := 0
-		for b := range len(i.lo) {
-			differ := i.lo[b] ^ i.hi[b]
-			if len(d.mask) == len(i.lo) {
-				differ |= ^d.mask[b]
+		if len(d.mask) == len(i.lo) {
+			last := []byte(i.lo)
+			for b := range last {
+				last[b] |= ^d.mask[b]
 			}
-			if n += bits.LeadingZeros8(differ); differ != 0 {
-				break
-			}
+			i.hi = string(last)
 		}
-		p := netip.PrefixFrom(first, n)
-		if d.mask == nil && addresses(p) != i {
+		p, exact := i.prefix()
+		if !p.IsValid() || d.mask == nil && !exact {
 			return false
 		}
 		prefixes = append(prefixes, p)

@@ -3,6 +3,8 @@ package test
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestEditedNativeTableIsNotTakenForOurs: others have changed our table, or have one of its name
@@ -69,5 +71,20 @@ func TestTableOfOurNameInAnotherFamilyIsForeign(t *testing.T) {
 	s.exits(0, "clean")
 	if after := s.sh("nft list ruleset"); after != before {
 		t.Errorf("clean has changed tables of others:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// TestNativeTablesKeepTheirOrder: a change that is staged for IPv6 alone, since only there a new set
+// has intervals, leaves the tables in the order of the preview.
+func TestNativeTablesKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	both := []string{applyCommand, "-i", "*", "-b", "*", "--ip-family", "dual", "--native-nftables"}
+	s.exits(0, both...)
+	next := append(both, "-m", "TPROXY", "-x", "fc00::/16,fd00::/8", "--log_output_level", "none")
+	preview := withoutComments(s.exits(0, append(next, "--dry-run")...))
+	s.exits(0, next...)
+	if diff := cmp.Diff(preview, s.sh("nft list ruleset")); diff != "" {
+		t.Errorf("the kernel has other tables than the preview (-want +got):\n%s", diff)
 	}
 }

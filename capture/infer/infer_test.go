@@ -12,6 +12,7 @@ import (
 	"istio-init/capture/infer"
 	"istio-init/iptables"
 	"istio-init/netutil/inet"
+	"istio-init/nftables"
 	"istio-init/test/istio"
 	"istio-init/test/size"
 )
@@ -88,15 +89,29 @@ func TestConfigurationIsInferredFromItsRules(t *testing.T) {
 	}
 }
 
+// TestTunnelPortIsInferredFromNativeRules: with DNS it is in a set with port 53, in ascending order.
+func TestTunnelPortIsInferredFromNativeRules(t *testing.T) {
+	t.Parallel()
+	for _, port := range []uint16{1, 22, 52, 54, 15008} {
+		for _, dns := range []bool{false, true} {
+			c := inboundAndOutbound()
+			c.TunnelPort, c.DNS.All = port, dns
+			table, err := nftables.Compile(capture.ListRules(c, inet.IPv4))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := infer.Configuration(infer.Infer(withoutRoles(table.Ruleset())))
+			if got.TunnelPort != port || len(got.InboundPorts.Except) > 0 {
+				t.Errorf("DNS %v: want the tunnel port %d and no excluded one, got %d and %v", dns, port, got.TunnelPort, got.InboundPorts.Except)
+			}
+		}
+	}
+}
+
 // TestForeignRulesOfRawDoNotMakeReleases has rules of today's release and foreign ones in raw.
 func TestForeignRulesOfRawDoNotMakeReleases(t *testing.T) {
 	t.Parallel()
-	c := capture.Config{
-		Generation: capture.Current, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,
-		ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
-		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
-		OwnerGroups: capture.Selector[iptables.IDRange]{All: true},
-	}
+	c := inboundAndOutbound()
 	for _, rule := range []string{"-p tcp -j CT --notrack", "-p tcp -j CT --zone 5", "-p udp -m udp --dport 53 -j ACCEPT"} {
 		rules := capture.Rules(c, inet.IPv4).String() + "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT " + rule + "\nCOMMIT\n"
 		s, err := iptables.ParseSnapshot(inet.IPv4, rules)
@@ -106,5 +121,15 @@ func TestForeignRulesOfRawDoNotMakeReleases(t *testing.T) {
 		if got := infer.Configuration(infer.Infer(s.Ruleset())).Generation; got != capture.Current {
 			t.Errorf("with %q in raw OUTPUT the release is %s, want %s", rule, got, capture.Current)
 		}
+	}
+}
+
+// inboundAndOutbound returns the configuration -i '*' -b '*'.
+func inboundAndOutbound() capture.Config {
+	return capture.Config{
+		Generation: capture.Current, ProxyPort: 15001, InboundPort: 15006, TunnelPort: 15008,
+		ProxyUIDs: []iptables.IDRange{iptables.ID(1337)}, ProxyGIDs: []iptables.IDRange{iptables.ID(1337)},
+		InboundPorts: capture.Selector[iptables.PortRange]{All: true}, OutboundPrefixes: capture.Selector[netip.Prefix]{All: true},
+		OwnerGroups: capture.Selector[iptables.IDRange]{All: true},
 	}
 }

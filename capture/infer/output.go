@@ -165,10 +165,22 @@ func (r *reader) selfCall(rule iptables.Rule) {
 	for _, gid := range rule.GIDs {
 		r.selfs.gids, r.c.ProxyGIDs = append(r.selfs.gids, gid.Val), append(r.c.ProxyGIDs, gid.Val)
 	}
-	switch ports := destinationPorts(rule.Match); {
-	case r.dns && len(ports) > 1, !r.dns && len(ports) > 0:
-		r.c.Generation, r.c.TunnelPort = capture.Current, ports[len(ports)-1].Lo // behind that of DNS
+	if port, known := r.tunnelPort(destinationPorts(rule.Match)); known {
+		r.c.Generation, r.c.TunnelPort = capture.Current, port
 	}
+}
+
+// tunnelPort returns the port of the tunnel among those on which the proxy's calls to its own pod
+// pass. With DNS that of DNS is another one, in front or, in native nftables, in ascending order.
+func (r *reader) tunnelPort(ports []iptables.PortRange) (port uint16, known bool) {
+	for _, p := range ports {
+		for _, port := range []uint16{p.Lo, p.Hi} {
+			if !r.dns || port != capture.DNSPort {
+				return port, true
+			}
+		}
+	}
+	return capture.DNSPort, len(ports) > 1
 }
 
 // redirect reads the rules that redirect to the proxy.

@@ -73,7 +73,20 @@ func (q question) connection(src *ruleSource, f inet.Family) (path.Connection, e
 	}
 	src.assumeLocal(q.From.Addr)
 	c.Owner = q.owner(src.Config)
+	if c.Dst.Addr().IsUnspecified() {
+		c.Dst = netip.AddrPortFrom(connected(c.Src.Addr(), f), c.Dst.Port())
+	}
 	return c, nil
+}
+
+// connected returns where a connection to 0.0.0.0 or :: goes: to the loopback address, of IPv4 to
+// that of its socket if it has one (ip_route_output_key_hash_rcu in Linux's net/ipv4/route.c,
+// tcp_v6_connect in net/ipv6/tcp_ipv6.c).
+func connected(from netip.Addr, f inet.Family) netip.Addr {
+	if from.Is4() && !from.IsUnspecified() {
+		return from
+	}
+	return f.Localhost()
 }
 
 // fromOutside completes an inbound connection.
