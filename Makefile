@@ -19,16 +19,21 @@ DIST     = -version '$(VERSION)' -time $(TIME) -ldflags '$(LDFLAGS)'
 GOLANGCI := bin/golangci-lint-v2.15.0
 GOFUMPT  := bin/gofumpt-v0.12.0
 
+# sudo has a PATH of its own.
+.PHONY: have-go
+have-go:
+	@command -v $(GO) >/dev/null || { echo '$(GO) is not in PATH: install Go 1.26 or, for sudo, name it: sudo make demo GO=$$(command -v go)'; exit 1; }
+
 .PHONY: build
-build: ## the static binaries istio-init and istio-cni
+build: have-go ## the static binaries istio-init and istio-cni
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(dir $(BIN)) ./cmd/istio-init ./cmd/istio-cni
 
 .PHONY: test-unit
-test-unit: ## the tests that need neither root nor a kernel, in a minute
+test-unit: have-go ## the tests that need neither root nor a kernel, in a minute
 	KERNEL_TESTS=skip $(GO) test -short ./...
 
 .PHONY: test
-test: ## all tests; as root also on the kernel, and installs what they need
+test: have-go ## all tests; as root also on the kernel, and installs what they need
 	hack/setup
 	$(GO) test -timeout 20m -parallel 4 ./...
 

@@ -61,13 +61,15 @@ func (e Engine) settle(ctx context.Context, lock *os.File, change func(context.C
 	defer func() { writers.Close() }()
 	for n := 1; ; n++ {
 		err := change(ctx, found)
-		refusal, stale := refused(err), errors.Is(err, errStale)
-		if ctx.Err() != nil || err != nil && refusal == nil && !stale || err == nil && !found.disturbed() {
+		refusal := refused(err)
+		// Others may have changed rules since the look.
+		changed := refusal != nil || errors.Is(err, errStale) || err == nil && found.disturbed()
+		if ctx.Err() != nil || !changed {
 			return err
 		}
-		now, unseen := e.survey(ctx, lock)
-		if unseen != nil {
-			return errors.Join(err, fmt.Errorf("look at what others have changed: %w", unseen))
+		now, lookErr := e.survey(ctx, lock)
+		if lookErr != nil {
+			return errors.Join(err, fmt.Errorf("look at what others have changed: %w", lookErr))
 		}
 		same := !found.disturbed() && slices.EqualFunc(found.States, now.States, State.sameRules)
 		found.Close()

@@ -259,5 +259,3 @@ func stale(have netutil.Routing, keep netutil.TProxyRoute) (rules []netutil.TPro
 	}
 	return rules, tables
 }
-
-func listed(names []string) string { return strings.Join(names, ", ") }

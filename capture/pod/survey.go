@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"istio-init/capture"
 	"istio-init/capture/infer"
@@ -55,24 +56,21 @@ func (e Engine) survey(ctx context.Context, lock *os.File) (*Survey, error) {
 	if e.OnlyListed && seen.LegacyHidden && seen.NoLegacy == nil {
 		seen.NoLegacy = errors.New("its tables may not be listed")
 	}
-	own := &native{no: seen.NoNFTables, has: seen.Own, generation: seen.Generation}
-	backends, noLegacy, err := e.xtables(ctx, seen, lock, own)
+	n := &native{no: seen.NoNFTables, has: seen.Own, generation: seen.Generation}
+	backends, noLegacy, err := e.xtables(ctx, seen, lock, n)
 	if err != nil {
 		return nil, err
 	}
-	backends = append(backends, own)
 	s := &Survey{Native: seen.Native, LegacyHidden: noLegacy, Chains: seen.Foreign, ChainsErr: seen.ForeignErr}
-	for _, b := range backends {
+	for _, b := range append(backends, n) {
 		state := b.Read(ctx)
-		if b == own {
-			for _, live := range own.live {
-				s.Misplaced = append(s.Misplaced, live.Foreign()...)
-			}
-		}
 		s.States = append(s.States, state)
 		if err := state.Unreadable(); err != nil {
 			e.Report(TablesUnreadable{b.Name(), err})
 		}
+	}
+	for _, live := range n.live {
+		s.Misplaced = append(s.Misplaced, live.Foreign()...)
 	}
 	if s.NeedsErr = s.needs(); netutil.HasNoNetlink(s.NeedsErr) {
 		s.Close()
@@ -180,7 +178,7 @@ func chainsStay(f inet.Family, name Name, own iptables.Ownership) error {
 	for _, c := range own.Names() {
 		chains = append(chains, c.Table+" "+c.Chain)
 	}
-	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, listed(chains))
+	return fmt.Errorf("%s %s: chains of ours stay, empty, since foreign rules jump to them: %s", f, name, strings.Join(chains, ", "))
 }
 
 // RulesBeside returns the foreign rules of other backends ahead of the wanted rules of a chosen

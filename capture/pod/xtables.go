@@ -21,7 +21,7 @@ type variant struct {
 	*xtables.Backend
 	variant    xtables.Variant
 	generation uint32                   // of nf_tables, before it was read; zero: not known
-	own        *native                  // whose changes of nf_tables are no others'
+	native     *native                  // whose changes of nf_tables are no others'
 	disturbed  bool                     // others have changed nf_tables since then
 	listed     inet.PerFamily[[]string] // tables, by the kernel's list
 	notLoaded  inet.PerFamily[error]
@@ -30,7 +30,7 @@ type variant struct {
 
 // xtables returns both variants of iptables, and why the legacy one cannot be read though
 // it may have rules.
-func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.File, own *native) (backends []Backend, noLegacy, err error) {
+func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.File, n *native) (backends []Backend, noLegacy, err error) {
 	config := xtables.Config{Held: lock, Caps: netutil.ChildCaps(), Path: e.Path, Env: e.Env, Now: e.Now, Owner: infer.Ownership}
 	if config.UserNS, err = netutil.OwnerUserNS(); err != nil {
 		return nil, nil, err
@@ -39,7 +39,7 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	config.OwnLock = netutil.NeedsOwnLock(e.LockFile, outside)
 	nft, legacy := config, config
 	nft.Tables, nft.No = seen.NFT, seen.NoNFT
-	nft.Generation, nft.Seen = own.byOthers, seen.Generation
+	nft.Generation, nft.Seen = n.byOthers, seen.Generation
 	legacy.Tables, legacy.No = seen.Legacy, seen.NoLegacy
 	if lock != nil && e.mayChangeLegacy(seen) {
 		if legacy.Common = netutil.LockXTables(ctx, e.lockWait(ctx), e.LockFile, outside); legacy.Common != nil {
@@ -56,7 +56,7 @@ func (e Engine) xtables(ctx context.Context, seen netutil.Netfilter, lock *os.Fi
 	}
 	for v, config := range [...]xtables.Config{xtables.NFT: nft, xtables.Legacy: legacy} {
 		v := xtables.Variant(v)
-		x := &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, own: own, listed: listed[v], report: e.Report}
+		x := &variant{Backend: xtables.New(ctx, v, config), variant: v, generation: seen.Generation, native: n, listed: listed[v], report: e.Report}
 		if v == xtables.Legacy {
 			x.notLoaded = seen.NoXTables
 		}
@@ -205,7 +205,7 @@ func (x *variant) deleteWhole(c Change) error {
 			tables[c.Family] = append(tables[c.Family], netutil.NFTTable{Name: name, Chains: c.Before.ChainNames(name)})
 		}
 	}
-	return netutil.RemoveNFTTables(tables, x.generation+x.own.commits)
+	return netutil.RemoveNFTTables(tables, x.generation+x.native.commits)
 }
 
 // deleteEmpty deletes tables of nf_tables that have nothing in them. One that stays is no

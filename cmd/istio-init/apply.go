@@ -42,23 +42,23 @@ func runApply(ctx context.Context, cmd *command) error {
 	if err := cmd.complete(ctx); err != nil {
 		return err
 	}
+	var validate func(context.Context) error // nil: nothing is validated
+	if cmd.opts.RunValidation && !cmd.opts.Plan {
+		validate = func(bounded context.Context) error { return cmd.validate(bounded, ctx) }
+	}
 	switch {
 	case cmd.opts.SkipApply:
 		cmd.log.Info("nothing installed: --skip-rule-apply is set")
-		if cmd.opts.DryRun || cmd.opts.Plan || !cmd.opts.RunValidation {
+		if cmd.opts.DryRun || validate == nil {
 			return nil
 		}
-		return cmd.inNetNS(ctx, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
+		return cmd.inNetNS(ctx, validate)
 	case cmd.opts.DryRun && !cmd.opts.Plan:
 		return cmd.preview(ctx)
-	}
-	if cmd.opts.Plan && cmd.opts.RunValidation {
+	case cmd.opts.Plan && cmd.opts.RunValidation:
 		cmd.log.Info("nothing validated: --plan is set")
 	}
-	if !cmd.opts.RunValidation || cmd.opts.Plan {
-		return cmd.locked(ctx, cmd.apply, nil)
-	}
-	return cmd.locked(ctx, cmd.apply, func(bounded context.Context) error { return cmd.validate(bounded, ctx) })
+	return cmd.locked(ctx, cmd.apply, validate)
 }
 
 // inNetNS calls action in the network namespace of --network-namespace, within --timeout.

@@ -44,36 +44,46 @@ the rules themselves are made of.`,
 // is captured.
 func runCheck(ctx context.Context, cmd *command) error {
 	return cmd.ask(ctx, func(ctx context.Context) error {
-		if cmd.opts.AllNamespaces {
+		switch {
+		case cmd.opts.AllNamespaces:
 			return cmd.checkAll(ctx)
+		case cmd.opts.RulesGiven && cmd.opts.Rules != options.RulesPlanned:
+			return cmd.checkDrift(ctx)
 		}
-		if !cmd.opts.RulesGiven || cmd.opts.Rules == options.RulesPlanned {
-			state, _, err := cmd.state(ctx)
-			if err != nil {
-				return err
-			}
-			switch err := cmd.show(state); {
-			case err != nil:
-				return err
-			case state.Unknown():
-				return &exitError{code: exitUnknown}
-			case cmd.opts.Require && !state.Works():
-				return &exitError{code: exitDrift}
-			}
-			return nil
-		}
-		if cmd.opts.Require {
-			return &inputError{errors.New("--require captured is not for a check of flags that describe rules: these ask for drift; omit one of them")}
-		}
-		found, err := cmd.compare(ctx)
-		if err != nil {
-			return err
-		}
-		if err := cmd.show(found); err != nil || found.InOrder {
-			return err
-		}
-		return &exitError{code: exitDrift}
+		return cmd.checkState(ctx)
 	})
+}
+
+// checkState reports what is captured.
+func (cmd *command) checkState(ctx context.Context) error {
+	state, _, err := cmd.state(ctx)
+	if err != nil {
+		return err
+	}
+	switch err := cmd.show(state); {
+	case err != nil:
+		return err
+	case state.Unknown():
+		return &exitError{code: exitUnknown}
+	case cmd.opts.Require && !state.Works():
+		return &exitError{code: exitDrift}
+	}
+	return nil
+}
+
+// checkDrift reports how the live rules differ from those of the flags.
+func (cmd *command) checkDrift(ctx context.Context) error {
+	if cmd.opts.Require {
+		return &inputError{errors.New("--require captured is not for a check of flags that describe rules: these ask for drift; omit one of them")}
+	}
+	drift, err := cmd.compare(ctx)
+	if err != nil {
+		return err
+	}
+	if err := cmd.show(drift); err != nil || drift.InOrder {
+		return err
+	}
+	return &exitError{code: exitDrift}
 }
 
 // state returns what is captured, and the rules that it is about.
@@ -104,6 +114,7 @@ func (cmd *command) compare(ctx context.Context) (*report.Drift, error) {
 	return d, cmd.compareLive(ctx, d)
 }
 
+// compareDump adds how the rules of a dump differ.
 func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file string) error {
 	name, dump, err := cmd.readDump(ctx, file)
 	if err != nil {
@@ -118,26 +129,8 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	src := &ruleSource{}
 	src.assumeNetwork(cmd.opts.PodAddrs)
 	for _, rs := range dump.Compared(rules) {
-		s := dump.States[rs.Family]
-		if infer.Ambient(s) {
-			return fmt.Errorf("%s: %w", name, infer.ErrAmbient)
-		}
-		for _, table := range s.Unreadable {
-			if len(rs.Table(table).Chains) > 0 {
-				return fmt.Errorf("%s: %s: cannot compare it", name, unprintableText(s.Family, table))
-			}
-		}
-		own := infer.Ownership(s)
-		change := iptables.Plan(s, own, rs)
-		d.InOrder = d.InOrder && change.Empty()
-		d.AddFamily(change, rs)
-		d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, rs, src.network)...)
-		for _, mesh := range infer.Meshes(s) {
-			d.Warnings = append(d.Warnings, report.MeshBeside(rs.Family, mesh))
-		}
-		d.Caveats = append(d.Caveats, unprintable(s)...)
-		for _, r := range s.UnreadableRules(own, rs) {
-			d.Caveats = append(d.Caveats, unreadableText(rs.Family, r))
+		if err := cmd.compareState(d, dump.States[rs.Family], rs, src.network); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if d.InOrder && !dump.HasAnyOf(rules) {
@@ -145,6 +138,31 @@ func (cmd *command) compareDump(ctx context.Context, d *report.Drift, file strin
 	}
 	d.Caveats = append(d.Caveats, gapTexts(dump, inet.Families[:]...)...)
 	d.Caveats = append(d.Caveats, "a dump has no routes, no addresses and no rules of the other variant of iptables")
+	return nil
+}
+
+// compareState adds how the rules of one family in a dump differ from the wanted ones.
+func (cmd *command) compareState(d *report.Drift, s iptables.Snapshot, want iptables.Ruleset, network path.Network) error {
+	if infer.Ambient(s) {
+		return infer.ErrAmbient
+	}
+	for _, table := range s.Unreadable {
+		if len(want.Table(table).Chains) > 0 {
+			return fmt.Errorf("%s: cannot compare it", unprintableText(s.Family, table))
+		}
+	}
+	own := infer.Ownership(s)
+	change := iptables.Plan(s, own, want)
+	d.InOrder = d.InOrder && change.Empty()
+	d.AddFamily(change, want)
+	d.Warnings = append(append(d.Warnings, ahead(s, own, nothing)...), cmd.lost(s, want, network)...)
+	for _, mesh := range infer.Meshes(s) {
+		d.Warnings = append(d.Warnings, report.MeshBeside(want.Family, mesh))
+	}
+	d.Caveats = append(d.Caveats, unprintable(s)...)
+	for _, r := range s.UnreadableRules(own, want) {
+		d.Caveats = append(d.Caveats, unreadableText(want.Family, r))
+	}
 	return nil
 }
 
@@ -178,20 +196,7 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 		d.Warnings = append(append(d.Warnings, ahead(have.Rules, have.Own, nothing)...), cmd.lost(have.Rules, rules[f], path.Network{Route: cmd.liveRoute})...)
 		compareRouting(d, f, plan)
 	}
-	for _, r := range found.RulesBeside(live, rules) {
-		d.Warnings = append(d.Warnings, aheadText(r))
-	}
-	for _, beside := range found.Meshes() {
-		d.Warnings = append(d.Warnings, report.MeshBeside(beside.Family, beside.Mesh))
-	}
-	for _, other := range found.States {
-		if other.Backend != live.Backend && other.Holds() {
-			d.Differs(report.Difference{Kind: report.OtherBackend, Backend: other.Backend.Name()})
-		}
-	}
-	if len(found.Native) > 0 {
-		d.Differs(report.Difference{Kind: report.NativeTables, Tables: found.Native})
-	}
+	compareBeside(d, found, live, rules)
 	d.Caveats = append(append(d.Caveats, unseen(found, live)...), foreignChains(found)...)
 	comparePassthrough(d, plan)
 	obstacles, err := tproxyObstacles(cmd.opts.Config)
@@ -201,6 +206,25 @@ func (cmd *command) compareLive(ctx context.Context, d *report.Drift) error {
 	d.Problems = append(d.Problems, obstacleTexts(obstacles)...)
 	d.InOrder = plan.Empty()
 	return nil
+}
+
+// compareBeside adds the rules beside those of the chosen backend: foreign ones, and ours in other
+// backends, which an apply removes.
+func compareBeside(d *report.Drift, found *pod.Survey, chosen pod.State, want pod.Rules) {
+	for _, r := range found.RulesBeside(chosen, want) {
+		d.Warnings = append(d.Warnings, aheadText(r))
+	}
+	for _, beside := range found.Meshes() {
+		d.Warnings = append(d.Warnings, report.MeshBeside(beside.Family, beside.Mesh))
+	}
+	for _, other := range found.States {
+		if other.Backend != chosen.Backend && other.Holds() {
+			d.Differs(report.Difference{Kind: report.OtherBackend, Backend: other.Backend.Name()})
+		}
+	}
+	if len(found.Native) > 0 {
+		d.Differs(report.Difference{Kind: report.NativeTables, Tables: found.Native})
+	}
 }
 
 // compareRouting adds what differs in the policy routing of mode TPROXY.

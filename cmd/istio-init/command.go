@@ -17,7 +17,7 @@ import (
 	"istio-init/cmd/logging"
 )
 
-// Streams are the arguments, the environment and the streams of the process.
+// streams are the arguments, the environment and the streams of the process.
 type streams struct {
 	args           []string
 	line           []string // of the commands; nil: not known
@@ -167,51 +167,64 @@ func newRuleCommand(s streams, c *cobra.Command, takes options.Command, run func
 			completeValues(c, flags)
 		}
 	}
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		mistakes := flags.Mistakes(s.arguments(c))
-		parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
-		problems = append(mistakes, problems...)
-		reserved := parsed.DryRun || parsed.Plan || parsed.Prints() || parsed.Output == options.JSON || parsed.Picture == picture.JSON
-		ctx := c.Context()
-		if parsed.Timeout > 0 { // else it is one of the problems
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, parsed.Timeout)
-			defer cancel()
-		}
-		log, closeLog, err := newLogger(ctx, s, parsed.Log, reserved)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", parsed.Name("log_target"), err))
-			log, closeLog, _ = newLogger(ctx, s, options.Log{}, reserved)
-		}
-		defer closeLog()
-		if len(problems) > 0 {
-			for i := range problems {
-				problems[i] = explainOrigin(parsed, problems[i])
-			}
-			return refuse(log, c.Name(), problems)
-		}
-		for _, w := range append(parsed.Warnings, options.UnknownVariables(s.environ)...) {
-			log.Warn(w)
-		}
-		cmd := &command{
-			opts: &parsed.Run, name: parsed.Name, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout, answering: s.answering,
-			styler: report.NewStyler(s.terminal, s.env),
-		}
-		if s.terminal {
-			cmd.plain = plainOutput{s.stdout}
-		}
-		switch {
-		case parsed.Prints():
-			err = parsed.Print(cmd.plain)
-		case parsed.Clean:
-			err = cmd.change(c.Context(), report.NewCleaned(), runClean)
-		default:
-			err = run(c.Context(), cmd)
-		}
-		return fail(log, c.Name(), parsed, err)
-	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return s.run(c, flags, run) }
 	c.SetFlagErrorFunc(func(c *cobra.Command, _ error) error { return c.RunE(c, nil) })
 	return c
+}
+
+// run parses the options of a command and runs it. All mistakes of the input are logged together,
+// and then nothing is run.
+func (s streams) run(c *cobra.Command, flags *options.Flags, run func(context.Context, *command) error) error {
+	mistakes := flags.Mistakes(s.arguments(c))
+	parsed, problems := flags.Parse(c.Context(), s.env, s.stdin)
+	problems = append(mistakes, problems...)
+	bounded := c.Context()  // whose end ends the wait for the log or its reader
+	if parsed.Timeout > 0 { // else it is one of the problems
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(bounded, parsed.Timeout)
+		defer cancel()
+	}
+	log, closeLog, err := newLogger(bounded, s, parsed.Log, answersOnStdout(parsed))
+	if err != nil {
+		problems = append(problems, fmt.Errorf("%s: %w", parsed.Name("log_target"), err))
+		log, closeLog, _ = newLogger(bounded, s, options.Log{}, answersOnStdout(parsed))
+	}
+	defer closeLog()
+	if len(problems) > 0 {
+		for i := range problems {
+			problems[i] = explainOrigin(parsed, problems[i])
+		}
+		return refuse(log, c.Name(), problems)
+	}
+	for _, w := range append(parsed.Warnings, options.UnknownVariables(s.environ)...) {
+		log.Warn(w)
+	}
+	cmd := s.newCommand(parsed, log)
+	switch {
+	case parsed.Prints():
+		err = parsed.Print(cmd.plain)
+	case parsed.Clean:
+		err = cmd.change(c.Context(), report.NewCleaned(), runClean)
+	default:
+		err = run(c.Context(), cmd)
+	}
+	return fail(log, c.Name(), parsed, err)
+}
+
+// answersOnStdout reports whether stdout is reserved for an answer that programs may read.
+func answersOnStdout(p *options.Parsed) bool {
+	return p.DryRun || p.Plan || p.Prints() || p.Output == options.JSON || p.Picture == picture.JSON
+}
+
+func (s streams) newCommand(parsed *options.Parsed, log *logging.Logger) *command {
+	cmd := &command{
+		opts: &parsed.Run, name: parsed.Name, env: s.env, log: log, stdin: s.stdin, stdout: s.stdout, plain: s.stdout, answering: s.answering,
+		styler: report.NewStyler(s.terminal, s.env),
+	}
+	if s.terminal {
+		cmd.plain = plainOutput{s.stdout}
+	}
+	return cmd
 }
 
 // fail logs the error of a run, as far as the user is to be told of it.

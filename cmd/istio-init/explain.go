@@ -60,6 +60,9 @@ func runExplain(ctx context.Context, cmd *command) error {
 			cmd.log.Warn("the output is incomplete: " + caveat)
 		}
 		text := picture.Draw(cmd.opts.Picture, picture.Terminal{Width: report.Width, Colour: cmd.styler.Colour}, report.Reason, src.shown()...)
+		if text == "" { // as iptables-save prints nothing
+			cmd.log.Info("there are no rules of a mesh")
+		}
 		if f := cmd.opts.Picture; f == picture.Save || f == picture.JSON {
 			return cmd.print(text)
 		}
