@@ -65,17 +65,18 @@ func Route(q RouteQuery) (Path, error) {
 	}
 	o := object{answers[0][:unix.SizeofRtMsg], answers[0][unix.SizeofRtMsg:]}
 	src, _ := netip.AddrFromSlice(o.attr(unix.RTA_PREFSRC))
-	switch kind := o.fixed[7]; kind {
-	case unix.RTN_LOCAL: // in IPv6 it may name the interface that has the address
+	switch kind := o.fixed[7]; {
+	case kind == unix.RTN_LOCAL: // in IPv6 it may name the interface that has the address
 		return Path{"lo", src.Unmap()}, nil
-	case unix.RTN_UNICAST:
+	case kind == unix.RTN_UNICAST, // TCP goes to no other (tcp_v4_connect, tcp_v6_connect)
+		q.Proto == unix.IPPROTO_UDP && q.In == "" && kind == unix.RTN_MULTICAST:
 		l, err := netlink.LinkByIndex(int(o.number(unix.RTA_OIF)))
 		if err != nil {
 			return Path{}, fmt.Errorf("route to %s: %w", q.Dst.Addr(), err)
 		}
 		return Path{l.Attrs().Name, src.Unmap()}, nil
 	}
-	return Path{}, fmt.Errorf("no route to %s: none that leads to one machine", q.Dst.Addr())
+	return Path{}, fmt.Errorf("no route to %s that leads to one machine: %w", q.Dst.Addr(), unix.ENETUNREACH)
 }
 
 // request returns the query as a message of rtnetlink(7). A source address in the query

@@ -36,6 +36,12 @@ func TestRouteDependsOnWhatPolicyRulesMatch(t *testing.T) {
 		q.Mark, q.UID = mark, uid
 		return q
 	}
+	udp := func(dst string) netutil.RouteQuery {
+		q := to(dst)
+		q.Proto, q.Out = unix.IPPROTO_UDP, "eth0" // there may be a route by each interface
+		return q
+	}
+	const none = unix.ENETUNREACH
 	unknown := to("10.9.9.9:443")
 	unknown.In = "nosuch0"
 	for _, tt := range []struct {
@@ -44,6 +50,11 @@ func TestRouteDependsOnWhatPolicyRulesMatch(t *testing.T) {
 		want  string // interface
 		err   error
 	}{
+		{"multicast", udp("224.0.0.251:5353"), "eth0", nil},
+		{"multicast-v6", udp("[ff02::fb]:5353"), "eth0", nil},
+		{"tcp-to-multicast", to("224.0.0.251:5353"), "", none},
+		{"tcp-to-multicast-v6", to("[ff02::fb]:5353"), "", none},
+		{"tcp-to-broadcast", to("10.0.0.255:53"), "", none},
 		{"no-mark", to("10.9.9.9:443"), "eth0", nil},
 		{"blackhole", with(to("10.9.9.9:443"), 1, 0), "", unix.EINVAL},
 		{"unreachable", with(to("10.9.9.9:443"), 2, 0), "", unix.ENETUNREACH}, // of a rule (net/ipv4/fib_rules.c), unlike a route

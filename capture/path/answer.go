@@ -19,6 +19,9 @@ const (
 // answer, which comes back through the hooks, and of TCP the next packet, which completes the
 // connection. Where one of them is dropped, so is the connection.
 func (e evaluator) answers(hop *Hop, first, landed iptables.Packet) {
+	if landed.Dst.Addr().IsMulticast() { // who answers does so from an address of its own
+		return
+	}
 	if hop.State != iptables.New || slices.Contains([]Outcome{Dropped, NoRoute, Unknown, Continues}, hop.Outcome) {
 		return
 	}
