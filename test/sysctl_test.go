@@ -24,9 +24,9 @@ type sysctlPod struct {
 }
 
 // newSysctlPod makes a pod with connections into it by eth0, and out of it.
-func newSysctlPod(t *testing.T, scene string) *sysctlPod {
+func newSysctlPod(t *testing.T, name string) *sysctlPod {
 	t.Helper()
-	s := scenario.Load(t, testdata, scene)
+	s := scenario.Load(t, testdata, name)
 	p := &sysctlPod{Pod: pod.New(t, s.Config(t)), t: t}
 	for _, f := range s.Flows {
 		if slices.Contains([]string{"peer -> pod:8080 = proxy 15006", "app -> ext:80 = proxy 15001"}, f.Line) {

@@ -1,6 +1,7 @@
 package path
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -24,12 +25,20 @@ func (s Sample) Lost() bool {
 	return s.Hop.Outcome != s.Want && d != nil && (d.Others || d.Cause == ByPolicy || d.Cause == NoRouteTo)
 }
 
+// Missed reports whether the connection is not captured, whoever decides that: rules of ours do where
+// others of ours are gone.
+func (s Sample) Missed() bool {
+	return s.Lost() || s.Hop.Outcome == Direct && !s.Hop.Uncertain()
+}
+
 // Samples follows connections that a configuration captures through the rules of one
 // family: of an app, of a peer and a DNS query, of those that are captured. Of each there
 // are two: one as there are many, and one whose port and addresses foreign rules hardly
 // name. Where the namespace has no route, one is assumed.
 func Samples(rules *infer.Inference, c capture.Config, network Network) []Sample {
 	f := rules.Rules.Family
+	// Rules that lead nowhere have no port of the proxy: any other than theirs tells so.
+	c.ProxyPort, c.InboundPort = cmp.Or(c.ProxyPort, capture.DefaultProxyPort), cmp.Or(c.InboundPort, capture.DefaultInboundPort)
 	ask := network.Route
 	network.Route = func(q RouteQuery) Route {
 		if q.Dst.Addr().IsLoopback() {

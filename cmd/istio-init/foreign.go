@@ -67,7 +67,7 @@ func (cmd *command) lost(have iptables.Snapshot, want iptables.Ruleset, network 
 		return nil
 	}
 	network.Proxy = proxyOwner(cmd.opts.Config)
-	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network))
+	return report.LostSamples(path.Samples(infer.Infer(have.Ruleset()), cmd.opts.Config, network), path.Sample.Lost)
 }
 
 // ahead returns a warning for each foreign rule ahead of ours, without those that are known.

@@ -13,18 +13,21 @@ var sampleNames = map[path.Outcome]string{
 }
 
 // LostSamples says which of the connections that a configuration captures are not
-// captured, and what decides that.
-func LostSamples(samples []path.Sample) (texts []string) {
+// captured, and what decides that; lost is [path.Sample.Lost] or [path.Sample.Missed].
+func LostSamples(samples []path.Sample, lost func(path.Sample) bool) (texts []string) {
 	for _, s := range samples {
-		if !s.Lost() {
+		if !lost(s) {
 			continue
 		}
 		f := inet.Of(s.Hop.Dst.Addr())
 		which := sampleNames[s.Want]
-		if !allLost(samples, s.Want, f) {
+		if !allLost(samples, lost, s.Want, f) {
 			which = fmt.Sprintf("some %s (%s -> %s)", which, addrText(s.Hop.Src), addrText(s.Hop.Dst))
 		}
-		text := fmt.Sprintf("%s: %s %s, %s", f, which, lostText(s.Hop), becauseText(s.Hop, f))
+		text := fmt.Sprintf("%s: %s are not captured: no rule takes them to the proxy", f, which)
+		if s.Lost() {
+			text = fmt.Sprintf("%s: %s %s, %s", f, which, lostText(s.Hop), becauseText(s.Hop, f))
+		}
 		if !slices.Contains(texts, text) {
 			texts = append(texts, text)
 		}
@@ -33,18 +36,18 @@ func LostSamples(samples []path.Sample) (texts []string) {
 }
 
 // allLost reports whether none of these connections are captured, of those of a family.
-func allLost(samples []path.Sample, want path.Outcome, families ...inet.Family) bool {
-	lost := 0
+func allLost(samples []path.Sample, lost func(path.Sample) bool, want path.Outcome, families ...inet.Family) bool {
+	n := 0
 	for _, s := range samples {
 		if s.Want != want || !slices.Contains(families, inet.Of(s.Hop.Dst.Addr())) {
 			continue
 		}
-		if !s.Lost() {
+		if !lost(s) {
 			return false
 		}
-		lost++
+		n++
 	}
-	return lost > 0
+	return n > 0
 }
 
 // lostText says where a connection goes that is not captured.

@@ -116,7 +116,7 @@ func NewState(src Source, args, variables []string) (s State) {
 			s.Problems = append(s.Problems, fmt.Sprintf("%s: guardrails that Istio left behind drop all TCP and UDP (table filter)", r.Rules.Family))
 		}
 	}
-	s.Problems = append(s.Problems, LostSamples(src.Samples)...)
+	s.Problems = append(s.Problems, LostSamples(src.Samples, path.Sample.Missed)...)
 	s.Caveats = slices.Concat(s.Caveats, UncertainSamples(src.Samples))
 	s.Captures, s.Generation = true, src.Config.Generation.String()
 	s.Exact = src.Config.Validate() == nil && !slices.ContainsFunc(own, func(r *infer.Inference) bool { return !r.MadeBy(src.Config) })
@@ -211,4 +211,6 @@ func (s State) Unknown() bool {
 }
 
 // lost reports whether none of these connections are captured.
-func (s State) lost(want path.Outcome) bool { return allLost(s.samples, want, inet.Families[:]...) }
+func (s State) lost(want path.Outcome) bool {
+	return allLost(s.samples, path.Sample.Missed, want, inet.Families[:]...)
+}
