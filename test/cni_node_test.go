@@ -50,6 +50,18 @@ func TestCNIReadsNoEnvironmentButItsOwn(t *testing.T) {
 	}
 }
 
+// TestCNIServesPodsWithManyInterfaces has a pod with an interface of a driver, as SR-IOV gives, and
+// several links: more than istio-init takes for a pod. The runtime says that it is one.
+func TestCNIServesPodsWithManyInterfaces(t *testing.T) {
+	t.Parallel()
+	s := newCNIPod(t, native)
+	s.sh(realInterface + veths(2))
+	cniCall{command: cniAdd, netns: s.Path(), entry: cniEntry(waits(), cniBackend(native, nil))}.succeeds(t)
+	if rules := s.sh("nft list ruleset"); !strings.Contains(rules, "ISTIO_OUTPUT") {
+		t.Errorf("no rules were made:\n%s", rules)
+	}
+}
+
 // TestCNILogsOneLineForAPod wants the decision, and no values that are not options.
 func TestCNILogsOneLineForAPod(t *testing.T) {
 	t.Parallel()

@@ -65,6 +65,19 @@ func commandLines(block string) (lines []string) {
 	return lines
 }
 
+// TestCommentsOfDocumentsHaveACommand: a comment in a block of commands tells what the line below
+// it does.
+func TestCommentsOfDocumentsHaveACommand(t *testing.T) {
+	alone := regexp.MustCompile(`(?m)^#.*\n(\s*\n|\z)`)
+	for _, d := range documents(t) {
+		for _, b := range d.blocks {
+			if at := alone.FindString(b.text); b.language == "sh" && at != "" {
+				t.Errorf("%s: no command follows %q", d.path, at)
+			}
+		}
+	}
+}
+
 // endWords are the words of a shell that end a command.
 var endWords = []string{"|", "&&", "||", ";", ">", ">>", "<", "2>/dev/null", "2>&1"}
 

@@ -60,9 +60,6 @@ func (c *call) apply(ctx context.Context, log *logging.Logger) error {
 	run := &c.Options.Run
 	e := engine(c.args.Netns, run, log)
 	return e.Locked(ctx, func(ctx context.Context, found *pod.Survey) error {
-		if err := pod.RefuseHost(); err != nil {
-			return err
-		}
 		want, err := wanted(run, log)
 		if err != nil {
 			return err

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// watched returns the directories whose changes matter, and those above, which tell of one that
-// comes back after it was removed.
+// watched returns the directories whose changes matter.
 func (t Target) watched() []string {
-	dirs := []string{t.Dirs.Conf, t.Dirs.Bin, filepath.Dir(t.Dirs.Conf), filepath.Dir(t.Dirs.Bin)}
+	dirs := []string{filepath.Clean(t.Dirs.Conf), filepath.Clean(t.Dirs.Bin)}
 	nets, _ := filepath.Glob(filepath.Join(t.Dirs.Conf, "*", dropInName))
 	for _, n := range nets {
 		dirs = append(dirs, filepath.Dir(n))

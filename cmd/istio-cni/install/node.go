@@ -25,7 +25,7 @@ const (
 	savedSuffix = ".istio-cni-saved"  // of a configuration that was set aside
 	tempPattern = ".istio-cni-*.tmp"  // of files that have not got their name yet; no runtime reads them
 	mostBytes   = 2 << 20             // of a configuration, as containerd
-	mostBinary  = 256 << 20           // of a plugin
+	mostBinary  = 64 << 20            // of a plugin: the pod of the installer may use 128 MiB
 )
 
 // A File is a file as it was read.

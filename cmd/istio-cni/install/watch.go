@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -91,12 +93,15 @@ func (l *limiter) next() time.Time {
 	return l.writes[len(l.writes)-1].Add(conflictPause)
 }
 
-// wakes reports whether an event is one to read the files after. Those of temporary files are not:
-// a write that fails, as on a full disk, would be tried again at once and for ever.
-func wakes(e fsnotify.Event) bool { return !isTemp(e.Name) }
+// wakes reports whether an event is one to read the files of directories after. Those of temporary
+// files are not: a write that fails, as on a full disk, would be tried again at once and for ever.
+func wakes(e fsnotify.Event, dirs []string) bool {
+	theirs := slices.Contains(dirs, e.Name) || slices.Contains(dirs, filepath.Dir(e.Name))
+	return theirs && !isTemp(e.Name)
+}
 
 // notify returns a channel that gets a value after changes in the directories, until ctx
-// ends. Without inotify it never gets one; the error says why.
+// ends. The directories above tell of one that comes back after it was removed. Without inotify it never gets one; the error says why.
 func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -105,8 +110,10 @@ func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) 
 	add := func() error {
 		var errs []error
 		for _, d := range dirs() {
-			if err := w.Add(d); err != nil {
-				errs = append(errs, fmt.Errorf("inotify of %s: %w", d, err))
+			for _, path := range []string{d, filepath.Dir(d)} {
+				if err := w.Add(path); err != nil {
+					errs = append(errs, fmt.Errorf("inotify of %s: %w", path, err))
+				}
 			}
 		}
 		return errors.Join(errs...)
@@ -120,7 +127,7 @@ func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) 
 			case <-ctx.Done():
 				return
 			case e := <-w.Events:
-				if !wakes(e) {
+				if !wakes(e, dirs()) {
 					continue
 				}
 			case _, ok := <-w.Errors: // some events were lost

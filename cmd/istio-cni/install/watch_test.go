@@ -191,8 +191,22 @@ func TestAWriteThatFailsIsNoEvent(t *testing.T) {
 		if e.Name == end {
 			break
 		}
-		if wakes(e) {
+		if wakes(e, target.watched()) {
 			t.Errorf("event %s", e)
+		}
+	}
+}
+
+// TestOnlyTheDirectoriesAreReadAgain: those above have files of others, such as logs.
+func TestOnlyTheDirectoriesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	dirs := Target{Dirs: Directories{Bin: "/opt/cni/bin/", Conf: "/etc/cni/net.d"}}.watched()
+	for path, want := range map[string]bool{
+		"/etc/cni/net.d": true, "/etc/cni/net.d/10-a.conflist": true, "/opt/cni/bin": true, "/opt/cni/bin/istio-cni": true,
+		"/etc/cni/log": false, "/opt/cni/bin.old": false, "/etc/cni/net.d/.istio-cni-7.tmp": false,
+	} {
+		if got := wakes(fsnotify.Event{Name: path, Op: fsnotify.Create}, dirs); got != want {
+			t.Errorf("%s: %t, want %t", path, got, want)
 		}
 	}
 }
