@@ -28,7 +28,9 @@ func (s Sample) Lost() bool {
 // Missed reports whether the connection is not captured, whoever decides that: rules of ours do where
 // others of ours are gone.
 func (s Sample) Missed() bool {
-	return s.Lost() || s.Hop.Outcome == Direct && !s.Hop.Uncertain()
+	d := s.Hop.Decided
+	dropped := s.Hop.Outcome == Dropped && d != nil && d.Cause == ByRule
+	return s.Lost() || (s.Hop.Outcome == Direct || dropped) && !s.Hop.Uncertain()
 }
 
 // Samples follows connections that a configuration captures through the rules of one

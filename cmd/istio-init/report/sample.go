@@ -24,10 +24,15 @@ func LostSamples(samples []path.Sample, lost func(path.Sample) bool) (texts []st
 		if !allLost(samples, lost, s.Want, f) {
 			which = fmt.Sprintf("some %s (%s -> %s)", which, addrText(s.Hop.Src), addrText(s.Hop.Dst))
 		}
-		text := fmt.Sprintf("%s: %s are not captured: no rule takes them to the proxy", f, which)
-		if s.Lost() {
-			text = fmt.Sprintf("%s: %s %s, %s", f, which, lostText(s.Hop), becauseText(s.Hop, f))
+		why := ", " + becauseText(s.Hop, f)
+		switch {
+		case s.Lost():
+		case s.Hop.Outcome == path.Direct:
+			why = ": no rule takes them to the proxy"
+		default:
+			why = ` by our rules: "trace" shows which`
 		}
+		text := fmt.Sprintf("%s: %s %s%s", f, which, lostText(s.Hop), why)
 		if !slices.Contains(texts, text) {
 			texts = append(texts, text)
 		}
