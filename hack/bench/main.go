@@ -21,7 +21,7 @@ type bench struct {
 	bound                  lowerBound
 	peers                  map[string]string // programs of others, by name
 	rounds                 int
-	log                    *os.File // what the programs say
+	log                    *log
 }
 
 func main() {
@@ -50,7 +50,7 @@ func measure(rounds int, out, others string) error {
 	if err := b.prepare(others); err != nil {
 		return err
 	}
-	defer b.log.Close()
+	defer b.log.stderr.Close()
 	r := &Result{Machine: machine(), Rounds: rounds}
 	for _, part := range []func(*Result) error{b.measureWorkloads, b.measurePods, b.measureConnections} {
 		if err := part(r); err != nil {
@@ -63,7 +63,7 @@ func measure(rounds int, out, others string) error {
 
 // prepare builds the programs.
 func (b *bench) prepare(others string) (err error) {
-	if b.log, err = os.OpenFile(filepath.Join(b.dir, "log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+	if b.log, err = openLog(); err != nil {
 		return err
 	}
 	for _, p := range []struct {

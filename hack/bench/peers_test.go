@@ -31,10 +31,10 @@ func TestProgramsOfOthersTakePart(t *testing.T) {
 
 	b := &bench{dir: dir, peers: peersIn(dir), bound: lowerBound{dir: dir}}
 	var err error
-	if b.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+	if b.log, err = openLog(); err != nil {
 		t.Fatal(err)
 	}
-	defer b.log.Close()
+	defer b.log.stderr.Close()
 	all, err := b.candidates(workloads()[0][0])
 	if err != nil {
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func (b *bench) pods(together int, run func(*namespace) *exec.Cmd) (sum cost, er
 			if cmd.Env == nil {
 				cmd.Env = b.environment()
 			}
-			cmd.Stderr = b.log
+			cmd.Stderr = b.log.stderr
 			if err := cmd.Start(); err != nil {
 				return sum, err
 			}

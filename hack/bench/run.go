@@ -72,7 +72,7 @@ func (b *bench) environment() []string {
 func (b *bench) start(ns *namespace, s step) (running []*exec.Cmd, began time.Time, err error) {
 	for _, c := range s {
 		cmd := exec.Command(c.path, c.args...)
-		cmd.Env, cmd.Stderr = append(b.environment(), c.env...), b.log
+		cmd.Env, cmd.Stderr = append(b.environment(), c.env...), b.log.stderr
 		if c.stdin != "" {
 			file, err := os.Open(c.stdin)
 			if err != nil {
@@ -99,8 +99,8 @@ func (b *bench) start(ns *namespace, s step) (running []*exec.Cmd, began time.Ti
 func (b *bench) wait(running []*exec.Cmd) (cpu float64, err error) {
 	for _, cmd := range running {
 		if err := cmd.Wait(); err != nil {
-			log, _ := os.ReadFile(b.log.Name())
-			return cpu, fmt.Errorf("%.300s: %w\n%s", cmd, err, log[max(0, len(log)-2000):])
+			text, _ := b.log.last()
+			return cpu, fmt.Errorf("%.300s: %w\n%s", cmd, err, text)
 		}
 		cpu += milliseconds(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime())
 	}
@@ -112,9 +112,6 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // run runs steps one after the other and returns what they cost.
 func (b *bench) run(ns *namespace, steps []step) (sum cost, err error) {
 	for _, s := range steps {
-		if err := b.log.Truncate(0); err != nil {
-			return sum, err
-		}
 		running, began, err := b.start(ns, s)
 		if err != nil {
 			return sum, err
