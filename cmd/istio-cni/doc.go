@@ -46,6 +46,7 @@
 // stderr has lines of JSON. Each ADD and CHECK has one that tells all: namespace, pod, sandbox,
 // decision (apply, skip or fail), reason, options (each value with its source), backend, error,
 // and ms, the milliseconds that it took. It is of level info, warn where a pod is skipped that
-// looks captured or has a hint for no option, and error where the call fails. Other annotations, and the entry, are not
-// logged. Warnings about the pod, as of IPv6 that is not captured, have lines of their own.
+// looks captured or has a hint for no option, and error where the call fails. Other annotations,
+// and the entry, are not logged. Warnings about the pod, as of IPv6 that is not captured, have
+// lines of their own.
 package main

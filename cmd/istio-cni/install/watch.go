@@ -101,7 +101,8 @@ func wakes(e fsnotify.Event, dirs []string) bool {
 }
 
 // notify returns a channel that gets a value after changes in the directories, until ctx
-// ends. The directories above tell of one that comes back after it was removed. Without inotify it never gets one; the error says why.
+// ends. The directories above tell of one that comes back after it was removed. Without inotify it
+// never gets one; the error says why.
 func notify(ctx context.Context, dirs func() []string) (<-chan struct{}, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
